@@ -1,0 +1,263 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every target: Swift 6 language mode, strict concurrency, warnings are errors.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+/// The wrappers of C libraries: every unsafe expression is marked.
+let wrapperSettings = settings + [.strictMemorySafety()]
+
+// Third-party products, by the short name that the target lists below use.
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
+let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let metrics: Target.Dependency = .product(name: "CoreMetrics", package: "swift-metrics")
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func wrapper(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: wrapperSettings)
+}
+
+func executable(_ name: String, _ dependencies: [Target.Dependency], path: String? = nil) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: path, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["TestVectors"], swiftSettings: settings)
+}
+
+// The layers, lowest first. A target may import only what its line lists; `ArchitectureTests` holds every
+// import in the sources against this table, follows it transitively and checks the trust walls.
+var targets: [Target] = [
+    // Layer 0: C
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+
+    // Layer 1: foundations, no word of the domain
+    library("Diagnostics"),
+    library("WireText", ["Diagnostics"]),
+    wrapper("SecretMemory", ["COpenSSL"]),
+    wrapper("Cryptography", ["SecretMemory", "Diagnostics", "WireText", "COpenSSL"]),
+    wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
+
+    // Layer 2: protocols, bytes in and values out
+    library("JOSESignature", ["Cryptography", "WireText", "Diagnostics"]),
+    library("JOSEEncryption", ["JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+    library(
+        "KMSProtocol",
+        ["JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+    library("LinkProtocol", ["WireText", "Diagnostics"]),
+
+    // Layer 3: transport and persistence
+    wrapper("TLSChannel", ["Cryptography", "Diagnostics", "COpenSSL", nioCore]),
+    library(
+        "HTTPClient",
+        ["TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+    library(
+        "HTTPServer",
+        [
+            "TLSChannel", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes,
+            nioCore, nioPosix, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, logging, lifecycle,
+        ]),
+    library(
+        "CoreLink", ["HTTPClient", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, logging, lifecycle]),
+    library("KeyStore", ["WireText", "Diagnostics"]),
+    library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb]),
+
+    // Layer 4: domain
+    library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
+    library(
+        "KeyManagement",
+        [
+            "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", logging,
+        ]),
+    library(
+        "KMSClient",
+        [
+            "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics",
+        ]),
+
+    // Layer 5: runtime
+    library(
+        "ServiceRuntime",
+        [
+            "CSystemd", "Diagnostics", "WireText", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, lifecycle,
+            logging, metrics, yams,
+        ]),
+
+    // Beside: the cloud, the customer's authorization service, the client
+    library(
+        "CloudCore",
+        [
+            "LinkProtocol", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", hummingbird, hummingbirdCore, httpTypes, nioCore, grdb, logging, lifecycle,
+        ]),
+    library(
+        "TokenIssuer",
+        [
+            "HTTPServer", "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore,
+            httpTypes, nioCore, grdb, logging, lifecycle, yams,
+        ]),
+    library(
+        "HDSClient",
+        [
+            "KMSClient", "KMSProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix, logging,
+        ]),
+
+    // Layer 6: executables, flags and wiring only
+    executable(
+        "hds-kms",
+        [
+            "ServiceRuntime", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
+            "HTTPClient", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", argumentParser, logging, lifecycle, nioCore,
+        ]),
+    executable(
+        "hds-core",
+        [
+            "ServiceRuntime", "CloudCore", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography",
+            "WireText", "Diagnostics", argumentParser, logging, lifecycle,
+        ]),
+    executable(
+        "hds-auth",
+        [
+            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", argumentParser, logging, lifecycle,
+        ]),
+    executable("hdsctl", ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "Diagnostics", argumentParser]),
+    executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, logging]),
+    executable(
+        "hds-bench",
+        [
+            "KeyManagement", "KMSProtocol", "KMSClient", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
+            "LinkProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", argumentParser, logging,
+        ], path: "Benchmarks/hds-bench"),
+]
+
+// Tests. `TestVectors` finds vectors and real corpora beside the checkout and skips with a clear line.
+targets += [
+    .target(name: "TestVectors", path: "Tests/TestVectors", swiftSettings: settings),
+    tests("WireTextTests", ["WireText", "Diagnostics"]),
+    tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
+    tests(
+        "JOSETests",
+        ["JOSESignature", "JOSEEncryption", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+    tests(
+        "KMSProtocolTests",
+        [
+            "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics",
+        ]),
+    tests(
+        "TransportTests",
+        [
+            "TLSChannel", "HTTPClient", "HTTPServer", "Cryptography", "WireText", "Diagnostics", hummingbird,
+            hummingbirdCore, httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, logging, lifecycle,
+        ]),
+    tests(
+        "LinkTests",
+        [
+            "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "TLSChannel", "Cryptography", "WireText",
+            "Diagnostics", nioCore, logging, lifecycle,
+        ]),
+    tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
+    tests(
+        "KeyManagementTests",
+        [
+            "KeyManagement", "KMSProtocol", "KMSClient", "MasterKey", "KeyStore", "KeyStoreSQLite", "JOSEEncryption",
+            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", logging,
+        ]),
+    tests(
+        "ServiceRuntimeTests",
+        ["ServiceRuntime", "Diagnostics", "WireText", hummingbird, nioCore, nioPosix, logging, metrics, lifecycle]),
+    tests(
+        "TokenIssuerTests",
+        [
+            "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", logging, lifecycle,
+        ]),
+    tests(
+        "CloudCoreTests",
+        [
+            "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
+            "Cryptography", "WireText", "Diagnostics", logging, lifecycle, nioCore,
+        ]),
+    tests(
+        "HDSClientTests",
+        [
+            "HDSClient", "KMSClient", "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", logging,
+        ]),
+    tests("ArchitectureTests", []),
+    tests(
+        "StoryTests",
+        [
+            "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, logging,
+        ]),
+]
+
+// DEV-ONLY
+if let only = Context.environment["HDS_TARGETS"], !only.isEmpty {
+    var wanted = Set(only.split(separator: ",").map(String.init))
+    var grew = true
+    func names(_ target: Target) -> [String] {
+        target.dependencies.compactMap {
+            switch $0 {
+            case .byNameItem(let name, _): name
+            case .targetItem(let name, _): name
+            default: nil
+            }
+        }
+    }
+    while grew {
+        let before = wanted.count
+        for target in targets where wanted.contains(target.name) { wanted.formUnion(names(target)) }
+        grew = wanted.count != before
+    }
+    targets = targets.filter { wanted.contains($0.name) }
+}
+// END DEV-ONLY
+
+let package = Package(
+    name: "hybrid-data-security",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", exact: "1.35.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", exact: "7.10.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", exact: "2.28.1", traits: []),
+        .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", exact: "2.13.0"),
+    ],
+    targets: targets
+)
