@@ -63,7 +63,8 @@ var targets: [Target] = [
 
     // Layer 2: protocols, bytes in and values out
     library("JOSESignature", ["Cryptography", "WireText", "Diagnostics"]),
-    library("JOSEEncryption", ["JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+    library(
+        "JOSEEncryption", ["JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library(
         "KMSProtocol",
         ["JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
@@ -71,17 +72,26 @@ var targets: [Target] = [
 
     // Layer 3: transport and persistence
     wrapper("TLSChannel", ["Cryptography", "Diagnostics", "COpenSSL", nioCore]),
+    library("WebSocketChannel", ["Diagnostics", nioCore]),
     library(
         "HTTPClient",
-        ["TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+        [
+            "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
+            nioWebSocket, logging,
+        ]),
     library(
         "HTTPServer",
         [
-            "TLSChannel", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes,
+            "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore,
+            httpTypes,
             nioCore, nioPosix, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, logging, lifecycle,
         ]),
     library(
-        "CoreLink", ["HTTPClient", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, logging, lifecycle]),
+        "CoreLink",
+        [
+            "HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, logging,
+            lifecycle,
+        ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb]),
 
@@ -104,7 +114,8 @@ var targets: [Target] = [
     library(
         "ServiceRuntime",
         [
-            "CSystemd", "Diagnostics", "WireText", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, lifecycle,
+            "CSystemd", "Diagnostics", "WireText", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix,
+            lifecycle,
             logging, metrics, yams,
         ]),
 
@@ -112,8 +123,9 @@ var targets: [Target] = [
     library(
         "CloudCore",
         [
-            "LinkProtocol", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", hummingbird, hummingbirdCore, httpTypes, nioCore, grdb, logging, lifecycle,
+            "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSESignature",
+            "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes, nioCore, grdb, logging,
+            lifecycle,
         ]),
     library(
         "TokenIssuer",
@@ -124,8 +136,9 @@ var targets: [Target] = [
     library(
         "HDSClient",
         [
-            "KMSClient", "KMSProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
-            "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix, logging,
+            "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption",
+            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
+            logging,
         ]),
 
     // Layer 6: executables, flags and wiring only
@@ -148,7 +161,8 @@ var targets: [Target] = [
             "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", argumentParser, logging, lifecycle,
         ]),
-    executable("hdsctl", ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "Diagnostics", argumentParser]),
+    executable(
+        "hdsctl", ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "Diagnostics", argumentParser]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, logging]),
     executable(
         "hds-bench",
@@ -176,14 +190,15 @@ targets += [
     tests(
         "TransportTests",
         [
-            "TLSChannel", "HTTPClient", "HTTPServer", "Cryptography", "WireText", "Diagnostics", hummingbird,
-            hummingbirdCore, httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, logging, lifecycle,
+            "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "Cryptography", "WireText", "Diagnostics",
+            hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, logging,
+            lifecycle,
         ]),
     tests(
         "LinkTests",
         [
-            "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "TLSChannel", "Cryptography", "WireText",
-            "Diagnostics", nioCore, logging, lifecycle,
+            "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
+            "WireText", "Diagnostics", nioCore, logging, lifecycle,
         ]),
     tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
     tests(
@@ -204,8 +219,8 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
-            "Cryptography", "WireText", "Diagnostics", logging, lifecycle, nioCore,
+            "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", logging, lifecycle, nioCore,
         ]),
     tests(
         "HDSClientTests",
