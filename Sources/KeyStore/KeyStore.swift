@@ -1,0 +1,72 @@
+package import WireText
+
+/// Where the KMS keeps its records: rows with versions, changed by atomic, durable, optimistic commits.
+///
+/// **Reads** see everything that any `commit` reported as `.committed` before the read was called. Each read is one
+/// consistent view; two reads are two views, so what was decided on several is protected by expectations. Reads run on
+/// the caller's thread and may block it on the disk or the network: call them from a pool made for that, never from an
+/// event loop.
+///
+/// **Commits** are all or nothing, and one of them behaves as if no other ran at the same time. Their checks, in order:
+/// 1. a ledger digest that is there → `.duplicate`, whatever else holds;
+/// 2. an expectation that does not hold → `.conflict`;
+/// 3. the writes in their order; the first that can not be done → `.conflict`. An update needs the row at the version
+///    before; an insert needs the row to be absent, and a second live authorization of one lookup on one resource or a
+///    second active root key count as present; a resource or session KEK that a record names must be there.
+///
+/// **Failure**: a thrown error is a `DiagnosedError` of fault `store` (or `internal` for a malformed change). After an
+/// error of `commit` nothing was acknowledged and the outcome is unknown: read to find out, or send the same change
+/// again and let the ledger or the versions judge. Cancelling the task does not stop a commit that has begun.
+///
+/// A lookup or id of a wrong form is simply not there. Every implementation passes `KeyStoreConformance`.
+package protocol KeyStore: Sendable {
+    func key(_ id: String) async throws -> KeyRecord?
+    /// The keys bound to a resource, newest `boundAt` first (then higher id first); `from` is inclusive, `before` is
+    /// exclusive, `limit` cuts the oldest.
+    func keys(
+        ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
+    ) async throws -> [KeyRecord]
+    func resource(_ id: String) async throws -> ResourceRecord?
+    func authorization(_ id: String) async throws -> AuthorizationRecord?
+    /// The live one, in time that does not depend on how many the resource has.
+    func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord?
+    /// In creation order (then by id).
+    func authorizations(ofResource resource: String, includingRemoved: Bool) async throws -> [AuthorizationRecord]
+    /// Of the removed authorizations of that lookup, the one removed last.
+    func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord?
+    func session(_ id: String) async throws -> SessionRecord?
+    /// How many sessions of the user end after the moment.
+    func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int
+    func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord?
+    /// All versions, lowest first.
+    func rootKeys() async throws -> [RootKeyRecord]
+    func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord?
+    func setting(_ name: String) async throws -> [UInt8]?
+    /// Whether there is no record of any kind: only then may a root key be made.
+    func isEmpty() async throws -> Bool
+    /// Whether `purgeExpired(now:)` would delete anything.
+    func hasExpired(at now: Timestamp) async throws -> Bool
+
+    /// Applies the change; durable when it returns `.committed`.
+    func commit(_ change: StoreChange) async throws -> CommitResult
+    /// Proves that reading and durable writing work now.
+    func check() async throws
+    /// Finishes what was begun and releases everything; every later call throws `store-closed`. Idempotent.
+    func close() async
+}
+
+extension KeyStore {
+    package func keys(ofResource resource: String) async throws -> [KeyRecord] {
+        try await keys(ofResource: resource, from: nil, before: nil, limit: nil)
+    }
+    package func authorizations(ofResource resource: String) async throws -> [AuthorizationRecord] {
+        try await authorizations(ofResource: resource, includingRemoved: false)
+    }
+
+    /// Purges in bounded commits until nothing expired is left, so that other commits are never held up for long.
+    package func purgeExpired(now: Timestamp) async throws {
+        while try await hasExpired(at: now) {
+            _ = try await commit(StoreChange(writes: [.purgeExpired(now: now)]))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+import Diagnostics
+import Synchronization
+package import WireText
+
+/// A key store that lives in memory: complete in its semantics, durable for as long as the process runs.
+///
+/// For tests, benchmarks of what lies above a store, and the model that other stores are compared with. Thread-safe;
+/// never suspends.
+package final class MemoryKeyStore: KeyStore {
+    private let tables = Mutex<MemoryState?>(MemoryState())
+
+    package init() {}
+
+    private func read<R>(_ body: (borrowing MemoryState) throws -> sending R) throws -> sending R {
+        try tables.withLock { state in
+            guard let open = state else { throw DiagnosedError.keyStoreClosed }
+            return try body(open)
+        }
+    }
+
+    package func key(_ id: String) async throws -> KeyRecord? { try read { $0.keys[id] } }
+
+    package func keys(
+        ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
+    ) async throws -> [KeyRecord] {
+        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.keys[$0] } }
+        let within = bound.filter { key in
+            guard let boundAt = key.boundAt else { return false }
+            return from.map { boundAt >= $0 } ?? true && before.map { boundAt < $0 } ?? true
+        }
+        let newestFirst = within.sorted { left, right in
+            left.boundAt == right.boundAt ? left.id > right.id : left.boundAt! > right.boundAt!  // filtered above
+        }
+        return Array(newestFirst.prefix(limit.map { max(0, $0) } ?? .max))
+    }
+
+    package func resource(_ id: String) async throws -> ResourceRecord? { try read { $0.resources[id] } }
+
+    package func authorization(_ id: String) async throws -> AuthorizationRecord? {
+        try read { $0.authorizations[id] }
+    }
+
+    package func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
+        try read { state in
+            state.liveAuthorization[MemoryState.Grant(resource: resource, lookup: lookup)]
+                .flatMap { state.authorizations[$0] }
+        }
+    }
+
+    package func authorizations(
+        ofResource resource: String, includingRemoved: Bool
+    ) async throws -> [AuthorizationRecord] {
+        let all = try read { state in
+            (state.authorizationsOfResource[resource] ?? []).compactMap { state.authorizations[$0] }
+        }
+        return all.filter { includingRemoved || $0.removedAt == nil }
+            .sorted { ($0.order, $0.id) < ($1.order, $1.id) }
+    }
+
+    package func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
+        try await authorizations(ofResource: resource, includingRemoved: true)
+            .filter { $0.lookup == lookup && $0.removedAt != nil }
+            .max { ($0.removedAt!, $0.order) < ($1.removedAt!, $1.order) }  // filtered above
+    }
+
+    package func session(_ id: String) async throws -> SessionRecord? { try read { $0.sessions[id] } }
+
+    package func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int {
+        try read { $0.sessions.values.count { $0.user == user && $0.expires > now } }
+    }
+
+    package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? { try read { $0.ledger[digest] } }
+
+    package func rootKeys() async throws -> [RootKeyRecord] {
+        try read { $0.rootKeys.values.sorted { $0.version < $1.version } }
+    }
+
+    package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? { try read { $0.sessionKEKs[id] } }
+
+    package func setting(_ name: String) async throws -> [UInt8]? { try read { $0.settings[name] } }
+
+    package func isEmpty() async throws -> Bool {
+        try read { state in
+            state.keys.isEmpty && state.resources.isEmpty && state.authorizations.isEmpty && state.sessions.isEmpty
+                && state.ledger.isEmpty && state.sessionKEKs.isEmpty && state.rootKeys.isEmpty
+                && state.settings.isEmpty
+        }
+    }
+
+    package func hasExpired(at now: Timestamp) async throws -> Bool { try read { $0.hasExpired(now) } }
+
+    package func commit(_ change: StoreChange) async throws -> CommitResult {
+        try change.validate()
+        return try tables.withLock { state throws(DiagnosedError) in
+            guard state != nil else { throw .keyStoreClosed }
+            return state!.commit(change)  // not nil, checked above; in place, so that no table is copied
+        }
+    }
+
+    package func check() async throws { try read { _ in } }
+
+    package func close() async { tables.withLock { $0 = nil } }
+}

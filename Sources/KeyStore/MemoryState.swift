@@ -1,0 +1,169 @@
+import WireText
+
+/// The tables of `MemoryKeyStore` with the rules of a commit; a refused change leaves no trace.
+struct MemoryState: Sendable {
+    struct Grant: Hashable, Sendable {
+        var resource: String
+        var lookup: [UInt8]
+    }
+
+    private(set) var keys: [String: KeyRecord] = [:]
+    private(set) var keysOfResource: [String: Set<String>] = [:]
+    private(set) var resources: [String: ResourceRecord] = [:]
+    private(set) var authorizations: [String: AuthorizationRecord] = [:]
+    private(set) var authorizationsOfResource: [String: Set<String>] = [:]
+    private(set) var liveAuthorization: [Grant: String] = [:]
+    private(set) var sessions: [String: SessionRecord] = [:]
+    private(set) var ledger: [[UInt8]: LedgerRecord] = [:]
+    private(set) var sessionKEKs: [Int64: SessionKEKRecord] = [:]
+    private(set) var rootKeys: [Int64: RootKeyRecord] = [:]
+    private(set) var settings: [String: [UInt8]] = [:]
+
+    /// The inverses of the writes of the change under way, in the order of the writes.
+    private var undo: [@Sendable (inout MemoryState) -> Void] = []
+
+    private struct Refusal: Error {}
+
+    mutating func commit(_ change: StoreChange) -> CommitResult {
+        for case .insertLedger(let entry) in change.writes where ledger[entry.digest] != nil { return .duplicate }
+        guard change.expectations.allSatisfy(holds) else { return .conflict }
+        defer { undo.removeAll() }
+        do {
+            for write in change.writes { try apply(write) }
+            return .committed
+        } catch {
+            while let inverse = undo.popLast() { inverse(&self) }
+            return .conflict
+        }
+    }
+
+    private func holds(_ expectation: StoreExpectation) -> Bool {
+        switch expectation {
+        case .resource(let id, let version): resources[id]?.version == version
+        case .key(let id, let version): keys[id]?.version == version
+        case .session(let id): sessions[id] != nil
+        }
+    }
+
+    private mutating func apply(_ write: StoreWrite) throws(Refusal) {
+        switch write {
+        case .insertKey(let key):
+            try require(keys[key.id] == nil)
+            try put(key)
+        case .updateKey(let key):
+            try require(keys[key.id]?.version == key.version - 1)
+            try put(key)
+        case .insertResource(let resource):
+            try require(resources[resource.id] == nil)
+            set(\.resources, resource.id, resource)
+        case .updateResource(let resource):
+            try require(resources[resource.id]?.version == resource.version - 1)
+            set(\.resources, resource.id, resource)
+        case .insertAuthorization(let authorization):
+            try require(authorizations[authorization.id] == nil)
+            try put(authorization)
+        case .updateAuthorization(let authorization):
+            try require(authorizations[authorization.id]?.version == authorization.version - 1)
+            try put(authorization)
+        case .insertSession(let session):
+            guard sessions[session.id] == nil, var kek = sessionKEKs[session.kek] else { throw Refusal() }
+            kek.lastExpiry = max(kek.lastExpiry, session.expires)
+            set(\.sessionKEKs, kek.id, kek)
+            set(\.sessions, session.id, session)
+        case .deleteSession(let id): set(\.sessions, id, nil)
+        case .advanceSession(let id, let counter):
+            guard var session = sessions[id], session.lastCounter < counter else { throw Refusal() }
+            session.lastCounter = counter
+            set(\.sessions, id, session)
+        case .insertLedger(let entry):
+            // Two equal digests in one change: the store's constraint refuses the second.
+            try require(ledger[entry.digest] == nil)
+            set(\.ledger, entry.digest, entry)
+        case .insertSessionKEK(let kek):
+            try require(sessionKEKs[kek.id] == nil)
+            set(\.sessionKEKs, kek.id, kek)
+        case .putSetting(let name, let value): set(\.settings, name, value)
+        case .insertRootKey(let root):
+            try require(rootKeys[root.version] == nil)
+            try put(root)
+        case .updateRootKey(let root):
+            try require(rootKeys[root.version] != nil)
+            try put(root)
+        case .purgeExpired(let now): purge(now)
+        }
+    }
+
+    private mutating func put(_ key: KeyRecord) throws(Refusal) {
+        if let resource = key.resource { try require(resources[resource] != nil) }
+        if let old = keys[key.id]?.resource, old != key.resource {
+            set(\.keysOfResource, old, keysOfResource[old, default: []].subtracting([key.id]))
+        }
+        if let resource = key.resource { insert(\.keysOfResource, resource, key.id) }
+        set(\.keys, key.id, key)
+    }
+
+    private mutating func put(_ authorization: AuthorizationRecord) throws(Refusal) {
+        try require(resources[authorization.resource] != nil)
+        if let old = authorizations[authorization.id] {
+            if old.removedAt == nil {
+                set(\.liveAuthorization, Grant(resource: old.resource, lookup: old.lookup), nil)
+            }
+            if old.resource != authorization.resource {
+                let others = authorizationsOfResource[old.resource, default: []].subtracting([old.id])
+                set(\.authorizationsOfResource, old.resource, others)
+            }
+        }
+        if authorization.removedAt == nil {
+            let grant = Grant(resource: authorization.resource, lookup: authorization.lookup)
+            try require(liveAuthorization[grant] == nil)
+            set(\.liveAuthorization, grant, authorization.id)
+        }
+        insert(\.authorizationsOfResource, authorization.resource, authorization.id)
+        set(\.authorizations, authorization.id, authorization)
+    }
+
+    private mutating func put(_ root: RootKeyRecord) throws(Refusal) {
+        if root.state == .active {
+            try require(!rootKeys.values.contains { $0.state == .active && $0.version != root.version })
+        }
+        set(\.rootKeys, root.version, root)
+    }
+
+    private mutating func purge(_ now: Timestamp) {
+        let entries = ledger.values.filter { $0.expires <= now }.sorted { $0.expires < $1.expires }
+        for entry in entries.prefix(StoreChange.purgeLimit) { set(\.ledger, entry.digest, nil) }
+        let ended = sessions.values.filter { $0.expires <= now }.sorted { $0.expires < $1.expires }
+        for session in ended.prefix(StoreChange.purgeLimit) { set(\.sessions, session.id, nil) }
+        for kek in expiredKEKs(now).prefix(StoreChange.purgeLimit) { set(\.sessionKEKs, kek, nil) }
+    }
+
+    func hasExpired(_ now: Timestamp) -> Bool {
+        ledger.values.contains { $0.expires <= now } || sessions.values.contains { $0.expires <= now }
+            || !expiredKEKs(now).isEmpty
+    }
+
+    private func expiredKEKs(_ now: Timestamp) -> [Int64] {
+        let past = sessionKEKs.values.filter { $0.lastExpiry <= now }.map(\.id)
+        guard !past.isEmpty else { return [] }
+        return Set(past).subtracting(sessions.values.map(\.kek)).sorted()
+    }
+
+    private func require(_ holds: Bool) throws(Refusal) {
+        guard holds else { throw Refusal() }
+    }
+
+    private mutating func set<ID: Hashable & Sendable, Row: Sendable>(
+        _ table: any WritableKeyPath<MemoryState, [ID: Row]> & Sendable, _ id: ID, _ row: Row?
+    ) {
+        let old = self[keyPath: table][id]
+        self[keyPath: table][id] = row
+        undo.append { $0[keyPath: table][id] = old }
+    }
+
+    private mutating func insert(
+        _ table: any WritableKeyPath<MemoryState, [String: Set<String>]> & Sendable, _ group: String, _ id: String
+    ) {
+        guard self[keyPath: table][group, default: []].insert(id).inserted else { return }
+        undo.append { $0[keyPath: table][group]?.remove(id) }
+    }
+}

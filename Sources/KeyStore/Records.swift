@@ -1,0 +1,152 @@
+package import WireText
+
+// What a store keeps. Whatever is secret or must not be forged lies in `sealed`, made by `MasterKey`: a store never
+// sees unwrapped bytes. The other members are what a database needs to find rows and to notice races; the sealed part
+// repeats those that matter, and the reader compares. Lookups are blind indexes of 16 octets
+// (docs/decisions/010-blind-indexes.md). Versions start at 1 and rise by one with every change of the row.
+
+/// A version of the root key, wrapped by the key-encryption key.
+package struct RootKeyRecord: Hashable, Sendable {
+    package enum State: String, Sendable, CaseIterable {
+        /// New records are sealed under it; at most one row is in this state.
+        case active
+        /// Made and not yet in use.
+        case inert
+        /// Opens older records, seals none.
+        case retired
+    }
+
+    package var version: Int64
+    package var state: State
+    package var wrapped: [UInt8]
+    /// Which key-encryption key opens `wrapped`.
+    package var kekFingerprint: String
+    package var created: Timestamp
+
+    package init(version: Int64, state: State, wrapped: [UInt8], kekFingerprint: String, created: Timestamp) {
+        self.version = version
+        self.state = state
+        self.wrapped = wrapped
+        self.kekFingerprint = kekFingerprint
+        self.created = created
+    }
+}
+
+/// The key that seals the session records of one day; stands in a table of its own that backups leave out.
+package struct SessionKEKRecord: Hashable, Sendable {
+    /// The day since 1970-01-01 (UTC).
+    package var id: Int64
+    package var sealed: [UInt8]
+    /// When the last session sealed under it ends; the store raises it with every session it takes.
+    package var lastExpiry: Timestamp
+
+    package init(id: Int64, sealed: [UInt8], lastExpiry: Timestamp) {
+        self.id = id
+        self.sealed = sealed
+        self.lastExpiry = lastExpiry
+    }
+}
+
+/// A secure channel between a client and the KMS.
+package struct SessionRecord: Hashable, Sendable {
+    package var id: String
+    package var version: Int64
+    /// The `SessionKEKRecord` that seals it.
+    package var kek: Int64
+    /// Lookup of the user, for the cap of sessions per user.
+    package var user: [UInt8]
+    package var expires: Timestamp
+    /// The highest request counter that a committed request carried; 0 before the first.
+    package var lastCounter: Int64
+    package var sealed: [UInt8]
+
+    package init(
+        id: String, version: Int64 = 1, kek: Int64, user: [UInt8], expires: Timestamp, lastCounter: Int64 = 0,
+        sealed: [UInt8]
+    ) {
+        self.id = id
+        self.version = version
+        self.kek = kek
+        self.user = user
+        self.expires = expires
+        self.lastCounter = lastCounter
+        self.sealed = sealed
+    }
+}
+
+/// A content key; unbound until `resource` and `boundAt` are set, both at once.
+package struct KeyRecord: Hashable, Sendable {
+    package var id: String
+    package var version: Int64
+    package var resource: String?
+    package var boundAt: Timestamp?
+    package var sealed: [UInt8]
+
+    package init(
+        id: String, version: Int64 = 1, resource: String? = nil, boundAt: Timestamp? = nil, sealed: [UInt8]
+    ) {
+        self.id = id
+        self.version = version
+        self.resource = resource
+        self.boundAt = boundAt
+        self.sealed = sealed
+    }
+}
+
+/// A KMS resource object (KRO): what keys are bound to and authorizations are granted on.
+package struct ResourceRecord: Hashable, Sendable {
+    package var id: String
+    package var version: Int64
+    package var deletedAt: Timestamp?
+    package var sealed: [UInt8]
+
+    package init(id: String, version: Int64 = 1, deletedAt: Timestamp? = nil, sealed: [UInt8]) {
+        self.id = id
+        self.version = version
+        self.deletedAt = deletedAt
+        self.sealed = sealed
+    }
+}
+
+/// A grant on a resource; live while `removedAt` is nil, kept afterwards.
+package struct AuthorizationRecord: Hashable, Sendable {
+    package var id: String
+    package var version: Int64
+    package var resource: String
+    /// Lookup of the authId; a resource has at most one live authorization per lookup.
+    package var lookup: [UInt8]
+    /// Creation order within the resource.
+    package var order: Int64
+    package var removedAt: Timestamp?
+    package var sealed: [UInt8]
+
+    package init(
+        id: String, version: Int64 = 1, resource: String, lookup: [UInt8], order: Int64, removedAt: Timestamp? = nil,
+        sealed: [UInt8]
+    ) {
+        self.id = id
+        self.version = version
+        self.resource = resource
+        self.lookup = lookup
+        self.order = order
+        self.removedAt = removedAt
+        self.sealed = sealed
+    }
+}
+
+/// That a mutating request was carried out, and what was answered (security model, rule 7).
+package struct LedgerRecord: Hashable, Sendable {
+    /// SHA-256 of the wrapped request.
+    package var digest: [UInt8]
+    package var session: String
+    /// When the session ends: until then the request could come again.
+    package var expires: Timestamp
+    package var sealedAnswer: [UInt8]
+
+    package init(digest: [UInt8], session: String, expires: Timestamp, sealedAnswer: [UInt8]) {
+        self.digest = digest
+        self.session = session
+        self.expires = expires
+        self.sealedAnswer = sealedAnswer
+    }
+}
