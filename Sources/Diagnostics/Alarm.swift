@@ -1,0 +1,99 @@
+/// A declared alarm: a state that somebody has to do something about, with what to do.
+///
+/// An alarm stands from when it is raised until its reason is gone; the health address, the metric `hds_alarm` and
+/// the journal show it. The declarations below are the one source of the journal's catalog and of the documentation
+/// page. Ids and MESSAGE_IDs never change. Equality is on the id.
+package struct Alarm: Sendable, Hashable {
+    package let id: String
+    /// 32 lower-case hexadecimal digits, of the record that raises it.
+    package let messageID: String
+    package let severity: Severity
+    package let title: String
+    /// What it means for the users of the appliance.
+    package let text: String
+    package let fix: String
+    /// When it goes away by itself.
+    package let clears: String
+
+    private init(
+        _ id: String, _ messageID: String, _ severity: Severity, title: String, text: String, fix: String,
+        clears: String
+    ) {
+        self.id = id
+        self.messageID = messageID
+        self.severity = severity
+        self.title = title
+        self.text = text
+        self.fix = fix
+        self.clears = clears
+    }
+
+    package static func == (left: Alarm, right: Alarm) -> Bool { left.id == right.id }
+    package func hash(into hasher: inout Hasher) { hasher.combine(id) }
+}
+
+extension Alarm {
+    package static let cloudUnreachable = Alarm(
+        "HDS-CLOUD-UNREACHABLE", "3f2eb93575fe4bab943b59002a63da56", .error,
+        title: "the core can not be reached",
+        text: "Clients can not reach the KMS while the link is down: new messages can not be opened, spaces can not "
+            + "be made. Nothing is lost; requests are sent again.",
+        fix: "Check the address of the core, DNS, the firewall and the proxy from this machine: curl -v URL.",
+        clears: "when the link is established")
+    package static let cloudPinMismatch = Alarm(
+        "HDS-CLOUD-PIN-MISMATCH", "a2f5bc32d9ed40a1b3a010d7c75f6c86", .critical,
+        title: "the core's certificate is not the pinned one",
+        text: "Somebody may be between this machine and the core, or the core's certificate was changed without "
+            + "notice. The connection was closed; no request was sent.",
+        fix: "Compare the fingerprints in DETAIL with those that the core's operator publishes by another way. Change "
+            + "the pins only when they agree.",
+        clears: "when a connection with a pinned certificate is established")
+    package static let cloudAuthentication = Alarm(
+        "HDS-CLOUD-AUTH", "bb7dfab344e345ca9b5567e9b4a00c3e", .error,
+        title: "the core refuses this service's credential",
+        text: "The link is not established because the core or the authorization service does not accept who this "
+            + "service says it is.",
+        fix: "Check the service's client id and secret file, and that the authorization service knows it.",
+        clears: "when the link is established")
+    package static let certificateExpiry = Alarm(
+        "HDS-CERT-EXPIRY", "3df6b236b5234468bae97c26262cdf1e", .warning,
+        title: "a certificate expires soon",
+        text: "After its end clients refuse the KMS. DETAIL names the certificate and the days left; raised at 30, "
+            + "14, 7 and 1 days.",
+        fix: "Ask your certificate authority for a new one with the same names, replace the files and reload.",
+        clears: "when a certificate with more than 30 days left is in use")
+    package static let certificateDomain = Alarm(
+        "HDS-CERT-DOMAIN", "6a97f1335ebb4d85ab43f571bdc26ccd", .critical,
+        title: "the KMS certificate names another host",
+        text: "Clients compare the certificate's common name and its first DNS name with the host of the KMS and "
+            + "refuse it when they differ.",
+        fix: "Get a certificate whose common name and first DNS name are exactly the host of the KMS in lower case.",
+        clears: "when a fitting certificate is loaded")
+    package static let certificateChain = Alarm(
+        "HDS-CERT-CHAIN", "aedd958a4457436cb90b9469a3212b0c", .critical,
+        title: "the KMS certificate does not lead to its root",
+        text: "Clients that check the chain refuse the KMS: an intermediate certificate is missing, out of order, "
+            + "expired or signed with SHA-1.",
+        fix: "Put the leaf first and every intermediate after it into the certificate file, up to the root.",
+        clears: "when a complete chain is loaded")
+    package static let databaseUnreachable = Alarm(
+        "HDS-DB-UNREACHABLE", "e809b45a9570483697f16d62b942e6b6", .critical,
+        title: "the database does not answer",
+        text: "No request can be answered while the database is away. Nothing acknowledged is lost.",
+        fix: "Check that the database's disk is mounted and writable, has space, and that its files belong to the "
+            + "service's user.",
+        clears: "when the database answers again")
+    package static let diskLow = Alarm(
+        "HDS-DISK-LOW", "fd6b9a452caa42c8bfbddeb69f6713a0", .error,
+        title: "a disk is nearly full",
+        text: "When it is full nothing can be stored: new keys and sessions are refused. DETAIL names the folder and "
+            + "the space left.",
+        fix: "Free space or enlarge the disk; never delete files of the key store.",
+        clears: "when enough space is free again")
+
+    /// Every alarm, in the order of the documentation page.
+    package static let all: [Alarm] = [
+        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry, .certificateDomain,
+        .certificateChain, .databaseUnreachable, .diskLow,
+    ]
+}

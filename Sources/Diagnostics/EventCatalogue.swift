@@ -1,0 +1,140 @@
+// The declared events of the project. Ids and MESSAGE_IDs never change and are never used twice; a new event gets
+// its MESSAGE_ID from `systemd-id128 new`.
+extension Event {
+    // MARK: life of a service
+
+    package static let ready = Event(
+        "HDS-READY", "ed8a80b27c0e45748ae492db95cf513d", .notice,
+        "@SERVICE@ @VERSION@ is ready (@DURATION_US@ us after its start); health at @ADDRESS@",
+        explanation: "The service has loaded its keys, reached what it needs and takes work.")
+    package static let readyDegraded = Event(
+        "HDS-READY-DEGRADED", "4a5efd317a4e4b2fa35ed18e0ab959d3", .warning,
+        "@SERVICE@ @VERSION@ started although @DETAIL@",
+        explanation: "The configuration allows this service to start while something it needs is away.",
+        fix: "Look at the health address for the failing check; the service recovers by itself once it passes.")
+    package static let stopping = Event(
+        "HDS-STOPPING", "0b37a024eb7a46e38cb072b5cd952fdd", .notice, "@SERVICE@ drains: @REASON@",
+        explanation: "The service takes no new work, answers what is in flight and ends.")
+    package static let stopped = Event(
+        "HDS-STOPPED", "b69e28c1d0034dc78b8ee05d14f791c7", .notice, "@SERVICE@ stopped, everything was answered",
+        explanation: "All work in flight was answered before the service ended.")
+    package static let drainDeadlinePassed = Event(
+        "HDS-DRAIN-DEADLINE", "a508b7189f424e6d9b946f1bc34ef92a", .error,
+        "@SERVICE@ stopped with work unanswered: the drain took longer than @DURATION_US@ us",
+        explanation: "Work was still in flight when the drain deadline passed. Clients send unanswered requests again.",
+        fix: "Find what was slow (database, link) and raise runtime.drain-deadline together with TimeoutStopSec.")
+    package static let startFailed = Event(
+        "HDS-START-FAILED", "7e5672a0253c4275b7cb2827ff93dae0", .critical, "@SERVICE@ can not start: @REASON@",
+        explanation: "The service met something that it can not work with and ended.",
+        fix: "The message says what was expected, what was found and what to do.")
+    package static let serviceFailed = Event(
+        "HDS-SERVICE-FAILED", "5cb1c58758184ea49e525b9888a2a8ad", .critical, "@SERVICE@ ends: @REASON@",
+        explanation: "A part of the service failed and the service can not go on; systemd starts it anew.",
+        fix: "If it happens again, send the journal of the last minutes to support.")
+    package static let configurationRefused = Event(
+        "HDS-CONFIGURATION-REFUSED", "c2bcfc729bf94791bd551c504903fa2e", .critical, "@FILE@ is refused: @REASON@",
+        explanation: "The configuration has a key or a value that the service does not understand.",
+        fix: "Correct the named line; config/ in the documentation explains every key.")
+    package static let reloaded = Event(
+        "HDS-RELOADED", "05b3f3f8767a4af280cf8ca113820fa5", .notice, "@SERVICE@ took over the configuration @FILE@",
+        explanation: "A reload was asked for and the new configuration is in use.")
+    package static let reloadRefused = Event(
+        "HDS-RELOAD-REFUSED", "9b5fdf2c431b44eda6aa4979689f287f", .error,
+        "@SERVICE@ keeps its old configuration: @REASON@",
+        explanation: "A reload was asked for, the new configuration is not usable, and the old one stays in use.",
+        fix: "Correct what the message names and reload again.")
+    package static let selfTestFailed = Event(
+        "HDS-SELF-TEST-FAILED", "5e5dbb97790348f7a4570299191e3741", .error, "the self-test failed: @REASON@",
+        explanation: "The service could not do a piece of its own work. While this lasts the watchdog is not fed, "
+            + "and systemd restarts the service.",
+        fix: "The message names what failed; check the database, the disk and the load of the machine.")
+    package static let standingWarning = Event(
+        "HDS-WARNING", "a4c22c62879a4f6c9d0bd00669da3698", .warning, "@DETAIL@",
+        explanation: "The service runs in a way that weakens its promises. The health address shows it as long as it "
+            + "lasts.",
+        fix: "@FIX@")
+    package static let alarmCleared = Event(
+        "HDS-ALARM-CLEARED", "f10727b12bf7403d88bda37d072edf62", .notice, "@ALARM_ID@ cleared: @DETAIL@",
+        explanation: "The reason for the alarm is gone.")
+
+    // MARK: key management
+
+    package static let kmsRequest = Event(
+        "HDS-KMS-REQUEST", "f317d54148da4cc1be988e397cdbc631", .info,
+        "@KMS_METHOD@ @KMS_TYPE@ answered @STATUS@ in @DURATION_US@ us",
+        explanation: "A request of a client was answered.")
+    package static let kmsRefusal = Event(
+        "HDS-KMS-REFUSAL", "e0afeb83ef4e46d9b121e856d79d59d9", .notice,
+        "@KMS_METHOD@ @KMS_TYPE@ refused with @STATUS@: @REASON@",
+        explanation: "A request of a client was refused. The reason is the one that the client was given.")
+    package static let kmsFailure = Event(
+        "HDS-KMS-FAILURE", "12a662f9558f4380948bc3e2a280f932", .error,
+        "@KMS_METHOD@ @KMS_TYPE@ failed with @STATUS@: @REASON@",
+        explanation: "The KMS could not answer a request for a reason of its own.",
+        fix: "The reason names the store, the peer or the fault inside; the client sends its request again.")
+    package static let kmsReset = Event(
+        "HDS-KMS-RESET", "a0ac2194b5b64b0cb5dd4548f0f46379", .notice, "a string could not be opened: @REASON@",
+        explanation: "A string named a session that is unknown, expired or does not fit, and was answered by a signed "
+            + "reset. The client opens a new session.")
+    package static let rootKeyCreated = Event(
+        "HDS-ROOT-KEY-CREATED", "05f5ff952c604604a06bec0e719d04c4", .notice,
+        "an empty store got its first root key, wrapped by the key encryption key @FINGERPRINT@",
+        explanation: "The store was empty, so the KMS made a new root key. This happens once in the life of a store.",
+        fix: "If the store was not meant to be empty, stop the service and restore the store before clients write.")
+    package static let staticKeyLoaded = Event(
+        "HDS-STATIC-KEY-LOADED", "73a855973179497b8652b3a83503d6e1", .info,
+        "the static key @KMS_URI@ is in use, fingerprint @FINGERPRINT@",
+        explanation: "Clients encrypt the opening of a session to this key.")
+
+    // MARK: link
+
+    package static let linkUp = Event(
+        "HDS-LINK-UP", "e8c4d03b8b9b4d9080c90ee94221c307", .notice, "linked to the core at @ADDRESS@",
+        explanation: "The outbound connection to the core is established and requests flow.")
+    package static let linkDown = Event(
+        "HDS-LINK-DOWN", "e94da410982540aa846c080f45ea902b", .warning, "the link to the core ended: @REASON@",
+        explanation: "The service connects again by itself, with growing pauses.",
+        fix: "If it does not come back, check the network, the proxy and the core's state.")
+    package static let linkAccepted = Event(
+        "HDS-CORE-LINK-ACCEPTED", "11740134c2fc42e18e383f5523f7c479", .notice,
+        "the core accepted a link of @NODE@ for @ORGANISATION@",
+        explanation: "A service of a customer connected and may answer for its destination.")
+    package static let linkRefused = Event(
+        "HDS-CORE-LINK-REFUSED", "86cd72c0b28143cbad6ef15c92ce5826", .warning, "the core refused a link: @REASON@",
+        explanation: "A service tried to connect and was not let in.",
+        fix: "Check the service's token, its organisation and its destination.")
+    package static let linkEnded = Event(
+        "HDS-CORE-LINK-ENDED", "f915210220374954b19177e3eaa31732", .notice, "the link of @NODE@ ended: @REASON@",
+        explanation: "What was delivered and not answered waits for the next link of the same destination.")
+
+    // MARK: authorization service
+
+    package static let signedIn = Event(
+        "HDS-AUTH-SIGNED-IN", "b48c1c2f4092466daa9c87d4a8670664", .info, "@SUBJECT@ signed in for @CLIENT_ID@",
+        explanation: "A user gave the right password.")
+    package static let signInRefused = Event(
+        "HDS-AUTH-SIGN-IN-REFUSED", "27ffca59d05244879c34a8e4dada66b6", .notice, "a sign-in was refused: @REASON@",
+        explanation: "A user gave a wrong password, or too many attempts were made.")
+    package static let tokenRefused = Event(
+        "HDS-AUTH-TOKEN-REFUSED", "ab0eaaa84990478ba62a3244f76ae598", .notice, "no token was issued: @REASON@",
+        explanation: "A client asked for a token with a grant that is not valid.")
+    package static let refreshTokenReused = Event(
+        "HDS-AUTH-REFRESH-REUSED", "4ffb9cf0ace5493d921b6f0e7f65869a", .warning,
+        "a used refresh token came again: all tokens of that sign-in of @SUBJECT@ are ended",
+        explanation: "A refresh token is good for one use. A second use means that somebody copied it.",
+        fix: "Ask the user whether a device was lost; the user signs in again.")
+    package static let signingKeyRolled = Event(
+        "HDS-AUTH-KEY-ROLLED", "8f526f1bf6324116af68391d01f023d0", .notice,
+        "tokens are now signed with the key @FINGERPRINT@",
+        explanation: "The authorization service changed its signing key; the old one stays published until its last "
+            + "token has expired.")
+
+    /// Every event, in the order of the documentation page.
+    package static let all: [Event] = [
+        .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
+        .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .rootKeyCreated, .staticKeyLoaded, .linkUp, .linkDown,
+        .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
+        .signingKeyRolled,
+    ]
+}

@@ -1,0 +1,106 @@
+/// A declared metric: its name, kind, unit and labels, in the conventions of Prometheus.
+///
+/// Names end in their unit (`_seconds`, `_bytes`) and counters in `_total`. Label values are closed sets or small
+/// ones, never identifiers of users, keys or spaces. The declarations below are the one source of names.
+package struct Metric: Sendable, Hashable {
+    package enum Kind: Sendable, Hashable {
+        case counter
+        case gauge
+        /// Upper bounds of the buckets in rising order, in the metric's unit; `+Inf` is implied.
+        case histogram(bounds: [Double])
+
+        package var name: String {
+            switch self {
+            case .counter: "counter"
+            case .gauge: "gauge"
+            case .histogram: "histogram"
+            }
+        }
+    }
+
+    package let name: String
+    package let kind: Kind
+    package let help: String
+    /// Names of the labels, in the order in which values are given.
+    package let labels: [String]
+
+    package init(_ name: String, _ kind: Kind, _ help: String, labels: [String] = []) {
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.labels = labels
+    }
+
+    package static func == (left: Metric, right: Metric) -> Bool { left.name == right.name }
+    package func hash(into hasher: inout Hasher) { hasher.combine(name) }
+}
+
+extension Metric {
+    /// Bounds for the time that an answer takes: from 50 us (an answer out of memory) to 6 s (the client's time-out).
+    package static let answerTimes: Kind = .histogram(
+        bounds: [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 6])
+
+    // Every service.
+    package static let buildInfo = Metric(
+        "hds_build_info", .gauge, "Always 1; the labels tell service and version.", labels: ["service", "version"])
+    package static let ready = Metric("hds_ready", .gauge, "1 while the service takes work, else 0.")
+    package static let check = Metric(
+        "hds_check", .gauge, "State of a health check: 1 ok, 0.5 warn, 0 fail or not known yet.", labels: ["check"])
+    package static let alarm = Metric("hds_alarm", .gauge, "1 while the alarm stands, else 0.", labels: ["id"])
+    package static let logRecords = Metric(
+        "hds_log_records_total", .counter, "Log records written.", labels: ["severity"])
+    package static let logRecordsLost = Metric(
+        "hds_log_records_lost_total", .counter, "Log records that neither the journal nor stderr took.")
+    package static let selfTests = Metric(
+        "hds_self_tests_total", .counter, "Self-tests of the work path.", labels: ["outcome"])
+
+    // The process; the names are those that Prometheus client libraries share.
+    package static let processResidentMemory = Metric(
+        "process_resident_memory_bytes", .gauge, "Resident memory in bytes.")
+    package static let processPrivateMemory = Metric(
+        "process_private_memory_bytes", .gauge, "Resident anonymous memory (RssAnon) in bytes.")
+    package static let processVirtualMemory = Metric("process_virtual_memory_bytes", .gauge, "Virtual memory in bytes.")
+    package static let processOpenFiles = Metric("process_open_fds", .gauge, "Open file descriptors.")
+    package static let processMaximumFiles = Metric("process_max_fds", .gauge, "Limit of open file descriptors.")
+    package static let processThreads = Metric("process_threads", .gauge, "Threads of the process.")
+    package static let processCPU = Metric("process_cpu_seconds_total", .counter, "CPU time used, in seconds.")
+    package static let processStart = Metric(
+        "process_start_time_seconds", .gauge, "Start of the process, in seconds since 1970.")
+
+    // hds-kms
+    package static let kmsRequests = Metric(
+        "hds_kms_requests_total", .counter, "Requests answered.", labels: ["method", "type", "status"])
+    package static let kmsRequestTime = Metric(
+        "hds_kms_request_duration_seconds", answerTimes, "Time from receipt of a string to its answer.",
+        labels: ["method", "type"])
+    package static let kmsResets = Metric(
+        "hds_kms_resets_total", .counter, "Strings answered by a signed reset.", labels: ["reason"])
+    package static let kmsReplays = Metric(
+        "hds_kms_replays_total", .counter, "Mutating requests that came again and got their first answer.")
+    package static let kmsRequestsInFlight = Metric(
+        "hds_kms_requests_in_flight", .gauge, "Requests received and not yet answered.")
+    package static let storeCommitTime = Metric(
+        "hds_store_commit_duration_seconds", answerTimes, "Time until a change is durable.")
+
+    // The link, on both ends.
+    package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
+    package static let linkConnects = Metric(
+        "hds_link_connects_total", .counter, "Attempts to connect to the core.", labels: ["outcome"])
+    package static let coreLinks = Metric("hds_core_links", .gauge, "Links of services that are established.")
+    package static let coreDeliveries = Metric(
+        "hds_core_deliveries_total", .counter, "Strings delivered over links.", labels: ["outcome"])
+    package static let coreEventSockets = Metric("hds_core_event_sockets", .gauge, "Event sockets of devices.")
+
+    // hds-auth
+    package static let signIns = Metric("hds_auth_sign_ins_total", .counter, "Sign-ins.", labels: ["outcome"])
+    package static let tokens = Metric(
+        "hds_auth_tokens_total", .counter, "Tokens issued.", labels: ["grant", "audience"])
+
+    /// Every metric, for the documentation page and the test of the names.
+    package static let all: [Metric] = [
+        .buildInfo, .ready, .check, .alarm, .logRecords, .logRecordsLost, .selfTests, .processResidentMemory,
+        .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
+        .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsRequestsInFlight,
+        .storeCommitTime, .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
+    ]
+}
