@@ -130,8 +130,8 @@ var targets: [Target] = [
     library(
         "TokenIssuer",
         [
-            "HTTPServer", "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore,
-            httpTypes, nioCore, grdb, logging, lifecycle, yams,
+            "HTTPServer", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird,
+            hummingbirdCore, httpTypes, nioCore, grdb, logging, lifecycle, yams,
         ]),
     library(
         "HDSClient",
