@@ -16,6 +16,7 @@ let wrapperSettings = settings + [.strictMemorySafety()]
 // Third-party products, by the short name that the target lists below use.
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
@@ -93,7 +94,7 @@ var targets: [Target] = [
             lifecycle,
         ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
-    library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb]),
+    library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
 
     // Layer 4: domain
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),

@@ -1,0 +1,268 @@
+import Diagnostics
+import GRDB
+import GRDBSQLite
+import KeyStore
+import WireText
+
+/// Applies changes to the writing connection: one transaction and one sync for all, a savepoint for each.
+///
+/// A change that conflicts, or that SQLite refuses, is rolled back to its savepoint and does not hurt its neighbours.
+/// When the transaction itself fails (full disk, failed sync), nobody's change is there and everybody gets the error.
+struct ChangeWriter {
+    private struct Conflict: Error {}
+
+    let db: Database
+    let path: String
+    private var destroyedKeys = false
+
+    init(db: Database, path: String) {
+        self.db = db
+        self.path = path
+    }
+
+    mutating func apply(_ changes: [StoreChange]) -> [CommitQueue.Outcome] {
+        do {
+            // A rollback that failed after an error of the disk may have left one open.
+            if db.isInsideTransaction { try Query(db, "ROLLBACK").run() }
+            try Query(db, "BEGIN IMMEDIATE").run()
+            var outcomes: [CommitQueue.Outcome] = []
+            for change in changes { outcomes.append(try applyOne(change)) }
+            try Query(db, "COMMIT").run()
+            if destroyedKeys { forgetLog() }
+            return outcomes
+        } catch {
+            if db.isInsideTransaction { _ = try? Query(db, "ROLLBACK").run() }
+            return changes.map { _ in .failure(diagnosed(error, path)) }
+        }
+    }
+
+    /// Throws only when the whole transaction is lost.
+    private mutating func applyOne(_ change: StoreChange) throws -> CommitQueue.Outcome {
+        try Query(db, "SAVEPOINT change").run()
+        do {
+            let result = try judge(change)
+            if result == .committed {
+                for write in change.writes { try apply(write) }
+            }
+            try Query(db, "RELEASE change").run()
+            return .success(result)
+        } catch {
+            guard db.isInsideTransaction else { throw error }
+            try Query(db, "ROLLBACK TO change").run()
+            try Query(db, "RELEASE change").run()
+            if error is Conflict || SQLiteFailure(error)?.isConflict == true { return .success(.conflict) }
+            return .failure(diagnosed(error, path))
+        }
+    }
+
+    private func judge(_ change: StoreChange) throws -> CommitResult {
+        for case .insertLedger(let entry) in change.writes where try isInLedger(entry.digest) { return .duplicate }
+        for expectation in change.expectations where try !holds(expectation) { return .conflict }
+        return .committed
+    }
+
+    private func isInLedger(_ digest: [UInt8]) throws -> Bool {
+        var query = try Query(db, "SELECT 1 FROM ledger WHERE digest = ?")
+        try query.bind(digest)
+        return try query.step()
+    }
+
+    private func holds(_ expectation: StoreExpectation) throws -> Bool {
+        switch expectation {
+        case .resource(let id, let version):
+            try version == self.version(id, "SELECT version FROM resources WHERE id = ?")
+        case .key(let id, let version): try version == self.version(id, "SELECT version FROM keys WHERE id = ?")
+        case .session(let id): try version(id, "SELECT version FROM sessions WHERE id = ?") != nil
+        }
+    }
+
+    private func version(_ id: String, _ sql: String) throws -> Int64? {
+        var query = try Query(db, sql)
+        try query.bind(RecordID(id))
+        return try query.single()
+    }
+
+    private mutating func apply(_ write: StoreWrite) throws {
+        switch write {
+        case .insertKey(let key):
+            try one(
+                "INSERT INTO keys (version, resource, bound_at, sealed, id) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            ) { try bind(key, to: &$0) }
+        case .updateKey(let key):
+            try one(
+                "UPDATE keys SET version = ?, resource = ?, bound_at = ?, sealed = ? WHERE id = ? AND version = ?"
+            ) {
+                try bind(key, to: &$0)
+                try $0.bind(key.version - 1)
+            }
+        case .insertResource(let resource):
+            try one(
+                "INSERT INTO resources (version, deleted_at, sealed, id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            ) { try bind(resource, to: &$0) }
+        case .updateResource(let resource):
+            try one("UPDATE resources SET version = ?, deleted_at = ?, sealed = ? WHERE id = ? AND version = ?") {
+                try bind(resource, to: &$0)
+                try $0.bind(resource.version - 1)
+            }
+        case .insertAuthorization(let authorization):
+            try one(
+                """
+                INSERT INTO authorizations (version, resource, lookup, position, removed_at, sealed, id)
+                VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+                """
+            ) { try bind(authorization, to: &$0) }
+        case .updateAuthorization(let authorization):
+            try one(
+                """
+                UPDATE authorizations
+                SET version = ?, resource = ?, lookup = ?, position = ?, removed_at = ?, sealed = ?
+                WHERE id = ? AND version = ?
+                """
+            ) {
+                try bind(authorization, to: &$0)
+                try $0.bind(authorization.version - 1)
+            }
+        case .insertSession(let session): try insert(session)
+        case .deleteSession(let id):
+            var query = try Query(db, "DELETE FROM sessions WHERE id = ?")
+            try query.bind(RecordID(id))
+            try query.run()
+        case .advanceSession(let id, let counter):
+            try one("UPDATE sessions SET last_counter = ?1 WHERE id = ?2 AND last_counter < ?1") {
+                try $0.bind(counter)
+                try $0.bind(RecordID(id))
+            }
+        case .insertLedger(let entry):
+            try one(
+                """
+                INSERT INTO ledger (digest, session, expires, sealed_answer) VALUES (?, ?, ?, ?)
+                ON CONFLICT DO NOTHING
+                """
+            ) {
+                try $0.bind(entry.digest)
+                try $0.bind(RecordID(entry.session))
+                try $0.bind(entry.expires)
+                try $0.bind(entry.sealedAnswer)
+            }
+        case .insertSessionKEK(let kek):
+            try one("INSERT INTO session_keks (id, sealed, last_expiry) VALUES (?, ?, ?) ON CONFLICT DO NOTHING") {
+                try $0.bind(kek.id)
+                try $0.bind(kek.sealed)
+                try $0.bind(kek.lastExpiry)
+            }
+        case .putSetting(let name, let value):
+            try one("INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value")
+            {
+                try $0.bind(name)
+                try $0.bind(value)
+            }
+        case .insertRootKey(let root):
+            try one(
+                """
+                INSERT INTO root_keys (state, wrapped, kek_fingerprint, created, version) VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT DO NOTHING
+                """
+            ) { try bind(root, to: &$0) }
+        case .updateRootKey(let root):
+            try one(
+                "UPDATE root_keys SET state = ?, wrapped = ?, kek_fingerprint = ?, created = ? WHERE version = ?"
+            ) { try bind(root, to: &$0) }
+        case .purgeExpired(let now): try purge(now)
+        }
+    }
+
+    /// Runs a statement that must change one row; none means that a condition of it did not hold.
+    private func one(_ sql: String, _ bind: (inout Query) throws -> Void) throws {
+        var query = try Query(db, sql)
+        try bind(&query)
+        guard try query.run() == 1 else { throw Conflict() }
+    }
+
+    private func insert(_ session: SessionRecord) throws {
+        try one("UPDATE session_keks SET last_expiry = max(last_expiry, ?) WHERE id = ?") {
+            try $0.bind(session.expires)
+            try $0.bind(session.kek)
+        }
+        try one(
+            """
+            INSERT INTO sessions (id, version, kek, user, expires, last_counter, sealed) VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT DO NOTHING
+            """
+        ) {
+            try $0.bind(RecordID(session.id))
+            try $0.bind(session.version)
+            try $0.bind(session.kek)
+            try $0.bind(session.user)
+            try $0.bind(session.expires)
+            try $0.bind(session.lastCounter)
+            try $0.bind(session.sealed)
+        }
+    }
+
+    private mutating func purge(_ now: Timestamp) throws {
+        try delete(
+            "DELETE FROM ledger WHERE rowid IN (SELECT rowid FROM ledger WHERE expires <= ? ORDER BY expires LIMIT ?)",
+            now)
+        try delete(
+            """
+            DELETE FROM sessions
+            WHERE rowid IN (SELECT rowid FROM sessions WHERE expires <= ? ORDER BY expires LIMIT ?)
+            """, now)
+        let destroyed = try delete(
+            """
+            DELETE FROM session_keks WHERE id IN (
+                SELECT id FROM session_keks AS kek WHERE last_expiry <= ?
+                AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.kek = kek.id) ORDER BY id LIMIT ?)
+            """, now)
+        if destroyed > 0 { destroyedKeys = true }
+    }
+
+    @discardableResult
+    private func delete(_ sql: String, _ now: Timestamp) throws -> Int {
+        var query = try Query(db, sql)
+        try query.bind(now)
+        try query.bind(Int64(StoreChange.purgeLimit))
+        return try query.run()
+    }
+
+    /// Copies the log back and empties it, so that the file holds no older image of a page with a destroyed key.
+    /// A reader that is too slow puts it off to the next ordinary checkpoint.
+    private func forgetLog() {
+        _ = try? Query(db, "PRAGMA wal_checkpoint(TRUNCATE)").single()
+    }
+}
+
+// The parameters that insert and update share; the identity comes last, where an update's condition has it.
+
+private func bind(_ key: KeyRecord, to query: inout Query) throws {
+    try query.bind(key.version)
+    try query.bind(key.resource.flatMap { RecordID($0) })
+    try query.bind(key.boundAt)
+    try query.bind(key.sealed)
+    try query.bind(RecordID(key.id))
+}
+
+private func bind(_ resource: ResourceRecord, to query: inout Query) throws {
+    try query.bind(resource.version)
+    try query.bind(resource.deletedAt)
+    try query.bind(resource.sealed)
+    try query.bind(RecordID(resource.id))
+}
+
+private func bind(_ authorization: AuthorizationRecord, to query: inout Query) throws {
+    try query.bind(authorization.version)
+    try query.bind(RecordID(authorization.resource))
+    try query.bind(authorization.lookup)
+    try query.bind(authorization.order)
+    try query.bind(authorization.removedAt)
+    try query.bind(authorization.sealed)
+    try query.bind(RecordID(authorization.id))
+}
+
+private func bind(_ root: RootKeyRecord, to query: inout Query) throws {
+    try query.bind(root.state.rawValue)
+    try query.bind(root.wrapped)
+    try query.bind(root.kekFingerprint)
+    try query.bind(root.created)
+    try query.bind(root.version)
+}

@@ -1,0 +1,95 @@
+import Diagnostics
+import Dispatch
+import KeyStore
+import Synchronization
+
+/// Group commit: everything that waits is applied as one batch on one thread, then everybody gets an own outcome.
+///
+/// While a batch is written and synced to the disk the next one gathers, so that the number of syncs follows the speed
+/// of the disk and not the number of commits; a lone commit never waits for company. Every waiter is resumed exactly
+/// once: with its outcome, or with `store-closed` when it came after `close`. Order within and among batches is the
+/// order of arrival. `apply` gets 1 or more changes and answers one outcome for each.
+final class CommitQueue: Sendable {
+    typealias Outcome = Result<CommitResult, DiagnosedError>
+
+    private struct Waiter {
+        let change: StoreChange
+        let continuation: CheckedContinuation<CommitResult, any Error>
+    }
+
+    private struct State {
+        var waiting: [Waiter] = []
+        var working = false
+        var closed = false
+        var untilIdle: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+    private let thread: DispatchQueue
+    private let maximumWrites: Int
+    private let apply: @Sendable ([StoreChange]) -> [Outcome]
+
+    /// A batch takes changes until they hold `maximumWrites` writes, which bounds how long the first waits for the last.
+    init(label: String, maximumWrites: Int = 1_000, apply: @escaping @Sendable ([StoreChange]) -> [Outcome]) {
+        thread = DispatchQueue(label: label)
+        self.maximumWrites = maximumWrites
+        self.apply = apply
+    }
+
+    func commit(_ change: StoreChange) async throws -> CommitResult {
+        try await withCheckedThrowingContinuation { continuation in
+            let waiter = Waiter(change: change, continuation: continuation)
+            let (accepted, start) = state.withLock { state in
+                guard !state.closed else { return (false, false) }
+                state.waiting.append(waiter)
+                defer { state.working = true }
+                return (true, !state.working)
+            }
+            guard accepted else { return continuation.resume(throwing: DiagnosedError.keyStoreClosed) }
+            if start { thread.async { self.drain() } }
+        }
+    }
+
+    /// Refuses new commits and returns when those that were accepted have their outcome.
+    func close() async {
+        await withCheckedContinuation { continuation in
+            let idle = state.withLock { state in
+                state.closed = true
+                if state.working { state.untilIdle.append(continuation) }
+                return !state.working
+            }
+            if idle { continuation.resume() }
+        }
+    }
+
+    private func drain() {
+        while let batch = nextBatch() {
+            let outcomes = apply(batch.map(\.change))
+            for (index, waiter) in batch.enumerated() {
+                let missing = DiagnosedError(.storeFailed, fault: .internal, "a commit was left without an outcome")
+                waiter.continuation.resume(with: index < outcomes.count ? outcomes[index] : .failure(missing))
+            }
+        }
+    }
+
+    private func nextBatch() -> [Waiter]? {
+        let (batch, idle) = state.withLock { state -> ([Waiter]?, [CheckedContinuation<Void, Never>]) in
+            guard !state.waiting.isEmpty else {
+                state.working = false
+                defer { state.untilIdle = [] }
+                return (nil, state.untilIdle)
+            }
+            var writes = 0
+            var count = 0
+            while count < state.waiting.count, count == 0 || writes < maximumWrites {
+                writes += max(1, state.waiting[count].change.writes.count)
+                count += 1
+            }
+            let batch = Array(state.waiting.prefix(count))
+            state.waiting.removeFirst(count)
+            return (batch, [])
+        }
+        for continuation in idle { continuation.resume() }
+        return batch
+    }
+}

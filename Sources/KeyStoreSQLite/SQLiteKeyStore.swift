@@ -1,0 +1,269 @@
+import Diagnostics
+import GRDB
+package import KeyStore
+import Synchronization
+package import WireText
+
+/// The key store in one SQLite file, for a single node: write-ahead log, every acknowledged commit on the disk.
+///
+/// Reads run on the caller's thread on one of a few read-only connections; a caller waits when all are taken. Commits
+/// gather on one writing thread (`CommitQueue`). Durability is `synchronous = FULL`: the log is synced before a commit
+/// returns, and `init` proves the setting. A second process, or a second instance, is refused (`store-in-use`).
+/// Deleted content is overwritten (`secure_delete`). See docs/decisions/011-group-commit.md.
+package final class SQLiteKeyStore: KeyStore {
+    package struct Options: Sendable {
+        /// Connections for reading, one for each thread that reads at the same time.
+        package var readers = 4
+        /// The database grows to so many pages of 4 KiB and then answers `store-full`; nil leaves it to the disk.
+        package var maximumPages: Int?
+        /// Up to this size opening checks the whole file, beyond it the tables without which nothing opens.
+        package var wholeCheckBytes = 32 << 20
+
+        package init() {}
+    }
+
+    private let file: DatabaseFile
+    private let writer: DatabaseQueue
+    private let readers: [ReadConnection]
+    private let nextReader = Atomic<Int>(0)
+    private let commits: CommitQueue
+
+    /// Opens the database, making or migrating it as needed; blocks on the disk.
+    package init(path: String, options: Options = Options()) throws {
+        do {
+            let file = try DatabaseFile.open(path)
+            let writer = try Connections.writer(file, options)
+            self.file = file
+            self.writer = writer
+            readers = try (0..<max(1, options.readers)).map { _ in ReadConnection(try Connections.reader(path)) }
+            commits = CommitQueue(label: "hds.key-store.commit") { changes in
+                writer.writeWithoutTransaction { db in
+                    var changeWriter = ChangeWriter(db: db, path: path)
+                    return changeWriter.apply(changes)
+                }
+            }
+        } catch {
+            throw diagnosed(error, path)
+        }
+    }
+
+    package func commit(_ change: StoreChange) async throws -> CommitResult {
+        try change.validate()
+        return try await commits.commit(change)
+    }
+
+    package func check() async throws {
+        _ = try await rootKeys()
+        try file.checkIdentity()
+        try proveWriting()
+    }
+
+    private func proveWriting() throws {
+        do {
+            try writer.writeWithoutTransaction { db in
+                var query = try Query(
+                    db, "INSERT INTO liveness (id, at) VALUES (1, ?) ON CONFLICT DO UPDATE SET at = excluded.at")
+                try query.bind(Timestamp.now())
+                try query.run()
+            }
+        } catch {
+            throw diagnosed(error, file.path)
+        }
+    }
+
+    package func close() async {
+        await commits.close()
+        for reader in readers { reader.close() }
+        // Nothing is lost if it fails: the log is replayed at the next start.
+        try? writer.close()
+    }
+
+    /// The first free connection, so that few page caches stay warm; when none is free, the turn decides who waits where.
+    private func read<R: Sendable>(_ body: (Database) throws -> R) throws -> R {
+        do {
+            for reader in readers {
+                if let result = try reader.readIfFree(body) { return result }
+            }
+            let turn = nextReader.wrappingAdd(1, ordering: .relaxed).oldValue
+            return try readers[Int(UInt(bitPattern: turn) % UInt(readers.count))].read(body)
+        } catch {
+            throw diagnosed(error, file.path)
+        }
+    }
+}
+
+// MARK: Reads
+
+extension SQLiteKeyStore {
+    package func key(_ id: String) async throws -> KeyRecord? {
+        guard let key = RecordID(id) else { return nil }
+        return try read { db in
+            var query = try Query(db, "SELECT \(KeyRecord.columns) FROM keys WHERE id = ?")
+            try query.bind(key)
+            return try query.first { try KeyRecord($0, id: id) }
+        }
+    }
+
+    package func keys(
+        ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
+    ) async throws -> [KeyRecord] {
+        guard let resource = RecordID(resource) else { return [] }
+        return try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(KeyRecord.columns) FROM keys WHERE resource = ? AND bound_at >= ? AND bound_at < ?
+                ORDER BY bound_at DESC, id DESC LIMIT ?
+                """)
+            try query.bind(resource)
+            try query.bind(from ?? Timestamp(milliseconds: .min))
+            try query.bind(before ?? Timestamp(milliseconds: .max))
+            try query.bind(limit.map { Int64(max(0, $0)) } ?? -1)
+            return try query.all { try KeyRecord($0) }
+        }
+    }
+
+    package func resource(_ id: String) async throws -> ResourceRecord? {
+        guard let resource = RecordID(id) else { return nil }
+        return try read { db in
+            var query = try Query(db, "SELECT \(ResourceRecord.columns) FROM resources WHERE id = ?")
+            try query.bind(resource)
+            return try query.first { ResourceRecord($0, id: id) }
+        }
+    }
+
+    package func authorization(_ id: String) async throws -> AuthorizationRecord? {
+        guard let id = RecordID(id) else { return nil }
+        return try read { db in
+            var query = try Query(db, "SELECT \(AuthorizationRecord.columns) FROM authorizations WHERE id = ?")
+            try query.bind(id)
+            return try query.first { try AuthorizationRecord($0) }
+        }
+    }
+
+    package func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
+        guard let resource = RecordID(resource) else { return nil }
+        return try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(AuthorizationRecord.columns) FROM authorizations
+                WHERE resource = ? AND lookup = ? AND removed_at IS NULL
+                """)
+            try query.bind(resource)
+            try query.bind(lookup)
+            return try query.first { try AuthorizationRecord($0) }
+        }
+    }
+
+    package func authorizations(
+        ofResource resource: String, includingRemoved: Bool
+    ) async throws -> [AuthorizationRecord] {
+        guard let resource = RecordID(resource) else { return [] }
+        return try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(AuthorizationRecord.columns) FROM authorizations
+                WHERE resource = ? AND (? OR removed_at IS NULL) ORDER BY position, id
+                """)
+            try query.bind(resource)
+            try query.bind(includingRemoved ? 1 : 0)
+            return try query.all { try AuthorizationRecord($0) }
+        }
+    }
+
+    package func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
+        guard let resource = RecordID(resource) else { return nil }
+        return try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(AuthorizationRecord.columns) FROM authorizations
+                WHERE resource = ? AND lookup = ? AND removed_at IS NOT NULL
+                ORDER BY removed_at DESC, position DESC LIMIT 1
+                """)
+            try query.bind(resource)
+            try query.bind(lookup)
+            return try query.first { try AuthorizationRecord($0) }
+        }
+    }
+
+    package func session(_ id: String) async throws -> SessionRecord? {
+        guard let session = RecordID(id) else { return nil }
+        return try read { db in
+            var query = try Query(db, "SELECT \(SessionRecord.columns) FROM sessions WHERE id = ?")
+            try query.bind(session)
+            return try query.first { SessionRecord($0, id: id) }
+        }
+    }
+
+    package func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int {
+        try read { db in
+            var query = try Query(db, "SELECT count(*) FROM sessions WHERE user = ? AND expires > ?")
+            try query.bind(user)
+            try query.bind(now)
+            return Int(try query.single() ?? 0)
+        }
+    }
+
+    package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? {
+        try read { db in
+            var query = try Query(db, "SELECT \(LedgerRecord.columns) FROM ledger WHERE digest = ?")
+            try query.bind(digest)
+            return try query.first { try LedgerRecord($0, digest: digest) }
+        }
+    }
+
+    package func rootKeys() async throws -> [RootKeyRecord] {
+        try read { db in
+            try Query(db, "SELECT \(RootKeyRecord.columns) FROM root_keys ORDER BY version")
+                .all { try RootKeyRecord($0) }
+        }
+    }
+
+    package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? {
+        try read { db in
+            var query = try Query(db, "SELECT \(SessionKEKRecord.columns) FROM session_keks WHERE id = ?")
+            try query.bind(id)
+            return try query.first { SessionKEKRecord($0, id: id) }
+        }
+    }
+
+    package func setting(_ name: String) async throws -> [UInt8]? {
+        try read { db in
+            var query = try Query(db, "SELECT value FROM settings WHERE name = ?")
+            try query.bind(name)
+            return try query.first { $0.bytes(0) }
+        }
+    }
+
+    package func isEmpty() async throws -> Bool {
+        try read { db in
+            try Query(
+                db,
+                """
+                SELECT EXISTS (SELECT 1 FROM root_keys) OR EXISTS (SELECT 1 FROM settings)
+                    OR EXISTS (SELECT 1 FROM session_keks) OR EXISTS (SELECT 1 FROM sessions)
+                    OR EXISTS (SELECT 1 FROM resources) OR EXISTS (SELECT 1 FROM keys)
+                    OR EXISTS (SELECT 1 FROM authorizations) OR EXISTS (SELECT 1 FROM ledger)
+                """
+            ).single() == 0
+        }
+    }
+
+    package func hasExpired(at now: Timestamp) async throws -> Bool {
+        try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT EXISTS (SELECT 1 FROM ledger WHERE expires <= ?1)
+                    OR EXISTS (SELECT 1 FROM sessions WHERE expires <= ?1)
+                    OR EXISTS (SELECT 1 FROM session_keks AS kek WHERE last_expiry <= ?1
+                        AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.kek = kek.id))
+                """)
+            try query.bind(now)
+            return try query.single() == 1
+        }
+    }
+}

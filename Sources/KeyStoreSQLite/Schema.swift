@@ -1,0 +1,115 @@
+import Diagnostics
+import GRDB
+import KeyStore
+
+/// The tables of the key store and how a database comes to have them: numbered steps, forward only, each in a
+/// transaction of its own, the number reached kept in `PRAGMA user_version`.
+///
+/// Ids are the 16 octets of the UUID, moments are milliseconds since 1970. Tables have row ids: with random ids as the
+/// clustering key a durable insert cost 1.3 times as much (1 million keys, 4 KiB pages).
+enum Schema {
+    /// "HDSK" in `PRAGMA application_id`, so that the file is known for what it is (`file(1)`, and `migrate` below).
+    static let applicationID: Int64 = 0x4844_534B
+
+    /// Step n brings a database from version n to n + 1. Never change a step that was released: append one.
+    static let steps: [String] = [
+        """
+        CREATE TABLE root_keys (
+            version INTEGER PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('active', 'inert', 'retired')),
+            wrapped BLOB NOT NULL,
+            kek_fingerprint TEXT NOT NULL,
+            created INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX root_keys_active ON root_keys (state) WHERE state = 'active';
+
+        CREATE TABLE settings (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+
+        -- Backups leave this table out (docs/decisions/013-session-kek.md).
+        CREATE TABLE session_keks (
+            id INTEGER PRIMARY KEY,
+            sealed BLOB NOT NULL,
+            last_expiry INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE sessions (
+            id BLOB NOT NULL UNIQUE,
+            version INTEGER NOT NULL,
+            kek INTEGER NOT NULL REFERENCES session_keks (id),
+            user BLOB NOT NULL,
+            expires INTEGER NOT NULL,
+            last_counter INTEGER NOT NULL,
+            sealed BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX sessions_user ON sessions (user, expires);
+        CREATE INDEX sessions_expires ON sessions (expires);
+        CREATE INDEX sessions_kek ON sessions (kek);
+
+        CREATE TABLE resources (
+            id BLOB NOT NULL UNIQUE,
+            version INTEGER NOT NULL,
+            deleted_at INTEGER,
+            sealed BLOB NOT NULL
+        ) STRICT;
+
+        CREATE TABLE keys (
+            id BLOB NOT NULL UNIQUE,
+            version INTEGER NOT NULL,
+            resource BLOB REFERENCES resources (id),
+            bound_at INTEGER,
+            sealed BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX keys_resource ON keys (resource, bound_at, id) WHERE resource IS NOT NULL;
+
+        CREATE TABLE authorizations (
+            id BLOB NOT NULL UNIQUE,
+            version INTEGER NOT NULL,
+            resource BLOB NOT NULL REFERENCES resources (id),
+            lookup BLOB NOT NULL,
+            position INTEGER NOT NULL,
+            removed_at INTEGER,
+            sealed BLOB NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX authorizations_live ON authorizations (resource, lookup) WHERE removed_at IS NULL;
+        CREATE INDEX authorizations_removed ON authorizations (resource, lookup, removed_at)
+            WHERE removed_at IS NOT NULL;
+        CREATE INDEX authorizations_position ON authorizations (resource, position, id);
+
+        CREATE TABLE ledger (
+            digest BLOB NOT NULL UNIQUE,
+            session BLOB NOT NULL,
+            expires INTEGER NOT NULL,
+            sealed_answer BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX ledger_expires ON ledger (expires);
+
+        -- What `check` writes to prove that writing works; no record.
+        CREATE TABLE liveness (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;
+        """
+    ]
+
+    /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.
+    static func migrate(_ db: Database, path: String, steps: [String] = Schema.steps) throws {
+        let version = Int(try Query(db, "PRAGMA user_version").single() ?? 0)
+        let application = try Query(db, "PRAGMA application_id").single() ?? 0
+        let tables = try Query(db, "SELECT count(*) FROM sqlite_schema").single() ?? 0
+        guard application == applicationID || (application == 0 && version == 0 && tables == 0) else {
+            throw DiagnosedError(
+                .storeForeign, fault: .configuration, "\(path) is a database of another program",
+                expected: "a key store or no file", hint: "check the path in the configuration")
+        }
+        guard version <= steps.count else {
+            throw DiagnosedError(
+                .storeForeign, fault: .configuration, "the key store \(path) was written by a newer version",
+                expected: "schema \(steps.count) or lower", found: "\(version)",
+                hint: "start the newer version; there is no way back to an older schema but a backup")
+        }
+        for step in version..<steps.count {
+            try db.inTransaction(.immediate) {
+                try db.execute(sql: steps[step])
+                try db.execute(sql: "PRAGMA application_id = \(applicationID); PRAGMA user_version = \(step + 1)")
+                return .commit
+            }
+        }
+    }
+}
