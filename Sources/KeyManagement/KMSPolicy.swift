@@ -1,0 +1,33 @@
+package import WireText
+
+/// What an administrator decides about the KMS's behaviour; times in seconds.
+package struct KMSPolicy: Sendable {
+    /// Life of a session. Deployed clients need 60 s … 24 days; 24 h is what they are used to.
+    package var sessionLife: Int64 = 86_400
+    /// How long an unbound key can be bound.
+    package var unboundKeyLife: Int64 = 86_400
+    /// Until when clients should encrypt with a bound key; it never blocks reading.
+    package var boundKeyLife: Int64 = 365 * 86_400
+    /// Sessions of one user that live at the same time; more are answered 429.
+    package var sessionsPerUser = 100
+    /// Session openings per second over all clients, with a burst of twice as many; more are declined unopened.
+    package var sessionOpeningsPerSecond = 600
+    /// Signed resets per second over all sources and for one source; more are declined.
+    package var resetsPerSecond = 200
+    package var resetsPerSourceAndSecond = 5
+    /// Whether `/public` may be authorized (security model, rule 12).
+    package var allowsPublic = false
+    /// Whether a participant who was removed can be added again only by a session opened later, for sessions that send
+    /// no counter (docs/kms-extensions.md).
+    package var reAddingNeedsNewerSession = false
+    /// Largest difference between a request's `client.time` and the clock.
+    package var requestTimeWindow: Int64 = 60
+    /// Users who may retrieve on behalf of others. They come from here and never from a claim (security model, rule 1).
+    package var organisationAgents: Set<String> = []
+    /// How many KROs a nested authorization may lead through.
+    package var nestingDepth = 4
+    /// How many KROs are looked at before a nested authorization is refused.
+    package var nestingVisits = 64
+
+    package init() {}
+}

@@ -1,0 +1,84 @@
+package import KMSProtocol
+package import KeyStore
+package import WireText
+
+/// The decisions of the KMS: what each operation answers and what it changes, judged on the store's present state.
+///
+/// Every operation reads, decides and returns an `Outcome`; nothing is changed until the outcome's change is committed
+/// together with the request's entry in the replay ledger. A conflict means that somebody else changed what was read:
+/// the operation is asked again.
+package struct KeyManagement: Sendable {
+    let names: KMSNames
+    let store: any KeyStore
+    let vault: RecordVault
+    let policy: KMSPolicy
+
+    package init(names: KMSNames, store: any KeyStore, vault: RecordVault, policy: KMSPolicy) {
+        self.names = names
+        self.store = store
+        self.vault = vault
+        self.policy = policy
+    }
+
+    /// What a request comes to.
+    struct Outcome: Sendable {
+        var status: Int
+        var body: KMSAnswer.Body
+        var change = StoreChange()
+        /// The session that the change ends.
+        var endedSession: String?
+
+        init(_ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange()) {
+            self.status = status
+            self.body = body
+            self.change = change
+        }
+    }
+
+    /// Judges one request of an authenticated caller. Throws `KMSFailure` for a refusal.
+    func decide(_ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp) async throws -> Outcome {
+        guard names.owns(request.uri) else {
+            throw KMSFailure(KMSStatus.notImplemented, "no federation with \(request.uri.host ?? "") is configured")
+        }
+        switch (request.method, request.uri.object) {
+        case (.update, .ping): return Outcome(KMSStatus.ok)
+        case (.delete, .session(let id)): return try await deleteSession(id, caller, session, now)
+        case (.create, .keys): return try createKeys(request, caller, now)
+        case (.retrieve, .key(let id)): return try await retrieveKey(id, caller)
+        case (.update, .key(let id)): return try await bindKey(id, request, caller, now)
+        case (.retrieve, .resourceKeys(let id)): return try await retrieveKeys(ofResource: id, request, caller)
+        case (.create, .resources): return try await createResource(request, caller, now)
+        case (.retrieve, .resource(let id)): return try await retrieveResource(id, caller)
+        case (.delete, .resource(let id)): return try await deleteResource(id, caller, now)
+        case (.create, .authorizations): return try await createAuthorizations(request, caller, session, now)
+        case (.retrieve, .resourceAuthorizations(let id)):
+            return try await retrieveAuthorizations(ofResource: id, request, caller)
+        case (.delete, .resourceAuthorizations(let id)):
+            return try await deleteAuthorizations(ofResource: id, request, caller, now)
+        case (.delete, .authorization(let id)): return try await deleteAuthorization(id, caller, now)
+        case (_, .other), (_, .cluster), (_, .staticKey):
+            throw KMSFailure(KMSStatus.notFound, "no such object")
+        case (.create, .sessions):
+            throw KMSFailure(KMSStatus.malformed, "a session is opened by a request encrypted to the static key")
+        default:
+            throw KMSFailure(
+                KMSStatus.methodNotAllowed, "method \(request.method.rawValue) is not allowed on this uri")
+        }
+    }
+
+    private func deleteSession(
+        _ id: String, _ caller: Caller, _ session: LiveSession, _ now: Timestamp
+    ) async throws -> Outcome {
+        if id != session.id {
+            guard let record = try await store.session(id), now < record.expires else {
+                throw KMSFailure(KMSStatus.notFound, "no such session \(names.session(id))")
+            }
+            guard record.user == vault.lookup(user: caller.tokenUser) else {
+                throw KMSFailure(KMSStatus.forbidden, "ephemeral key belongs to another user")
+            }
+        }
+        var outcome = Outcome(KMSStatus.noContent, change: StoreChange(writes: [.deleteSession(id: id)]))
+        outcome.endedSession = id
+        return outcome
+    }
+}

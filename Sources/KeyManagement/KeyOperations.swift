@@ -1,0 +1,120 @@
+import KMSProtocol
+import KeyStore
+import SecretMemory
+import WireText
+
+// Operations on keys (protocol, sections 7 and 8).
+extension KeyManagement {
+    /// create /keys: unbound keys that only their creator may read or bind.
+    func createKeys(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) throws -> Outcome {
+        let count = try request.keyCount()
+        var outcome = Outcome(KMSStatus.created)
+        var keys: [KMSKey] = []
+        keys.reserveCapacity(count)
+        for _ in 0..<count {
+            let id = UUIDText.random()
+            let content = KeyContent(
+                key: try SymmetricKey.random(), owner: caller.effectiveUser, clientID: caller.clientID, created: now,
+                expires: now.adding(seconds: policy.unboundKeyLife))
+            outcome.change.writes.append(.insertKey(try vault.record(content, id: id, version: 1)))
+            keys.append(wireKey(content, id: id))
+        }
+        outcome.body = .keys(keys)
+        return outcome
+    }
+
+    /// retrieve <key>: an unbound key goes to its creator only, a bound one to whoever may read its resource.
+    func retrieveKey(_ id: String, _ caller: Caller) async throws -> Outcome {
+        guard let record = try await store.key(id) else { throw noSuchKey(id) }
+        let content = try vault.content(record)
+        guard let resource = content.resource else {
+            guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
+            return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
+        }
+        guard try await access(caller.effectiveUser, resource: resource) != nil else {
+            // Keys of a deleted resource are gone for everybody; for others only the right is missing.
+            if try await isDeleted(resource) { throw noSuchKey(id) }
+            throw notAuthorized(caller, resource: resource)
+        }
+        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
+    }
+
+    /// update <key> with resourceUri: binds an own unbound key to a resource that the caller may change, for ever.
+    func bindKey(_ id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
+        let target = try resourceID(request.resourceURI())
+        guard let record = try await store.key(id) else { throw noSuchKey(id) }
+        var content = try vault.content(record)
+        if let bound = content.resource {
+            if try await isDeleted(bound) { throw noSuchKey(id) }
+            guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, resource: bound) }
+            guard bound == target else {
+                throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) is already bound")
+            }
+            _ = try await changeable(target, by: caller)
+            return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
+        }
+        guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
+        let (resource, head) = try await changeable(target, by: caller)
+        guard now < content.expires else {
+            throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
+        }
+        bind(&content, to: target, now)
+        var change = StoreChange(writes: [.updateKey(try vault.record(content, id: id, version: record.version + 1))])
+        try touch(resource, head, &change)
+        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), change: change)
+    }
+
+    /// retrieve <kro>/keys: newest bind date first, `boundAfter` inclusive, `boundBefore` exclusive.
+    func retrieveKeys(ofResource id: String, _ request: KMSRequest, _ caller: Caller) async throws -> Outcome {
+        let after = try request.date("boundAfter")
+        let before = try request.date("boundBefore")
+        let limit = try request.keyLimit()
+        _ = try await readable(id, by: caller)
+        let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
+        return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }))
+    }
+
+    func bind(_ content: inout KeyContent, to resource: String, _ now: Timestamp) {
+        content.resource = resource
+        content.boundAt = now
+        content.expires = now.adding(seconds: policy.boundKeyLife)
+    }
+
+    /// Raises the head's version with whatever else changes on the resource, so that races are noticed.
+    func touch(_ record: ResourceRecord, _ head: ResourceContent, _ change: inout StoreChange) throws {
+        change.writes.append(.updateResource(try vault.record(head, id: record.id, version: record.version + 1)))
+    }
+
+    func wireKey(_ content: KeyContent, id: String) -> KMSKey {
+        KMSKey(
+            uri: names.key(id), key: content.key, userID: content.owner, clientID: content.clientID,
+            createDate: content.created, expirationDate: content.expires,
+            resourceURI: content.resource.map { names.resource($0) }, bindDate: content.boundAt)
+    }
+
+    /// The id in a URI that must name a resource of this KMS.
+    func resourceID(_ uri: KMSURI) throws(KMSFailure) -> String {
+        guard names.owns(uri) else {
+            throw KMSFailure(KMSStatus.notImplemented, "no federation with \(uri.host ?? "") is configured")
+        }
+        guard case .resource(let id) = uri.object else {
+            throw KMSFailure(KMSStatus.malformed, "resourceUri does not name a resource")
+        }
+        return id
+    }
+
+    func isDeleted(_ resource: String) async throws -> Bool {
+        guard let record = try await store.resource(resource) else { return true }
+        return record.deletedAt != nil
+    }
+
+    private func noSuchKey(_ id: String) -> KMSFailure {
+        KMSFailure(KMSStatus.notFound, "no such key \(names.key(id))")
+    }
+
+    func notAuthorized(_ caller: Caller, unboundKey id: String) -> KMSFailure {
+        KMSFailure(
+            KMSStatus.forbidden,
+            "User \(caller.effectiveUser) doesn't have authorization to access unbound key \(names.key(id))")
+    }
+}

@@ -1,0 +1,67 @@
+import Synchronization
+import WireText
+
+/// A token bucket: `rate` per second, at most `burst` at once. Time comes from the caller.
+struct TokenBucket: Sendable {
+    private let rate: Double
+    private let burst: Double
+    private var level: Double
+    private var last: Timestamp
+
+    init(rate: Int, burst: Int, now: Timestamp) {
+        self.rate = Double(rate)
+        self.burst = Double(burst)
+        level = Double(burst)
+        last = now
+    }
+
+    mutating func take(now: Timestamp) -> Bool {
+        if now > last {
+            level = min(burst, level + rate * Double(now.milliseconds - last.milliseconds) / 1000)
+            last = now
+        } else if now < last {
+            last = now
+        }
+        guard level >= 1 else { return false }
+        level -= 1
+        return true
+    }
+
+    var isFull: Bool { level >= burst }
+}
+
+/// Budgets that are asked before any costly operation: session openings, resets over all and per source.
+///
+/// The name of a source comes from the core and is not trusted: it only spreads the damage, the total protects.
+final class RequestBudgets: Sendable {
+    private struct State {
+        var openings: TokenBucket
+        var resets: TokenBucket
+        var sources: [String: TokenBucket] = [:]
+    }
+
+    private let policy: KMSPolicy
+    private let state: Mutex<State>
+
+    init(policy: KMSPolicy, now: Timestamp) {
+        self.policy = policy
+        state = Mutex(
+            State(
+                openings: TokenBucket(
+                    rate: policy.sessionOpeningsPerSecond, burst: policy.sessionOpeningsPerSecond * 2, now: now),
+                resets: TokenBucket(rate: policy.resetsPerSecond, burst: policy.resetsPerSecond * 2, now: now)))
+    }
+
+    func takeOpening(now: Timestamp) -> Bool { state.withLock { $0.openings.take(now: now) } }
+
+    func takeReset(source: String, now: Timestamp) -> Bool {
+        state.withLock { state in
+            if state.sources.count >= 10_000 { state.sources = state.sources.filter { !$0.value.isFull } }
+            if state.sources.count >= 10_000 { state.sources.removeAll() }
+            let fresh = TokenBucket(
+                rate: policy.resetsPerSourceAndSecond, burst: policy.resetsPerSourceAndSecond * 4, now: now)
+            guard state.sources[source, default: fresh].take(now: now) else { return false }
+            return state.resets.take(now: now)
+        }
+    }
+}

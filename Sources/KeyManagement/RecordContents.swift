@@ -1,0 +1,201 @@
+import SecretMemory
+import WireText
+
+// What lies sealed inside the store's records. Each repeats what its row shows in the clear; `RecordVault` compares.
+
+/// A content key with its owner and dates.
+struct KeyContent: Sendable {
+    static let format: UInt8 = 1
+
+    var key: SymmetricKey
+    var owner: String
+    var clientID: String
+    var created: Timestamp
+    var expires: Timestamp
+    var resource: String?
+    var boundAt: Timestamp?
+
+    func encoded() -> FieldWriter {
+        var fields = FieldWriter(format: Self.format)
+        key.withUnsafeBytes { fields.field($0) }
+        fields.field(owner)
+        fields.field(clientID)
+        fields.field(created)
+        fields.field(expires)
+        fields.field(optional: resource)
+        fields.field(optional: boundAt)
+        return fields
+    }
+
+    init(
+        key: SymmetricKey, owner: String, clientID: String, created: Timestamp, expires: Timestamp,
+        resource: String? = nil, boundAt: Timestamp? = nil
+    ) {
+        self.key = key
+        self.owner = owner
+        self.clientID = clientID
+        self.created = created
+        self.expires = expires
+        self.resource = resource
+        self.boundAt = boundAt
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard var fields = FieldReader(bytes, format: Self.format), let key = fields.octets(), key.count == 32,
+            let owner = fields.text(), let clientID = fields.text(), let created = fields.time(),
+            let expires = fields.time(), let resource = fields.optionalText(), let boundAt = fields.optionalTime(),
+            fields.isAtEnd
+        else { return nil }
+        self.init(
+            key: SymmetricKey(copying: key), owner: owner, clientID: clientID, created: created, expires: expires,
+            resource: resource, boundAt: boundAt)
+    }
+}
+
+/// The head of a resource: who made it, what of its access list is not a plain user, and what its rows must agree with.
+struct ResourceContent: Sendable, Equatable {
+    static let format: UInt8 = 1
+
+    var creator: String
+    var created: Timestamp
+    var expires: Timestamp?
+    var deletedAt: Timestamp?
+    /// When the last authorization was removed: a space key bound before is due for rotation.
+    var lastRemoval: Timestamp?
+    /// Whether `/public` is authorized.
+    var isPublic = false
+    /// Resources whose members are authorized here too.
+    var nested: [String] = []
+    /// Creation order of the next authorization.
+    var nextOrder: Int64 = 0
+    /// SHA-256 over the request that created it, so that a repeat of the request is known (rule 14).
+    var fingerprint: [UInt8] = []
+
+    func encoded() -> FieldWriter {
+        var fields = FieldWriter(format: Self.format)
+        fields.field(creator)
+        fields.field(created)
+        fields.field(optional: expires)
+        fields.field(optional: deletedAt)
+        fields.field(optional: lastRemoval)
+        fields.field(isPublic)
+        fields.field(Int64(nested.count))
+        for id in nested { fields.field(id) }
+        fields.field(nextOrder)
+        fingerprint.withUnsafeBytes { fields.field($0) }
+        return fields
+    }
+
+    init(creator: String, created: Timestamp, expires: Timestamp?, fingerprint: [UInt8]) {
+        self.creator = creator
+        self.created = created
+        self.expires = expires
+        self.fingerprint = fingerprint
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard var fields = FieldReader(bytes, format: Self.format), let creator = fields.text(),
+            let created = fields.time(), let expires = fields.optionalTime(), let deletedAt = fields.optionalTime(),
+            let lastRemoval = fields.optionalTime(), let isPublic = fields.flag(), let count = fields.number(),
+            (0...1_000_000).contains(count)
+        else { return nil }
+        self.init(creator: creator, created: created, expires: expires, fingerprint: [])
+        self.deletedAt = deletedAt
+        self.lastRemoval = lastRemoval
+        self.isPublic = isPublic
+        for _ in 0..<count {
+            guard let id = fields.text() else { return nil }
+            nested.append(id)
+        }
+        guard let order = fields.number(), let fingerprint = fields.octets(), fields.isAtEnd else { return nil }
+        nextOrder = order
+        self.fingerprint = Array(fingerprint)
+    }
+}
+
+/// One entry of an access list.
+struct AuthorizationContent: Sendable, Equatable {
+    static let format: UInt8 = 1
+
+    /// Exactly as the client gave it.
+    var authID: String
+    var resource: String
+    var roleURI: String?
+    var created: Timestamp
+    var createdBy: String
+    var order: Int64
+    var removedAt: Timestamp?
+    var removedBy: String?
+
+    func encoded() -> FieldWriter {
+        var fields = FieldWriter(format: Self.format)
+        fields.field(authID)
+        fields.field(resource)
+        fields.field(optional: roleURI)
+        fields.field(created)
+        fields.field(createdBy)
+        fields.field(order)
+        fields.field(optional: removedAt)
+        fields.field(optional: removedBy)
+        return fields
+    }
+
+    init(authID: String, resource: String, roleURI: String?, created: Timestamp, createdBy: String, order: Int64) {
+        self.authID = authID
+        self.resource = resource
+        self.roleURI = roleURI
+        self.created = created
+        self.createdBy = createdBy
+        self.order = order
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard var fields = FieldReader(bytes, format: Self.format), let authID = fields.text(),
+            let resource = fields.text(), let roleURI = fields.optionalText(), let created = fields.time(),
+            let createdBy = fields.text(), let order = fields.number(), let removedAt = fields.optionalTime(),
+            let removedBy = fields.optionalText(), fields.isAtEnd
+        else { return nil }
+        self.init(
+            authID: authID, resource: resource, roleURI: roleURI, created: created, createdBy: createdBy, order: order)
+        self.removedAt = removedAt
+        self.removedBy = removedBy
+    }
+}
+
+/// A session: the agreed key, whose it is and how long it lives.
+struct SessionContent: Sendable {
+    static let format: UInt8 = 1
+
+    var key: SymmetricKey
+    var userID: String
+    var clientID: String
+    var created: Timestamp
+    var expires: Timestamp
+
+    func encoded() -> FieldWriter {
+        var fields = FieldWriter(format: Self.format)
+        key.withUnsafeBytes { fields.field($0) }
+        fields.field(userID)
+        fields.field(clientID)
+        fields.field(created)
+        fields.field(expires)
+        return fields
+    }
+
+    init(key: SymmetricKey, userID: String, clientID: String, created: Timestamp, expires: Timestamp) {
+        self.key = key
+        self.userID = userID
+        self.clientID = clientID
+        self.created = created
+        self.expires = expires
+    }
+
+    init?(_ bytes: UnsafeRawBufferPointer) {
+        guard var fields = FieldReader(bytes, format: Self.format), let key = fields.octets(), key.count == 32,
+            let userID = fields.text(), let clientID = fields.text(), let created = fields.time(),
+            let expires = fields.time(), fields.isAtEnd
+        else { return nil }
+        self.init(
+            key: SymmetricKey(copying: key), userID: userID, clientID: clientID, created: created, expires: expires)
+    }
+}

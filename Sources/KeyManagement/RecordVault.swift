@@ -1,0 +1,100 @@
+import Diagnostics
+package import KeyStore
+package import MasterKey
+package import WireText
+
+/// Turns records of the store into contents and back: seals, opens, and compares the sealed part with the row.
+///
+/// A row whose seal does not open, or whose clear columns differ from what is sealed, was changed by somebody else than
+/// the KMS: it is refused with `store-record-forged`, never answered from.
+package struct RecordVault: Sendable {
+    let ring: SealRing
+    let store: any KeyStore
+
+    package init(ring: SealRing, store: any KeyStore) {
+        self.ring = ring
+        self.store = store
+    }
+
+    /// Blind index of an identity as the access lists know it.
+    func lookup(authID: String) -> [UInt8] { ring.lookup(authID, purpose: "authorization") }
+    /// Blind index of a user, for the number of his sessions.
+    func lookup(user: String) -> [UInt8] { ring.lookup(user, purpose: "session-user") }
+
+    // MARK: Keys
+
+    func record(_ content: KeyContent, id: String, version: Int64) throws -> KeyRecord {
+        let fields = content.encoded()
+        let sealed = try fields.withUnsafeBytes { try ring.seal($0, kind: .key, id: id, version: version) }
+        return KeyRecord(
+            id: id, version: version, resource: content.resource, boundAt: content.boundAt, sealed: sealed)
+    }
+
+    func content(_ record: KeyRecord) throws -> KeyContent {
+        let plain = try ring.open(record.sealed, kind: .key, id: record.id, version: record.version)
+        guard let content = plain.withUnsafeBytes({ KeyContent($0) }), content.resource == record.resource,
+            content.boundAt == record.boundAt
+        else { throw Self.forged("key") }
+        return content
+    }
+
+    // MARK: Resources
+
+    func record(_ content: ResourceContent, id: String, version: Int64) throws -> ResourceRecord {
+        let fields = content.encoded()
+        let sealed = try fields.withUnsafeBytes { try ring.seal($0, kind: .resource, id: id, version: version) }
+        return ResourceRecord(id: id, version: version, deletedAt: content.deletedAt, sealed: sealed)
+    }
+
+    func content(_ record: ResourceRecord) throws -> ResourceContent {
+        let plain = try ring.open(record.sealed, kind: .resource, id: record.id, version: record.version)
+        guard let content = plain.withUnsafeBytes({ ResourceContent($0) }), content.deletedAt == record.deletedAt else {
+            throw Self.forged("resource")
+        }
+        return content
+    }
+
+    // MARK: Authorizations
+
+    func record(_ content: AuthorizationContent, id: String, version: Int64) throws -> AuthorizationRecord {
+        let fields = content.encoded()
+        let sealed = try fields.withUnsafeBytes { try ring.seal($0, kind: .authorization, id: id, version: version) }
+        return AuthorizationRecord(
+            id: id, version: version, resource: content.resource,
+            lookup: lookup(authID: content.authID.canonicalAuthID),
+            order: content.order, removedAt: content.removedAt, sealed: sealed)
+    }
+
+    func content(_ record: AuthorizationRecord) throws -> AuthorizationContent {
+        let plain = try ring.open(record.sealed, kind: .authorization, id: record.id, version: record.version)
+        guard let content = plain.withUnsafeBytes({ AuthorizationContent($0) }), content.resource == record.resource,
+            content.order == record.order, content.removedAt == record.removedAt,
+            lookup(authID: content.authID.canonicalAuthID) == record.lookup
+        else { throw Self.forged("authorization") }
+        return content
+    }
+
+    private static func forged(_ what: String) -> DiagnosedError {
+        DiagnosedError(
+            .forgedRecord, fault: .store, "a \(what) row does not agree with its sealed content",
+            expected: "rows that only the KMS writes",
+            hint: "somebody changed the database; restore it from a backup and find out who has write access")
+    }
+}
+
+extension DiagnosedError.Code {
+    /// A row of the key store was changed by somebody else than the KMS.
+    package static let forgedRecord: Self = "store-record-forged"
+}
+
+extension String {
+    /// The form under which an authId is compared: UUIDs and hosts without case, everything else exactly.
+    var canonicalAuthID: String {
+        if UUIDText.isValid(self) { return lowercased() }
+        let scheme = prefix(6)
+        guard scheme.lowercased() == "kms://" else { return self }
+        let rest = dropFirst(6)
+        let host = rest.prefix { $0 != "/" }
+        return "kms://" + host.lowercased() + rest[host.endIndex...]
+    }
+}

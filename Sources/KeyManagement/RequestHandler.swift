@@ -1,0 +1,263 @@
+import Cryptography
+import Diagnostics
+import JOSEEncryption
+package import KMSProtocol
+package import KeyStore
+import SecretMemory
+package import WireText
+
+/// Takes one wrapped string and gives one wrapped string back: the way of every request through the KMS.
+///
+/// 1. Size and form; the header's `kid` decides between handshake and session.
+/// 2. Ledger: the same mutating string again gets its first answer and has no effect (security model, rule 7).
+/// 3. Decryption, envelope, bearer, caller, counter and time.
+/// 4. Decision; its change, the ledger entry with the wrapped answer, and the counter are one commit.
+///
+/// Calls of one session come one after the other (`RequestLanes`); calls of different sessions run side by side. Runs
+/// on a pool that may block on the store.
+package final class RequestHandler: Sendable {
+    /// What becomes of a string.
+    package enum Reply: Sendable, Equatable {
+        case answer([UInt8])
+        /// Nothing is sent back: a budget is used up. The client sends again by itself.
+        case decline(String)
+    }
+
+    /// Longest wrapped string that is looked at, in octets (protocol, section 12).
+    package static let maximumLength = 256 << 10
+    /// Longest answer before wrapping, in octets: it has to fit into one frame of the link.
+    static let maximumAnswerLength = 700_000
+
+    let keyManagement: KeyManagement
+    let store: any KeyStore
+    let sessions: SessionTable
+    let verifier: BearerVerifier
+    let staticKeys: [KMSStaticKey]
+    let policy: KMSPolicy
+    let budgets: RequestBudgets
+    let log: any RequestLog
+    let clock: @Sendable () -> Timestamp
+
+    /// - Parameter staticKeys: the present one first, then earlier ones that clients may still know.
+    package init(
+        keyManagement: KeyManagement, sessions: SessionTable, verifier: BearerVerifier, staticKeys: [KMSStaticKey],
+        log: any RequestLog, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    ) {
+        self.keyManagement = keyManagement
+        store = keyManagement.store
+        self.sessions = sessions
+        self.verifier = verifier
+        self.staticKeys = staticKeys
+        policy = keyManagement.policy
+        budgets = RequestBudgets(policy: keyManagement.policy, now: clock())
+        self.log = log
+        self.clock = clock
+    }
+
+    var staticKey: KMSStaticKey { staticKeys[0] }
+
+    /// - Parameter source: an opaque name of the sender as the core gives it; only budgets use it.
+    package func reply(to text: [UInt8], source: String) async -> Reply {
+        let now = clock()
+        guard text.count <= Self.maximumLength else {
+            return reset("the message is longer than \(Self.maximumLength) octets", source: source, now: now)
+        }
+        guard let message = try? JWE.parse(text) else {
+            return reset("Request could not be decrypted", source: source, now: now)
+        }
+        switch (message.header.alg, message.header.kid.flatMap { KMSURI($0) }?.object) {
+        case ("RSA-OAEP", .staticKey):
+            guard let key = staticKeys.first(where: { $0.kid == message.header.kid }) else {
+                return reset(
+                    "the static key is not known; fetch the details of the KMS again", source: source, now: now)
+            }
+            return await openSession(message, text: text, key: key, source: source, now: now)
+        case ("dir", .session(let id)):
+            return await answer(message, text: text, session: id, source: source, now: now)
+        default:
+            return reset("Request could not be decrypted", source: source, now: now)
+        }
+    }
+
+    private func answer(
+        _ message: JWECompact, text: [UInt8], session id: String, source: String, now: Timestamp
+    ) async -> Reply {
+        let uri = keyManagement.names.session(id)
+        guard message.header.kid.flatMap({ KMSURI($0) }).map(keyManagement.names.owns) == true else {
+            return reset("Ephemeral key is unknown or has expired", source: source, now: now)
+        }
+        var entry = RequestLogEntry(started: now)
+        entry.session = id
+        let session: LiveSession
+        do {
+            guard let found = try await sessions.find(id, now: now) else {
+                return reset("Ephemeral key is unknown or has expired", session: uri, source: source, now: now)
+            }
+            session = found
+        } catch {
+            // Saying "unknown" here would make clients throw a good session away.
+            log.failure(error, while: "reading a session")
+            return .decline("the key store is not available")
+        }
+        guard let plain = try? JWE.decryptDirect(message, key: session.content.key) else {
+            return reset("Request could not be decrypted", session: uri, source: source, now: now)
+        }
+        let answer: KMSAnswer
+        do {
+            let root = try plain.withUnsafeBytes {
+                try JSONDocument($0, limits: KMSRequest.jsonLimits).root
+            }
+            entry.requestID = KMSRequest.requestID(of: root)
+            do throws(KMSFailure) {
+                let request = try KMSRequest(root)
+                entry.note(request)
+                if request.isMutating {
+                    return await mutate(request, session: session, text: text, entry: entry, now: now)
+                }
+                let outcome = try await judge(request, session: session, entry: &entry, now: now)
+                answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
+            } catch {
+                answer = KMSAnswer(error, requestID: entry.requestID)
+            }
+        } catch {
+            answer = KMSAnswer(
+                KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), requestID: nil)
+        }
+        return finish(answer, session: session, entry: entry)
+    }
+
+    /// A mutating request: ledger first, then decision and commit, again while somebody else is quicker.
+    private func mutate(
+        _ request: KMSRequest, session: LiveSession, text: [UInt8], entry: RequestLogEntry, now: Timestamp
+    ) async -> Reply {
+        var entry = entry
+        let digest = SHA256.hash(text)
+        do {
+            if let earlier = try await store.ledgerEntry(digest) {
+                entry.isReplay = true
+                log.request(entry, status: nil, reason: nil)
+                return .answer(earlier.sealedAnswer)
+            }
+            for _ in 0..<8 {
+                var outcome: KeyManagement.Outcome
+                var answer: KMSAnswer
+                do throws(KMSFailure) {
+                    outcome = try await judge(request, session: session, entry: &entry, now: now)
+                    answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
+                } catch {
+                    answer = KMSAnswer(error, requestID: request.requestID)
+                    // Not judged, or judged by what passes by itself: the same string may come again.
+                    guard error.isFinal else { return finish(answer, session: session, entry: entry) }
+                    outcome = KeyManagement.Outcome(error.status)
+                }
+                let wrapped = try wrap(&answer, session: session)
+                var change = outcome.change
+                change.expectations.append(.session(id: session.id))
+                change.writes.append(
+                    .insertLedger(
+                        LedgerRecord(
+                            digest: digest, session: session.id, expires: session.content.expires, sealedAnswer: wrapped
+                        )))
+                if let counter = request.counter, answer.isSuccess, outcome.endedSession != session.id {
+                    change.writes.append(.advanceSession(id: session.id, counter: counter))
+                }
+                switch try await store.commit(change) {
+                case .committed:
+                    if let ended = outcome.endedSession { sessions.forget(ended) }
+                    log.request(entry, status: answer.status, reason: answer.reason)
+                    return .answer(wrapped)
+                case .duplicate:
+                    guard let earlier = try await store.ledgerEntry(digest) else { continue }
+                    return .answer(earlier.sealedAnswer)
+                case .conflict:
+                    // The session may have been ended by another request meanwhile.
+                    if try await store.session(session.id) == nil {
+                        sessions.forget(session.id)
+                        return reset(
+                            "Ephemeral key is unknown or has expired",
+                            session: keyManagement.names.session(session.id), source: "", now: now)
+                    }
+                }
+            }
+            let busy = KMSFailure(
+                KMSStatus.tooManyRequests, "others change the same object at the same time; try again")
+            return finish(KMSAnswer(busy, requestID: request.requestID), session: session, entry: entry)
+        } catch {
+            log.failure(error, while: "changing the key store")
+            let failure = KMSFailure(KMSStatus.internalError, "internal error")
+            return finish(KMSAnswer(failure, requestID: request.requestID), session: session, entry: entry)
+        }
+    }
+
+    /// Token, caller, counter and time, then the operation.
+    private func judge(
+        _ request: KMSRequest, session: LiveSession, entry: inout RequestLogEntry, now: Timestamp
+    ) async throws(KMSFailure) -> KeyManagement.Outcome {
+        let token = try await verifier.identity(of: request.credential.bearer, now: now)
+        let caller = try Caller.judge(
+            request, token: token, sessionUser: session.content.userID, policy: policy)
+        entry.user = caller.tokenUser
+        entry.effectiveUser = caller.effectiveUser
+        try CounterRules.check(request, session: session, window: policy.requestTimeWindow, now: now)
+        do {
+            return try await keyManagement.decide(request, caller: caller, session: session, now: now)
+        } catch let failure as KMSFailure {
+            throw failure
+        } catch {
+            log.failure(error, while: "deciding on a request")
+            throw KMSFailure(KMSStatus.internalError, "internal error")
+        }
+    }
+
+    private func finish(_ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry) -> Reply {
+        var answer = answer
+        do {
+            let wrapped = try wrap(&answer, session: session)
+            log.request(entry, status: answer.status, reason: answer.reason)
+            return .answer(wrapped)
+        } catch {
+            log.failure(error, while: "wrapping an answer")
+            return .decline("internal error")
+        }
+    }
+
+    /// Encrypts the answer under the session; one that is too long is replaced by a refusal that says so.
+    private func wrap(_ answer: inout KMSAnswer, session: LiveSession) throws -> [UInt8] {
+        let uri = keyManagement.names.session(session.id)
+        let json = answer.json()
+        if json.count > Self.maximumAnswerLength {
+            let failure = KMSFailure(
+                KMSStatus.malformed, "the answer would be too long; ask for less, with authId, count or boundAfter")
+            answer = KMSAnswer(failure, requestID: answer.requestID)
+            return try answer.json().withUnsafeBytes { try JWE.encryptDirect($0, key: session.content.key, kid: uri) }
+        }
+        return try json.withUnsafeBytes { try JWE.encryptDirect($0, key: session.content.key, kid: uri) }
+    }
+
+    /// A signed 499, while the budget for them lasts.
+    func reset(_ reason: String, session: String? = nil, source: String, now: Timestamp) -> Reply {
+        guard budgets.takeReset(source: source, now: now) else { return .decline("too many resets") }
+        let reset = KMSReset(reason: reason, requestID: UUIDText.random(), session: session, time: now)
+        log.reset(reason: reason, session: session)
+        return signed(reset.json())
+    }
+
+    func signed(_ json: borrowing JSONWriter) -> Reply {
+        do {
+            return .answer(try staticKey.sign(json))
+        } catch {
+            log.failure(error, while: "signing an answer")
+            return .decline("internal error")
+        }
+    }
+}
+
+extension KMSFailure {
+    /// Whether the same string, sent again later, must find this refusal and not be judged anew: a request that was
+    /// refused today and takes effect tomorrow, because the cloud kept it, is a replay.
+    var isFinal: Bool { status != KMSStatus.unauthorized && status != KMSStatus.tooManyRequests && status < 500 }
+}
+
+extension KMSAnswer {
+    var isSuccess: Bool { (200..<300).contains(status) }
+}

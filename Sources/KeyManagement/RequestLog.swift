@@ -1,0 +1,54 @@
+package import KMSProtocol
+package import WireText
+
+/// What one request was about, for the log: names and numbers, never a secret.
+package struct RequestLogEntry: Sendable {
+    package let started: Timestamp
+    package var requestID: String?
+    package var session: String?
+    package var method: String?
+    /// Kind of object as operators search for it: `KEY`, `KEY_COLLECTION`, `RESOURCE`, …
+    package var type: String?
+    package var uri: String?
+    package var user: String?
+    package var effectiveUser: String?
+    package var isReplay = false
+
+    init(started: Timestamp) { self.started = started }
+
+    mutating func note(_ request: KMSRequest) {
+        requestID = request.requestID
+        method = request.method.rawValue
+        type = request.uri.object.logName
+        uri = request.uriText
+    }
+}
+
+/// Where the KMS writes what it did; implementations add pseudonyms and format.
+package protocol RequestLog: Sendable {
+    /// One line per request; `status` is nil for a replay that got its first answer again.
+    func request(_ entry: RequestLogEntry, status: Int?, reason: String?)
+    func reset(reason: String, session: String?)
+    func failure(_ error: any Error, while doing: String)
+}
+
+extension KMSURI.Object {
+    var logName: String {
+        switch self {
+        case .cluster: "CLUSTER"
+        case .staticKey: "STATIC_KEY"
+        case .sessions: "EPHEMERAL_KEY_COLLECTION"
+        case .session: "EPHEMERAL_KEY"
+        case .keys: "KEY_COLLECTION"
+        case .key: "KEY"
+        case .resources: "RESOURCE_COLLECTION"
+        case .resource: "RESOURCE"
+        case .resourceKeys: "RESOURCE_KEYS"
+        case .resourceAuthorizations: "RESOURCE_AUTHORIZATIONS"
+        case .authorizations: "AUTHORIZATION_COLLECTION"
+        case .authorization: "AUTHORIZATION"
+        case .ping: "PING"
+        case .other: "UNKNOWN"
+        }
+    }
+}

@@ -1,0 +1,123 @@
+import Cryptography
+import JOSEEncryption
+import KMSProtocol
+import KeyStore
+import WireText
+
+// The handshake (protocol, section 4).
+extension RequestHandler {
+    /// Opens a session. The same string again gets its first answer, before any costly operation.
+    func openSession(
+        _ message: JWECompact, text: [UInt8], key: KMSStaticKey, source: String, now: Timestamp
+    ) async -> Reply {
+        let digest = SHA256.hash(text)
+        var entry = RequestLogEntry(started: now)
+        do {
+            if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
+            guard budgets.takeOpening(now: now) else { return .decline("too many session openings") }
+            guard let plain = try? key.open(message) else {
+                return reset("Request could not be decrypted", source: source, now: now)
+            }
+            guard let root = try? plain.withUnsafeBytes({ try JSONDocument($0, limits: KMSRequest.jsonLimits).root })
+            else {
+                return refuse(KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), key, &entry)
+            }
+            entry.requestID = KMSRequest.requestID(of: root)
+            let opening: Opening
+            do throws(KMSFailure) {
+                opening = try await judgeOpening(root, &entry, now)
+            } catch {
+                return refuse(error, key, &entry)
+            }
+            let agreement: KMSHandshake.Agreement
+            do {
+                agreement = try KMSHandshake.agree(withX: opening.x, y: opening.y)
+            } catch {
+                return refuse(Opening.badKey, key, &entry)
+            }
+            let id = UUIDText.random()
+            entry.session = id
+            let content = SessionContent(
+                key: agreement.sessionKey, userID: opening.userID, clientID: opening.clientID, created: now,
+                expires: now.adding(seconds: policy.sessionLife))
+            let ephemeral = KMSEphemeralKey(
+                uri: keyManagement.names.session(id), x: agreement.x, y: agreement.y, userID: content.userID,
+                clientID: content.clientID, createDate: content.created, expirationDate: content.expires)
+            let answer = KMSAnswer(
+                status: KMSStatus.created, requestID: entry.requestID, body: .ephemeralKey(ephemeral))
+            let signedAnswer = try key.sign(answer.json())
+            let change = StoreChange(writes: [
+                .insertSession(try await sessions.record(content, id: id, now: now)),
+                .insertLedger(
+                    LedgerRecord(digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer)),
+            ])
+            switch try await store.commit(change) {
+            case .committed:
+                sessions.remember(content, id: id)
+                log.request(entry, status: answer.status, reason: nil)
+                return .answer(signedAnswer)
+            case .duplicate:
+                if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
+                return .decline("the same request is being answered")
+            case .conflict:
+                return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
+            }
+        } catch {
+            log.failure(error, while: "opening a session")
+            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
+        }
+    }
+
+    private struct Opening {
+        static let badKey = KMSFailure(
+            KMSStatus.malformed, "request does not contain a key of type EC on P-256 curve")
+
+        let x: [UInt8]
+        let y: [UInt8]
+        let userID: String
+        let clientID: String
+    }
+
+    /// Form, key, bearer and the cap of sessions, in this order; the costly ones last.
+    private func judgeOpening(
+        _ root: JSONNode, _ entry: inout RequestLogEntry, _ now: Timestamp
+    ) async throws(KMSFailure) -> Opening {
+        let request = try KMSRequest(root)
+        entry.note(request)
+        guard request.method == .create, request.uri.object == .sessions, keyManagement.names.owns(request.uri) else {
+            throw KMSFailure(KMSStatus.malformed, "under the static key only create /ecdhe is possible")
+        }
+        guard let jwk = root["jwk"], jwk["kty"]?.string == "EC", jwk["crv"]?.string == "P-256",
+            let x = jwk["x"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(x.count),
+            let y = jwk["y"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(y.count)
+        else { throw Opening.badKey }
+        let token = try await verifier.identity(of: request.credential.bearer, now: now)
+        entry.user = token.userID
+        if let named = request.credential.userID, named.lowercased() != token.userID.lowercased() {
+            throw KMSFailure(KMSStatus.forbidden, "userId does not match the bearer token")
+        }
+        let live: Int
+        do {
+            live = try await sessions.count(ofUser: token.userID, now: now)
+        } catch {
+            log.failure(error, while: "counting sessions")
+            throw KMSFailure(KMSStatus.internalError, "internal error")
+        }
+        guard live < policy.sessionsPerUser else {
+            throw KMSFailure(
+                KMSStatus.tooManyRequests,
+                "user \(token.userID) has \(live) sessions, which is the most allowed; keep and use one of them")
+        }
+        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID)
+    }
+
+    private func refuse(_ failure: KMSFailure, _ key: KMSStaticKey, _ entry: inout RequestLogEntry) -> Reply {
+        log.request(entry, status: failure.status, reason: failure.reason)
+        do {
+            return .answer(try key.sign(KMSAnswer(failure, requestID: entry.requestID).json()))
+        } catch {
+            log.failure(error, while: "signing an answer")
+            return .decline("internal error")
+        }
+    }
+}

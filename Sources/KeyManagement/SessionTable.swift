@@ -1,0 +1,79 @@
+import Diagnostics
+package import KeyStore
+package import MasterKey
+import SecretMemory
+import Synchronization
+package import WireText
+
+/// A session in memory: the key, whose it is, and the highest request counter seen.
+final class LiveSession: Sendable {
+    /// What the counter rules need (docs/kms-extensions.md).
+    struct Counters: Sendable {
+        /// Highest counter of any request, 0 for a session that never sent one.
+        var highest: Int64
+    }
+
+    let id: String
+    let content: SessionContent
+    let counters: Mutex<Counters>
+
+    init(id: String, content: SessionContent, lastCounter: Int64) {
+        self.id = id
+        self.content = content
+        counters = Mutex(Counters(highest: lastCounter))
+    }
+}
+
+/// The sessions: durable in the store, sealed under the key of their day, with a bounded number of them at hand.
+package final class SessionTable: Sendable {
+    private let store: any KeyStore
+    private let ring: SessionSealRing
+    private let vault: RecordVault
+    private let cache = TwoGenerationCache<String, LiveSession>(capacity: 50_000)
+
+    package init(store: any KeyStore, ring: SessionSealRing, vault: RecordVault) {
+        self.store = store
+        self.ring = ring
+        self.vault = vault
+    }
+
+    /// The session of that id, unless there is none or it has ended.
+    func find(_ id: String, now: Timestamp) async throws -> LiveSession? {
+        if let live = cache[id] {
+            guard now < live.content.expires else {
+                cache[id] = nil
+                return nil
+            }
+            return live
+        }
+        guard let record = try await store.session(id), now < record.expires else { return nil }
+        let plain = try await ring.open(record)
+        guard let content = plain.withUnsafeBytes({ SessionContent($0) }), content.expires == record.expires else {
+            throw DiagnosedError(
+                .forgedRecord, fault: .store, "a session row does not agree with its sealed content",
+                hint: "somebody changed the database; find out who has write access")
+        }
+        let live = LiveSession(id: id, content: content, lastCounter: record.lastCounter)
+        cache[id] = live
+        return live
+    }
+
+    /// How many sessions the user has that live now.
+    func count(ofUser user: String, now: Timestamp) async throws -> Int {
+        try await store.sessions(ofUser: vault.lookup(user: user), liveAt: now)
+    }
+
+    /// The row that makes a session durable, sealed.
+    func record(_ content: SessionContent, id: String, now: Timestamp) async throws -> SessionRecord {
+        let fields = content.encoded()
+        return try await ring.seal(
+            fields, id: id, user: vault.lookup(user: content.userID), expires: content.expires, now: now)
+    }
+
+    /// Takes note of a session that was committed.
+    func remember(_ content: SessionContent, id: String) {
+        cache[id] = LiveSession(id: id, content: content, lastCounter: 0)
+    }
+
+    func forget(_ id: String) { cache[id] = nil }
+}
