@@ -1,0 +1,56 @@
+package import TLSChannel
+
+/// What the core needs to know; the executable reads it from its file.
+package struct CloudCoreConfiguration: Sendable {
+    /// One customer: whose tokens are taken, and where its KMS is reached.
+    package struct Organisation: Sendable {
+        package var id: String
+        /// Domains of e-mail addresses, lower case, that belong to it.
+        package var domains: [String]
+        /// Base URL of its authorization service, handed to clients.
+        package var authorizationServer: String
+        /// The `iss` of its tokens.
+        package var issuer: String
+        package var jwksURL: String
+        /// The destination of its KMS: `kms://HOST`, lower case.
+        package var kmsCluster: String
+        /// What the authorization service's certificate is held against; nil only for `http` on loopback.
+        package var trust: TLSTrust?
+
+        package init(
+            id: String, domains: [String], authorizationServer: String, issuer: String, jwksURL: String,
+            kmsCluster: String, trust: TLSTrust?
+        ) {
+            self.id = id
+            self.domains = domains
+            self.authorizationServer = authorizationServer
+            self.issuer = issuer
+            self.jwksURL = jwksURL
+            self.kmsCluster = kmsCluster
+            self.trust = trust
+        }
+    }
+
+    /// The URL under which clients and services reach the core, without a slash at the end.
+    package var publicURL: String
+    package var databasePath: String
+    package var filesPath: String
+    package var organisations: [Organisation]
+
+    package init(publicURL: String, databasePath: String, filesPath: String, organisations: [Organisation]) {
+        self.publicURL = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
+        self.databasePath = databasePath
+        self.filesPath = filesPath
+        self.organisations = organisations
+    }
+
+    func organisation(_ id: String) -> Organisation? { organisations.first { $0.id == id } }
+
+    /// The customer of an e-mail address, by its domain.
+    func organisation(ofAddress address: String) -> Organisation? {
+        let parts = address.split(separator: "@", omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty else { return nil }
+        let domain = parts[1].lowercased()
+        return organisations.first { $0.domains.contains(domain) }
+    }
+}

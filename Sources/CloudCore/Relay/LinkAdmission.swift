@@ -1,0 +1,51 @@
+import Diagnostics
+import LinkProtocol
+import WireText
+
+/// Which greeting of a service the core accepts.
+///
+/// 1. The service is a KMS; other kinds are not linked to this core.
+/// 2. Organisation and destination are those that the token of the upgrade request stands for.
+/// 3. The node has a name.
+/// 4. The details document is an object whose `kmsCluster` is the destination and whose `rsaPublicKey` is a text
+///    (section 3 of the KMS protocol: the JavaScript client parses it itself), so that one organisation's service can
+///    not hand clients the identity of another.
+enum LinkAdmission {
+    static let maximumDetailsBytes = 64 << 10
+
+    static func refusal(of hello: LinkHello, grant: Relay.Grant) -> DiagnosedError? {
+        guard hello.service == "kms" else {
+            return DiagnosedError(
+                .linkNotAllowed, fault: .peer, "this kind of service is not linked here", expected: "kms",
+                found: hello.service)
+        }
+        guard hello.organisation == grant.organisation, hello.destination == grant.destination else {
+            return DiagnosedError(
+                .linkNotAllowed, fault: .peer, "the token does not stand for this organisation and destination",
+                expected: "\(grant.organisation), \(grant.destination)",
+                found: "\(hello.organisation), \(hello.destination)",
+                hint: "compare organisation and host in the service's configuration with those of the core")
+        }
+        guard !hello.node.isEmpty else {
+            return DiagnosedError(.linkViolation, fault: .peer, "the hello names no node")
+        }
+        return refusal(ofDetails: hello.details, destination: grant.destination)
+    }
+
+    static func refusal(ofDetails details: String, destination: String) -> DiagnosedError? {
+        let bytes = Array(details.utf8)
+        guard let document = try? JSONDocument(bytes, limits: .init(maximumBytes: maximumDetailsBytes)),
+            document.root["kmsCluster"]?.string == destination, document.root["rsaPublicKey"]?.string != nil
+        else {
+            return DiagnosedError(
+                .linkViolation, fault: .peer, "the details document is malformed",
+                expected: "a JSON object of at most \(maximumDetailsBytes) octets with kmsCluster \(destination) "
+                    + "and rsaPublicKey as a text")
+        }
+        return nil
+    }
+}
+
+extension DiagnosedError.Code {
+    static let linkNotAllowed: Self = "link-not-allowed"
+}

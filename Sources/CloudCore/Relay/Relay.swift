@@ -1,0 +1,367 @@
+import Diagnostics
+import LinkProtocol
+import WireText
+
+/// Strings on their way to the services and answers on their way back, as one pure state machine for all links.
+///
+/// A string is accepted, queued under its destination, delivered to a link with credit, and ends in exactly one way:
+/// answered, expired or cancelled. When a link ends, what it had not answered goes back to its place in the queue and
+/// is delivered again byte for byte. Strings of one sender are never on two links at once, so their order is kept.
+/// Times are milliseconds of a monotonic clock, given by the caller. Every method returns what is to be done, in
+/// order; the strings are opaque throughout.
+struct Relay: Sendable {
+    typealias LinkID = UInt64
+
+    struct Limits: Sendable {
+        var maximumStringsPerDestination = 20_000
+        var maximumOctetsPerDestination = 64 << 20
+        var maximumStringsPerSource = 1_000
+        var maximumLinksPerDestination = 16
+        /// After this a string is dropped: its client has sent it anew.
+        var lifetimeMilliseconds: Int64 = 30_000
+        var helloMilliseconds: Int64 = 10_000
+        /// A link that declined gets nothing for so long.
+        var declinePauseMilliseconds: Int64 = 500
+        var heartbeatSeconds: Int64 = 5
+        /// The most unanswered deliveries on one link.
+        var linkCredit: Int64 = 4_096
+    }
+
+    /// Where an answer goes.
+    enum Origin: Hashable, Sendable {
+        case device(String)
+        /// A request of the HTTP interface that waits for it.
+        case caller(UInt64)
+    }
+
+    enum Action: Equatable, Sendable {
+        case send(LinkID, LinkFrame)
+        case answered(Origin, [UInt8])
+        case expired(Origin)
+        /// The destination's service gave its details document.
+        case published(destination: String, details: String)
+        /// A link is up: its greeting, for the log.
+        case opened(LinkID, LinkHello)
+        case close(LinkID, LinkCloseCode, DiagnosedError?)
+    }
+
+    enum Refusal: Error, Equatable {
+        case destinationIsFull
+        case sourceIsFull
+    }
+
+    /// What the token of a link's upgrade request allows.
+    struct Grant: Sendable, Equatable {
+        var organisation: String
+        var destination: String
+    }
+
+    struct Counts: Sendable, Equatable {
+        var accepted = 0
+        var delivered = 0
+        var answered = 0
+        var expired = 0
+        var cancelled = 0
+        var declined = 0
+        /// Delivered again after a link ended or declined.
+        var redelivered = 0
+        /// Answers to strings that had expired or were cancelled.
+        var late = 0
+        var refused = 0
+    }
+
+    private struct Request {
+        var destination: String
+        var source: String
+        var origin: Origin
+        var text: [UInt8]
+        var accepted: Int64
+        var link: LinkID?
+        var wasDelivered = false
+    }
+
+    private struct Lane {
+        var queue = OrderedIDs()
+        /// Queued and in flight.
+        var strings = 0
+        var octets = 0
+        var links: [LinkID] = []
+    }
+
+    private struct Link {
+        var half = LinkCoreHalf()
+        var grant: Grant
+        var connected: Int64
+        var service = ""
+        var node = ""
+        var pausedUntil: Int64 = .min
+    }
+
+    private struct Source {
+        var pending = 0
+        var inFlight = 0
+        var link: LinkID?
+    }
+
+    let limits: Limits
+    private(set) var counts = Counts()
+    private var nextID: UInt64
+    private var requests: [UInt64: Request] = [:]
+    private var lanes: [String: Lane] = [:]
+    private var links: [LinkID: Link] = [:]
+    private var sources: [String: Source] = [:]
+    private var origins: [Origin: Set<UInt64>] = [:]
+    private var ages = OrderedIDs()
+
+    /// `firstID` differs between runs of the process, so that an answer can not meet a string of an earlier run.
+    init(limits: Limits = Limits(), firstID: UInt64 = 1) {
+        self.limits = limits
+        nextID = max(1, firstID)
+    }
+
+    var pendingCount: Int { requests.count }
+    func pendingCount(of destination: String) -> Int { lanes[destination]?.strings ?? 0 }
+    func openLinkCount(of destination: String) -> Int {
+        lanes[destination]?.links.count { links[$0]?.half.isOpen == true } ?? 0
+    }
+
+    // MARK: strings
+
+    /// Takes all the strings or none.
+    mutating func submit(
+        _ texts: [[UInt8]], to destination: String, from source: String, origin: Origin, now: Int64
+    ) -> Result<[Action], Refusal> {
+        let octets = texts.reduce(0) { $0 + $1.count }
+        let lane = lanes[destination] ?? Lane()
+        if lane.strings + texts.count > limits.maximumStringsPerDestination
+            || lane.octets + octets > limits.maximumOctetsPerDestination
+        {
+            counts.refused += texts.count
+            return .failure(.destinationIsFull)
+        }
+        if (sources[source]?.pending ?? 0) + texts.count > limits.maximumStringsPerSource {
+            counts.refused += texts.count
+            return .failure(.sourceIsFull)
+        }
+        for text in texts {
+            let id = nextID
+            nextID += 1
+            requests[id] = Request(
+                destination: destination, source: source, origin: origin, text: text, accepted: now)
+            lanes[destination, default: Lane()].queue.insert(id)
+            origins[origin, default: []].insert(id)
+            ages.insert(id)
+        }
+        lanes[destination, default: Lane()].strings += texts.count
+        lanes[destination, default: Lane()].octets += octets
+        sources[source, default: Source()].pending += texts.count
+        counts.accepted += texts.count
+        return .success(dispatch(destination, now: now))
+    }
+
+    /// Nobody waits any more: what is queued is not delivered, what is in flight is answered to nobody.
+    mutating func cancel(_ origin: Origin) {
+        for id in origins[origin] ?? [] where forget(id) != nil { counts.cancelled += 1 }
+    }
+
+    /// Drops what is too old, closes links without a hello, and gives paused links their due. Call it a few times a
+    /// second.
+    mutating func tick(now: Int64) -> [Action] {
+        var actions: [Action] = []
+        while let id = ages.first {
+            guard let request = requests[id] else {
+                ages.removeFirst()
+                continue
+            }
+            guard request.accepted + limits.lifetimeMilliseconds <= now else { break }
+            ages.removeFirst()
+            forget(id)
+            counts.expired += 1
+            actions.append(.expired(request.origin))
+        }
+        for (id, link) in links.sorted(by: { $0.key < $1.key })
+        where link.node.isEmpty && link.connected + limits.helloMilliseconds <= now {
+            actions += end(
+                id, .protocolViolated,
+                DiagnosedError(
+                    .linkViolation, fault: .peer, "no hello came",
+                    expected: "hello within \(limits.helloMilliseconds / 1000) s"), now: now)
+        }
+        for destination in lanes.keys.sorted() { actions += dispatch(destination, now: now) }
+        return actions
+    }
+
+    // MARK: links
+
+    /// A WebSocket with a good token; hello comes next.
+    mutating func connected(_ link: LinkID, grant: Grant, now: Int64) {
+        links[link] = Link(grant: grant, connected: now)
+    }
+
+    mutating func received(_ frame: LinkFrame, from link: LinkID, now: Int64, wall: Timestamp) -> [Action] {
+        guard let half = links[link]?.half.received(frame) else { return [] }
+        return apply(half, link, now: now, wall: wall)
+    }
+
+    /// Octets that are no frame.
+    mutating func receivedMalformed(_ error: DiagnosedError, from link: LinkID, now: Int64) -> [Action] {
+        guard links[link] != nil else { return [] }
+        return end(link, .protocolViolated, error, now: now)
+    }
+
+    /// The link is gone: what it had not answered is delivered again.
+    mutating func disconnected(_ link: LinkID, now: Int64) -> [Action] {
+        guard let gone = links.removeValue(forKey: link) else { return [] }
+        let destination = gone.grant.destination
+        lanes[destination]?.links.removeAll { $0 == link }
+        for id in gone.half.inFlight.sorted() { requeue(id) }
+        return dispatch(destination, now: now)
+    }
+
+    private mutating func apply(
+        _ steps: [LinkCoreHalf.Action], _ link: LinkID, now: Int64, wall: Timestamp
+    ) -> [Action] {
+        var actions: [Action] = []
+        for step in steps {
+            switch step {
+            case .send(let frame): actions.append(.send(link, frame))
+            case .greeted(let hello): actions += judge(hello, link, now: now, wall: wall)
+            case .answered(let id, let text):
+                guard let request = forget(id) else {
+                    counts.late += 1
+                    continue
+                }
+                counts.answered += 1
+                actions.append(.answered(request.origin, text))
+            case .declined(let id, _):
+                counts.declined += 1
+                links[link]?.pausedUntil = now + limits.declinePauseMilliseconds
+                requeue(id)
+                actions += dispatch(links[link]?.grant.destination ?? "", now: now)
+            case .published(let details): actions += publish(details, link, now: now)
+            case .credited: actions += dispatch(links[link]?.grant.destination ?? "", now: now)
+            case .close(let code, let error): actions += end(link, code, error, now: now)
+            }
+        }
+        return actions
+    }
+
+    private mutating func judge(_ hello: LinkHello, _ link: LinkID, now: Int64, wall: Timestamp) -> [Action] {
+        guard let grant = links[link]?.grant else { return [] }
+        if let error = LinkAdmission.refusal(of: hello, grant: grant) {
+            return end(link, error.code == .linkViolation ? .protocolViolated : .notAllowed, error, now: now)
+        }
+        var actions: [Action] = []
+        let others = lanes[grant.destination]?.links ?? []
+        for other in others where links[other]?.node == hello.node && links[other]?.service == hello.service {
+            actions += end(other, .replaced, nil, now: now)
+        }
+        guard lanes[grant.destination]?.links.count ?? 0 < limits.maximumLinksPerDestination else {
+            return actions + end(link, .tooManyLinks, nil, now: now)
+        }
+        links[link]?.node = hello.node
+        links[link]?.service = hello.service
+        lanes[grant.destination, default: Lane()].links.append(link)
+        actions.append(.published(destination: grant.destination, details: hello.details))
+        let welcome = LinkWelcome(
+            connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
+            serverTime: wall)
+        for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
+        actions.append(.opened(link, hello))
+        return actions
+    }
+
+    private mutating func publish(_ details: String, _ link: LinkID, now: Int64) -> [Action] {
+        guard let destination = links[link]?.grant.destination else { return [] }
+        if let error = LinkAdmission.refusal(ofDetails: details, destination: destination) {
+            return end(link, .protocolViolated, error, now: now)
+        }
+        return [.published(destination: destination, details: details)]
+    }
+
+    private mutating func end(
+        _ link: LinkID, _ code: LinkCloseCode, _ error: DiagnosedError?, now: Int64
+    ) -> [Action] {
+        [.close(link, code, error)] + disconnected(link, now: now)
+    }
+
+    // MARK: delivery
+
+    private mutating func dispatch(_ destination: String, now: Int64) -> [Action] {
+        var actions: [Action] = []
+        var position = 0
+        while let lane = lanes[destination], position < lane.queue.count {
+            let id = lane.queue[position]
+            guard let request = requests[id] else {
+                lanes[destination]?.queue.remove(at: position)
+                continue
+            }
+            guard let roomiest = roomiestLink(of: lane, now: now) else { break }
+            var target = roomiest
+            if let source = sources[request.source], source.inFlight > 0, let bound = source.link {
+                guard hasRoom(bound, now: now) else {
+                    position += 1
+                    continue
+                }
+                target = bound
+            }
+            guard
+                let frame = links[target]?.half.deliver(id: id, source: request.source, text: request.text)
+            else { break }
+            lanes[destination]?.queue.remove(at: position)
+            requests[id]?.link = target
+            sources[request.source]?.link = target
+            sources[request.source]?.inFlight += 1
+            counts.delivered += 1
+            if request.wasDelivered { counts.redelivered += 1 }
+            requests[id]?.wasDelivered = true
+            actions.append(.send(target, frame))
+        }
+        return actions
+    }
+
+    private func hasRoom(_ link: LinkID, now: Int64) -> Bool {
+        guard let link = links[link] else { return false }
+        return link.half.canDeliver && link.pausedUntil <= now
+    }
+
+    private func roomiestLink(of lane: Lane, now: Int64) -> LinkID? {
+        var best: (link: LinkID, credit: Int)?
+        for id in lane.links where hasRoom(id, now: now) {
+            let credit = links[id]?.half.credit ?? 0
+            if best == nil || credit > best?.credit ?? 0 { best = (id, credit) }
+        }
+        return best?.link
+    }
+
+    /// Back to its place in the queue, unless it has expired or was cancelled.
+    private mutating func requeue(_ id: UInt64) {
+        guard let request = requests[id] else { return }
+        releaseSource(request)
+        requests[id]?.link = nil
+        lanes[request.destination]?.queue.insert(id)
+    }
+
+    private mutating func releaseSource(_ request: Request) {
+        guard request.link != nil else { return }
+        sources[request.source]?.inFlight -= 1
+        if sources[request.source]?.inFlight == 0 { sources[request.source]?.link = nil }
+    }
+
+    /// The string is settled. Its id may still stand in the queues, where it is skipped.
+    @discardableResult
+    private mutating func forget(_ id: UInt64) -> Request? {
+        guard let request = requests.removeValue(forKey: id) else { return nil }
+        releaseSource(request)
+        sources[request.source]?.pending -= 1
+        if sources[request.source]?.pending == 0 { sources[request.source] = nil }
+        origins[request.origin]?.remove(id)
+        if origins[request.origin]?.isEmpty == true { origins[request.origin] = nil }
+        lanes[request.destination]?.strings -= 1
+        lanes[request.destination]?.octets -= request.text.count
+        while let first = lanes[request.destination]?.queue.first, requests[first] == nil {
+            lanes[request.destination]?.queue.removeFirst()
+        }
+        return request
+    }
+}

@@ -1,0 +1,168 @@
+import GRDB
+import WireText
+
+/// Activities: what happens in a conversation, in one order.
+extension CloudStore {
+    /// Judges a draft before anything is asked of the KMS; answers the first activity of the same `clientTempId`.
+    func prepare(_ draft: ActivityDraft) async throws -> StoredActivity? {
+        try await pool.read { db in
+            let conversation = try Self.requireParticipant(draft.actor, in: draft.conversation, db)
+            if let first = try Self.first(of: draft, db) { return first }
+            try Self.judge(draft, conversation, db)
+            return nil
+        }
+    }
+
+    /// Stores the activity with all that it changes. `committed` is called in the order of the activities of all
+    /// conversations, when they are on the disk, with those who are to see it.
+    func append(
+        _ draft: ActivityDraft, id: String, url: String, kmsAnswer: String?, now: Timestamp,
+        committed: @escaping @Sendable (_ json: String, _ readers: [String]) -> Void
+    ) async throws -> AppendOutcome {
+        try await pool.write { db in
+            var conversation = try Self.requireParticipant(draft.actor, in: draft.conversation, db)
+            if let first = try Self.first(of: draft, db) { return .duplicate(first) }
+            try Self.judge(draft, conversation, db)
+            let sequence = conversation.lastSequence + 1
+            try Self.apply(draft, sequence: sequence, to: &conversation, db)
+            let json = Self.json(of: draft, id: id, conversationURL: url, sequence: sequence, now: now)
+            try db.execute(
+                sql: """
+                    INSERT INTO activity (conversation, sequence, actor, published, clientTempID, json, kmsAnswer)
+                    VALUES (?, ?, ?, ?, ?, ?, ?)
+                    """,
+                arguments: [
+                    draft.conversation, sequence, draft.actor.user, now.milliseconds, draft.clientTempID, json,
+                    kmsAnswer,
+                ])
+            try db.execute(
+                sql: "UPDATE conversation SET lastSequence = ? WHERE id = ?",
+                arguments: [sequence, draft.conversation])
+            let readers = conversation.participants
+            db.afterNextTransaction { _ in committed(json, readers) }
+            return .stored(StoredActivity(json: json, kmsAnswer: kmsAnswer))
+        }
+    }
+
+    /// The activities after a sequence number, in order.
+    func activities(
+        in conversation: String, for reader: UserKey, since: Int64, limit: Int
+    ) async throws -> (items: [String], next: Int64) {
+        try await pool.read { db in
+            _ = try Self.requireParticipant(reader, in: conversation, db)
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT sequence, json FROM activity WHERE conversation = ? AND sequence > ?
+                    ORDER BY sequence LIMIT ?
+                    """,
+                arguments: [conversation, since, limit])
+            return (rows.map { $0["json"] }, rows.last.map { $0["sequence"] } ?? since)
+        }
+    }
+
+    /// Wrapped answers are kept only as long as a client may ask again for the answer to its request.
+    func forgetAnswers(before time: Timestamp) async throws {
+        try await pool.write { db in
+            for table in ["activity", "conversation"] {
+                try db.execute(
+                    sql: "UPDATE \(table) SET kmsAnswer = NULL WHERE kmsAnswer IS NOT NULL AND published < ?",
+                    arguments: [time.milliseconds])
+            }
+        }
+    }
+
+    private static func first(of draft: ActivityDraft, _ db: Database) throws -> StoredActivity? {
+        guard let tempID = draft.clientTempID else { return nil }
+        return try Row.fetchOne(
+            db, sql: "SELECT json, kmsAnswer FROM activity WHERE conversation = ? AND actor = ? AND clientTempID = ?",
+            arguments: [draft.conversation, draft.actor.user, tempID]
+        ).map { StoredActivity(json: $0["json"], kmsAnswer: $0["kmsAnswer"]) }
+    }
+
+    private static func judge(
+        _ draft: ActivityDraft, _ conversation: ConversationRecord, _ db: Database
+    ) throws {
+        switch draft.verb {
+        case .post, .updateKey: return
+        case .share:
+            for file in draft.files {
+                guard let record = try Self.file(file, db), record.size != nil,
+                    try Self.mayRead(draft.actor, record, db)
+                else { throw Refusal(.notFound, "a shared file is not uploaded, or it is not yours") }
+            }
+        case .add:
+            let person = draft.person ?? ""
+            try requireUsers([person], draft.actor.organisation, db)
+            guard
+                conversation.participants.count < maximumParticipants
+                    || conversation.participants.contains(person)
+            else { throw Refusal(.badRequest, "a conversation has at most \(maximumParticipants) participants") }
+        case .leave:
+            // One who left already may be removed again: the step at the KMS may have failed the first time.
+            let wasThere = try Bool.fetchOne(
+                db, sql: "SELECT 1 FROM participant WHERE conversation = ? AND user = ?",
+                arguments: [draft.conversation, draft.person])
+            guard wasThere != nil else { throw Refusal(.notFound, "that user never took part in this conversation") }
+        }
+    }
+
+    /// Changes the tables, and `participants` to those who are to see the activity.
+    private static func apply(
+        _ draft: ActivityDraft, sequence: Int64, to conversation: inout ConversationRecord, _ db: Database
+    ) throws {
+        switch draft.verb {
+        case .post: return
+        case .updateKey:
+            try db.execute(
+                sql: "UPDATE conversation SET defaultKeyURL = ? WHERE id = ?",
+                arguments: [draft.encryptionKeyURL, conversation.id])
+        case .share:
+            for file in draft.files {
+                try db.execute(
+                    sql: "INSERT OR IGNORE INTO fileShare (file, conversation) VALUES (?, ?)",
+                    arguments: [file, conversation.id])
+            }
+        case .add:
+            guard let person = draft.person, !conversation.participants.contains(person) else { return }
+            try db.execute(
+                sql: """
+                    INSERT INTO participant (conversation, user, position, joinedAt)
+                    VALUES (?1, ?2, (SELECT 1 + max(position) FROM participant WHERE conversation = ?1), ?3)
+                    ON CONFLICT (conversation, user) DO UPDATE SET leftAt = NULL, joinedAt = excluded.joinedAt,
+                        position = excluded.position
+                    """,
+                arguments: [conversation.id, person, sequence])
+            conversation.participants.append(person)
+        case .leave:
+            guard let person = draft.person else { return }
+            try db.execute(
+                sql: "UPDATE participant SET leftAt = ? WHERE conversation = ? AND user = ? AND leftAt IS NULL",
+                arguments: [sequence, conversation.id, person])
+        }
+    }
+
+    private static func json(
+        of draft: ActivityDraft, id: String, conversationURL: String, sequence: Int64, now: Timestamp
+    ) -> String {
+        var json = JSONWriter(reserving: 512 + draft.objectJSON.utf8.count)
+        json.beginObject()
+        json.member("id", id)
+        json.member("sequence", sequence)
+        json.member("published", now.iso8601)
+        json.member("actor", draft.actor.user)
+        json.member("verb", draft.verb.rawValue)
+        json.name("object")
+        json.raw(draft.objectJSON)
+        json.name("target")
+        json.beginObject()
+        json.member("objectType", "conversation")
+        json.member("id", draft.conversation)
+        json.member("url", conversationURL)
+        json.endObject()
+        json.member("encryptionKeyUrl", ifPresent: draft.encryptionKeyURL)
+        json.member("clientTempId", ifPresent: draft.clientTempID)
+        json.endObject()
+        return json.text()
+    }
+}

@@ -1,0 +1,91 @@
+package import Diagnostics
+import GRDB
+import WireText
+
+/// All that the core keeps, in one SQLite file: users, devices, conversations, activities, files, details documents.
+///
+/// A write is on the disk when its function returns (write-ahead log, `synchronous = FULL`). Every string of a client
+/// is kept as it came: the core has no key to any. Functions run on GRDB's own queues and may be called from any
+/// task. What a caller may do is judged inside the transaction that does it.
+final class CloudStore: Sendable {
+    let pool: DatabasePool
+
+    init(path: String) throws {
+        var configuration = GRDB.Configuration()
+        configuration.foreignKeysEnabled = true
+        configuration.busyMode = .timeout(5)
+        configuration.maximumReaderCount = 4
+        do {
+            pool = try DatabasePool(path: path, configuration: configuration)
+            try Self.migrator.migrate(pool)
+            // GRDB sets NORMAL on a writer in WAL mode, which may lose the last transactions at a power failure.
+            try pool.writeWithoutTransaction { db in
+                try db.execute(sql: "PRAGMA synchronous = FULL")
+                guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2 else { throw Self.notDurable }
+            }
+        } catch let error as DiagnosedError {
+            throw error
+        } catch {
+            throw DiagnosedError(
+                .storeUnusable, fault: .store, "the core's database can not be opened", found: "\(path): \(error)",
+                hint: "check that the folder exists, belongs to the service and has space")
+        }
+    }
+
+    private static let notDurable = DiagnosedError(
+        .storeUnusable, fault: .store, "SQLite does not take full durability", expected: "PRAGMA synchronous = 2")
+
+    /// A cheap proof that the database answers.
+    func check() async throws {
+        _ = try await pool.read { try Int.fetchOne($0, sql: "SELECT 1") }
+    }
+
+    func close() throws { try pool.close() }
+
+    private static let migrator: DatabaseMigrator = {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1") { try $0.execute(sql: schema) }
+        return migrator
+    }()
+
+    private static let schema = """
+        CREATE TABLE user (
+            organisation TEXT NOT NULL, id TEXT NOT NULL, email TEXT, name TEXT NOT NULL, firstSeen INTEGER NOT NULL,
+            PRIMARY KEY (organisation, id)) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX userByEmail ON user (organisation, email);
+        CREATE TABLE device (
+            id TEXT NOT NULL PRIMARY KEY, organisation TEXT NOT NULL, user TEXT NOT NULL, name TEXT NOT NULL,
+            type TEXT NOT NULL, created INTEGER NOT NULL,
+            FOREIGN KEY (organisation, user) REFERENCES user (organisation, id)) STRICT, WITHOUT ROWID;
+        CREATE INDEX deviceByUser ON device (organisation, user);
+        CREATE TABLE conversation (
+            id TEXT NOT NULL PRIMARY KEY, organisation TEXT NOT NULL, creator TEXT NOT NULL,
+            displayName TEXT NOT NULL, encryptionKeyURL TEXT NOT NULL, defaultKeyURL TEXT NOT NULL, resourceURL TEXT,
+            published INTEGER NOT NULL, lastSequence INTEGER NOT NULL DEFAULT 0, clientTempID TEXT, kmsAnswer TEXT,
+            FOREIGN KEY (organisation, creator) REFERENCES user (organisation, id)) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX conversationByTempID ON conversation (organisation, creator, clientTempID);
+        CREATE TABLE participant (
+            conversation TEXT NOT NULL REFERENCES conversation (id), user TEXT NOT NULL, position INTEGER NOT NULL,
+            joinedAt INTEGER NOT NULL, leftAt INTEGER, PRIMARY KEY (conversation, user)) STRICT, WITHOUT ROWID;
+        CREATE INDEX participantByUser ON participant (user);
+        CREATE TABLE activity (
+            conversation TEXT NOT NULL REFERENCES conversation (id), sequence INTEGER NOT NULL, actor TEXT NOT NULL,
+            published INTEGER NOT NULL, clientTempID TEXT, json TEXT NOT NULL, kmsAnswer TEXT,
+            PRIMARY KEY (conversation, sequence)) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX activityByTempID ON activity (conversation, actor, clientTempID);
+        CREATE TABLE file (
+            id TEXT NOT NULL PRIMARY KEY, organisation TEXT NOT NULL, owner TEXT NOT NULL, size INTEGER,
+            created INTEGER NOT NULL,
+            FOREIGN KEY (organisation, owner) REFERENCES user (organisation, id)) STRICT, WITHOUT ROWID;
+        CREATE TABLE fileShare (
+            file TEXT NOT NULL REFERENCES file (id), conversation TEXT NOT NULL REFERENCES conversation (id),
+            PRIMARY KEY (file, conversation)) STRICT, WITHOUT ROWID;
+        CREATE TABLE details (
+            destination TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL, updated INTEGER NOT NULL)
+            STRICT, WITHOUT ROWID;
+        """
+}
+
+extension DiagnosedError.Code {
+    package static let storeUnusable: Self = "store-unusable"
+}

@@ -1,0 +1,152 @@
+package import Diagnostics
+import WireText
+
+/// One message of the link between a service and the core: a type octet, then its fields (docs/link-protocol.md).
+///
+/// Integers are big endian. A frame is one binary WebSocket message of at most `maximumBytes`. Decoding never traps:
+/// anything that is not exactly a frame is a `DiagnosedError` of code `linkViolation`, and the link is closed by it.
+package enum LinkFrame: Equatable, Sendable {
+    case hello(LinkHello)
+    case welcome(LinkWelcome)
+    /// `source` is an opaque name of the sender for storm guards, never trusted; `text` is the wrapped string.
+    case deliver(id: UInt64, source: String, text: [UInt8])
+    case answer(id: UInt64, text: [UInt8])
+    /// The service will not answer this one; the core may deliver it again, later or elsewhere.
+    case decline(id: UInt64, reason: String)
+    /// So many further deliveries are welcome.
+    case credit(UInt32)
+    /// A new details document, as a JSON text.
+    case publish(details: String)
+
+    package static let maximumBytes = 1 << 20
+    /// The longest wrapped string that is relayed (section 12 of the KMS protocol).
+    package static let maximumStringBytes = 256 << 10
+    /// The longest name of a sender; a longer one is cut when the frame is written.
+    package static let maximumSourceBytes = 255
+
+    private enum Kind: UInt8 {
+        case hello = 0x01
+        case welcome = 0x02
+        case deliver = 0x10
+        case answer = 0x11
+        case decline = 0x12
+        case credit = 0x20
+        case publish = 0x30
+    }
+
+    package func encode() -> [UInt8] {
+        switch self {
+        case .hello(let hello): return Self.encode(.hello, text: hello.json)
+        case .welcome(let welcome): return Self.encode(.welcome, text: welcome.json)
+        case .publish(let details): return Self.encode(.publish, text: details)
+        case .deliver(let id, let source, let text):
+            let name = Self.clipped(source)
+            var bytes = Self.start(.deliver, id: id, reserving: 2 + name.count + text.count)
+            bytes.append(UInt8(name.count >> 8))
+            bytes.append(UInt8(name.count & 0xff))
+            bytes.append(contentsOf: name)
+            bytes.append(contentsOf: text)
+            return bytes
+        case .answer(let id, let text):
+            var bytes = Self.start(.answer, id: id, reserving: text.count)
+            bytes.append(contentsOf: text)
+            return bytes
+        case .decline(let id, let reason):
+            var bytes = Self.start(.decline, id: id, reserving: reason.utf8.count)
+            bytes.append(contentsOf: reason.utf8)
+            return bytes
+        case .credit(let count):
+            return [Kind.credit.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: count >> (24 - 8 * $0)) }
+        }
+    }
+
+    package init(decoding bytes: [UInt8]) throws(DiagnosedError) {
+        guard bytes.count <= Self.maximumBytes else {
+            throw .linkViolation("a frame is too long", expected: "at most \(Self.maximumBytes) octets")
+        }
+        guard let type = bytes.first, let kind = Kind(rawValue: type) else {
+            throw .linkViolation("a frame has no known type", found: bytes.first.map { "type \($0)" } ?? "no octet")
+        }
+        var reader = Reader(bytes: bytes, position: 1)
+        switch kind {
+        case .hello: self = .hello(try LinkHello(json: bytes.dropFirst()))
+        case .welcome: self = .welcome(try LinkWelcome(json: bytes.dropFirst()))
+        case .publish: self = .publish(details: try reader.restAsText())
+        case .deliver:
+            let id = try reader.integer(octets: 8)
+            let sourceLength = Int(try reader.integer(octets: 2))
+            let source = try reader.text(octets: sourceLength)
+            self = .deliver(id: id, source: source, text: reader.rest())
+        case .answer: self = .answer(id: try reader.integer(octets: 8), text: reader.rest())
+        case .decline: self = .decline(id: try reader.integer(octets: 8), reason: try reader.restAsText())
+        case .credit:
+            let count = UInt32(truncatingIfNeeded: try reader.integer(octets: 4))
+            guard reader.isAtEnd else { throw .linkViolation("a credit frame is longer than its field") }
+            self = .credit(count)
+        }
+    }
+
+    private static func encode(_ kind: Kind, text: String) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(1 + text.utf8.count)
+        bytes.append(kind.rawValue)
+        bytes.append(contentsOf: text.utf8)
+        return bytes
+    }
+
+    private static func start(_ kind: Kind, id: UInt64, reserving more: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(9 + more)
+        bytes.append(kind.rawValue)
+        for octet in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: id >> UInt64(56 - 8 * octet))) }
+        return bytes
+    }
+
+    private static func clipped(_ source: String) -> [UInt8] {
+        var name = Substring(source)
+        while name.utf8.count > maximumSourceBytes { name.removeLast() }
+        return Array(name.utf8)
+    }
+
+    private struct Reader {
+        let bytes: [UInt8]
+        var position: Int
+
+        var isAtEnd: Bool { position == bytes.count }
+
+        mutating func integer(octets: Int) throws(DiagnosedError) -> UInt64 {
+            guard bytes.count - position >= octets else { throw .linkViolation("a frame is shorter than its fields") }
+            var value: UInt64 = 0
+            for octet in bytes[position..<position + octets] { value = value << 8 | UInt64(octet) }
+            position += octets
+            return value
+        }
+
+        mutating func text(octets: Int) throws(DiagnosedError) -> String {
+            guard bytes.count - position >= octets else { throw .linkViolation("a frame is shorter than its fields") }
+            guard let text = String(validating: bytes[position..<position + octets], as: UTF8.self) else {
+                throw .linkViolation("a text in a frame is not UTF-8")
+            }
+            position += octets
+            return text
+        }
+
+        mutating func restAsText() throws(DiagnosedError) -> String { try text(octets: bytes.count - position) }
+        mutating func rest() -> [UInt8] {
+            defer { position = bytes.count }
+            return Array(bytes[position...])
+        }
+    }
+}
+
+extension DiagnosedError {
+    static func linkViolation(_ what: String, expected: String? = nil, found: String? = nil) -> DiagnosedError {
+        DiagnosedError(
+            .linkViolation, fault: .peer, "the link protocol was violated: \(what)", expected: expected, found: found,
+            hint: "check that the service and the core are of the same or neighbouring releases")
+    }
+}
+
+extension DiagnosedError.Code {
+    package static let linkViolation: Self = "link-violation"
+}

@@ -1,0 +1,132 @@
+import Diagnostics
+package import WireText
+
+/// What a service says first on a link: who it is and which destination it serves. JSON on the wire; unknown members
+/// are ignored, so that a newer service can speak to an older core.
+package struct LinkHello: Equatable, Sendable {
+    package static let protocolVersion: Int64 = 1
+
+    package var protocolVersion: Int64
+    /// The kind of service: `kms`.
+    package var service: String
+    /// The node's name, unique among the nodes of a service.
+    package var node: String
+    package var organisation: String
+    /// The release of the service.
+    package var version: String
+    package var epoch: Int64
+    /// The destination it answers for: `kms://HOST`.
+    package var destination: String
+    /// The details document that clients are given, a JSON text.
+    package var details: String
+
+    package init(
+        service: String, node: String, organisation: String, version: String, epoch: Int64, destination: String,
+        details: String
+    ) {
+        protocolVersion = Self.protocolVersion
+        self.service = service
+        self.node = node
+        self.organisation = organisation
+        self.version = version
+        self.epoch = epoch
+        self.destination = destination
+        self.details = details
+    }
+
+    init(json bytes: some Collection<UInt8>) throws(DiagnosedError) {
+        let root = try greeting(bytes).root
+        protocolVersion = try root.integer("protocol", of: "hello")
+        service = try root.text("service", of: "hello", maximum: 64)
+        node = try root.text("node", of: "hello", maximum: 255)
+        organisation = try root.text("organisation", of: "hello", maximum: 255)
+        version = try root.text("version", of: "hello", maximum: 255)
+        epoch = try root.integer("epoch", of: "hello")
+        destination = try root.text("destination", of: "hello", maximum: 512)
+        details = try root.text("details", of: "hello", maximum: LinkFrame.maximumBytes)
+    }
+
+    var json: String {
+        var writer = JSONWriter(reserving: 256 + details.utf8.count)
+        writer.beginObject()
+        writer.member("protocol", protocolVersion)
+        writer.member("service", service)
+        writer.member("node", node)
+        writer.member("organisation", organisation)
+        writer.member("version", version)
+        writer.member("epoch", epoch)
+        writer.member("destination", destination)
+        writer.member("details", details)
+        writer.endObject()
+        return writer.text()
+    }
+}
+
+/// The core's consent: from here on it delivers and takes answers.
+package struct LinkWelcome: Equatable, Sendable {
+    /// The core's name for this connection, for logs on both sides.
+    package var connection: String
+    /// Both sides send a WebSocket ping at this interval and close after three without a sign of life.
+    package var heartbeatSeconds: Int64
+    /// The most deliveries that the core lets be unanswered on this link, whatever the service grants.
+    package var credit: Int64
+    package var serverTime: Timestamp
+
+    package init(connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp) {
+        self.connection = connection
+        self.heartbeatSeconds = heartbeatSeconds
+        self.credit = credit
+        self.serverTime = serverTime
+    }
+
+    init(json bytes: some Collection<UInt8>) throws(DiagnosedError) {
+        let root = try greeting(bytes).root
+        connection = try root.text("connection", of: "welcome", maximum: 255)
+        heartbeatSeconds = try root.integer("heartbeatSeconds", of: "welcome")
+        credit = try root.integer("credit", of: "welcome")
+        guard (1...300).contains(heartbeatSeconds), (1...Int64(UInt32.max)).contains(credit) else {
+            throw .linkViolation(
+                "welcome is out of bounds", expected: "heartbeatSeconds 1 to 300 and a positive credit",
+                found: "heartbeatSeconds \(heartbeatSeconds), credit \(credit)")
+        }
+        guard let time = Timestamp(iso8601: try root.text("serverTime", of: "welcome", maximum: 64)) else {
+            throw .linkViolation("serverTime in welcome is no RFC 3339 time")
+        }
+        serverTime = time
+    }
+
+    var json: String {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("connection", connection)
+        writer.member("heartbeatSeconds", heartbeatSeconds)
+        writer.member("credit", credit)
+        writer.member("serverTime", serverTime.iso8601)
+        writer.endObject()
+        return writer.text()
+    }
+}
+
+private func greeting(_ bytes: some Collection<UInt8>) throws(DiagnosedError) -> JSONDocument {
+    do throws(DiagnosedError) {
+        return try JSONDocument(bytes, limits: .init(maximumBytes: LinkFrame.maximumBytes))
+    } catch {
+        throw .linkViolation(error.summary, expected: error.expected, found: error.found)
+    }
+}
+
+extension JSONNode {
+    fileprivate func text(_ name: String, of frame: String, maximum: Int) throws(DiagnosedError) -> String {
+        guard let text = self[name]?.string, text.utf8.count <= maximum else {
+            throw .linkViolation("\(frame) is malformed", expected: "\(name): a text of at most \(maximum) octets")
+        }
+        return text
+    }
+
+    fileprivate func integer(_ name: String, of frame: String) throws(DiagnosedError) -> Int64 {
+        guard let value = self[name]?.integer else {
+            throw .linkViolation("\(frame) is malformed", expected: "\(name): an integer")
+        }
+        return value
+    }
+}

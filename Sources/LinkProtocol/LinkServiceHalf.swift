@@ -1,0 +1,150 @@
+package import Diagnostics
+
+/// The service's half of a link as a pure state machine: hello, welcome, deliveries under the credit it granted, one
+/// answer or decline for each, drain.
+///
+/// One value per connection, driven by one caller at a time; no clock, no socket. Every method returns what is to be
+/// done, in order. After a `.close` action it takes nothing more.
+package struct LinkServiceHalf: Sendable {
+    package enum Action: Equatable, Sendable {
+        case send(LinkFrame)
+        /// The core has accepted the link.
+        case opened(LinkWelcome)
+        case deliver(id: UInt64, source: String, text: [UInt8])
+        case close(LinkCloseCode, DiagnosedError?)
+    }
+
+    private enum State { case start, greeted, open, draining, ended }
+
+    private var state = State.start
+    private var hello: LinkHello
+    private let wishedWindow: Int
+    /// The most deliveries that may be unanswered: what the service wishes and the core allows.
+    private var window = 0
+    /// Deliveries that the core may still send.
+    private var granted = 0
+    /// Places that became free and were not granted again yet.
+    private var owed = 0
+    private var outstanding: Set<UInt64> = []
+    /// The details changed between hello and welcome.
+    private var owesDetails = false
+
+    /// `window`: the most deliveries that the service wants to hold unanswered.
+    package init(hello: LinkHello, window: Int) {
+        self.hello = hello
+        wishedWindow = max(1, window)
+    }
+
+    package var isOpen: Bool { state == .open }
+    package var outstandingCount: Int { outstanding.count }
+
+    /// The WebSocket stands.
+    package mutating func connected() -> [Action] {
+        guard state == .start else { return [] }
+        state = .greeted
+        return [.send(.hello(hello))]
+    }
+
+    package mutating func received(_ frame: LinkFrame) -> [Action] {
+        switch (state, frame) {
+        case (.ended, _): return []
+        case (.greeted, .welcome(let welcome)):
+            state = .open
+            window = min(wishedWindow, Int(welcome.credit))
+            granted = window
+            var actions: [Action] = [.opened(welcome), .send(.credit(UInt32(window)))]
+            if owesDetails { actions.append(.send(.publish(details: hello.details))) }
+            return actions
+        case (.open, .deliver(let id, let source, let text)):
+            if let violation = judgeDelivery(id) { return violation }
+            outstanding.insert(id)
+            return [.deliver(id: id, source: source, text: text)]
+        case (.draining, .deliver(let id, _, _)):
+            // No place is granted again: the core's credit runs dry and the string goes to another link.
+            if let violation = judgeDelivery(id) { return violation }
+            return [.send(.decline(id: id, reason: "the service is stopping"))]
+        default: return violated(.linkViolation("the core sent a frame that is not due", found: frame.name))
+        }
+    }
+
+    /// Octets that are no frame.
+    package mutating func receivedMalformed(_ error: DiagnosedError) -> [Action] {
+        state == .ended ? [] : violated(error)
+    }
+
+    /// Nothing happens for an id that is not outstanding: every delivery has exactly one answer.
+    package mutating func answer(_ id: UInt64, text: [UInt8]) -> [Action] {
+        settle(id, with: .answer(id: id, text: text))
+    }
+
+    package mutating func decline(_ id: UInt64, reason: String) -> [Action] {
+        settle(id, with: .decline(id: id, reason: reason))
+    }
+
+    /// A new details document: sent as soon as the link is open, with the hello when that is still to come.
+    package mutating func publish(_ details: String) -> [Action] {
+        hello.details = details
+        switch state {
+        case .open, .draining: return [.send(.publish(details: details))]
+        case .greeted:
+            owesDetails = true
+            return []
+        case .start, .ended: return []
+        }
+    }
+
+    /// No new deliveries; closes with 1001 once the last answer is out.
+    package mutating func drain() -> [Action] {
+        switch state {
+        case .start, .greeted: return end(.goingAway)
+        case .open:
+            state = .draining
+            return outstanding.isEmpty ? end(.goingAway) : []
+        case .draining, .ended: return []
+        }
+    }
+
+    /// The drain took too long, or the process must end: what is outstanding the core delivers elsewhere.
+    package mutating func stop() -> [Action] { state == .ended ? [] : end(.goingAway) }
+
+    private mutating func settle(_ id: UInt64, with frame: LinkFrame) -> [Action] {
+        guard state == .open || state == .draining, outstanding.remove(id) != nil else { return [] }
+        if state == .draining { return outstanding.isEmpty ? [.send(frame)] + end(.goingAway) : [.send(frame)] }
+        owed += 1
+        // A quarter at a time saves frames, and can not stall: what is not owed is outstanding or still granted.
+        guard owed >= max(1, window / 4) else { return [.send(frame)] }
+        defer { owed = 0 }
+        granted += owed
+        return [.send(frame), .send(.credit(UInt32(owed)))]
+    }
+
+    private mutating func judgeDelivery(_ id: UInt64) -> [Action]? {
+        guard granted > 0 else { return violated(.linkViolation("a delivery came without credit")) }
+        guard !outstanding.contains(id) else { return violated(.linkViolation("an id was delivered twice")) }
+        granted -= 1
+        return nil
+    }
+
+    private mutating func violated(_ error: DiagnosedError) -> [Action] { end(.protocolViolated, error) }
+
+    private mutating func end(_ code: LinkCloseCode, _ error: DiagnosedError? = nil) -> [Action] {
+        state = .ended
+        outstanding.removeAll()
+        return [.close(code, error)]
+    }
+}
+
+extension LinkFrame {
+    /// The name of its type, for messages.
+    package var name: String {
+        switch self {
+        case .hello: "hello"
+        case .welcome: "welcome"
+        case .deliver: "deliver"
+        case .answer: "answer"
+        case .decline: "decline"
+        case .credit: "credit"
+        case .publish: "publish"
+        }
+    }
+}
