@@ -28,6 +28,11 @@ package struct Alarm: Sendable, Hashable {
         self.clears = clears
     }
 
+    /// The journal record that raises it, with the explanation and the fix of the alarm.
+    package var event: Event {
+        Event(id, messageID, severity, MessageTemplate("\(id): \(title): @DETAIL@"), explanation: text, fix: fix)
+    }
+
     package static func == (left: Alarm, right: Alarm) -> Bool { left.id == right.id }
     package func hash(into hasher: inout Hasher) { hasher.combine(id) }
 }

@@ -66,7 +66,9 @@ package struct MessageTemplate: Sendable, ExpressibleByStringLiteral {
     /// The template as written, with its `@FIELD@` places; the journal's catalog knows the same notation.
     package let source: String
 
-    package init(stringLiteral value: String) {
+    package init(stringLiteral value: String) { self.init(value) }
+
+    package init(_ value: String) {
         source = value
         var pieces: [Piece] = []
         var isField = false

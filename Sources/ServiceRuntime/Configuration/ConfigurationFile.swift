@@ -1,0 +1,100 @@
+import Diagnostics
+import Glibc
+import Yams
+
+/// Reads one YAML file into a `Decodable` structure and refuses what it does not understand, by path and line.
+///
+/// A section of the configuration is a plain `Decodable` struct whose coding keys are `CaseIterable`: that list is
+/// what the reader holds the file against, at every depth and in every element of a list. Keys are written in kebab
+/// case. Refused are unknown keys (with the nearest known one), keys that stand twice, missing keys, wrong types,
+/// values out of range, anchors and aliases, a second document, files that are no regular files or larger than 1 MiB.
+/// Secrets never stand in the file; `SecretLocation` names where they are.
+/// ```swift
+/// struct StoreSection: Decodable, Sendable {
+///     let file: FileLocation
+///     let busyTimeout: Duration
+///     enum CodingKeys: String, CodingKey, CaseIterable {
+///         case file
+///         case busyTimeout = "busy-timeout"
+///     }
+///     init(from decoder: any Decoder) throws {
+///         let section = try decoder.container(keyedBy: CodingKeys.self)
+///         file = try section.value(.file)
+///         busyTimeout = try section.value(.busyTimeout, default: .seconds(5), in: .milliseconds(1) ... .seconds(60))
+///     }
+/// }
+/// let configuration = try ConfigurationFile.read("/etc/hds/hds-kms.yaml", as: KMSConfiguration.self)
+/// ```
+/// Where no value has a default the initialiser can be left to the compiler.
+package enum ConfigurationFile {
+    package static let maximumBytes = 1 << 20
+
+    /// The configuration in the file at `path`. Relative paths inside are taken from the file's own folder.
+    package static func read<Configuration: Decodable>(
+        _ path: String, as type: Configuration.Type = Configuration.self
+    ) throws(ConfigurationError) -> Configuration {
+        let bytes: [UInt8]
+        switch contents(of: path) {
+        case .success(let read): bytes = read
+        case .failure(let problem): throw ConfigurationError(file: path, problems: [problem])
+        }
+        let folder = FileLocation.absolute(path).split(separator: "/").dropLast().joined(separator: "/")
+        return try decode(bytes, file: path, folder: "/" + folder, as: type)
+    }
+
+    /// The configuration in a text that is already in memory; `file` stands in messages only.
+    package static func decode<Configuration: Decodable>(
+        _ bytes: [UInt8], file: String, folder: String = "/", as type: Configuration.Type = Configuration.self
+    ) throws(ConfigurationError) -> Configuration {
+        let root: Node
+        switch YAMLText.parse(bytes) {
+        case .success(let node): root = node
+        case .failure(let problem): throw ConfigurationError(file: file, problems: [problem])
+        }
+        let reading = ConfigurationReading(folder: folder)
+        let decoder = ConfigurationDecoder(node: root, path: [], reading: reading)
+        do {
+            let configuration = try Configuration(from: decoder)
+            guard reading.problems.isEmpty else { throw ConfigurationError(file: file, problems: reading.problems) }
+            return configuration
+        } catch let error as ConfigurationError {
+            throw error
+        } catch {
+            reading.problems.append(decoder.problem(for: error))
+            throw ConfigurationError(file: file, problems: reading.problems)
+        }
+    }
+
+    private enum Contents {
+        case success([UInt8])
+        case failure(ConfigurationError.Problem)
+    }
+
+    private static func contents(of path: String) -> Contents {
+        // O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            return .failure(
+                .init(
+                    "the configuration file can not be opened", expected: "a readable file",
+                    found: String(cString: strerror(errno)),
+                    hint: "name the file with --configuration and give the service's user the right to read it"))
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            return .failure(
+                .init("this is no regular file", expected: "a YAML file", found: "a folder, a pipe or a device"))
+        }
+        var bytes: [UInt8] = []
+        while bytes.count <= maximumBytes {
+            let chunk = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
+                count = max(0, Glibc.read(descriptor, buffer.baseAddress, buffer.count))
+            }
+            if chunk.isEmpty { return .success(bytes) }
+            bytes += chunk
+        }
+        return .failure(
+            .init("the file is too large", expected: "at most \(maximumBytes) bytes", found: "\(status.st_size) bytes"))
+    }
+}

@@ -1,0 +1,179 @@
+import Diagnostics
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+/// Runs a service from its configuration file to its exit code.
+///
+/// In this order: harden the process, read the configuration, open the log, start the service, serve the health
+/// address, run the self-test, say READY, work, and on SIGTERM drain. What goes wrong is told once: as a block to
+/// read on stderr, or as one record of the journal when stderr leads there. Call it once in a process, first of all.
+/// ```swift
+/// let code = await ServiceRuntime.run(identity, configurationFile: path, as: KMSConfiguration.self) {
+///     configuration, context in
+///     let store = try await openStore(configuration, context.credentials)
+///     return ServicePlan(services: [worker, link], selfTest: { try await store.check() })
+/// }
+/// exit(code.rawValue)
+/// ```
+package enum ServiceRuntime {
+    /// Threads of the event-loop group: sockets need few, work runs elsewhere.
+    package static let eventLoops = 2
+
+    package static func run<Configuration: RuntimeConfiguration>(
+        _ identity: ServiceIdentity, configurationFile: String, as type: Configuration.Type = Configuration.self,
+        start: @escaping @Sendable (Configuration, ServiceContext) async throws -> ServicePlan<Configuration>
+    ) async -> ExitCode {
+        let hardeningFailures = ProcessHardening.apply()
+        NIOSingletons.groupLoopCountSuggestion = min(eventLoops, System.coreCount)
+        NIOSingletons.blockingPoolThreadCountSuggestion = 1
+        let metrics = MetricRegistry()
+        ProcessMetrics.register(in: metrics)
+        metrics.gauge(.buildInfo, [identity.name, identity.version]).set(1)
+        let configuration: Configuration
+        do {
+            configuration = try ConfigurationFile.read(configurationFile)
+        } catch {
+            return FailureReport(identity, LogSystem(service: identity.name, metrics: metrics)).tellStart(error)
+        }
+        let section = configuration.runtime
+        let log = LogSystem(
+            service: identity.name, format: section.log.format, level: section.log.level.severity, metrics: metrics)
+        log.install()
+        let run = ServiceRun<Configuration>(
+            identity: identity, file: configurationFile, section: section, log: log, metrics: metrics)
+        run.warnAboutProcess(hardeningFailures)
+        return await run.run(configuration, start)
+    }
+}
+
+/// One run of a service after its configuration was read.
+private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
+    typealias Start = @Sendable (Configuration, ServiceContext) async throws -> ServicePlan<Configuration>
+
+    let identity: ServiceIdentity
+    let file: String
+    let section: RuntimeSection
+    let log: LogSystem
+    let events: any EventRecorder
+    let metrics: MetricRegistry
+    let health: HealthRegistry
+    let notifier = Notifier.systemd
+    let failures: FailureReport
+    private var name: Loggable { Loggable(reviewed: identity.name) }
+
+    init(identity: ServiceIdentity, file: String, section: RuntimeSection, log: LogSystem, metrics: MetricRegistry) {
+        self.identity = identity
+        self.file = file
+        self.section = section
+        self.log = log
+        self.metrics = metrics
+        events = log.events
+        health = HealthRegistry(events: events, metrics: metrics)
+        failures = FailureReport(identity, log)
+    }
+
+    func warnAboutProcess(_ hardeningFailures: [Loggable]) {
+        for text in hardeningFailures {
+            health.warn(StandingWarning("not-hardened", text, fix: "start the service by its unit file"))
+        }
+        if ProcessHardening.isRoot, !section.allowRoot {
+            health.warn(
+                StandingWarning(
+                    "runs-as-root", "the service runs as root",
+                    fix: "start it by its unit file, which has a user of its own, or set runtime.allow-root: true"))
+        }
+    }
+
+    func run(_ configuration: Configuration, _ start: Start) async -> ExitCode {
+        let router = SignalRouter { [events, name] reason in
+            events.record(.stopping, [.service: name, .reason: reason])
+            exit(ExitCode.drained.rawValue)
+        }
+        let signals = await router.listen()
+        defer { signals.cancel() }
+        notifier.status("Starting.")
+        let context = ServiceContext(
+            identity: identity, log: log, events: events, health: health, metrics: metrics,
+            credentials: .ofProcess, eventLoopGroup: MultiThreadedEventLoopGroup.singleton)
+        do {
+            let plan = try await start(configuration, context)
+            return await work(plan, context, router)
+        } catch {
+            return failures.tellStart(error)
+        }
+    }
+
+    private func work(
+        _ plan: ServicePlan<Configuration>, _ context: ServiceContext, _ router: SignalRouter
+    ) async -> ExitCode {
+        let services = frame(around: plan, context, router)
+        var settings = ServiceGroupConfiguration(
+            services: services.map {
+                // Named by type: the default name would describe the value with all it holds.
+                .init(service: $0, serviceName: String(describing: type(of: $0)))
+            }, logger: log.logger("lifecycle"))
+        settings.maximumGracefulShutdownDuration = section.drainDeadline
+        let group = ServiceGroup(configuration: settings)
+        router.started(group) { await reload(plan) }
+        var code = ExitCode.drained
+        do {
+            try await group.run()
+        } catch {
+            code = health.report.isAnnounced ? failures.tellEnd(error) : failures.tellStart(error)
+        }
+        await plan.finish()
+        if let took = router.drainTime, took >= section.drainDeadline {
+            let limit = section.drainDeadline.components.seconds * 1_000_000
+            events.record(.drainDeadlinePassed, [.service: name, .durationMicroseconds: Loggable(limit)])
+            return .internalFault
+        }
+        if code == .drained { events.record(.stopped, [.service: name]) }
+        return code
+    }
+
+    /// The plan's services between those of the runtime: the frame starts with them and outlives them.
+    private func frame(
+        around plan: ServicePlan<Configuration>, _ context: ServiceContext, _ router: SignalRouter
+    ) -> [any Service] {
+        let watchdog = Notifier.watchdogTimeout
+        let interval = min(section.selfTestInterval, watchdog.map { $0 / 2 } ?? section.selfTestInterval)
+        let liveness = Liveness(maximumAge: watchdog ?? interval * 3, clock: ContinuousClock())
+        let listening = HealthCheck("health-address", "the health address", gate: .required)
+        health.declare(listening)
+        health.declare(SelfTestLoop<ContinuousClock>.check)
+        return [
+            HealthEndpoint(
+                identity, address: section.health.address, health: health, liveness: liveness, metrics: metrics,
+                group: context.eventLoopGroup, logger: log.logger("health")
+            ) { [health] in health.report(listening, .ok(Loggable(reviewed: $0.description))) },
+            StatusAnnouncer(
+                identity: identity, health: health, notifier: notifier, events: events,
+                age: { Int64(ProcessMetrics.secondsSinceStart * 1_000_000) },
+                address: { [health] in health.report.checks.first { $0.check == listening }?.finding.detail ?? "-" }),
+            SelfTestLoop(
+                interval: interval, clock: ContinuousClock(), test: plan.selfTest, notifier: notifier, health: health,
+                liveness: liveness, metrics: metrics, events: events),
+            ProbeLoop(health: health, clock: ContinuousClock()),
+        ] + plan.services + [
+            DrainAnnouncer(
+                identity: identity, health: health, notifier: notifier, events: events, reason: { router.reason })
+        ]
+    }
+    /// SIGHUP: the file is read anew; what is not usable leaves everything as it was.
+    private func reload(_ plan: ServicePlan<Configuration>) async {
+        notifier.reloading("Taking over a new configuration.")
+        do {
+            let configuration: Configuration = try ConfigurationFile.read(file)
+            try await plan.reload(configuration)
+            log.threshold.severity = configuration.runtime.log.level.severity
+            events.record(.reloaded, [.service: name, .file: Loggable(reviewed: file)])
+        } catch {
+            events.record(.reloadRefused, [.service: name, .reason: FailureReport.reason(error)])
+        }
+        // systemd waits for this word after RELOADING, whatever came of it.
+        notifier.ready(Loggable(reviewed: health.report.sentence))
+    }
+}
