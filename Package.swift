@@ -30,6 +30,7 @@ let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "s
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
+let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 func library(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -115,9 +116,8 @@ var targets: [Target] = [
     library(
         "ServiceRuntime",
         [
-            "CSystemd", "Diagnostics", "WireText", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix,
-            lifecycle,
-            logging, metrics, yams,
+            "CSystemd", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore, nioPosix, lifecycle,
+            unixSignals, logging, yams,
         ]),
 
     // Beside: the cloud, the customer's authorization service, the client
