@@ -1,0 +1,204 @@
+import Diagnostics
+import GRDB
+package import WireText
+
+/// Authorization codes and refresh tokens in SQLite, so that a restart or a crash ends no login.
+///
+/// Codes and tokens stand there as digests: who reads the file can use none. Each function is one transaction on the
+/// database's own thread, durable (fsync) when it returns; so of two exchanges of one code exactly one wins.
+package final class GrantStore: Sendable {
+    private let database: DatabaseQueue
+    private let path: String
+
+    /// Opens or makes the database at `path`, mode 0600.
+    package init(path: String) throws {
+        try FileAccess.create(path, kind: "database of logins")
+        self.path = path
+        do {
+            database = try DatabaseQueue(path: path, configuration: GrantSchema.configuration)
+            try database.writeWithoutTransaction { try GrantSchema.prepare($0, path: path) }
+        } catch {
+            throw Self.diagnosed(error, path: path)
+        }
+    }
+
+    /// Keeps the grant of a new login and the code that will fetch its tokens.
+    package func insert(_ code: AuthorizationCode) async throws {
+        try await write { database in
+            let grant = code.grant
+            try database.execute(
+                sql: "INSERT INTO family VALUES (?, ?, ?, ?, ?, ?, ?)",
+                arguments: [
+                    grant.family, grant.user, grant.client, grant.scope.joined(separator: " "), grant.credential,
+                    grant.signedIn.milliseconds, grant.expires.milliseconds,
+                ])
+            try database.execute(
+                sql: "INSERT INTO code VALUES (?, ?, ?, ?, 0, ?)",
+                arguments: [code.digest, code.redirect, code.challenge, code.expires.milliseconds, grant.family])
+        }
+    }
+
+    package enum CodeOutcome: Sendable, Equatable {
+        case granted(Grant)
+        case replayed(Grant)
+        case refused(AuthorizationCode.Refusal)
+    }
+
+    /// Exchanges a code for the first refresh token of its family; `mayGoOn` judges the user. Whatever the verdict, the
+    /// code is spent.
+    package func redeem(
+        codeDigest: String, presented: AuthorizationCode.Presentation, refreshDigest: String, refreshExpires: Timestamp,
+        now: Timestamp, mayGoOn: @escaping @Sendable (Grant) -> Bool
+    ) async throws -> CodeOutcome {
+        try await write { database in
+            guard let row = try Row.fetchOne(database, sql: Self.codeQuery, arguments: [codeDigest]) else {
+                return .refused(.unknown)
+            }
+            let grant = Self.grant(row)
+            let code = AuthorizationCode(
+                digest: codeDigest, redirect: row["redirect"], challenge: row["challenge"],
+                expires: Timestamp(milliseconds: row["code_expires"]), grant: grant, used: row["code_used"])
+            switch code.judge(presented, now: now) {
+            case .replayed:
+                try Self.end(family: grant.family, database)
+                return .replayed(grant)
+            case .refused(let refusal):
+                try Self.end(family: grant.family, database)
+                return .refused(refusal)
+            case .good:
+                guard mayGoOn(grant) else {
+                    try Self.end(family: grant.family, database)
+                    return .refused(.accountChanged)
+                }
+                try database.execute(sql: "UPDATE code SET used = 1 WHERE digest = ?", arguments: [codeDigest])
+                try Self.insert(refreshDigest, family: grant.family, expires: refreshExpires, database)
+                return .granted(grant)
+            }
+        }
+    }
+
+    package enum RefreshOutcome: Sendable, Equatable {
+        case granted(Grant)
+        case reused(Grant)
+        case refused(RefreshToken.Refusal)
+    }
+
+    /// Replaces a refresh token by the next of its family. `judge` says whether the user may go on (nil: yes); a refusal
+    /// for the account ends the family, one for the scope leaves everything as it was.
+    package func rotate(
+        digest: String, client: String, nextDigest: String, nextExpires: Timestamp, now: Timestamp,
+        judge: @escaping @Sendable (Grant) -> RefreshToken.Refusal?
+    ) async throws -> RefreshOutcome {
+        try await write { database in
+            guard let row = try Row.fetchOne(database, sql: Self.refreshQuery, arguments: [digest]) else {
+                return .refused(.unknown)
+            }
+            let grant = Self.grant(row)
+            let token = RefreshToken(
+                digest: digest, expires: Timestamp(milliseconds: row["token_expires"]), used: row["token_used"],
+                grant: grant)
+            switch token.judge(client: client, now: now) {
+            case .reused:
+                try Self.end(family: grant.family, database)
+                return .reused(grant)
+            case .refused(let refusal):
+                return .refused(refusal)
+            case .good:
+                if let refusal = judge(grant) {
+                    if refusal == .accountChanged { try Self.end(family: grant.family, database) }
+                    return .refused(refusal)
+                }
+                try database.execute(sql: "UPDATE refresh SET used = 1 WHERE digest = ?", arguments: [digest])
+                try Self.insert(nextDigest, family: grant.family, expires: nextExpires, database)
+                return .granted(grant)
+            }
+        }
+    }
+
+    package enum Revocation: Sendable, Equatable {
+        case revoked(Grant)
+        case unknown
+        case foreignClient
+    }
+
+    /// Ends the family of a refresh token. A used token ends it as well: its holder wants the login to end.
+    package func revoke(digest: String, client: String?) async throws -> Revocation {
+        try await write { database in
+            guard let row = try Row.fetchOne(database, sql: Self.refreshQuery, arguments: [digest]) else {
+                return .unknown
+            }
+            let grant = Self.grant(row)
+            if let client, client != grant.client { return .foreignClient }
+            try Self.end(family: grant.family, database)
+            return .revoked(grant)
+        }
+    }
+
+    /// Forgets what has expired and logins whose code was never exchanged.
+    package func purge(now: Timestamp) async throws {
+        try await write { database in
+            let now = now.milliseconds
+            try database.execute(sql: "DELETE FROM family WHERE expires <= ?", arguments: [now])
+            try database.execute(sql: "DELETE FROM refresh WHERE expires <= ?", arguments: [now])
+            // A used code stays as long as its family, for its second use to be seen.
+            try database.execute(sql: "DELETE FROM code WHERE used = 0 AND expires <= ?", arguments: [now])
+            try database.execute(
+                sql: """
+                    DELETE FROM family WHERE id NOT IN (SELECT family FROM refresh)
+                      AND id NOT IN (SELECT family FROM code WHERE used = 0)
+                    """)
+        }
+    }
+
+    /// How many logins are alive: for the health address and tests.
+    package func familyCount() async throws -> Int {
+        try await write { try Int.fetchOne($0, sql: "SELECT count(*) FROM family") ?? 0 }
+    }
+
+    package func close() throws { try database.close() }
+
+    // MARK: -
+
+    private static let grantColumns =
+        "f.id AS family, f.user, f.client, f.scope, f.credential, f.signed_in, f.expires AS family_expires"
+    private static let codeQuery = """
+        SELECT c.redirect, c.challenge, c.expires AS code_expires, c.used AS code_used, \(grantColumns)
+        FROM code AS c JOIN family AS f ON f.id = c.family WHERE c.digest = ?
+        """
+    private static let refreshQuery = """
+        SELECT t.expires AS token_expires, t.used AS token_used, \(grantColumns)
+        FROM refresh AS t JOIN family AS f ON f.id = t.family WHERE t.digest = ?
+        """
+
+    private static func grant(_ row: Row) -> Grant {
+        let scope: String = row["scope"]
+        return Grant(
+            family: row["family"], user: row["user"], client: row["client"],
+            scope: scope.split(separator: " ").map(String.init), credential: row["credential"],
+            signedIn: Timestamp(milliseconds: row["signed_in"]),
+            expires: Timestamp(milliseconds: row["family_expires"]))
+    }
+
+    private static func insert(_ digest: String, family: String, expires: Timestamp, _ database: Database) throws {
+        try database.execute(
+            sql: "INSERT INTO refresh VALUES (?, ?, 0, ?)", arguments: [digest, expires.milliseconds, family])
+    }
+
+    /// Codes and tokens go with it.
+    private static func end(family: String, _ database: Database) throws {
+        try database.execute(sql: "DELETE FROM family WHERE id = ?", arguments: [family])
+    }
+
+    private func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do { return try await database.write(body) } catch { throw Self.diagnosed(error, path: path) }
+    }
+
+    /// Errors of GRDB may quote statements and values: of them only the result code goes on.
+    private static func diagnosed(_ error: any Error, path: String) -> any Error {
+        guard let error = error as? DatabaseError else { return error }
+        return DiagnosedError(
+            .grantStore, fault: .store, "the database of logins \(path) can not be used",
+            found: "SQLite result \(error.extendedResultCode.rawValue)",
+            hint: "check owner, mode and free space; if the file is damaged move it away: all users sign in again")
+    }
+}
