@@ -60,7 +60,7 @@ package final class MemoryKeyStore: KeyStore {
     package func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
         try await authorizations(ofResource: resource, includingRemoved: true)
             .filter { $0.lookup == lookup && $0.removedAt != nil }
-            .max { ($0.removedAt!, $0.order) < ($1.removedAt!, $1.order) }  // filtered above
+            .max { ($0.removedAt!, $0.order, $0.id) < ($1.removedAt!, $1.order, $1.id) }  // filtered above
     }
 
     package func session(_ id: String) async throws -> SessionRecord? { try read { $0.sessions[id] } }

@@ -62,6 +62,10 @@ final class CommitQueue: Sendable {
         }
     }
 
+    /// How many wait for a batch to take them.
+    var count: Int { state.withLock { $0.waiting.count } }
+    var isClosed: Bool { state.withLock { $0.closed } }
+
     private func drain() {
         while let batch = nextBatch() {
             let outcomes = apply(batch.map(\.change))

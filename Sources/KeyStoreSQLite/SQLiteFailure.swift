@@ -35,8 +35,10 @@ struct SQLiteFailure: Error {
 
     /// Whether a row that should be absent is there, or one that a record names is not.
     var isConflict: Bool {
-        code == SQLITE_CONSTRAINT | (5 << 8) || code == SQLITE_CONSTRAINT | (6 << 8)  // UNIQUE, PRIMARYKEY
-            || code == SQLITE_CONSTRAINT | (3 << 8)  // FOREIGNKEY
+        let refusals: [ResultCode] = [
+            .SQLITE_CONSTRAINT_UNIQUE, .SQLITE_CONSTRAINT_PRIMARYKEY, .SQLITE_CONSTRAINT_FOREIGNKEY,
+        ]
+        return refusals.contains(ResultCode(rawValue: code))
     }
 
     /// The same in words for an operator.

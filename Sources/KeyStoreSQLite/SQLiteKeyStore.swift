@@ -181,7 +181,7 @@ extension SQLiteKeyStore {
                 """
                 SELECT \(AuthorizationRecord.columns) FROM authorizations
                 WHERE resource = ? AND lookup = ? AND removed_at IS NOT NULL
-                ORDER BY removed_at DESC, position DESC LIMIT 1
+                ORDER BY removed_at DESC, position DESC, id DESC LIMIT 1
                 """)
             try query.bind(resource)
             try query.bind(lookup)
