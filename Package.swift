@@ -81,6 +81,7 @@ var targets: [Target] = [
             "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
             nioWebSocket, logging,
         ]),
+    library("IssuerKeys", ["HTTPClient", "JOSESignature", "WireText", "Diagnostics"]),
     library(
         "HTTPServer",
         [
@@ -143,13 +144,14 @@ var targets: [Target] = [
         ]),
 
     // Layer 6: executables, flags and wiring only
-    executable(
-        "hds-kms",
+    library(
+        "KMSService",
         [
             "ServiceRuntime", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
-            "HTTPClient", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics", argumentParser, logging, lifecycle, nioCore,
+            "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics", lifecycle, logging, nioCore,
         ]),
+    executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",
         [

@@ -1,0 +1,167 @@
+import CoreLink
+import Cryptography
+import Diagnostics
+import Glibc
+import HTTPClient
+import IssuerKeys
+import JOSESignature
+import KMSProtocol
+import KeyManagement
+import KeyStore
+import KeyStoreSQLite
+import LinkProtocol
+import MasterKey
+package import ServiceRuntime
+import TLSChannel
+import WireText
+
+/// Puts the KMS together from its configuration: store, seals, static key, verifier, handler, lanes, link.
+package enum KMSAssembly {
+    package static let identity = ServiceIdentity(name: "hds-kms", version: "0.1.0")
+
+    package static func start(
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext
+    ) async throws -> ServicePlan<KMSServiceConfiguration> {
+        let now = Timestamp.now()
+        let checks = KMSChecks(context.health, readyWithoutCore: configuration.core.readyWithoutCore)
+        let kek = try context.credentials.withBytes(of: configuration.masterKey) {
+            try KeyEncryptionKey($0, origin: configuration.masterKey.description)
+        }
+        let staticKeys = try loadStaticKeys(configuration, context, now)
+        let store = try SQLiteKeyStore(path: configuration.store.file.path)
+        let wasEmpty = try await store.isEmpty()
+        let ring = try await SealRing.open(kek: kek, store: store, now: now)
+        if wasEmpty {
+            context.events.record(.rootKeyCreated, [.fingerprint: Loggable(reviewed: kek.fingerprint)])
+        }
+        let vault = RecordVault(ring: ring, store: store)
+        let sessionRing = SessionSealRing(store: store, ring: ring)
+        let names = KMSNames(host: configuration.host)
+        let policy = configuration.policy.policy
+        let log = KMSRequestLog(
+            events: context.events, metrics: context.metrics, ring: ring,
+            usesPseudonyms: configuration.policy.logsPseudonyms)
+        let verifier = JWTBearerVerifier(issuers: try trustedIssuers(configuration, context))
+        if !verifier.isCustomerControlled {
+            context.health.warn(
+                StandingWarning(
+                    "core-can-impersonate", "the core can impersonate users: an issuer of KMS tokens is not the customer's",
+                    fix: "use an authorization service that the customer runs for authorization.issuers"))
+        }
+        let handler = RequestHandler(
+            keyManagement: KeyManagement(names: names, store: store, vault: vault, policy: policy),
+            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
+            staticKeys: staticKeys, log: log)
+        let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        let workers = WorkerPool(threads: threads)
+        let lanes = RequestLanes(handler: handler, workers: workers)
+        checks.watch(store: store, keys: staticKeys, alarms: context.alarms)
+        let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks)
+        let canary = Canary(store: store, ring: ring, key: staticKeys[0])
+        return ServicePlan(
+            services: [Housekeeping(store: store, sessionRing: sessionRing, log: log), LaneDrain(lanes: lanes), link],
+            selfTest: { try await canary.run() },
+            finish: {
+                workers.shutDown()
+                await store.close()
+            })
+    }
+
+    private static func loadStaticKeys(
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, _ now: Timestamp
+    ) throws -> [KMSStaticKey] {
+        let section = configuration.staticKey
+        func key(_ secret: SecretLocation, _ file: FileLocation) throws -> KMSStaticKey {
+            let privateKey = try context.credentials.withBytes(of: secret) { try PrivateKey(pem: $0) }
+            return try KMSStaticKey(
+                privateKey: privateKey, chain: try certificates(in: file), host: configuration.host,
+                algorithm: section.algorithm == .ps256 ? .ps256 : .rs256, now: now)
+        }
+        let present = try key(section.privateKey, section.certificate)
+        context.events.record(
+            .staticKeyLoaded,
+            [
+                .kmsURI: Loggable(reviewed: present.kid),
+                .fingerprint: Loggable(reviewed: Hexadecimal.encode(present.chain[0].fingerprintSHA256)),
+            ])
+        return try [present] + section.previous.map { try key($0.privateKey, $0.certificate) }
+    }
+
+    private static func certificates(in file: FileLocation) throws -> [Certificate] {
+        guard let text = try? String(validating: contents(of: file.path), as: UTF8.self) else {
+            throw DiagnosedError(
+                "certificate-unreadable", fault: .configuration, "the certificates in \(file.path) can not be read",
+                expected: "a PEM file that the service's user can read", hint: "check the path and the file's mode")
+        }
+        return try Certificate.all(inPEM: text)
+    }
+
+    private static func contents(of path: String) throws -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw DiagnosedError("file", fault: .configuration, "can not be read") }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16 << 10)
+        while bytes.count < 1 << 20 {
+            let count = read(descriptor, &chunk, chunk.count)
+            guard count > 0 else { break }
+            bytes += chunk[..<count]
+        }
+        return bytes
+    }
+
+    private static func trustedIssuers(
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext
+    ) throws -> [TrustedIssuer] {
+        try configuration.authorization.issuers.map { issuer in
+            let trust = TLSTrust(roots: try certificates(in: issuer.authorities))
+            let keys = IssuerKeys(client: WebClient(trust: trust), url: issuer.keySet.text)
+            return TrustedIssuer(
+                issuer: issuer.issuer, audience: issuer.audience, isCustomerControlled: issuer.isCustomerControlled,
+                keys: { refresh in try await keys.keySet(refresh: refresh) })
+        }
+    }
+
+    private static func link(
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, lanes: RequestLanes, key: KMSStaticKey,
+        checks: KMSChecks
+    ) throws -> CoreLink {
+        let account = configuration.authorization.service
+        let tokens = ServiceTokens(
+            client: WebClient(trust: TLSTrust(roots: try certificates(in: account.authorities))),
+            endpoint: account.tokenEndpoint.text, clientID: account.clientID,
+            secret: try context.credentials.text(of: account.clientSecret))
+        let pins = try configuration.core.pins.map { text in
+            guard let pin = SPKIPin(text) else {
+                throw DiagnosedError(
+                    "pin-malformed", fault: .configuration, "core.pins has an entry that is no pin",
+                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
+                    hint: "make one with: openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
+            }
+            return pin
+        }
+        let trust = TLSTrust(
+            roots: try certificates(in: configuration.core.authorities), pins: pins, requirePathLengthZero: true)
+        let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
+        let links = LinkHolder()
+        let link = CoreLink(
+            configuration: CoreLinkConfiguration(
+                url: configuration.core.link.text, trust: trust, node: configuration.node, service: "kms",
+                organisation: configuration.organisation, version: identity.version, destination: key.names.cluster,
+                details: { details }, token: { try await tokens.token() }),
+            handler: { delivery in
+                lanes.submit(delivery.text, source: delivery.source) { reply in
+                    switch reply {
+                    case .answer(let text): links.link?.answer(delivery, text: text)
+                    case .decline(let reason): links.link?.decline(delivery, reason: reason)
+                    }
+                }
+            },
+            state: { state in
+                if state.lastError?.code == .linkTokenRefused { tokens.discard() }
+                checks.report(state, alarms: context.alarms)
+            })
+        links.hold(link)
+        return link
+    }
+}

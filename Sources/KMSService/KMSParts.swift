@@ -1,0 +1,76 @@
+import CoreLink
+import Diagnostics
+import KMSProtocol
+import KeyManagement
+import KeyStore
+import MasterKey
+import ServiceLifecycle
+import ServiceRuntime
+import Synchronization
+import WireText
+
+/// The link that answers go to; held weakly, for the link holds the closures that use it.
+final class LinkHolder: Sendable {
+    private struct Weak: Sendable {
+        weak let link: CoreLink?
+    }
+    private let held = Mutex<Weak?>(nil)
+    func hold(_ link: CoreLink) { held.withLock { $0 = Weak(link: link) } }
+    var link: CoreLink? { held.withLock { $0?.link } }
+}
+
+/// Waits at a stop until every string that was taken is answered. Stands before the link: it ends after it.
+struct LaneDrain: Service {
+    let lanes: RequestLanes
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        await lanes.drain()
+    }
+}
+
+/// Deletes once a minute what has ended: ledger entries, sessions, and the session keys of days gone by.
+struct Housekeeping: Service {
+    let store: any KeyStore
+    let sessionRing: SessionSealRing
+    let log: KMSRequestLog
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do {
+                    let now = Timestamp.now()
+                    try await store.purgeExpired(now: now)
+                    try await sessionRing.destroyExpired(now: now)
+                } catch {
+                    log.failure(error, while: "deleting what has expired")
+                }
+                try await Task.sleep(for: .seconds(60))
+            }
+        }
+    }
+}
+
+/// A canary through the real work path: a key is sealed, opened and compared, the static key signs, the store writes
+/// durably. No key of a customer is touched.
+struct Canary: Sendable {
+    let store: any KeyStore
+    let ring: SealRing
+    let key: KMSStaticKey
+
+    func run() async throws {
+        let text = Array("canary \(Timestamp.now())".utf8)
+        let id = UUIDText.random()
+        let sealed = try text.withUnsafeBytes { try ring.seal($0, kind: .key, id: id, version: 1) }
+        let opened = try ring.open(sealed, kind: .key, id: id, version: 1)
+        guard opened.withUnsafeBytes({ $0.elementsEqual(text) }) else {
+            throw DiagnosedError("canary", fault: .internal, "a sealed record did not open to what was sealed")
+        }
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("canary", id)
+        json.endObject()
+        _ = try key.sign(json)
+        try await store.check()
+    }
+}

@@ -1,0 +1,251 @@
+package import KeyManagement
+package import ServiceRuntime
+
+/// The configuration of `hds-kms`: one YAML file, every key documented in config/hds-kms.yaml.
+package struct KMSServiceConfiguration: RuntimeConfiguration {
+    package let runtime: RuntimeSection
+    /// Name of this node in the cluster, for the core and the log.
+    package let node: String
+    /// Id of the organisation that the KMS serves.
+    package let organisation: String
+    /// DNS name of the KMS, lower case: the host of every `kms:` URI. It never changes.
+    package let host: String
+    /// Id of the KMS's machine account, shown in its details document.
+    package let machineAccount: String
+    package let staticKey: StaticKeySection
+    /// The key-encryption key.
+    package let masterKey: SecretLocation
+    package let store: StoreSection
+    package let core: CoreSection
+    package let authorization: AuthorizationSection
+    package let policy: PolicySection
+    /// Threads that answer requests; 0 means one for each processor.
+    package let workers: Int
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case runtime, node, organisation, host
+        case machineAccount = "machine-account"
+        case staticKey = "static-key"
+        case masterKey = "master-key"
+        case store, core, authorization, policy, workers
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        runtime = try section.value(.runtime)
+        node = try section.value(.node)
+        organisation = try section.value(.organisation)
+        host = try section.value(.host)
+        machineAccount = try section.value(.machineAccount)
+        staticKey = try section.value(.staticKey)
+        masterKey = try section.value(.masterKey)
+        store = try section.value(.store)
+        core = try section.value(.core)
+        authorization = try section.value(.authorization)
+        policy = try section.value(.policy, default: PolicySection())
+        workers = try section.value(.workers, default: 0, in: 0...256)
+        guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
+            throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")
+        }
+        guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
+    }
+}
+
+/// The RSA key that clients open sessions with, and earlier ones that they may still know.
+package struct StaticKeySection: Decodable, Sendable {
+    package enum Algorithm: String, NamedValue, Sendable {
+        case ps256 = "PS256"
+        case rs256 = "RS256"
+    }
+
+    package let privateKey: SecretLocation
+    /// PEM: leaf first, then every intermediate.
+    package let certificate: FileLocation
+    package let algorithm: Algorithm
+    package let previous: [PreviousStaticKey]
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case privateKey = "private-key"
+        case certificate, algorithm, previous
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        privateKey = try section.value(.privateKey)
+        certificate = try section.value(.certificate)
+        algorithm = try section.value(.algorithm, default: .ps256)
+        previous = try section.value(.previous, default: [])
+    }
+}
+
+/// A static key that was replaced: it opens what clients still send under it.
+package struct PreviousStaticKey: Decodable, Sendable {
+    package let privateKey: SecretLocation
+    package let certificate: FileLocation
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case privateKey = "private-key"
+        case certificate
+    }
+}
+
+/// The embedded key store.
+package struct StoreSection: Decodable, Sendable {
+    package let file: FileLocation
+
+    package enum CodingKeys: String, CodingKey, CaseIterable { case file }
+}
+
+/// The cloud core and what proves that it is the right one.
+package struct CoreSection: Decodable, Sendable {
+    /// `wss://HOST/link/v1`
+    package let link: WebAddress
+    /// PEM: the only certification authorities that are taken for the core.
+    package let authorities: FileLocation
+    /// `sha256/BASE64` of public keys, one of which must stand on the validated path; none means: any path to `authorities`.
+    package let pins: [String]
+    /// Whether the service is ready while the core can not be reached.
+    package let readyWithoutCore: Bool
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case link
+        case authorities = "ca"
+        case pins
+        case readyWithoutCore = "ready-without-core"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        link = try section.value(.link)
+        authorities = try section.value(.authorities)
+        pins = try section.value(.pins, default: [])
+        readyWithoutCore = try section.value(.readyWithoutCore, default: false)
+        guard link.scheme == .wss else { throw section.problem(.link, "expected a wss:// address") }
+    }
+}
+
+/// Whose tokens are taken, and how the KMS gets its own for the link.
+package struct AuthorizationSection: Decodable, Sendable {
+    package let issuers: [IssuerSection]
+    package let service: ServiceAccountSection
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case issuers
+        case service = "service-account"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        issuers = try section.value(.issuers)
+        service = try section.value(.service)
+        guard !issuers.isEmpty else { throw section.problem(.issuers, "expected at least one issuer") }
+    }
+}
+
+/// An issuer of KMS tokens.
+package struct IssuerSection: Decodable, Sendable {
+    /// As the claim `iss` has it.
+    package let issuer: String
+    package let keySet: WebAddress
+    /// PEM: the only certification authorities that are taken for the address of the key set.
+    package let authorities: FileLocation
+    package let audience: String
+    /// Whether the customer runs it. With one that the cloud runs, the cloud can impersonate users; health says so.
+    package let isCustomerControlled: Bool
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case issuer
+        case keySet = "jwks"
+        case authorities = "ca"
+        case audience
+        case isCustomerControlled = "customer-controlled"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        issuer = try section.value(.issuer)
+        keySet = try section.value(.keySet)
+        authorities = try section.value(.authorities)
+        audience = try section.value(.audience, default: "kms")
+        isCustomerControlled = try section.value(.isCustomerControlled)
+        guard keySet.scheme == .https else { throw section.problem(.keySet, "expected an https:// address") }
+    }
+}
+
+/// The KMS's own account at the authorization service (OAuth 2 client credentials).
+package struct ServiceAccountSection: Decodable, Sendable {
+    package let tokenEndpoint: WebAddress
+    package let authorities: FileLocation
+    package let clientID: String
+    package let clientSecret: SecretLocation
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case tokenEndpoint = "token-endpoint"
+        case authorities = "ca"
+        case clientID = "client-id"
+        case clientSecret = "client-secret"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        tokenEndpoint = try section.value(.tokenEndpoint)
+        authorities = try section.value(.authorities)
+        clientID = try section.value(.clientID)
+        clientSecret = try section.value(.clientSecret)
+        guard tokenEndpoint.scheme == .https else {
+            throw section.problem(.tokenEndpoint, "expected an https:// address")
+        }
+    }
+}
+
+/// The administrator's decisions, see `KMSPolicy`.
+package struct PolicySection: Decodable, Sendable {
+    package var policy = KMSPolicy()
+    /// Whether identifiers stand in the journal as pseudonyms.
+    package var logsPseudonyms = true
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case sessionLife = "session-life"
+        case unboundKeyLife = "unbound-key-life"
+        case boundKeyLife = "bound-key-life"
+        case sessionsPerUser = "sessions-per-user"
+        case sessionOpenings = "session-openings-per-second"
+        case resets = "resets-per-second"
+        case resetsPerSource = "resets-per-source-and-second"
+        case allowsPublic = "allow-public"
+        case reAdding = "re-adding-needs-newer-session"
+        case timeWindow = "request-time-window"
+        case agents = "organisation-agents"
+        case identifiers = "log-identifiers"
+    }
+
+    private enum Identifiers: String, NamedValue, Sendable { case pseudonyms, clear }
+
+    package init() {}
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        func seconds(_ key: CodingKeys, _ standard: Int64, _ range: ClosedRange<Duration>) throws -> Int64 {
+            try section.value(key, default: Duration.seconds(standard), in: range).components.seconds
+        }
+        let standard = KMSPolicy()
+        // Deployed clients drop a session that ends in less than 60 s or in more than 24 days.
+        policy.sessionLife = try seconds(.sessionLife, standard.sessionLife, .seconds(120) ... .seconds(24 * 86_400))
+        policy.unboundKeyLife = try seconds(
+            .unboundKeyLife, standard.unboundKeyLife, .seconds(60) ... .seconds(30 * 86_400))
+        policy.boundKeyLife = try seconds(
+            .boundKeyLife, standard.boundKeyLife, .seconds(3600) ... .seconds(3650 * 86_400))
+        policy.sessionsPerUser = try section.value(.sessionsPerUser, default: standard.sessionsPerUser, in: 1...100_000)
+        policy.sessionOpeningsPerSecond = try section.value(
+            .sessionOpenings, default: standard.sessionOpeningsPerSecond, in: 1...1_000_000)
+        policy.resetsPerSecond = try section.value(.resets, default: standard.resetsPerSecond, in: 1...1_000_000)
+        policy.resetsPerSourceAndSecond = try section.value(
+            .resetsPerSource, default: standard.resetsPerSourceAndSecond, in: 1...1_000_000)
+        policy.allowsPublic = try section.value(.allowsPublic, default: false)
+        policy.reAddingNeedsNewerSession = try section.value(.reAdding, default: false)
+        policy.requestTimeWindow = try seconds(
+            .timeWindow, standard.requestTimeWindow, .seconds(5) ... .seconds(3600))
+        policy.organisationAgents = Set(try section.value(.agents, default: [String]()))
+        logsPseudonyms = try section.value(.identifiers, default: Identifiers.pseudonyms) == .pseudonyms
+    }
+}

@@ -1,0 +1,63 @@
+import Cryptography
+import Encryption
+import JOSEEncryption
+import JOSESignature
+import KMSProtocol
+import KeyManagement
+import KeyStore
+import MasterKey
+import SecretMemory
+import Synchronization
+import Testing
+import WireText
+
+/// A KMS without network: real keys, real seals, a real store, a clock that the test moves.
+final class TestKMS: Sendable {
+    static let host = "kms.hds.example.com"
+
+    let store: any KeyStore
+    let handler: RequestHandler
+    let names = KMSNames(host: TestKMS.host)
+    let staticKey: KMSStaticKey
+    let time: Mutex<Timestamp>
+    let log = RecordingLog()
+
+    /// - Parameter store: nil for one in memory.
+    static func start(
+        store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
+        identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, now: Timestamp = Timestamp.now()
+    ) async throws -> TestKMS {
+        let store = store ?? MemoryKeyStore()
+        let identity = try identity ?? TestIdentity.shared()
+        return try await TestKMS(
+            store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, identity: identity,
+            verifier: verifier ?? TestTokens(), now: now)
+    }
+
+    private init(
+        store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, identity: TestIdentity,
+        verifier: any BearerVerifier, now: Timestamp
+    ) async throws {
+        self.store = store
+        let ring = try await SealRing.open(kek: kek, store: store, now: now)
+        let vault = RecordVault(ring: ring, store: store)
+        let sessionRing = SessionSealRing(store: store, ring: ring)
+        staticKey = try KMSStaticKey(
+            privateKey: identity.privateKey, chain: identity.chain, host: Self.host, now: identity.validAt)
+        let clock = TestClock(now)
+        time = clock.time
+        handler = RequestHandler(
+            keyManagement: KeyManagement(names: names, store: store, vault: vault, policy: policy),
+            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
+            staticKeys: [staticKey], log: log, clock: { clock.now })
+    }
+
+    static func testPolicy() -> KMSPolicy {
+        var policy = KMSPolicy()
+        policy.allowsPublic = true
+        policy.resetsPerSourceAndSecond = 100_000
+        policy.resetsPerSecond = 100_000
+        policy.sessionOpeningsPerSecond = 100_000
+        return policy
+    }
+}

@@ -1,0 +1,57 @@
+import Cryptography
+import JOSESignature
+import KMSProtocol
+import KeyManagement
+import Synchronization
+import WireText
+
+/// A clock that stands until the test moves it.
+final class TestClock: Sendable {
+    let time: Mutex<Timestamp>
+    init(_ now: Timestamp) { time = Mutex(now) }
+    var now: Timestamp { time.withLock { $0 } }
+    func advance(seconds: Int64) { time.withLock { $0 = $0.adding(seconds: seconds) } }
+}
+
+/// Keeps what the KMS logged.
+final class RecordingLog: RequestLog {
+    struct Line: Sendable {
+        let entry: RequestLogEntry?
+        let status: Int?
+        let text: String
+    }
+    let lines = Mutex<[Line]>([])
+
+    func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {
+        lines.withLock {
+            $0.append(Line(entry: entry, status: status, text: "\(entry) \(status ?? 0) \(reason ?? "")"))
+        }
+    }
+    func reset(reason: String, session: String?) {
+        lines.withLock { $0.append(Line(entry: nil, status: 499, text: "\(reason) \(session ?? "")")) }
+    }
+    func failure(_ error: any Error, while doing: String) {
+        lines.withLock { $0.append(Line(entry: nil, status: 500, text: "\(doing): \(error)")) }
+    }
+    var text: String { lines.withLock { $0.map(\.text).joined(separator: "\n") } }
+}
+
+/// Takes tokens of the recorded form `tok-<user>_<cluster>_<organisation>`; the JWT verifier has tests of its own.
+struct TestTokens: BearerVerifier {
+    func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity {
+        guard bearer.hasPrefix("tok-") else {
+            throw KMSFailure(KMSStatus.unauthorized, "Failed to authenticate the bearer token")
+        }
+        let user = String(bearer.dropFirst(4).prefix { $0 != "_" })
+        return TokenIdentity(
+            userID: user, clientID: nil, scopes: [], issuer: "test", expires: now.adding(seconds: 3600))
+    }
+    static func token(_ user: String) -> String { "tok-\(user)_PF84_0c7d4c1e-0000-4000-8000-00000000000f" }
+}
+
+enum People {
+    static let alice = "a11ce000-0000-4000-8000-000000000001"
+    static let bob = "b0b00000-0000-4000-8000-000000000002"
+    static let carol = "ca201000-0000-4000-8000-000000000003"
+    static let dan = "da400000-0000-4000-8000-000000000004"
+}
