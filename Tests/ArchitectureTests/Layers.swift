@@ -1,0 +1,30 @@
+/// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
+enum Layers {
+    static let floors: [[String]] = [
+        ["COpenSSL", "CSystemd"],
+        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
+        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol"],
+        ["TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "CoreLink", "KeyStore", "KeyStoreSQLite"],
+        ["MasterKey", "KeyManagement", "KMSClient", "CloudCore", "TokenIssuer", "HDSClient"],
+        ["ServiceRuntime"],
+        ["KMSService"],
+        ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
+    ]
+    /// Foundations and protocols: bytes in, values out.
+    static let pure = Set(floors[1] + floors[2])
+
+    static func floor(of module: String) -> Int? { floors.firstIndex { $0.contains(module) } }
+
+    /// Every dependency that leads upwards or to a module without a floor, as a sentence.
+    static func climbs(in graph: ModuleGraph, among targets: Set<String>) -> [String] {
+        graph.modules.filter(targets.contains).flatMap { module -> [String] in
+            guard let own = floor(of: module) else {
+                return ["\(module) has no floor: decide for one in Layers.swift"]
+            }
+            return graph.edges[module, default: []].sorted().filter(targets.contains).compactMap { other in
+                guard let floor = floor(of: other), floor > own else { return nil }
+                return "\(module) (floor \(own)) -> \(other) (floor \(floor)): dependencies only lead downwards"
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+/// A line that no dependency may cross, with the reason that a failure tells.
+struct TrustWall {
+    enum Reach {
+        /// Directly or through others.
+        case transitive
+        /// Only what the module itself imports or declares.
+        case direct
+    }
+
+    /// Name of a module; a star at the end stands for any ending.
+    typealias Pattern = String
+
+    let reach: Reach
+    /// The modules that the wall speaks of by name.
+    let named: [Pattern]
+    /// Who may not.
+    let inside: @Sendable (String) -> Bool
+    /// What they may not reach.
+    let forbidden: [Pattern]
+    let reason: String
+
+    /// The named modules may not reach any of these.
+    static func modules(_ names: Pattern..., neverReach forbidden: [Pattern], because reason: String) -> TrustWall {
+        TrustWall(
+            reach: .transitive, named: names, inside: { module in names.contains { matches(module, $0) } },
+            forbidden: forbidden,
+            reason: reason)
+    }
+
+    /// Nobody but the named modules and tests may reach (or, directly, import) these.
+    static func only(
+        _ names: Pattern..., mayReach forbidden: [Pattern], _ reach: Reach = .transitive, because reason: String
+    ) -> TrustWall {
+        TrustWall(
+            reach: reach, named: names,
+            inside: { module in
+                !module.hasSuffix("Tests") && !(names + forbidden).contains { matches(module, $0) }
+            }, forbidden: forbidden, reason: reason)
+    }
+
+    static func matches(_ module: String, _ pattern: Pattern) -> Bool {
+        pattern.hasSuffix("*") ? module.hasPrefix(pattern.dropLast()) : module == pattern
+    }
+
+    /// Names that no module carries: such a wall would stand around nothing.
+    func ghosts(in graph: ModuleGraph) -> [Pattern] {
+        (named + forbidden).filter { pattern in !graph.edges.keys.contains { Self.matches($0, pattern) } }
+    }
+
+    /// Every crossing, as a sentence.
+    func crossings(in graph: ModuleGraph) -> [String] {
+        let everything = Set(graph.modules).union(graph.edges.values.joined())
+        let targets = everything.filter { module in forbidden.contains { Self.matches(module, $0) } }.sorted()
+        return graph.modules.filter(inside).flatMap { module in
+            targets.compactMap { target in
+                let way: String? =
+                    switch reach {
+                    case .transitive: graph.way(from: module, to: target)
+                    case .direct: graph.edges[module]?.contains(target) == true ? "\(module) -> \(target)" : nil
+                    }
+                return way.map { "\($0): \(reason)" }
+            }
+        }
+    }
+
+    /// The walls of this project. Security model: rules 1 and 35; architecture: "Only ... import ...".
+    static let all: [TrustWall] = [
+        .modules(
+            "CloudCore", "hds-core",
+            neverReach: [
+                "Encryption", "JOSEEncryption", "KMSProtocol", "KMSClient", "KeyStore*", "MasterKey", "KeyManagement",
+                "TokenIssuer", "HDSClient",
+            ],
+            because: "the core is not trusted: nothing that it links may decrypt, hold a key or issue a token"),
+        .only(
+            "hds-auth", mayReach: ["TokenIssuer"],
+            because: "who somebody is, only the customer's authorization service says"),
+        .only(
+            "hds-core", mayReach: ["CloudCore"],
+            because: "the customer's side takes nothing from the cloud but its answers"),
+        .modules(
+            "TokenIssuer", "hds-auth", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSClient"],
+            because: "the service that says who somebody is holds no keys of messages"),
+        .modules(
+            "HDSClient", "hds", neverReach: ["KeyManagement", "KeyStore*", "MasterKey"],
+            because: "a client knows the protocol, not the key store"),
+        .modules(
+            "KeyStore", "KeyStoreSQLite", neverReach: ["Encryption", "Cryptography", "SecretMemory"],
+            because: "a store sees sealed bytes only, so it has nothing to open them with"),
+        .only(
+            "SecretMemory", "Cryptography", "Encryption", "TLSChannel", mayReach: ["COpenSSL"], .direct,
+            because: "C pointers of OpenSSL stay behind four wrappers; everybody else takes their types"),
+        .only("ServiceRuntime", mayReach: ["CSystemd"], .direct, because: "systemd is spoken to in one place"),
+        .only(
+            "KeyManagement", "KMSService", "hdsctl", "hds-bench", mayReach: ["MasterKey"], .direct,
+            because: "what can open every record is in as few hands as possible"),
+    ]
+}
