@@ -1,6 +1,7 @@
 import Diagnostics
 import Glibc
 import KeyStore
+import Synchronization
 
 /// The files of one database: judged before SQLite touches them, and held by this process alone.
 ///
@@ -10,7 +11,7 @@ import KeyStore
 /// lock.
 final class DatabaseFile: Sendable {
     let path: String
-    private let lock: Int32
+    private let lock: Mutex<Int32?>
     private let identity: Identity
 
     /// Which file a path leads to.
@@ -38,11 +39,19 @@ final class DatabaseFile: Sendable {
 
     private init(path: String, lock: Int32, identity: Identity) {
         self.path = path
-        self.lock = lock
+        self.lock = Mutex(lock)
         self.identity = identity
     }
 
-    deinit { close(lock) }
+    deinit { release() }
+
+    /// Lets another process open the database.
+    func release() {
+        lock.withLock { descriptor in
+            if let descriptor { close(descriptor) }
+            descriptor = nil
+        }
+    }
 
     var size: Int {
         var status = stat()

@@ -76,6 +76,7 @@ package final class SQLiteKeyStore: KeyStore {
         for reader in readers { reader.close() }
         // Nothing is lost if it fails: the log is replayed at the next start.
         try? writer.close()
+        file.release()
     }
 
     /// The first free connection, so that few page caches stay warm; when none is free, the turn decides who waits where.
