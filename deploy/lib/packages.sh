@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What a fresh Debian 12 with Swift needs besides, installed only when it is missing. Sourced, not run; needs terminal.sh.
 
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev pkg-config)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the scripts in deploy/ say and how: plain lines, steps with numbers, colours only on a terminal.
 # Sourced, not run.
 
