@@ -1,0 +1,66 @@
+package import Diagnostics
+import LinkProtocol
+
+extension DiagnosedError.Code {
+    /// The core does not take the service's token.
+    package static let linkTokenRefused: Self = "link-token-refused"
+    /// The core does not let this service answer for this organisation and destination.
+    package static let linkNotAllowed: Self = "link-not-allowed"
+    /// Another process links under the same node name.
+    package static let linkReplaced: Self = "link-replaced"
+    package static let linkTooMany: Self = "link-too-many"
+    /// The core went away; it is expected back.
+    package static let linkGoingAway: Self = "link-going-away"
+    /// The core failed or closed for a reason of its own.
+    package static let linkClosed: Self = "link-closed"
+    /// No token could be had from the authorization service.
+    package static let linkNoToken: Self = "link-no-token"
+}
+
+extension DiagnosedError {
+    /// What a close code of the core means to an administrator.
+    static func linkClosed(_ code: LinkCloseCode, reason: String) -> DiagnosedError {
+        let found = reason.isEmpty ? code.description : "\(code.rawValue) \(printable(reason))"
+        switch code {
+        case .done, .goingAway:
+            return DiagnosedError(.linkGoingAway, fault: .peer, "the core went away", found: found)
+        case .protocolViolated:
+            return DiagnosedError(
+                .linkViolation, fault: .peer, "the core closed for a violation of the link protocol", found: found,
+                hint: "check that the service and the core are of the same or neighbouring releases")
+        case .tokenRefused: return linkTokenRefused(found: found)
+        case .notAllowed:
+            return DiagnosedError(
+                .linkNotAllowed, fault: .configuration, "the core does not accept this service here", found: found,
+                hint: "compare organisation and host in the service's configuration with those of the core")
+        case .replaced:
+            return DiagnosedError(
+                .linkReplaced, fault: .configuration, "a newer link of the same node took over", found: found,
+                hint: "give every node a name of its own, and look for a second process of this node")
+        case .tooManyLinks:
+            return DiagnosedError(
+                .linkTooMany, fault: .peer, "the core has too many links of this service", found: found,
+                hint: "look for nodes that should not run")
+        default:
+            return DiagnosedError(.linkClosed, fault: .peer, "the core closed the link", found: found)
+        }
+    }
+
+    static func linkTokenRefused(found: String) -> DiagnosedError {
+        DiagnosedError(
+            .linkTokenRefused, fault: .peer, "the core refused the service's token", found: found,
+            hint: "check that the core trusts this authorization service and that both clocks are right")
+    }
+
+    static func linkHasNoToken(_ error: any Error) -> DiagnosedError {
+        DiagnosedError(
+            .linkNoToken, fault: .peer, "no token for the link could be had",
+            found: (error as? DiagnosedError)?.description ?? "an error of type \(type(of: error))",
+            hint: "check that the authorization service runs and knows this service's credentials")
+    }
+
+    /// The core's words stand in logs: plain characters only, and not many.
+    private static func printable(_ text: String) -> String {
+        String(decoding: text.utf8.prefix(123).filter { (0x20...0x7e).contains($0) }, as: UTF8.self)
+    }
+}
