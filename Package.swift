@@ -125,7 +125,7 @@ var targets: [Target] = [
     library(
         "CloudCore",
         [
-            "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSESignature",
+            "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys", "JOSESignature",
             "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes, nioCore, grdb, logging,
             lifecycle,
         ]),
