@@ -4,7 +4,10 @@ enum Layers {
         ["COpenSSL", "CSystemd"],
         ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
         ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol"],
-        ["TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "CoreLink", "KeyStore", "KeyStoreSQLite"],
+        [
+            "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
+            "KeyStoreSQLite",
+        ],
         ["MasterKey", "KeyManagement", "KMSClient", "CloudCore", "TokenIssuer", "HDSClient"],
         ["ServiceRuntime"],
         ["KMSService"],
