@@ -1,4 +1,4 @@
-// OpenSSL 3 as a system library. Inline functions stand here only for what Swift can not import: macros.
+// OpenSSL 3 as a system library. Definitions stand here only for what Swift can not import: macros.
 #ifndef HDS_COPENSSL_SHIM_H
 #define HDS_COPENSSL_SHIM_H
 
@@ -19,5 +19,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
+
+static const unsigned long HDS_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
 
 #endif
