@@ -9,7 +9,7 @@ extension ConfigurationDecoder {
         var codingPath: [any CodingKey] { decoder.path }
         var allKeys: [Key] { values.keys.sorted().compactMap { Key(stringValue: $0) } }
         func contains(_ key: Key) -> Bool { values[key.stringValue] != nil }
-        func decodeNil(forKey key: Key) throws -> Bool { values[key.stringValue]?.scalar?.isNull ?? true }
+        func decodeNil(forKey key: Key) throws -> Bool { values[key.stringValue].map(\.isNull) ?? true }
 
         private func child(_ key: Key) throws -> ConfigurationDecoder {
             guard let node = values[key.stringValue] else {
@@ -56,7 +56,7 @@ extension ConfigurationDecoder {
         }
 
         mutating func decodeNil() throws -> Bool {
-            guard !isAtEnd, elements[currentIndex].scalar?.isNull == true else { return false }
+            guard !isAtEnd, elements[currentIndex].isNull else { return false }
             currentIndex += 1
             return true
         }
@@ -76,7 +76,7 @@ extension ConfigurationDecoder {
         let decoder: ConfigurationDecoder
 
         var codingPath: [any CodingKey] { decoder.path }
-        func decodeNil() -> Bool { decoder.node.scalar?.isNull ?? false }
+        func decodeNil() -> Bool { decoder.node.isNull }
         func decode<Value: Decodable>(_ type: Value.Type) throws -> Value { try decoder.value(type) }
     }
 }

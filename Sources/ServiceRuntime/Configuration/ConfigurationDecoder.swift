@@ -166,6 +166,8 @@ struct IndexKey: CodingKey {
 }
 
 extension Node {
+    var isNull: Bool { scalar?.isNull ?? false }
+
     /// What a person calls it, with the value of a scalar.
     var kindName: String {
         switch self {
