@@ -112,7 +112,7 @@ struct KeyNumbers: ~Copyable {
 
     deinit {
         unsafe OSSL_PARAM_BLD_free(builder)
-        for unsafenumber in unsafe numbers { unsafe BN_clear_free(number) }
+        unsafe numbers.forEach { unsafe BN_clear_free($0) }
     }
 
     mutating func add(_ name: StaticString, public bytes: [UInt8]) -> Bool {
