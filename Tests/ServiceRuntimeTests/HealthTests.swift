@@ -1,0 +1,177 @@
+import Diagnostics
+import Synchronization
+import Testing
+import WireText
+
+@testable import ServiceRuntime
+
+/// Keeps events with their fields.
+final class RecordedEvents: EventRecorder {
+    private let kept = Mutex<[(event: Event, fields: LogFields)]>([])
+    var all: [(event: Event, fields: LogFields)] { kept.withLock { $0 } }
+    var ids: [String] { all.map(\.event.id) }
+    func isRecorded(_ severity: Severity) -> Bool { true }
+    func write(_ event: Event, _ fields: LogFields) { kept.withLock { $0.append((event, fields)) } }
+}
+
+/// A wall clock that a test sets.
+final class WallClock: Sendable {
+    private let value = Mutex(Timestamp(seconds: 1_790_000_000))
+    var now: Timestamp {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+}
+
+@Suite("Health registry")
+struct HealthRegistryTests {
+    private let events = RecordedEvents()
+    private let metrics = MetricRegistry()
+    private let wall = WallClock()
+    private let health: HealthRegistry
+    private let store = HealthCheck("store", "the database", gate: .required)
+    private let disk = HealthCheck("disk", "the disk")
+
+    init() {
+        let wall = wall
+        health = HealthRegistry(events: events, metrics: metrics, now: { wall.now })
+    }
+
+    @Test("a service without gates is ready, one with a pending gate is not")
+    func gates() {
+        #expect(health.report.isReady)
+        health.declare(store)
+        #expect(!health.report.isReady)
+        #expect(metrics.gauge(.ready).value == 0)
+        #expect(health.report.sentence == "Starting: waiting for the database (not known yet).")
+        health.report(store, .ok("answers"))
+        #expect(health.report.isReady && health.report.state == .ok)
+        #expect(metrics.gauge(.ready).value == 1)
+        #expect(health.report.sentence == "Ready; all checks pass.")
+    }
+
+    @Test("a warning does not hold readiness, a failure does, and a check without a gate never")
+    func states() {
+        health.announceReady()
+        health.report(store, .warn("slow", fix: "look"))
+        #expect(health.report.isReady && health.report.state == .warn)
+        #expect(health.report.sentence == "Ready; look at the database (slow).")
+        health.report(store, .fail("gone", fix: nil))
+        #expect(!health.report.isReady && health.report.state == .fail)
+        #expect(health.report.sentence == "Not ready: failing the database (gone).")
+        health.report(store, .ok("back"))
+        health.report(disk, .fail("full", fix: "free space"))
+        #expect(health.report.isReady && health.report.state == .fail)
+        #expect(health.report.sentence == "Degraded: working without the disk (full).")
+    }
+
+    @Test("a policy may let a gate be missing, and the sentence says so")
+    func policy() {
+        let strict = HealthCheck("link", "the link", gate: .policy(key: "ready-without-core", mayBeMissing: false))
+        health.declare(strict)
+        #expect(!health.report.isReady)
+
+        let lenient = HealthRegistry(events: events, metrics: metrics)
+        lenient.declare(HealthCheck("link", "the link", gate: .policy(key: "ready-without-core", mayBeMissing: true)))
+        #expect(lenient.report.isReady)
+        #expect(lenient.report.sentence == "Degraded: working without the link (not known yet).")
+    }
+
+    @Test("since moves only when the state changes")
+    func since() {
+        health.report(store, .ok("a"))
+        let start = wall.now
+        wall.now = start.adding(seconds: 5)
+        health.report(store, .ok("b"))
+        #expect(health.report.checks[0].since == start)
+        #expect(health.report.checks[0].finding.detail == "b")
+        health.report(store, .fail("c", fix: nil))
+        #expect(health.report.checks[0].since == start.adding(seconds: 5))
+    }
+
+    @Test("a standing warning is written once and shown until it is withdrawn")
+    func warnings() {
+        let warning = StandingWarning("w", "the core can impersonate users", fix: "use your own issuer")
+        health.warn(warning)
+        health.warn(warning)
+        #expect(events.ids == ["HDS-WARNING"])
+        #expect(events.all[0].event.message.text(events.all[0].fields) == "the core can impersonate users")
+        #expect(health.report.state == .warn)
+        #expect(health.report.sentence == "Ready; warning: the core can impersonate users.")
+        health.withdraw(warning: "w")
+        #expect(health.report.state == .ok)
+    }
+
+    @Test("draining is not ready, whatever the checks say")
+    func draining() {
+        health.report(store, .ok("fine"))
+        health.beginDraining()
+        #expect(!health.report.isReady)
+        #expect(health.report.sentence == "Draining: answering what is in flight.")
+        #expect(metrics.gauge(.ready).value == 0)
+    }
+
+    @Test("every change that shows is announced, and nothing else")
+    func changes() async {
+        var changes = health.changes.makeAsyncIterator()
+        health.report(store, .ok("a"))
+        await changes.next()
+        health.report(store, .ok("a"))
+        health.alarms.raise(.diskLow, "5 % left")
+        await changes.next()
+        #expect(health.report.alarms.count == 1)
+    }
+}
+
+@Suite("Alarm board")
+struct AlarmBoardTests {
+    private let events = RecordedEvents()
+    private let metrics = MetricRegistry()
+    private let wall = WallClock()
+    private let board: AlarmBoard
+
+    init() {
+        let wall = wall
+        board = AlarmBoard(events: events, metrics: metrics, now: { wall.now })
+    }
+
+    @Test("an alarm is raised once, updated in silence, and cleared once")
+    func life() {
+        board.raise(.cloudUnreachable, "refused")
+        let start = wall.now
+        wall.now = start.adding(seconds: 60)
+        board.raise(.cloudUnreachable, "timed out")
+        #expect(events.ids == ["HDS-CLOUD-UNREACHABLE"])
+        #expect(events.all[0].event.messageID == Alarm.cloudUnreachable.messageID)
+        #expect(events.all[0].fields[.alarmState] == "raised")
+        #expect(board.current.map(\.detail) == ["timed out"])
+        #expect(board.current[0].since == start)
+        #expect(metrics.gauge(.alarm, ["HDS-CLOUD-UNREACHABLE"]).value == 1)
+        board.clear(.cloudUnreachable, "linked")
+        board.clear(.cloudUnreachable, "linked")
+        #expect(events.ids == ["HDS-CLOUD-UNREACHABLE", "HDS-ALARM-CLEARED"])
+        #expect(events.all[1].fields[.alarmID] == "HDS-CLOUD-UNREACHABLE")
+        #expect(metrics.gauge(.alarm, ["HDS-CLOUD-UNREACHABLE"]).value == 0)
+    }
+
+    @Test("a new stage is told again")
+    func stages() {
+        board.raise(.certificateExpiry, about: "kms.pem", stage: 30, "29 days left")
+        board.raise(.certificateExpiry, about: "kms.pem", stage: 30, "28 days left")
+        board.raise(.certificateExpiry, about: "kms.pem", stage: 14, "14 days left")
+        #expect(events.all.map { $0.fields[.detail]?.text } == ["29 days left", "14 days left"])
+    }
+
+    @Test("subjects stand apart, and the metric falls with the last; the most severe stands first")
+    func subjects() {
+        board.raise(.diskLow, about: "/var", "a")
+        board.raise(.diskLow, about: "/srv", "b")
+        board.raise(.cloudPinMismatch, "c")
+        #expect(board.current.map(\.alarm.id) == ["HDS-CLOUD-PIN-MISMATCH", "HDS-DISK-LOW", "HDS-DISK-LOW"])
+        #expect(board.current.map(\.subject.text) == ["", "/srv", "/var"])
+        board.clear(.diskLow, about: "/var", "free")
+        #expect(metrics.gauge(.alarm, ["HDS-DISK-LOW"]).value == 1)
+        board.clear(.diskLow, about: "/srv", "free")
+        #expect(metrics.gauge(.alarm, ["HDS-DISK-LOW"]).value == 0)
+    }
+}
