@@ -45,6 +45,8 @@ package final class Certificate: Sendable, Equatable {
         handle = unsafe CertificateHandle(owning: parsed)
         self.der = der
         defer { OpenSSLFailure.discard() }
+        guard let key = unsafe X509_get_pubkey(parsed) else { throw Self.malformed("its key can not be read") }
+        publicKey = PublicKey(certificateKey: unsafe KeyHandle(owning: key))
         // Reads and caches the extensions; afterwards the object is only read.
         unsafe X509_check_purpose(parsed, -1, 0)
         let flags = unsafe X509_get_extension_flags(parsed)
@@ -81,15 +83,8 @@ package final class Certificate: Sendable, Equatable {
         subjectAlternativeNames.compactMap { if case .dns(let name) = $0 { name } else { nil } }
     }
 
-    /// The subject's key; refused when it is of a kind that the project does not use, as some authorities' keys are.
-    package var publicKey: PublicKey {
-        get throws {
-            guard let key = unsafe X509_get_pubkey(pointer) else {
-                throw OpenSSLFailure.error(.keyInvalid, fault: .peer, "the certificate's key can not be read")
-            }
-            return try PublicKey(handle: unsafe KeyHandle(owning: key))
-        }
-    }
+    /// The subject's key; of kind `unsupported` when the project does not use such keys, as with some authorities.
+    package let publicKey: PublicKey
 
     /// SHA-256 of the SubjectPublicKeyInfo as it stands in the certificate: what a public-key pin compares.
     package var spkiSHA256: [UInt8] {

@@ -53,6 +53,16 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
         return (x, y)
     }
 
+    var subjectPublicKeyInfo: [UInt8] {
+        var encoded: UnsafeMutablePointer<UInt8>?
+        let count = unsafe i2d_PUBKEY(pointer, &encoded)
+        guard count > 0, let encoded = unsafe encoded else {
+            fatalError("OpenSSL can not encode a key that it made: \(OpenSSLFailure.drainReasons() ?? "")")
+        }
+        defer { unsafe CRYPTO_free(encoded, nil, 0) }
+        return unsafe Array(UnsafeBufferPointer(start: encoded, count: Int(count)))
+    }
+
     /// A new key pair on P-256, without the checks that a key from a file needs.
     package static func generateP256() throws(DiagnosedError) -> KeyHandle {
         try unsafe generate("EC") { unsafe EVP_PKEY_CTX_set_group_name($0, "prime256v1") == 1 }

@@ -4,18 +4,22 @@ private import WireText
 
 /// A public key that verifies signatures, or that another module encrypts to: RSA of 2048 to 8192 bits, or P-256.
 ///
-/// A value of this type is a sound key: on its curve, large enough, with a usable exponent, not a known weak one.
+/// A value of this type is a sound key: on its curve, large enough, with a usable exponent, not a known weak one (but
+/// for certificates' keys of kind `unsupported`, which do nothing).
 /// Immutable; any thread may use it. Two keys are equal when their numbers are.
 package final class PublicKey: Sendable, Equatable {
     package enum Kind: Sendable, Hashable {
         case rsa(bits: Int)
         case p256
+        /// A certificate's key of a kind or strength that the project does not use, such as P-384 of an authority: it
+        /// verifies nothing here and nothing is encrypted to it; only its encoding counts.
+        case unsupported
     }
 
     package let kind: Kind
     /// For the modules that hand the key to OpenSSL.
     package let handle: KeyHandle
-    /// Modulus and exponent, or the coordinates x and y.
+    /// Modulus and exponent, the coordinates x and y, or the encoding.
     private let numbers: ([UInt8], [UInt8])
 
     /// An RSA key from big-endian numbers; leading zero octets are dropped.
@@ -82,6 +86,16 @@ package final class PublicKey: Sendable, Equatable {
         }
     }
 
+    /// A certificate's key, whatever it is.
+    init(certificateKey handle: KeyHandle) {
+        if let key = try? PublicKey(handle: handle) {
+            (kind, self.handle, numbers) = (key.kind, key.handle, key.numbers)
+        } else {
+            OpenSSLFailure.discard()
+            (kind, self.handle, numbers) = (.unsupported, handle, (handle.subjectPublicKeyInfo, []))
+        }
+    }
+
     package var rsaModulus: [UInt8]? {
         if case .rsa = kind { numbers.0 } else { nil }
     }
@@ -96,15 +110,7 @@ package final class PublicKey: Sendable, Equatable {
     }
 
     /// The key as SubjectPublicKeyInfo in DER.
-    package var subjectPublicKeyInfo: [UInt8] {
-        var encoded: UnsafeMutablePointer<UInt8>?
-        let count = unsafe i2d_PUBKEY(handle.pointer, &encoded)
-        guard count > 0, let encoded = unsafe encoded else {
-            fatalError("OpenSSL can not encode a key that it made: \(OpenSSLFailure.drainReasons() ?? "")")
-        }
-        defer { unsafe CRYPTO_free(encoded, nil, 0) }
-        return unsafe Array(UnsafeBufferPointer(start: encoded, count: Int(count)))
-    }
+    package var subjectPublicKeyInfo: [UInt8] { handle.subjectPublicKeyInfo }
 
     /// What public-key pins compare (RFC 7469).
     package var spkiSHA256: [UInt8] { SHA256.hash(subjectPublicKeyInfo) }

@@ -36,6 +36,7 @@ package enum SignatureAlgorithm: String, Sendable, Hashable, CaseIterable {
         switch kind {
         case .rsa: self != .es256
         case .p256: self == .es256
+        case .unsupported: false
         }
     }
 }
