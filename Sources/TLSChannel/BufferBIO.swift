@@ -51,7 +51,8 @@ final class BufferBIO {
             return Int32(unsafe owner.write(bytes, count: Int(count)))
         }
         unsafe BIO_meth_set_read(method) { bio, bytes, count in
-            unsafe BIO_clear_flags(bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
+            unsafe BIO_clear_flags(
+                bio, BIO_FLAGS_READ | BIO_FLAGS_WRITE | BIO_FLAGS_IO_SPECIAL | BIO_FLAGS_SHOULD_RETRY)
             guard let owner = unsafe owner(of: bio), let bytes = unsafe bytes, count > 0 else { return 0 }
             let taken = unsafe owner.read(into: bytes, count: Int(count))
             if taken > 0 { return Int32(taken) }
@@ -62,7 +63,8 @@ final class BufferBIO {
         unsafe BIO_meth_set_ctrl(method) { bio, command, _, _ in
             switch command {
             case BIO_CTRL_FLUSH: 1
-            case BIO_CTRL_EOF: unsafe owner(of: bio).map { $0.isInboundEnded && $0.inbound.readableBytes == 0 } == true ? 1 : 0
+            case BIO_CTRL_EOF:
+                unsafe owner(of: bio).map { $0.isInboundEnded && $0.inbound.readableBytes == 0 } == true ? 1 : 0
             default: 0
             }
         }

@@ -116,7 +116,9 @@ final class PathVerifier: Sendable {
     }
 
     private func describe(_ path: [OpaquePointer]) -> String {
-        let parts = unsafe path.prefix(8).map { "[" + (unsafe subject(of: $0)) + " " + (unsafe pin(of: $0)?.text ?? "?") + "]" }
+        let parts = unsafe path.prefix(8).map {
+            "[" + (unsafe subject(of: $0)) + " " + (unsafe pin(of: $0)?.text ?? "?") + "]"
+        }
         return parts.isEmpty ? "no certificate" : parts.joined(separator: " <- ")
     }
 

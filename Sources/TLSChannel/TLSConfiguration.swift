@@ -118,8 +118,7 @@ package import Diagnostics
             throw Self.refused("OpenSSL made no certificate store", found: opensslReason())
         }
         for root in trust.roots {
-            let certificate = try X509Certificate(root)
-            guard unsafe X509_STORE_add_cert(store, certificate.pointer) == 1 else {
+            guard unsafe root.withUnsafePointer({ unsafe X509_STORE_add_cert(store, $0) }) == 1 else {
                 throw Self.refused("a root certificate was refused", found: opensslReason())
             }
         }
@@ -141,13 +140,13 @@ package import Diagnostics
             throw Self.refused("a server needs a certificate", hint: "put it first into the certificate file")
         }
         ERR_clear_error()
-        guard unsafe SSL_CTX_use_certificate(context, try X509Certificate(leaf).pointer) == 1 else {
+        guard unsafe leaf.withUnsafePointer({ unsafe SSL_CTX_use_certificate(context, $0) }) == 1 else {
             throw Self.refused("the server's certificate was refused", found: opensslReason())
         }
         for issuer in identity.certificateChain.dropFirst() {
-            let certificate = try X509Certificate(issuer)
-            let added = unsafe SSL_CTX_ctrl(
-                context, SSL_CTRL_CHAIN_CERT, 1, UnsafeMutableRawPointer(certificate.pointer))
+            let added = unsafe issuer.withUnsafePointer {
+                unsafe SSL_CTX_ctrl(context, SSL_CTRL_CHAIN_CERT, 1, UnsafeMutableRawPointer($0))
+            }
             guard added == 1 else {
                 throw Self.refused("an intermediate certificate was refused", found: opensslReason())
             }
@@ -180,25 +179,4 @@ package import Diagnostics
     }
 
     deinit { unsafe wire.deallocate() }
-}
-
-/// An X509 of OpenSSL, freed with this object.
-@safe final class X509Certificate {
-    let pointer: OpaquePointer
-
-    init(_ certificate: Certificate) throws(DiagnosedError) {
-        ERR_clear_error()
-        let der = certificate.der
-        let parsed = unsafe der.withUnsafeBufferPointer { bytes in
-            var position = bytes.baseAddress
-            return unsafe d2i_X509(nil, &position, bytes.count)
-        }
-        guard let parsed = unsafe parsed else {
-            throw DiagnosedError(
-                .tlsConfiguration, fault: .configuration, "a certificate can not be read", found: opensslReason())
-        }
-        unsafe pointer = parsed
-    }
-
-    deinit { unsafe X509_free(pointer) }
 }

@@ -1,4 +1,4 @@
-import COpenSSL
+import Cryptography
 package import Diagnostics
 
 /// What can go wrong in TLS; every one closes the connection and none is ever worked around.
@@ -23,11 +23,5 @@ extension DiagnosedError.Code {
     package static let tlsClosed: DiagnosedError.Code = "tls-closed"
 }
 
-/// The oldest entry of this thread's OpenSSL error queue, which it empties. Call `ERR_clear_error` before the operation.
-func opensslReason() -> String {
-    let code = ERR_get_error()
-    ERR_clear_error()
-    guard code != 0 else { return "no reason given" }
-    if let reason = unsafe ERR_reason_error_string(code) { return unsafe String(cString: reason) }
-    return "error \(code)"
-}
+/// What OpenSSL says of the last operation, which must have begun with an empty error queue.
+func opensslReason() -> String { OpenSSLFailure.drainReasons() ?? "no reason given" }
