@@ -52,11 +52,13 @@ extension DiagnosedError {
             hint: "check that the core trusts this authorization service and that both clocks are right")
     }
 
+    /// What the service itself diagnosed stays as it is.
     static func linkHasNoToken(_ error: any Error) -> DiagnosedError {
-        DiagnosedError(
-            .linkNoToken, fault: .peer, "no token for the link could be had",
-            found: (error as? DiagnosedError)?.description ?? "an error of type \(type(of: error))",
-            hint: "check that the authorization service runs and knows this service's credentials")
+        error as? DiagnosedError
+            ?? DiagnosedError(
+                .linkNoToken, fault: .peer, "no token for the link could be had",
+                found: "an error of type \(type(of: error))",
+                hint: "check that the authorization service runs and knows this service's credentials")
     }
 
     /// The core's words stand in logs: plain characters only, and not many.

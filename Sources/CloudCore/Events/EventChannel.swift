@@ -46,6 +46,9 @@ struct EventChannel: Sendable {
     /// Whether nothing would be lost by forgetting this channel.
     func isIdle(now: Int64) -> Bool { socket == nil && lastUse + limits.lifetimeMilliseconds <= now }
 
+    /// The device shows signs of life.
+    mutating func touch(now: Int64) { lastUse = now }
+
     /// An authorized socket takes over; an older one is closed.
     mutating func attach(_ new: SocketID, now: Int64, wall: Timestamp) -> [Action] {
         var actions: [Action] = []

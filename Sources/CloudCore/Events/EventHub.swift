@@ -106,13 +106,23 @@ final class EventHub: Sendable {
 
     // MARK: events
 
-    /// An event for one device and no other.
-    func push(_ event: Event, to device: String, owner: UserKey) {
+    /// The device has asked for something: answers wait for it from now on, also while it has no socket.
+    func expect(_ device: String, owner: UserKey) {
         let now = clock()
         state.withLock { state in
             withChannel(of: device, owner: owner, now: now, &state) {
-                $0.append(id: event.id, opened: event.opened, now: now)
+                $0.touch(now: now)
+                return []
             }
+        }
+    }
+
+    /// An event for one device and no other; nothing happens when the device is long gone.
+    func push(_ event: Event, to device: String) {
+        let now = clock()
+        state.withLock { state in
+            let actions = state.devices[device]?.channel.append(id: event.id, opened: event.opened, now: now) ?? []
+            run(actions, &state)
         }
     }
 

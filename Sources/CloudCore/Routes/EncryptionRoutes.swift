@@ -41,6 +41,7 @@ struct EncryptionRoutes {
                 "kmsMessages", maximumCount: Self.maximumStrings, maximum: LinkFrame.maximumStringBytes)
         }
         guard !texts.isEmpty else { throw Refusal(.badRequest, "kmsMessages is empty") }
+        services.events.expect(device.id, owner: user)
         do {
             try services.relay.submit(texts.map { Array($0.utf8) }, to: destination, from: device.id)
         } catch {

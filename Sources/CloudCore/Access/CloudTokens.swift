@@ -1,0 +1,119 @@
+import Cryptography
+import Diagnostics
+import HTTPClient
+import IssuerKeys
+import JOSESignature
+import Synchronization
+import WireText
+
+/// Checks bearer tokens: JWTs of audience `cloud` from the authorization service of a configured organisation.
+///
+/// The issuer named in the token only chooses whose keys and rules it is then held against. A token that was good
+/// stays so for at most a minute and never past its end. A KMS token has another audience and is refused like any
+/// foreign one: the core can do nothing with it.
+final class CloudTokens: TokenChecking {
+    private let organisations: [String: CloudCoreConfiguration.Organisation]
+    private let keys: [String: IssuerKeys]
+    private let clients: [WebClient]
+    private let wall: @Sendable () -> Timestamp
+    private let known = Mutex<[[UInt8]: Known]>([:])
+
+    private struct Known {
+        var principal: Principal
+        var until: Timestamp
+    }
+
+    private static let maximumKnown = 50_000
+    private static let trustedSeconds: Int64 = 60
+
+    init(organisations: [CloudCoreConfiguration.Organisation], wall: @escaping @Sendable () -> Timestamp) {
+        var byIssuer: [String: CloudCoreConfiguration.Organisation] = [:]
+        var keys: [String: IssuerKeys] = [:]
+        var clients: [WebClient] = []
+        for organisation in organisations {
+            let client = WebClient(trust: organisation.trust)
+            clients.append(client)
+            byIssuer[organisation.issuer] = organisation
+            keys[organisation.issuer] = IssuerKeys(client: client, url: organisation.jwksURL)
+        }
+        self.organisations = byIssuer
+        self.keys = keys
+        self.clients = clients
+        self.wall = wall
+    }
+
+    func close() async { for client in clients { await client.close() } }
+
+    func principal(of token: String) async throws -> Principal {
+        let now = wall()
+        let digest = SHA256.hash(Array(token.utf8))
+        if let known = known.withLock({ $0[digest] }), known.until > now { return known.principal }
+        let principal = try await verify(token, now: now)
+        let until = min(principal.expires, now.adding(seconds: Self.trustedSeconds))
+        known.withLock { known in
+            if known.count >= Self.maximumKnown { known.removeAll() }
+            known[digest] = Known(principal: principal, until: until)
+        }
+        return principal
+    }
+
+    private func verify(_ token: String, now: Timestamp) async throws -> Principal {
+        guard let issuer = Self.claimedIssuer(token), let organisation = organisations[issuer],
+            let issuerKeys = keys[issuer]
+        else { throw Refusal(.unauthorized, "the token is not from an authorization service that this core knows") }
+        guard let header = try? JWS.peekHeader(token), let keyID = header.kid else {
+            throw Refusal(.unauthorized, "the token is no signed JWT with a kid")
+        }
+        let key = try await Self.key(keyID, of: issuerKeys)
+        let claims: JWT
+        do {
+            claims = try JWT.verify(
+                token, keys: { _ in key }, allowing: [.es256], issuer: issuer, audience: "cloud", type: "at+jwt",
+                now: now)
+        } catch {
+            throw Refusal(.unauthorized, (error as? DiagnosedError)?.description ?? "the token is not valid")
+        }
+        return try Self.principal(claims, of: organisation)
+    }
+
+    /// The key of that id: 401 when the issuer publishes none, 503 when its key set can not be had.
+    private static func key(_ id: String, of issuer: IssuerKeys) async throws -> PublicKey {
+        do {
+            if let key = try await issuer.keySet()[id] { return try key.publicKey() }
+            if let key = try await issuer.keySet(refresh: true)[id] { return try key.publicKey() }
+        } catch {
+            throw Refusal(
+                .unavailable, "the keys of the authorization service can not be fetched, so no token can be checked",
+                retryAfterSeconds: 5)
+        }
+        throw Refusal(.unauthorized, "the token is signed with a key that its issuer does not publish")
+    }
+
+    private static func principal(
+        _ claims: JWT, of organisation: CloudCoreConfiguration.Organisation
+    ) throws(Refusal) -> Principal {
+        guard let subject = claims.subject, let expires = claims.expires else {
+            throw Refusal(.unauthorized, "the token names no subject or no end")
+        }
+        if let named = claims.document.root["org"]?.string, named != organisation.id {
+            throw Refusal(.unauthorized, "the token is for another organisation")
+        }
+        var kind = Principal.Kind.service
+        var id = subject
+        if UUIDText.isValid(subject), let email = claims.document.root["email"]?.string {
+            kind = .user(email: email, name: claims.document.root["name"]?.string ?? email)
+            id = subject.lowercased()
+        }
+        return Principal(
+            organisation: organisation.id, subject: id, kind: kind, scope: Set(claims.scope), expires: expires)
+    }
+
+    /// What the token says of its issuer, believed by nobody: it only chooses the keys.
+    private static func claimedIssuer(_ token: String) -> String? {
+        let parts = token.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 3, let payload = Base64URL.decode(parts[1]),
+            let document = try? JSONDocument(payload, limits: .init(maximumBytes: BearerToken.maximumBytes))
+        else { return nil }
+        return document.root["iss"]?.string
+    }
+}

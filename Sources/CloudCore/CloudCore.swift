@@ -1,0 +1,108 @@
+package import Diagnostics
+import Glibc
+import Hummingbird
+import NIOCore
+import ServiceLifecycle
+package import WireText
+
+/// The reference cloud core: what the appliance and its clients need from the cloud, for demonstration, tests and
+/// drills (docs/core-api.md, docs/link-protocol.md).
+///
+/// It relays and stores strings that it has no key to. There is no code in it that decrypts: it imports no module
+/// that could, and a test of the imports says so. In the threat model it is the hostile part.
+package final class CloudCore: Service {
+    let services: CoreServices
+    let links: LinkEndpoint
+    let eventSockets: EventEndpoint
+    private let tokens: CloudTokens
+
+    /// How long the wrapped answer to a step is kept for a client that asks again.
+    private static let answerSeconds: Int64 = 3_600
+
+    /// Opens database and files. Times of the relay are monotonic, those on the wire the wall clock's.
+    package init(
+        configuration: CloudCoreConfiguration, recorder: (any EventRecorder)? = nil,
+        metrics: MetricRegistry = MetricRegistry(), wall: @escaping @Sendable () -> Timestamp = { .now() }
+    ) throws {
+        let clock: @Sendable () -> Int64 = { monotonicMilliseconds() }
+        let store = try CloudStore(path: configuration.databasePath)
+        let files = try FileStore(directory: configuration.filesPath)
+        let events = EventHub(clock: clock, wall: wall)
+        // Answers of an earlier run must not meet strings of this one, so ids start at the time.
+        let relay = RelayHub(
+            relay: Relay(firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20), clock: clock, wall: wall
+        ) { device, text in
+            events.push(.kmsMessage(String(decoding: text, as: UTF8.self), wall: wall()), to: device)
+        }
+        tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
+        services = CoreServices(
+            configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
+            relay: relay, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
+        links = LinkEndpoint(services: services, recorder: recorder)
+        eventSockets = EventEndpoint(services: services)
+        publish(metrics)
+    }
+
+    /// Takes up what earlier runs have stored. To be called once, before the first request.
+    package func prepare() async throws {
+        for organisation in services.configuration.organisations {
+            if let details = try await services.store.details(of: organisation.kmsCluster) {
+                services.relay.setDetails(details, of: organisation.kmsCluster)
+            }
+        }
+    }
+
+    /// Keeps time for the relay and the event sockets until graceful shutdown. Has to outlive the web server.
+    package func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            var round: Int64 = 0
+            while !Task.isCancelled {
+                try await Task.sleep(for: .milliseconds(250))
+                self.services.relay.tick()
+                self.services.events.tick()
+                round += 1
+                if round % 240 == 0 {
+                    try? await self.services.store.forgetAnswers(
+                        before: self.services.wall().adding(seconds: -Self.answerSeconds))
+                }
+            }
+        }
+    }
+
+    /// After the web server has ended.
+    package func close() async {
+        await tokens.close()
+        try? services.store.close()
+    }
+
+    /// Links that are open, by organisation, for health.
+    package var openLinks: [(organisation: String, count: Int)] {
+        services.configuration.organisations.map { ($0.id, services.relay.openLinkCount(of: $0.kmsCluster)) }
+    }
+
+    /// A proof that the database answers, for health and the watchdog.
+    package func check() async throws { try await services.store.check() }
+
+    private func publish(_ metrics: MetricRegistry) {
+        let services = services
+        metrics.read(.coreLinks) {
+            Double(
+                services.configuration.organisations.reduce(0) { $0 + services.relay.openLinkCount(of: $1.kmsCluster) })
+        }
+        metrics.read(.coreEventSockets) { Double(services.events.socketCount) }
+        let outcomes: [(String, @Sendable (Relay.Counts) -> Int)] = [
+            ("delivered", \.delivered), ("answered", \.answered), ("declined", \.declined), ("expired", \.expired),
+            ("redelivered", \.redelivered), ("late", \.late), ("refused", \.refused), ("cancelled", \.cancelled),
+        ]
+        for (outcome, count) in outcomes {
+            metrics.read(.coreDeliveries, [outcome]) { Double(count(services.relay.counts)) }
+        }
+    }
+}
+
+/// A clock that neither jumps nor stops.
+private func monotonicMilliseconds() -> Int64 {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+}

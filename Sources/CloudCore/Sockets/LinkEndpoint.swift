@@ -1,0 +1,110 @@
+import Diagnostics
+import LinkProtocol
+import WebSocketChannel
+import WireText
+
+/// The core's end of links: who may open one, and the life of one from its WebSocket to its end.
+struct LinkEndpoint: Sendable {
+    static let scope = "link:kms"
+    let services: CoreServices
+    let recorder: (any EventRecorder)?
+
+    /// Judges the token of an upgrade request: 401 without a valid one, 403 when it is not a service's for links.
+    func grant(authorization header: String?) async throws -> Relay.Grant {
+        do {
+            guard let header, let token = BearerToken(header: header) else {
+                throw Refusal(.unauthorized, "a link needs a service token as bearer")
+            }
+            let principal = try await services.tokens.principal(of: token.text)
+            guard principal.kind == .service, principal.scope.contains(Self.scope) else {
+                throw Refusal(.forbidden, "the token does not allow a link: it needs a service and scope \(Self.scope)")
+            }
+            let organisation = try services.organisation(principal.organisation)
+            return Relay.Grant(organisation: organisation.id, destination: organisation.kmsCluster)
+        } catch let refusal as Refusal {
+            recorder?.record(.linkRefused, [.reason: Loggable(reviewed: refusal.message)])
+            throw refusal
+        }
+    }
+
+    /// Serves one link until its WebSocket is gone. Frames are taken on the event loop; what has to be stored or told
+    /// follows in order here.
+    func serve(_ socket: WebSocketConnection, grant: Relay.Grant) async {
+        let hub = services.relay
+        let link = hub.connect(LinkSocket(socket: socket), grant: grant)
+        let (reports, sink) = AsyncStream.makeStream(of: RelayHub.Report.self)
+        socket.receive { message in
+            let made =
+                switch message {
+                case .binary(let bytes): hub.received(bytes, from: link)
+                case .text:
+                    hub.receivedMalformed(
+                        DiagnosedError(
+                            .linkViolation, fault: .peer, "the service sent a text message",
+                            expected: "binary messages"), from: link)
+                }
+            for report in made { sink.yield(report) }
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                await socket.waitUntilClosed()
+                hub.disconnect(link)
+                sink.finish()
+            }
+            var node: Loggable?
+            for await report in reports {
+                switch report {
+                case .opened(let hello):
+                    node = Loggable(reviewed: hello.node.printable)
+                    recorder?.record(
+                        .linkAccepted, [.node: node, .organisation: Loggable(reviewed: grant.organisation)])
+                case .published(let destination, let details):
+                    await store(details, of: destination)
+                case .closed(let code, let error):
+                    recorder?.record(
+                        .linkRefused,
+                        [.node: node, .reason: error.map { Loggable($0) } ?? Loggable(reviewed: "\(code)")])
+                }
+            }
+            if let node {
+                let closure = socket.closure
+                let reason = closure?.error?.description ?? "closed with \(closure?.code ?? 1006)"
+                recorder?.record(.linkEnded, [.node: node, .reason: Loggable(reviewed: reason)])
+            }
+        }
+    }
+
+    /// A document that can not be stored still serves until the process ends; the service sends it again on each link.
+    private func store(_ details: String, of destination: String) async {
+        do {
+            try await services.store.setDetails(details, of: destination, now: services.wall())
+        } catch {
+            recorder?.record(.linkRefused, [.reason: "the details document could not be stored"])
+        }
+    }
+}
+
+/// The socket of one link, for the relay.
+private struct LinkSocket: RelayHub.Output {
+    let socket: WebSocketConnection
+
+    func enqueue(_ frame: [UInt8]) -> Bool { socket.enqueue(binary: frame) }
+    func close(_ code: LinkCloseCode, reason: String) {
+        socket.beginClosing(code: code.rawValue, reason: reason.clipped)
+    }
+}
+
+extension String {
+    /// A close frame carries at most 123 octets of reason (RFC 6455, section 5.5).
+    var clipped: String {
+        var text = Substring(self)
+        while text.utf8.count > 123 { text.removeLast() }
+        return String(text)
+    }
+
+    /// Without control characters, and short: a name that a peer chose must not forge lines of a log.
+    var printable: String {
+        String(
+            String.UnicodeScalarView(unicodeScalars.prefix(128).map { $0.value < 0x20 || $0.value == 0x7f ? "?" : $0 }))
+    }
+}

@@ -1,0 +1,263 @@
+import Diagnostics
+import HTTPClient
+import LinkProtocol
+import NIOCore
+import ServiceLifecycle
+import Synchronization
+import WebSocketChannel
+import WireText
+
+/// The outbound link of a service to the core: connects, greets, hands deliveries to the service and sends its
+/// answers, and connects again for as long as the service runs (docs/link-protocol.md).
+///
+/// The core is not trusted: its certificate is held against pins, and a mismatch is an error that is shown and tried
+/// again, never a way around. `handler` is called on the event loop in the order of the deliveries and must not block;
+/// `answer` and `decline` may be called from any thread, also within the handler. What a link had not answered when it
+/// ended the core delivers anew, so answers to its deliveries are then dropped. `state` is called at each change, one
+/// call at a time.
+package final class CoreLink: Service {
+    private struct Shared {
+        var conversation: LinkConversation?
+        var isStopping = false
+    }
+
+    private static let welcomeDeadline = Duration.seconds(10)
+
+    private let configuration: CoreLinkConfiguration
+    private let client: WebClient
+    private let handler: @Sendable (LinkDelivery) -> Void
+    private let report: @Sendable (LinkState) -> Void
+    private let shared = Mutex(Shared())
+    private let current = Mutex(LinkState(phase: .connecting))
+    /// Held while `report` runs, so that states are told one at a time and in order.
+    private let reporting = Mutex(())
+
+    package init(
+        configuration: CoreLinkConfiguration, handler: @escaping @Sendable (LinkDelivery) -> Void,
+        state: @escaping @Sendable (LinkState) -> Void = { _ in }
+    ) {
+        self.configuration = configuration
+        self.handler = handler
+        report = state
+        client = WebClient(trust: configuration.trust)
+    }
+
+    /// The state as it was last reported.
+    package var state: LinkState { current.withLock { $0 } }
+
+    /// Sends the answer to a delivery; nothing happens when its link is gone or it is answered already.
+    package func answer(_ delivery: LinkDelivery, text: [UInt8]) {
+        conversation(delivery.generation)?.answer(delivery.id, text: text)
+    }
+
+    /// Tells the core that this delivery will not be answered here.
+    package func decline(_ delivery: LinkDelivery, reason: String) {
+        conversation(delivery.generation)?.decline(delivery.id, reason: reason)
+    }
+
+    /// The details document changed: the core is given the new one.
+    package func publishDetails() {
+        shared.withLock { $0.conversation }?.publish(configuration.details())
+    }
+
+    /// Runs until graceful shutdown or cancellation. A graceful stop takes no new deliveries, waits for the answers
+    /// that are due, and closes with 1001.
+    package func run() async throws {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.keepConnected() }
+            group.addTask {
+                guard (try? await gracefulShutdown()) != nil else { return }
+                guard let conversation = self.beginStopping() else { return }
+                self.change { $0.phase = .draining }
+                conversation.drain()
+                try? await Task.sleep(for: self.configuration.drainDeadline)
+                conversation.stop()
+                // The connecting task ends when the socket is gone.
+                try? await Task.sleep(for: .seconds(60))
+            }
+            await group.next()
+            group.cancelAll()
+        }
+        change { state in
+            state.phase = .stopped
+            state.connection = nil
+            state.connectedSince = nil
+            state.retryIn = nil
+        }
+        await client.close()
+    }
+
+    // MARK: - Connecting
+
+    private func keepConnected() async {
+        var backoff = LinkBackoff(bounds: configuration.backoff)
+        var random = SystemRandomNumberGenerator()
+        var generation: UInt64 = 0
+        while !isStopping && !Task.isCancelled {
+            generation += 1
+            change { state in
+                state.phase = .connecting
+                state.retryIn = nil
+            }
+            let (ending, error) = await attempt(generation)
+            guard !isStopping && !Task.isCancelled else { return }
+            let delay = backoff.delay(after: ending, using: &random)
+            let failures = backoff.failures
+            change { state in
+                state.phase = .waiting
+                state.connection = nil
+                state.connectedSince = nil
+                state.lastError = error
+                state.lastErrorAt = .now()
+                state.failures = failures
+                state.retryIn = delay
+            }
+            if delay > .zero { try? await Task.sleep(for: delay) }
+        }
+    }
+
+    /// One connection from its first octet to its last.
+    private func attempt(_ generation: UInt64) async -> (LinkBackoff.Ending, DiagnosedError) {
+        let token: String
+        do {
+            token = try await configuration.token()
+        } catch {
+            return (.init(code: nil), .linkHasNoToken(error))
+        }
+        let socket: WebSocketConnection
+        do {
+            socket = try await connect(token)
+        } catch let error as DiagnosedError {
+            return Self.refusedUpgrade(error)
+        } catch {
+            return (
+                .init(code: nil),
+                DiagnosedError(
+                    .linkClosed, fault: .peer, "the core could not be reached",
+                    found: "an error of type \(type(of: error))")
+            )
+        }
+        return await serve(socket, generation)
+    }
+
+    private func serve(
+        _ socket: WebSocketConnection, _ generation: UInt64
+    ) async -> (LinkBackoff.Ending, DiagnosedError) {
+        let conversation = LinkConversation(generation: generation, socket: socket, half: half())
+        let isLate = shared.withLock { shared in
+            if !shared.isStopping { shared.conversation = conversation }
+            return shared.isStopping
+        }
+        conversation.start()
+        if isLate { conversation.stop() }
+        socket.receive { message in
+            for report in conversation.received(message) { self.take(report, of: conversation) }
+        }
+        let closure = await withTaskCancellationHandler {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    guard (try? await Task.sleep(for: Self.welcomeDeadline)) != nil else { return }
+                    conversation.welcomeIsOverdue()
+                }
+                let closure = await socket.waitUntilClosed()
+                group.cancelAll()
+                return closure
+            }
+        } onCancel: {
+            conversation.stop()
+        }
+        shared.withLock { $0.conversation = nil }
+        return Self.ending(of: conversation, closure)
+    }
+
+    private func half() -> LinkServiceHalf {
+        LinkServiceHalf(
+            hello: LinkHello(
+                service: configuration.service, node: configuration.node, organisation: configuration.organisation,
+                version: configuration.version, epoch: configuration.epoch, destination: configuration.destination,
+                details: configuration.details()), window: configuration.window)
+    }
+
+    private func connect(_ token: String) async throws -> WebSocketConnection {
+        let interval = configuration.heartbeatSeconds
+        let heartbeat = WebSocketHeartbeat(interval: .seconds(interval), deadline: .seconds(3 * interval))
+        return try await client.webSocket(
+            configuration.url, headers: [("Authorization", "Bearer \(token)")],
+            limits: WebSocketLimits(
+                maximumFrameBytes: LinkFrame.maximumBytes, maximumMessageBytes: LinkFrame.maximumBytes,
+                heartbeat: heartbeat))
+    }
+
+    // MARK: - While it stands
+
+    private func take(_ report: LinkConversation.Report, of conversation: LinkConversation) {
+        switch report {
+        case .opened(let welcome):
+            let now = Timestamp.now()
+            change { state in
+                state.phase = .open
+                state.connection = welcome.connection
+                state.connectedSince = now
+                state.clockOffsetMilliseconds = welcome.serverTime.milliseconds - now.milliseconds
+                state.lastError = nil
+                state.lastErrorAt = nil
+                state.failures = 0
+            }
+        case .delivered(let id, let source, let text):
+            handler(
+                LinkDelivery(
+                    id: id, source: source, text: text, received: .now(), generation: conversation.generation))
+        }
+    }
+
+    private func conversation(_ generation: UInt64) -> LinkConversation? {
+        shared.withLock { $0.conversation?.generation == generation ? $0.conversation : nil }
+    }
+
+    private var isStopping: Bool { shared.withLock { $0.isStopping } }
+
+    private func beginStopping() -> LinkConversation? {
+        shared.withLock { shared in
+            shared.isStopping = true
+            return shared.conversation
+        }
+    }
+
+    private func change(_ step: (inout LinkState) -> Void) {
+        reporting.withLock { _ in
+            report(
+                current.withLock { state in
+                    step(&state)
+                    return state
+                })
+        }
+    }
+
+    // MARK: - Ends
+
+    private static func ending(
+        of conversation: LinkConversation, _ closure: WebSocketClosure
+    ) -> (LinkBackoff.Ending, DiagnosedError) {
+        let openFor = conversation.openedAt.map { ContinuousClock.now - $0 } ?? .zero
+        if let (code, error) = conversation.ended {
+            return (
+                .init(code: code, openFor: openFor),
+                error ?? DiagnosedError(.linkGoingAway, fault: .internal, "this service closed the link")
+            )
+        }
+        if let error = closure.error { return (.init(code: nil, openFor: openFor), error) }
+        let code = LinkCloseCode(rawValue: closure.code)
+        return (.init(code: code, openFor: openFor), .linkClosed(code, reason: closure.reason))
+    }
+
+    /// A core that answers the upgrade with 401 or 403 says the same as one that closes with 4401 or 4403.
+    private static func refusedUpgrade(_ error: DiagnosedError) -> (LinkBackoff.Ending, DiagnosedError) {
+        switch error.code {
+        case .webSocketUnauthorized:
+            (.init(code: .tokenRefused), .linkTokenRefused(found: error.found ?? "status 401"))
+        case .webSocketForbidden:
+            (.init(code: .notAllowed), .linkClosed(.notAllowed, reason: error.found ?? "status 403"))
+        default: (.init(code: nil), error)
+        }
+    }
+}

@@ -1,0 +1,107 @@
+import Diagnostics
+import LinkProtocol
+import Synchronization
+import WebSocketChannel
+import WireText
+
+/// One open WebSocket of the link with its state machine: frames in, frames out, in the order decided.
+///
+/// Any thread. Messages come on the event loop; answers from wherever the service made them. Frames are handed to the
+/// socket under the lock, so their order is that of the decisions; the socket sends together what comes together.
+final class LinkConversation: Sendable {
+    /// What the rest of the service is told, outside the lock.
+    enum Report: Sendable {
+        case opened(LinkWelcome)
+        case delivered(id: UInt64, source: String, text: [UInt8])
+    }
+
+    private struct State {
+        var half: LinkServiceHalf
+        /// What this side closed with, and why.
+        var ended: (code: LinkCloseCode, error: DiagnosedError?)?
+        var openedAt: ContinuousClock.Instant?
+    }
+
+    let generation: UInt64
+    private let socket: WebSocketConnection
+    private let state: Mutex<State>
+
+    init(generation: UInt64, socket: WebSocketConnection, half: LinkServiceHalf) {
+        self.generation = generation
+        self.socket = socket
+        state = Mutex(State(half: half))
+    }
+
+    var isOpen: Bool { state.withLock { $0.half.isOpen } }
+    var outstandingCount: Int { state.withLock { $0.half.outstandingCount } }
+    /// Since when the link is open, after welcome.
+    var openedAt: ContinuousClock.Instant? { state.withLock { $0.openedAt } }
+    var ended: (code: LinkCloseCode, error: DiagnosedError?)? { state.withLock { $0.ended } }
+
+    func start() { _ = perform { $0.connected() } }
+
+    func received(_ message: WebSocketMessage) -> [Report] {
+        switch message {
+        case .text:
+            return perform {
+                $0.receivedMalformed(
+                    DiagnosedError(
+                        .linkViolation, fault: .peer, "the core sent a text message", expected: "binary messages"))
+            }
+        case .binary(let bytes):
+            do throws(DiagnosedError) {
+                let frame = try LinkFrame(decoding: bytes)
+                return perform { $0.received(frame) }
+            } catch {
+                return perform { $0.receivedMalformed(error) }
+            }
+        }
+    }
+
+    func answer(_ id: UInt64, text: [UInt8]) { _ = perform { $0.answer(id, text: text) } }
+    func decline(_ id: UInt64, reason: String) { _ = perform { $0.decline(id, reason: reason) } }
+    func publish(_ details: String) { _ = perform { $0.publish(details) } }
+    func drain() { _ = perform { $0.drain() } }
+    func stop() { _ = perform { $0.stop() } }
+
+    /// The core did not welcome the service in time.
+    func welcomeIsOverdue() {
+        let error = DiagnosedError(
+            .linkViolation, fault: .peer, "the core did not answer the hello", expected: "welcome within 10 s",
+            hint: "check that the address of the core is that of its link")
+        _ = perform { $0.isOpen ? [] : $0.receivedMalformed(error) }
+    }
+
+    private func perform(_ step: (inout LinkServiceHalf) -> [LinkServiceHalf.Action]) -> [Report] {
+        state.withLock { state in
+            var reports: [Report] = []
+            for action in step(&state.half) {
+                switch action {
+                case .send(let frame): send(frame, &state)
+                case .opened(let welcome):
+                    state.openedAt = .now
+                    reports.append(.opened(welcome))
+                case .deliver(let id, let source, let text):
+                    reports.append(.delivered(id: id, source: source, text: text))
+                case .close(let code, let error): close(code, error, &state)
+                }
+            }
+            return reports
+        }
+    }
+
+    private func send(_ frame: LinkFrame, _ state: inout State) {
+        guard state.ended == nil, !socket.enqueue(binary: frame.encode()), socket.isOpen else { return }
+        close(
+            .internalError,
+            DiagnosedError(
+                .linkClosed, fault: .peer, "the core takes answers more slowly than they come",
+                hint: "look at the load of the core and the network between"), &state)
+    }
+
+    private func close(_ code: LinkCloseCode, _ error: DiagnosedError?, _ state: inout State) {
+        guard state.ended == nil else { return }
+        state.ended = (code, error)
+        socket.beginClosing(code: code.rawValue, reason: error?.code.rawValue ?? code.description)
+    }
+}
