@@ -60,7 +60,7 @@ struct ConfigurationPathTests {
     @Test("a missing file, a folder and a pipe are refused without waiting")
     func noRegularFile() throws {
         let folder = try TemporaryFolder()
-        #expect(summary("\(folder.path)/absent.yaml") == "the configuration file can not be opened")
+        #expect(summary("\(folder.path)/absent.yaml") == "the configuration file can not be read")
         #expect(summary(folder.path) == "this is no regular file")
         mkfifo("\(folder.path)/pipe", 0o600)
         #expect(summary("\(folder.path)/pipe") == "this is no regular file")
@@ -73,6 +73,30 @@ struct ConfigurationPathTests {
         let full = head + String(repeating: "x", count: ConfigurationFile.maximumBytes - head.utf8.count)
         #expect(try ConfigurationFile.read(folder.write("full", full), as: Small.self).file.path.hasSuffix("/a"))
         #expect(summary(folder.write("over", full + "x")) == "the file is too large")
+    }
+}
+
+@Suite("Files that the configuration names")
+struct NamedFileTests {
+    private func error(_ location: FileLocation, upTo limit: Int = 1 << 20) -> DiagnosedError? {
+        #expect(throws: DiagnosedError.self) { try location.text(upTo: limit) }
+    }
+
+    @Test("a text is read whole; what is missing, too large, no file or no text is refused with its path")
+    func reading() throws {
+        let folder = try TemporaryFolder()
+        let file = FileLocation(folder.write("chain.pem", "Zürich\n", mode: 0o644))
+        #expect(try file.text() == "Zürich\n")
+        #expect(try file.text(upTo: 8) == "Zürich\n")
+        #expect(error(file, upTo: 7)?.found == "8 bytes")
+        #expect(error(FileLocation("\(folder.path)/absent"))?.found == "No such file or directory")
+        #expect(error(FileLocation(folder.path))?.expected == "a regular file")
+        let binary = folder.write("binary", "")
+        let descriptor = open(binary, O_WRONLY)
+        write(descriptor, [0xFF, 0xFE] as [UInt8], 2)
+        close(descriptor)
+        #expect(error(FileLocation(binary))?.code == .fileUnreadable)
+        #expect(error(FileLocation(binary))?.summary == "\(binary) is no text")
     }
 }
 

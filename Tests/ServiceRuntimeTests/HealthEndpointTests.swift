@@ -46,9 +46,16 @@ struct RawConnection: Sendable {
     func end() { close(descriptor) }
 }
 
+/// Threads for blocking calls. Not NIO's own pool, whose size `ServiceRuntime.run` may only set before its first use.
+private let waitingThreads: NIOThreadPool = {
+    let pool = NIOThreadPool(numberOfThreads: 4)
+    pool.start()
+    return pool
+}()
+
 /// Runs blocking socket calls beside the cooperative pool, which has as many threads as the machine has cores.
 func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await NIOThreadPool.singleton.runIfActive(body)
+    try await waitingThreads.runIfActive(body)
 }
 
 struct HTTPReply {

@@ -1,5 +1,4 @@
 import Diagnostics
-import Glibc
 import Yams
 
 /// Reads one YAML file into a `Decodable` structure and refuses what it does not understand, by path and line.
@@ -34,9 +33,10 @@ package enum ConfigurationFile {
         _ path: String, as type: Configuration.Type = Configuration.self
     ) throws(ConfigurationError) -> Configuration {
         let bytes: [UInt8]
-        switch contents(of: path) {
-        case .success(let read): bytes = read
-        case .failure(let problem): throw ConfigurationError(file: path, problems: [problem])
+        do {
+            bytes = try RegularFile.read(path, upTo: maximumBytes)
+        } catch {
+            throw ConfigurationError(file: path, problems: [problem(for: error)])
         }
         let folder = FileLocation.absolute(path).split(separator: "/").dropLast().joined(separator: "/")
         return try decode(bytes, file: path, folder: "/" + folder, as: type)
@@ -65,36 +65,16 @@ package enum ConfigurationFile {
         }
     }
 
-    private enum Contents {
-        case success([UInt8])
-        case failure(ConfigurationError.Problem)
-    }
-
-    private static func contents(of path: String) -> Contents {
-        // O_NONBLOCK: opening a pipe must not wait for somebody to write into it.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else {
-            return .failure(
-                .init(
-                    "the configuration file can not be opened", expected: "a readable file",
-                    found: String(cString: strerror(errno)),
-                    hint: "name the file with --configuration and give the service's user the right to read it"))
+    private static func problem(for trouble: RegularFile.Trouble) -> ConfigurationError.Problem {
+        switch trouble {
+        case .unreadable(let reason):
+            .init(
+                "the configuration file can not be read", expected: "a readable file", found: reason,
+                hint: "name the file with --configuration and give the service's user the right to read it")
+        case .notRegular:
+            .init("this is no regular file", expected: "a YAML file", found: "a folder, a pipe or a device")
+        case .tooLarge(let bytes):
+            .init("the file is too large", expected: "at most \(maximumBytes) bytes", found: "\(bytes) bytes")
         }
-        defer { close(descriptor) }
-        var status = stat()
-        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
-            return .failure(
-                .init("this is no regular file", expected: "a YAML file", found: "a folder, a pipe or a device"))
-        }
-        var bytes: [UInt8] = []
-        while bytes.count <= maximumBytes {
-            let chunk = [UInt8](unsafeUninitializedCapacity: 65_536) { buffer, count in
-                count = max(0, Glibc.read(descriptor, buffer.baseAddress, buffer.count))
-            }
-            if chunk.isEmpty { return .success(bytes) }
-            bytes += chunk
-        }
-        return .failure(
-            .init("the file is too large", expected: "at most \(maximumBytes) bytes", found: "\(status.st_size) bytes"))
     }
 }
