@@ -178,7 +178,7 @@ var targets: [Target] = [
 
 // Tests. `TestVectors` finds vectors and real corpora beside the checkout and skips with a clear line.
 targets += [
-    .target(name: "TestVectors", path: "Tests/TestVectors", swiftSettings: settings),
+    .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
@@ -204,6 +204,12 @@ targets += [
             "WireText", "Diagnostics", nioCore, logging, lifecycle,
         ]),
     tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
+    tests(
+        "MasterKeyTests",
+        [
+            "MasterKey", "KeyStore", "KeyStoreSQLite", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics",
+        ]),
     tests(
         "KeyManagementTests",
         [

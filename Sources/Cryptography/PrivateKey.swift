@@ -66,7 +66,8 @@ package final class PrivateKey: Sendable, CustomReflectable {
     /// An RSA key from its numbers (RFC 8017, section 3.2), big-endian: the primes p and q, their exponents and the
     /// coefficient qi as in a JWK.
     package convenience init(
-        rsaModulus n: [UInt8], e: [UInt8], d: [UInt8], p: [UInt8], q: [UInt8], dp: [UInt8], dq: [UInt8], qi: [UInt8]
+        rsaModulus n: [UInt8], publicExponent e: [UInt8], privateExponent d: [UInt8], p: [UInt8], q: [UInt8],
+        dp: [UInt8], dq: [UInt8], qi: [UInt8]
     ) throws {
         SecureHeap.initialize()
         let secrets: [(StaticString, [UInt8])] = [
