@@ -213,7 +213,7 @@ targets += [
     tests(
         "KeyManagementTests",
         [
-            "KeyManagement", "KMSProtocol", "KMSClient", "MasterKey", "KeyStore", "KeyStoreSQLite", "JOSEEncryption",
+            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "JOSEEncryption",
             "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", logging,
         ]),
     tests(
