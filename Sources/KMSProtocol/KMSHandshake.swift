@@ -1,4 +1,4 @@
-package import Encryption
+import Encryption
 package import SecretMemory
 
 /// The agreement that opens a session (protocol, section 4): P-256 ECDH, then HKDF-SHA-256.

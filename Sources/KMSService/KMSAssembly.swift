@@ -24,9 +24,7 @@ package enum KMSAssembly {
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
         let checks = KMSChecks(context.health, readyWithoutCore: configuration.core.readyWithoutCore)
-        let kek = try context.credentials.withBytes(of: configuration.masterKey) {
-            try KeyEncryptionKey($0, origin: configuration.masterKey.description)
-        }
+        let kek = try keyEncryptionKey(configuration.masterKey)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let store = try SQLiteKeyStore(path: configuration.store.file.path)
         let wasEmpty = try await store.isEmpty()
@@ -67,6 +65,20 @@ package enum KMSAssembly {
             })
     }
 
+    private static func keyEncryptionKey(_ location: SecretLocation) throws -> KeyEncryptionKey {
+        switch location {
+        case .file(let file): return try KeyEncryptionKey.load(fromFile: file.path)
+        case .credential(let name):
+            guard let folder = getenv("CREDENTIALS_DIRECTORY").map({ String(cString: $0) }) else {
+                throw DiagnosedError(
+                    .credentialMissing, fault: .configuration, "the secret \(location) is asked from systemd",
+                    expected: "$CREDENTIALS_DIRECTORY", found: "no such folder",
+                    hint: "start the service as a systemd unit with LoadCredential=\(name):..., or name a file")
+            }
+            return try KeyEncryptionKey.load(fromFile: "\(folder)/\(name)", credentialsDirectory: folder)
+        }
+    }
+
     private static func loadStaticKeys(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, _ now: Timestamp
     ) throws -> [KMSStaticKey] {
@@ -88,26 +100,7 @@ package enum KMSAssembly {
     }
 
     private static func certificates(in file: FileLocation) throws -> [Certificate] {
-        guard let text = try? String(validating: contents(of: file.path), as: UTF8.self) else {
-            throw DiagnosedError(
-                "certificate-unreadable", fault: .configuration, "the certificates in \(file.path) can not be read",
-                expected: "a PEM file that the service's user can read", hint: "check the path and the file's mode")
-        }
-        return try Certificate.all(inPEM: text)
-    }
-
-    private static func contents(of path: String) throws -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw DiagnosedError("file", fault: .configuration, "can not be read") }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 16 << 10)
-        while bytes.count < 1 << 20 {
-            let count = read(descriptor, &chunk, chunk.count)
-            guard count > 0 else { break }
-            bytes += chunk[..<count]
-        }
-        return bytes
+        try Certificate.all(inPEM: try file.text(upTo: 1 << 20))
     }
 
     private static func trustedIssuers(

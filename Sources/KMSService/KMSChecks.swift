@@ -38,7 +38,7 @@ final class KMSChecks: Sendable {
         health.probe(Self.certificate, every: .seconds(600)) {
             let expires = keys[0].expires
             let days = (expires.seconds - Timestamp.now().seconds) / 86_400
-            let stage = [1, 7, 14, 30].first { days < $0 }
+            let stage = [1, 7, 14, 30].first { days < Int64($0) }
             guard let stage else {
                 alarms.clear(.certificateExpiry, about: "static key", "valid for \(days) days")
                 return .ok("valid until \(reviewed: expires.iso8601)")

@@ -4,6 +4,7 @@ import KMSProtocol
 import KeyManagement
 import KeyStore
 import MasterKey
+import SecretMemory
 import ServiceLifecycle
 import ServiceRuntime
 import Synchronization

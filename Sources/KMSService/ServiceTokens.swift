@@ -1,4 +1,4 @@
-import Diagnostics
+package import Diagnostics
 import HTTPClient
 import Synchronization
 import WireText

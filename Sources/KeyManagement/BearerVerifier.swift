@@ -1,4 +1,4 @@
-package import Cryptography
+import Cryptography
 package import JOSESignature
 package import KMSProtocol
 package import WireText
@@ -41,7 +41,13 @@ package struct TrustedIssuer: Sendable {
     }
 }
 
-/// Validates bearer tokens on every request (protocol, section 6), with a short memory.
+/// Says whose a bearer token is, on every request (protocol, section 6).
+package protocol BearerVerifier: Sendable {
+    /// Throws a `KMSFailure` of status 401 for a token that is not good, of status 500 when that can not be told now.
+    func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity
+}
+
+/// Validates bearer tokens that are JWTs, with a short memory.
 ///
 /// Rules, in this order:
 /// 1. The token is a JWT of type `at+jwt` signed with ES256, PS256 or RS256 by a key of the issuer that it names.
@@ -51,7 +57,7 @@ package struct TrustedIssuer: Sendable {
 ///
 /// Positive outcomes are remembered for at most 60 s and never past the token's end, negative ones for 5 s, under the
 /// SHA-256 of the token. When keys can not be fetched the answer is 500 and nothing is remembered.
-package final class BearerVerifier: Sendable {
+package final class JWTBearerVerifier: BearerVerifier {
     private enum Remembered: Sendable {
         case identity(TokenIdentity, until: Timestamp)
         case refused(KMSFailure, until: Timestamp)
@@ -98,16 +104,16 @@ package final class BearerVerifier: Sendable {
                 throw KMSFailure(KMSStatus.internalError, "the bearer token can not be checked now")
             }
             guard let header = try? JWS.peekHeader(bearer) else { throw Self.refusal }
-            guard let key = header.kid.flatMap({ keys[$0] }) else { continue }
+            guard let kid = header.kid, keys[kid] != nil else { continue }
             do {
                 let token = try JWT.verify(
-                    bearer, keys: { _ in try key.publicKey() }, allowing: [.es256, .ps256, .rs256],
+                    bearer, keys: { try keys.verificationKey(for: $0) }, allowing: [.es256, .ps256, .rs256],
                     issuer: trusted.issuer, audience: trusted.audience, now: now)
                 guard let subject = token.subject, !subject.isEmpty, let expires = token.expires else {
                     throw Self.refusal
                 }
                 return TokenIdentity(
-                    userID: subject, clientID: token.clientID, scopes: token.scope, issuer: trusted.issuer,
+                    userID: subject, clientID: token.clientID, scopes: Set(token.scope), issuer: trusted.issuer,
                     expires: expires)
             } catch {
                 throw Self.refusal

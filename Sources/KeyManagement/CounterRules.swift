@@ -1,4 +1,5 @@
 import KMSProtocol
+import Synchronization
 import WireText
 
 /// Rules against requests that the cloud held back (security model, rule 8; docs/kms-extensions.md):

@@ -1,5 +1,3 @@
-package import WireText
-
 /// What an administrator decides about the KMS's behaviour; times in seconds.
 package struct KMSPolicy: Sendable {
     /// Life of a session. Deployed clients need 60 s … 24 days; 24 h is what they are used to.

@@ -1,6 +1,6 @@
 package import KMSProtocol
 package import KeyStore
-package import WireText
+import WireText
 
 /// The decisions of the KMS: what each operation answers and what it changes, judged on the store's present state.
 ///

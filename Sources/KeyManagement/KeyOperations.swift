@@ -1,3 +1,4 @@
+import Cryptography
 import KMSProtocol
 import KeyStore
 import SecretMemory

@@ -14,7 +14,7 @@ struct FieldWriter: ~Copyable {
     }
 
     deinit {
-        explicit_bzero(bytes.baseAddress, bytes.count)
+        wipe(bytes)
         bytes.deallocate()
     }
 
@@ -66,7 +66,7 @@ struct FieldWriter: ~Copyable {
         while size < count + more { size *= 2 }
         let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 8)
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[..<count]))
-        explicit_bzero(bytes.baseAddress, bytes.count)
+        wipe(bytes)
         bytes.deallocate()
         bytes = larger
     }
@@ -123,4 +123,9 @@ struct FieldReader {
         guard let time = time() else { return nil }
         return .some(time)
     }
+}
+
+/// Overwrites octets in a way that the optimizer may not leave out.
+private func wipe(_ bytes: UnsafeMutableRawBufferPointer) {
+    if let start = bytes.baseAddress { explicit_bzero(start, bytes.count) }
 }

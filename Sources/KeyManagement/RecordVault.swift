@@ -1,7 +1,8 @@
-import Diagnostics
+package import Diagnostics
 package import KeyStore
 package import MasterKey
-package import WireText
+import SecretMemory
+import WireText
 
 /// Turns records of the store into contents and back: seals, opens, and compares the sealed part with the row.
 ///

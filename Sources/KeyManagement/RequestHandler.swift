@@ -1,8 +1,9 @@
 import Cryptography
 import Diagnostics
 import JOSEEncryption
+import JOSESignature
 package import KMSProtocol
-package import KeyStore
+import KeyStore
 import SecretMemory
 package import WireText
 
@@ -31,7 +32,7 @@ package final class RequestHandler: Sendable {
     let keyManagement: KeyManagement
     let store: any KeyStore
     let sessions: SessionTable
-    let verifier: BearerVerifier
+    let verifier: any BearerVerifier
     let staticKeys: [KMSStaticKey]
     let policy: KMSPolicy
     let budgets: RequestBudgets
@@ -40,7 +41,7 @@ package final class RequestHandler: Sendable {
 
     /// - Parameter staticKeys: the present one first, then earlier ones that clients may still know.
     package init(
-        keyManagement: KeyManagement, sessions: SessionTable, verifier: BearerVerifier, staticKeys: [KMSStaticKey],
+        keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier, staticKeys: [KMSStaticKey],
         log: any RequestLog, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.keyManagement = keyManagement
@@ -86,7 +87,7 @@ package final class RequestHandler: Sendable {
         guard message.header.kid.flatMap({ KMSURI($0) }).map(keyManagement.names.owns) == true else {
             return reset("Ephemeral key is unknown or has expired", source: source, now: now)
         }
-        var entry = RequestLogEntry(started: now)
+        var entry = RequestLogEntry()
         entry.session = id
         let session: LiveSession
         do {

@@ -53,7 +53,7 @@ package final class RequestLanes: Sendable {
         switch step {
         case .refuse: answer(.decline("too many requests wait"))
         case .queued: break
-        case .start: Task(executorPreference: workers) { await run(item, lane) }
+        case .start: Task(executorPreference: workers) { await self.run(item, lane) }
         }
     }
 

@@ -1,9 +1,9 @@
-package import KMSProtocol
-package import WireText
+import KMSProtocol
 
 /// What one request was about, for the log: names and numbers, never a secret.
 package struct RequestLogEntry: Sendable {
-    package let started: Timestamp
+    /// When the KMS began with it, on a clock that never jumps.
+    package let started: ContinuousClock.Instant
     package var requestID: String?
     package var session: String?
     package var method: String?
@@ -14,7 +14,13 @@ package struct RequestLogEntry: Sendable {
     package var effectiveUser: String?
     package var isReplay = false
 
-    init(started: Timestamp) { self.started = started }
+    init(started: ContinuousClock.Instant = .now) { self.started = started }
+
+    /// Time taken until now, in microseconds.
+    package var elapsedMicroseconds: Int64 {
+        let elapsed = started.duration(to: .now).components
+        return elapsed.seconds * 1_000_000 + elapsed.attoseconds / 1_000_000_000_000
+    }
 
     mutating func note(_ request: KMSRequest) {
         requestID = request.requestID

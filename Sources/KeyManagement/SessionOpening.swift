@@ -2,6 +2,7 @@ import Cryptography
 import JOSEEncryption
 import KMSProtocol
 import KeyStore
+import SecretMemory
 import WireText
 
 // The handshake (protocol, section 4).
@@ -11,7 +12,7 @@ extension RequestHandler {
         _ message: JWECompact, text: [UInt8], key: KMSStaticKey, source: String, now: Timestamp
     ) async -> Reply {
         let digest = SHA256.hash(text)
-        var entry = RequestLogEntry(started: now)
+        var entry = RequestLogEntry()
         do {
             if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
             guard budgets.takeOpening(now: now) else { return .decline("too many session openings") }

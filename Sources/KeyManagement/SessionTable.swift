@@ -3,7 +3,7 @@ package import KeyStore
 package import MasterKey
 import SecretMemory
 import Synchronization
-package import WireText
+import WireText
 
 /// A session in memory: the key, whose it is, and the highest request counter seen.
 final class LiveSession: Sendable {
@@ -65,9 +65,11 @@ package final class SessionTable: Sendable {
 
     /// The row that makes a session durable, sealed.
     func record(_ content: SessionContent, id: String, now: Timestamp) async throws -> SessionRecord {
+        let kek = try await ring.currentKEK(now: now)
         let fields = content.encoded()
-        return try await ring.seal(
-            fields, id: id, user: vault.lookup(user: content.userID), expires: content.expires, now: now)
+        let sealed = try fields.withUnsafeBytes { try ring.seal($0, under: kek, id: id) }
+        return SessionRecord(
+            id: id, kek: kek.id, user: vault.lookup(user: content.userID), expires: content.expires, sealed: sealed)
     }
 
     /// Takes note of a session that was committed.

@@ -21,7 +21,7 @@ package final class WorkerPool: TaskExecutor {
     package init(threads: Int) {
         signal = .allocate(capacity: 1)
         sem_init(signal, 0, 0)
-        for index in 0..<max(1, threads) { start("worker-\(index)") }
+        for _ in 0..<max(1, threads) { start() }
     }
 
     deinit {
@@ -50,7 +50,7 @@ package final class WorkerPool: TaskExecutor {
         for _ in 0..<sleeping { sem_post(signal) }
     }
 
-    private func start(_ name: String) {
+    private func start() {
         var thread = pthread_t()
         let context = Unmanaged.passRetained(self).toOpaque()
         pthread_create(
@@ -60,7 +60,6 @@ package final class WorkerPool: TaskExecutor {
                 Unmanaged<WorkerPool>.fromOpaque(context).takeRetainedValue().work()
                 return nil
             }, context)
-        pthread_setname_np(thread, name)
         pthread_detach(thread)
     }
 
