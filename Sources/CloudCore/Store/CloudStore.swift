@@ -21,7 +21,7 @@ final class CloudStore: Sendable {
             // GRDB sets NORMAL on a writer in WAL mode, which may lose the last transactions at a power failure.
             try pool.writeWithoutTransaction { db in
                 try db.execute(sql: "PRAGMA synchronous = FULL")
-                guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2 else { throw Self.notDurable }
+                try Self.requireDurability(db)
             }
         } catch let error as DiagnosedError {
             throw error
@@ -32,12 +32,21 @@ final class CloudStore: Sendable {
         }
     }
 
-    private static let notDurable = DiagnosedError(
-        .storeUnusable, fault: .store, "SQLite does not take full durability", expected: "PRAGMA synchronous = 2")
-
-    /// A cheap proof that the database answers.
+    /// A cheap proof that the database answers and that what it acknowledges is on the disk.
     func check() async throws {
-        _ = try await pool.read { try Int.fetchOne($0, sql: "SELECT 1") }
+        _ = try await pool.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM details") }
+        try await pool.writeWithoutTransaction { try Self.requireDurability($0) }
+    }
+
+    private static func requireDurability(_ db: Database) throws {
+        let journal = try String.fetchOne(db, sql: "PRAGMA journal_mode")
+        let synchronous = try Int.fetchOne(db, sql: "PRAGMA synchronous")
+        guard journal == "wal", synchronous == 2 else {
+            throw DiagnosedError(
+                .storeUnusable, fault: .store, "SQLite does not take full durability",
+                expected: "journal_mode wal, synchronous 2",
+                found: "journal_mode \(journal ?? "unknown"), synchronous \(synchronous ?? -1)")
+        }
     }
 
     func close() throws { try pool.close() }
