@@ -3,7 +3,7 @@ package import Diagnostics
 /// Adds one entry to an accounts file that an administrator also edits by hand: comments, order and layout stay.
 ///
 /// The new text is inserted as lines under `users:` or `services:`, checked as a whole by `AccountFile.parse`, and
-/// written by a rename. Where the list is written in brackets it is left alone, with an error that says so.
+/// written by a rename. A list with items in brackets is left alone, with an error that says so.
 package enum AccountFileEdit {
     package enum Section: String, Sendable {
         case users
@@ -69,21 +69,20 @@ package enum AccountFileEdit {
         let top = try StructuredText(text, file: file)
         let place = try top.keys().first { name, _ in (try? name.text()) == section.rawValue }
         if let (name, value) = place {
-            var column = name.column + 1
-            if value.isSequence, try !value.items().isEmpty {
-                guard value.isBlock else {
-                    throw value.refusal(
-                        "the list is written in brackets, so nothing can be added to it by command",
-                        hint: "write it with one item per line that starts with a dash")
-                }
-                column = value.column - 1
-            } else if value.isSequence || value.line == name.line, try !isAbsent(value) {
-                throw value.refusal("write the key \(section.rawValue) without a value, then items can be added")
-            }
             var lines = result.split(separator: "\n", omittingEmptySubsequences: false).map { $0 + "\n" }
             lines.removeLast()
             guard lines.indices.contains(name.line - 1) else { throw name.refusal("the key was not found again") }
-            lines.insert(entry.text(column: column) + "", at: name.line)
+            var column = name.column + 1
+            if try isEmptyList(value), let brackets = lines[name.line - 1].firstMatch(of: /\[ *\]/) {
+                lines[name.line - 1].removeSubrange(brackets.range)
+            } else if value.isSequence, value.isBlock {
+                column = value.column - 1
+            } else if try !isAbsent(value) {
+                throw value.refusal(
+                    "the list is not written with one item per line, so nothing can be added to it by command",
+                    hint: "write its items on lines that start with a dash")
+            }
+            lines.insert(Substring(entry.text(column: column)), at: name.line)
             result = lines.joined()
         } else {
             result += (result.isEmpty ? "" : "\n") + "\(section.rawValue):\n" + entry.text(column: 2)
@@ -109,6 +108,11 @@ package enum AccountFileEdit {
         }
         let changed = try inserting(entry, into: section, of: text, file: path)
         try FileAccess.replace(path, with: Array(changed.utf8), mode: mode, kind: "accounts file")
+    }
+
+    private static func isEmptyList(_ value: StructuredText) throws(DiagnosedError) -> Bool {
+        guard value.isSequence else { return false }
+        return try value.items().isEmpty
     }
 
     private static func isAbsent(_ value: StructuredText) throws(DiagnosedError) -> Bool {

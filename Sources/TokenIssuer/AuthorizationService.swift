@@ -35,7 +35,8 @@ package final class AuthorizationService: Sendable {
     /// Opens what the service keeps in `stateFolder`: signing keys and logins.
     package init(
         settings: IssuerSettings, accounts: AccountDirectory, stateFolder: String, events: (any EventRecorder)? = nil,
-        metrics: MetricRegistry = MetricRegistry(), surroundings: Surroundings = Surroundings()
+        metrics: MetricRegistry = MetricRegistry(), surroundings: Surroundings = Surroundings(),
+        passwords: PasswordCheck? = nil
     ) throws {
         self.settings = settings
         self.accounts = accounts
@@ -46,7 +47,7 @@ package final class AuthorizationService: Sendable {
             folder: stateFolder, schedule: settings.keySchedule, now: surroundings.now(), events: events)
         grants = try GrantStore(path: stateFolder + "/logins.sqlite")
         gate = AttemptGate(rates: settings.attempts)
-        passwords = try PasswordCheck()
+        self.passwords = try passwords ?? PasswordCheck()
         tokens = AccessTokens(issuer: settings.issuer, lifetime: settings.lifetimes.accessToken)
     }
 
@@ -73,6 +74,11 @@ package final class AuthorizationService: Sendable {
         let now = surroundings.now()
         try await grants.purge(now: now)
         _ = keys.ring(at: now)
+    }
+
+    /// After the last request.
+    package func close() {
+        do { try grants.close() } catch { recordFailure(error) }
     }
 
     // MARK: - What the journal hears

@@ -9,6 +9,8 @@ package struct FormParameters: Sendable {
     /// This parameter came more than once.
     package struct Repeated: Error, Equatable {
         package let name: String
+
+        package init(name: String) { self.name = name }
     }
 
     private var pairs: [(name: String, value: String)] = []

@@ -27,7 +27,7 @@ package struct IssuerRoutes: Sendable {
             return Response(.document(Documents.metadata(service.settings, scopes: scopes)))
         }
         router.get("/.well-known/hds-domain") { _, _ in Response(.document(Documents.domain(service.settings))) }
-        router.get("/jwks.json") { _, _ in Response(.document(try service.keySet())) }
+        router.get("/jwks.json") { _, _ in Response(.document(service.keySet())) }
         router.get("/authorize") { request, context in
             Response(
                 service.openLogin(query: Array((request.uri.query ?? "").utf8), visitor: Visitor(request, context)))
@@ -125,9 +125,9 @@ private struct CommonAnswers: RouterMiddleware {
 
 extension AuthorizationService {
     /// `GET /jwks.json`
-    package func keySet() throws -> [UInt8] {
+    package func keySet() -> [UInt8] {
         let now = surroundings.now()
-        return try keys.ring(at: now).keySet(at: now)
+        return keys.ring(at: now).keySet(at: now)
     }
 }
 

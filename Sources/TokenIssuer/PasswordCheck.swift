@@ -1,6 +1,7 @@
 import Cryptography
 import Dispatch
 import Synchronization
+import WireText
 
 /// Where passwords and secrets are compared: on threads of their own, a few at a time, with the same work for an account
 /// that does not exist.
@@ -11,6 +12,10 @@ package final class PasswordCheck: Sendable {
     /// Too many comparisons are waiting.
     package struct Busy: Error, Equatable {}
 
+    /// Compares a password with a hash; blocks for as long as it takes.
+    package typealias Comparison = @Sendable (_ password: String, _ hash: String) -> Bool
+
+    private let compare: Comparison
     private let lanes: [DispatchQueue]
     private let waiting: Int
     private let state = Mutex(State())
@@ -22,10 +27,15 @@ package final class PasswordCheck: Sendable {
         var inFlight = 0
     }
 
-    package init(lanes count: Int = 2, waiting: Int = 64) throws {
+    /// - Parameter decoy: a hash whose password nobody knows; made fresh by default, with the usual cost.
+    package init(
+        lanes count: Int = 2, waiting: Int = 64, decoy: String? = nil,
+        compare: @escaping Comparison = { PasswordHash.verify($0, against: $1) }
+    ) throws {
+        self.compare = compare
         lanes = (0..<max(1, count)).map { DispatchQueue(label: "password-check-\($0)") }
         self.waiting = waiting
-        decoy = try PasswordHash.hash(SHA256.hash(RandomBytes.bytes(32)).description)
+        self.decoy = try decoy ?? PasswordHash.hash(SHA256.hash(RandomBytes.bytes(32)).description)
     }
 
     /// Whether `password` is the one behind `hash`. Nil for the hash of an unknown account: the work is done all the same
@@ -38,18 +48,27 @@ package final class PasswordCheck: Sendable {
             return lanes[state.next]
         }
         guard let lane else { throw Busy() }
-        let decoy = decoy
+        let (compare, other) = (compare, hash ?? decoy)
         let isRight = await withCheckedContinuation { continuation in
-            lane.async { continuation.resume(returning: PasswordHash.verify(password, against: hash ?? decoy)) }
+            lane.async { continuation.resume(returning: compare(password, other)) }
         }
         state.withLock { $0.inFlight -= 1 }
         return isRight && hash != nil
     }
 
-    /// Whether a text has the outer form of a hash, so that a clear password in its place is refused when it is read.
+    /// Whether a text is a hash that `PasswordHash` can compare with, so that a clear password in its place, or a hash with
+    /// a missing end, is refused when the file is read and not at the login.
     static func isHash(_ text: String) -> Bool {
         let parts = text.split(separator: "$", omittingEmptySubsequences: false)
-        return parts.count == 4 && parts[0] == "scrypt" && parts[1].hasPrefix("ln=") && parts[2].count >= 16
-            && parts[3].count >= 22
+        guard parts.count == 4, parts[0] == "scrypt", text.utf8.count <= 256 else { return false }
+        let parameters = parts[1].split(separator: ",", omittingEmptySubsequences: false)
+        let bounds = [("ln=", 10...18), ("r=", 1...16), ("p=", 1...4)]
+        guard parameters.count == bounds.count else { return false }
+        for (parameter, (name, range)) in zip(parameters, bounds) {
+            guard parameter.hasPrefix(name), let number = Int(parameter.dropFirst(name.count)), range.contains(number)
+            else { return false }
+        }
+        guard let salt = Base64URL.decode(parts[2]), let hash = Base64URL.decode(parts[3]) else { return false }
+        return (8...64).contains(salt.count) && (16...64).contains(hash.count)
     }
 }

@@ -54,20 +54,12 @@ package struct SigningKeyRing: Sendable {
     /// The next key takes over, `newKey` becomes the next one, and the current one retires until its last token, which may
     /// live for `lifetime` seconds from now, has expired.
     package mutating func roll(newKey: PrivateKey, now: Timestamp, lifetime seconds: Int64) {
-        dropExpired(now: now)
+        retired.removeAll { $0.until <= now }
         retired.append(
             RetiredKey(kid: current.kid, publicKey: current.publicKey, until: now.adding(seconds: seconds)))
         current = next
         since = now
         next = SigningKey(newKey, created: now)
-    }
-
-    /// Forgets retired keys without living tokens. Tells whether there were any.
-    @discardableResult
-    package mutating func dropExpired(now: Timestamp) -> Bool {
-        let count = retired.count
-        retired.removeAll { $0.until <= now }
-        return retired.count != count
     }
 
     /// Every key that a verifier may need now, the current one first.
@@ -77,13 +69,13 @@ package struct SigningKeyRing: Sendable {
     }
 
     /// RFC 7517 key set.
-    package func keySet(at now: Timestamp) throws -> [UInt8] {
+    package func keySet(at now: Timestamp) -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
         json.name("keys")
         json.beginArray()
         for (kid, key) in published(at: now) {
-            try JWK(publicKey: key, kid: kid, use: "sig", alg: SignatureAlgorithm.es256.rawValue).write(to: &json)
+            JWK(publicKey: key, kid: kid, use: "sig", alg: SignatureAlgorithm.es256.rawValue).write(to: &json)
         }
         json.endArray()
         json.endObject()
