@@ -1,0 +1,129 @@
+package import KMSProtocol
+package import WireText
+
+/// One operation that a client asks of the KMS (protocol, section 8), with the form that its answer has to have.
+///
+/// URIs are absolute. The `requestId` alone does not bind an answer to what was asked: the KMS could have been asked
+/// something else under the same id by a fault of this program, and answers of other requests could be slipped in. So
+/// `matches` also holds the objects in the answer against those of the request (security model, rule 9).
+package enum KMSOperation: Sendable, Equatable {
+    case ping
+    case deleteSession(String)
+    case createKeys(count: Int)
+    case retrieveKey(String)
+    case bindKey(String, resource: String)
+    case retrieveKeys(resource: String, boundAfter: Timestamp? = nil, boundBefore: Timestamp? = nil, count: Int? = nil)
+    case createResource(keys: [String], users: [String])
+    case retrieveResource(String)
+    case deleteResource(String)
+    case createAuthorizations(resource: String, ids: [String])
+    case retrieveAuthorizations(resource: String, id: String? = nil)
+    case deleteAuthorization(resource: String, id: String)
+
+    package var method: KMSRequest.Method {
+        switch self {
+        case .ping, .bindKey: .update
+        case .deleteSession, .deleteResource, .deleteAuthorization: .delete
+        case .createKeys, .createResource, .createAuthorizations: .create
+        case .retrieveKey, .retrieveKeys, .retrieveResource, .retrieveAuthorizations: .retrieve
+        }
+    }
+
+    package var uri: String {
+        switch self {
+        case .ping: "/ping"
+        case .deleteSession(let uri), .retrieveKey(let uri), .bindKey(let uri, _), .retrieveResource(let uri),
+            .deleteResource(let uri):
+            uri
+        case .createKeys: "/keys"
+        case .retrieveKeys(let resource, _, _, _): resource + "/keys"
+        case .createResource: "/resources"
+        case .createAuthorizations: "/authorizations"
+        case .retrieveAuthorizations(let resource, let id):
+            resource + "/authorizations" + (id.map { "?authId=" + KMSURI.percentEncoded($0) } ?? "")
+        case .deleteAuthorization(let resource, let id):
+            resource + "/authorizations?authId=" + KMSURI.percentEncoded(id)
+        }
+    }
+
+    /// Whether it may change something at the KMS: such requests need a counter above all earlier ones.
+    package var isMutating: Bool { method != .retrieve && self != .ping }
+
+    /// The members of the operation itself.
+    func write(to json: inout JSONWriter) {
+        switch self {
+        case .createKeys(let count): json.member("count", count)
+        case .bindKey(_, let resource): json.member("resourceUri", resource)
+        case .retrieveKeys(_, let after, let before, let count):
+            json.member("boundAfter", ifPresent: after?.iso8601)
+            json.member("boundBefore", ifPresent: before?.iso8601)
+            if let count { json.member("count", count) }
+        case .createResource(let keys, let users):
+            json.member("keyUris", keys)
+            json.member("userIds", users)
+        case .createAuthorizations(let resource, let ids):
+            json.member("resourceUri", resource)
+            json.member("userIds", ids)
+        case .ping, .deleteSession, .retrieveKey, .retrieveResource, .deleteResource, .retrieveAuthorizations,
+            .deleteAuthorization:
+            break
+        }
+    }
+
+    /// Whether a successful answer speaks of the objects that were asked for. Refusals are matched by their id alone.
+    func matches(_ answer: KMSAnswer, host: String) -> Bool {
+        switch (self, answer.body) {
+        case (.ping, .none), (.deleteSession, .none), (.deleteResource, .none): true
+        case (.createKeys(let count), .keys(let keys)):
+            keys.count == count && Set(keys.map(\.uri)).count == count
+                && keys.allSatisfy { KMSURI($0.uri)?.isKey(at: host) == true && $0.resourceURI == nil }
+        case (.retrieveKey(let uri), .key(let key)): Self.same(key.uri, uri)
+        case (.bindKey(let uri, let resource), .key(let key)):
+            Self.same(key.uri, uri) && key.bindDate != nil && key.resourceURI.map { Self.same($0, resource) } == true
+        case (.retrieveKeys(let resource, _, _, let count), .keys(let keys)):
+            keys.count <= count ?? .max
+                && keys.allSatisfy { key in
+                    KMSURI(key.uri)?.isKey(at: host) == true
+                        && key.resourceURI.map { Self.same($0, resource) } == true
+                }
+        case (.createResource(let keys, _), .resource(let resource)):
+            KMSURI(resource.uri)?.isResource(at: host) == true && Set(resource.keyURIs) == Set(keys)
+        case (.retrieveResource(let uri), .resource(let resource)): Self.same(resource.uri, uri)
+        case (.createAuthorizations(let resource, let ids), .authorizations(let list)):
+            Self.concern(list, resource) && Set(list.map { $0.authID.lowercased() }) == Set(ids.map { $0.lowercased() })
+        case (.retrieveAuthorizations(let resource, let id), .authorizations(let list)):
+            Self.concern(list, resource)
+                && (id == nil || list.allSatisfy { $0.authID.lowercased() == id?.lowercased() })
+        case (.deleteAuthorization(let resource, let id), .removed(let list)),
+            (.deleteAuthorization(let resource, let id), .authorizations(let list)):
+            Self.concern(list, resource) && list.count == 1 && list[0].authID.lowercased() == id.lowercased()
+        default: false
+        }
+    }
+
+    private static func concern(_ list: [KMSAuthorization], _ resource: String) -> Bool {
+        list.allSatisfy { same($0.resourceURI, resource) }
+    }
+
+    private static func same(_ left: String, _ right: String) -> Bool {
+        guard let left = KMSURI(left), let right = KMSURI(right), left.host != nil else { return false }
+        return left == right
+    }
+}
+
+extension KMSURI {
+    func isKey(at host: String) -> Bool {
+        guard case .key = object else { return false }
+        return self.host == host
+    }
+
+    func isResource(at host: String) -> Bool {
+        guard case .resource = object else { return false }
+        return self.host == host
+    }
+
+    func isSession(at host: String) -> Bool {
+        guard case .session = object else { return false }
+        return self.host == host
+    }
+}
