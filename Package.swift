@@ -165,7 +165,8 @@ var targets: [Target] = [
             "Diagnostics", argumentParser, logging, lifecycle,
         ]),
     executable(
-        "hdsctl", ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "Diagnostics", argumentParser]),
+        "hdsctl",
+        ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "WireText", "Diagnostics", argumentParser]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, logging]),
     executable(
         "hds-bench",

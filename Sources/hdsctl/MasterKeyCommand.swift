@@ -1,0 +1,78 @@
+import ArgumentParser
+import MasterKey
+import WireText
+
+/// `hdsctl master-key`: the key-encryption key that everything in the key store rests on.
+struct MasterKeyCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "master-key",
+        abstract: "Make and identify the master key.",
+        discussion: """
+            The master key wraps the root keys of the key store. It lives outside the database: in a file of mode \
+            0600, or as a systemd credential. Without it nothing in the key store can ever be opened.
+            """,
+        subcommands: [Create.self, Fingerprint.self])
+
+    struct Create: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Write a new random master key to a new file of mode 0600.",
+            discussion: "An existing file is never overwritten. Prints the fingerprint, never the key.")
+
+        @Argument(help: "The file to make.", completion: .file())
+        var file: String
+        @OptionGroup var output: KeyOutput
+
+        func run() throws {
+            try reporting {
+                let key = try KeyEncryptionKey.create()
+                try key.save(toNewFile: file)
+                output.show(
+                    key.fingerprint, file: file,
+                    """
+                    A new master key lies in \(file), fingerprint \(key.fingerprint).
+                    Next:
+                      1. Copy the file to a place that outlives this machine, and note the fingerprint beside it:
+                         without it nothing in the key store can ever be opened again.
+                      2. Name it in the configuration of hds-kms as 'master-key', or hand it over as the systemd
+                         credential kms-master-key, and start the service.
+                    """)
+            }
+        }
+    }
+
+    struct Fingerprint: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check a master key file and print its fingerprint.",
+            discussion: """
+                The fingerprint tells which key a key store wants without telling anything about the key. The file is \
+                judged as the service judges it: owner, mode, form, checksum.
+                """)
+
+        @Argument(help: "The file to read.", completion: .file())
+        var file: String
+        @OptionGroup var output: KeyOutput
+
+        func run() throws {
+            try reporting {
+                let key = try KeyEncryptionKey.load(fromFile: file)
+                output.show(key.fingerprint, file: file, key.fingerprint)
+            }
+        }
+    }
+}
+
+/// How the commands of a key answer.
+struct KeyOutput: ParsableArguments {
+    @Flag(help: "Print one JSON object with the members fingerprint and file.")
+    var json = false
+
+    func show(_ fingerprint: String, file: String, _ text: String) {
+        guard json else { return print(text) }
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.member("fingerprint", fingerprint)
+        writer.member("file", file)
+        writer.endObject()
+        print(writer.text())
+    }
+}
