@@ -1,8 +1,10 @@
 package import Diagnostics
 import Glibc
-import Hummingbird
+package import HTTPServer
+import LinkProtocol
 import NIOCore
 import ServiceLifecycle
+import WebSocketChannel
 package import WireText
 
 /// The reference cloud core: what the appliance and its clients need from the cloud, for demonstration, tests and
@@ -50,6 +52,47 @@ package final class CloudCore: Service {
                 services.relay.setDetails(details, of: organisation.kmsCluster)
             }
         }
+    }
+
+    /// The server of all routes and sockets. Limits of bodies are the core's own.
+    package func server(_ configuration: WebServerConfiguration) -> WebServer {
+        var configuration = configuration
+        configuration.maximumBody = EncryptionRoutes.maximumBodyBytes
+        configuration.largeBodies = ["/files/": Int(FileStore.maximumFileBytes)]
+        let heartbeat = WebSocketHeartbeat(
+            interval: .seconds(Relay.Limits().heartbeatSeconds), deadline: .seconds(3 * Relay.Limits().heartbeatSeconds))
+        let link = WebSocketRoute(
+            CoreURLs.linkPath,
+            limits: WebSocketLimits(
+                maximumFrameBytes: LinkFrame.maximumBytes, maximumMessageBytes: LinkFrame.maximumBytes,
+                heartbeat: heartbeat)
+        ) { [links] request in
+            do {
+                let grant = try await links.grant(authorization: request.header("authorization"))
+                return .accept { await links.serve($0, grant: grant) }
+            } catch {
+                return Self.refusal(error)
+            }
+        }
+        let events = WebSocketRoute(
+            CoreURLs.eventsPath + "*",
+            limits: WebSocketLimits(
+                maximumFrameBytes: EventFrame.maximumBytes, maximumMessageBytes: EventFrame.maximumBytes)
+        ) { [eventSockets] request in
+            let id = request.path.dropFirst(CoreURLs.eventsPath.count).lowercased()
+            guard UUIDText.isValid(id) else { return .refuse(404, message: "there is no such event socket") }
+            return .accept { await eventSockets.serve($0, device: id) }
+        }
+        return WebServer(
+            configuration: configuration, router: CoreRouter(services: services).router(), webSockets: [link, events])
+    }
+
+    private static func refusal(_ error: any Error) -> UpgradeDecision {
+        guard let refusal = error as? Refusal else { return .refuse(500, message: "the core failed") }
+        var answer = UpgradeRefusal(status: refusal.status.rawValue, message: refusal.message)
+        if refusal.status == .unauthorized { answer.headers.append(("WWW-Authenticate", "Bearer")) }
+        if let seconds = refusal.retryAfterSeconds { answer.headers.append(("Retry-After", "\(seconds)")) }
+        return .refuse(answer)
     }
 
     /// Keeps time for the relay and the event sockets until graceful shutdown. Has to outlive the web server.

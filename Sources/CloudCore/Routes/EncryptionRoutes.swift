@@ -7,7 +7,7 @@ struct EncryptionRoutes {
     let services: CoreServices
     /// One batch of a client; the JavaScript client sends up to 50.
     private static let maximumStrings = 200
-    private static let maximumBodyBytes = 4 << 20
+    static let maximumBodyBytes = 4 << 20
 
     func add(to router: some RouterMethods<CoreRequestContext>) {
         router.get("encryption/api/v1/kms") { _, context -> Response in try details(context) }

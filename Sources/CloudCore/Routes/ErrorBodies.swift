@@ -42,7 +42,7 @@ struct ErrorBodies: RouterMiddleware {
         return response
     }
 
-    static func response(to refusal: Refusal, trackingID: String) -> Response {
+    private static func response(to refusal: Refusal, trackingID: String) -> Response {
         var response = response(
             HTTPResponse.Status(code: refusal.status.rawValue), refusal.message, trackingID: trackingID)
         if let seconds = refusal.retryAfterSeconds { response.headers[.retryAfter] = String(seconds) }
@@ -50,8 +50,7 @@ struct ErrorBodies: RouterMiddleware {
         return response
     }
 
-    /// The body of an error, for answers that are no route's: refused upgrades.
-    static func body(_ message: String, trackingID: String) -> String {
+    private static func body(_ message: String, trackingID: String) -> String {
         var json = JSONWriter()
         json.beginObject()
         json.member("message", message)

@@ -1,0 +1,92 @@
+import CloudCore
+import Cryptography
+import Diagnostics
+import Glibc
+import ServiceRuntime
+import TLSChannel
+
+// From what the file says to what the core takes.
+extension CoreConfiguration {
+    func core() throws -> CloudCoreConfiguration {
+        CloudCoreConfiguration(
+            publicURL: publicURL.text, databasePath: store.database.path, filesPath: store.files.path,
+            organisations: try organisations.map { try $0.organisation() })
+    }
+
+    func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
+        TLSServerIdentity(
+            certificateChain: try CertificateFile.read(tls.certificate),
+            privateKey: try credentials.withBytes(of: tls.privateKey) { try PrivateKey(pem: $0) })
+    }
+
+    /// What can not change while the service runs has to be what it was.
+    func requireSameSettings(as running: CoreConfiguration) throws {
+        let sections: [(name: String, isSame: Bool)] = [
+            ("listen", listen == running.listen), ("public-url", publicURL == running.publicURL),
+            ("tls", tls == running.tls), ("store", store == running.store),
+            ("organisations", organisations == running.organisations),
+            ("maximum-connections", maximumConnections == running.maximumConnections),
+        ]
+        let changed = sections.filter { !$0.isSame }.map(\.name)
+        guard changed.isEmpty else {
+            throw DiagnosedError(
+                "reload-needs-restart", fault: .configuration,
+                "\(changed.joined(separator: ", ")) can not change while the service runs",
+                hint: "restart the service: clients and services connect again by themselves")
+        }
+    }
+}
+
+extension CoreConfiguration.OrganisationSection {
+    fileprivate func organisation() throws -> CloudCoreConfiguration.Organisation {
+        let pins = try pins.map { text in
+            guard let pin = SPKIPin(text) else {
+                throw DiagnosedError(
+                    "pin-malformed", fault: .configuration, "pins of organisation \(id) has an entry that is no pin",
+                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
+                    hint: "make one with: openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
+            }
+            return pin
+        }
+        return CloudCoreConfiguration.Organisation(
+            id: id, domains: domains, authorizationServer: authorizationServer.text, issuer: issuer,
+            jwksURL: keySet.text, kmsCluster: kmsCluster,
+            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins))
+    }
+}
+
+/// PEM files with certificates.
+private enum CertificateFile {
+    private static let maximumBytes = 1 << 20
+
+    static func read(_ file: FileLocation) throws -> [Certificate] {
+        guard let text = contents(of: file.path) else {
+            throw DiagnosedError(
+                "certificate-unreadable", fault: .configuration, "the certificates in \(file) can not be read",
+                expected: "a PEM file that the service's user can read", found: String(cString: strerror(errno)),
+                hint: "check the path and the file's mode")
+        }
+        let certificates = try Certificate.all(inPEM: text)
+        guard !certificates.isEmpty else {
+            throw DiagnosedError(
+                "certificate-file", fault: .configuration, "there is no certificate in \(file)",
+                expected: "-----BEGIN CERTIFICATE-----")
+        }
+        return certificates
+    }
+
+    private static func contents(of path: String) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16 << 10)
+        while bytes.count <= maximumBytes {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            guard count >= 0 else { return nil }
+            guard count > 0 else { return String(validating: bytes, as: UTF8.self) }
+            bytes += chunk[..<count]
+        }
+        return nil
+    }
+}

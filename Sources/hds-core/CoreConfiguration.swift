@@ -1,0 +1,148 @@
+import ServiceRuntime
+
+/// The configuration of `hds-core`: one YAML file. Relative paths start from the folder of the file.
+///
+/// ```yaml
+/// # Host and port for clients and links. Needed.
+/// listen: 127.0.0.1:8443
+///
+/// # The URL under which both reach it: it stands in every URL that the core hands out, so it may not change once
+/// # files were shared. No path, no slash at the end. Needed.
+/// public-url: https://core.example.net
+///
+/// # `certificate` is a PEM file: the server's own certificate first, then the intermediate ones. `private-key` is a
+/// # PEM file of mode 0600, or credential:NAME under systemd. Both needed.
+/// tls:
+///   certificate: core.pem
+///   private-key: core.key
+///
+/// # What the core keeps: a SQLite database, and a folder for uploaded files; both made when missing. Both needed.
+/// store:
+///   database: /var/lib/hds-core/core.sqlite
+///   files: /var/lib/hds-core/files
+///
+/// # The customers. At least one is needed; of each everything but `pins`.
+/// organisations:
+///   # As the customer's tokens have it in `org`.
+///   - id: example
+///     # E-mail domains of its users, in lower case.
+///     domains: [example.com]
+///     # Base URL of its authorization service, for clients.
+///     authorization-server: https://auth.example.com
+///     # The issuer of its tokens, exactly as they have it in `iss`.
+///     issuer: https://auth.example.com
+///     # Where its public keys are.
+///     jwks: https://auth.example.com/jwks.json
+///     # PEM: the only certification authorities that are taken for that address.
+///     ca: example-root.pem
+///     # Public keys (sha256/BASE64) one of which must stand on the validated path. Optional: any path to `ca`.
+///     pins: []
+///     # The destination of its KMS: only a link with a token of this organisation can answer for it.
+///     kms-cluster: kms://kms.example.com
+///
+/// # The most connections at a time, sockets included (16 to 1000000). Optional; this is the default.
+/// maximum-connections: 10000
+///
+/// # Health address, log, self-test, drain: the same for every service.
+/// runtime:
+///   health:
+///     address: 127.0.0.1:9444
+/// ```
+struct CoreConfiguration: RuntimeConfiguration {
+    let listen: NetworkAddress
+    let publicURL: WebAddress
+    let tls: TLSSection
+    let store: StoreSection
+    let organisations: [OrganisationSection]
+    let maximumConnections: Int
+    let runtime: RuntimeSection
+
+    enum CodingKeys: String, CodingKey, CaseIterable {
+        case listen
+        case publicURL = "public-url"
+        case tls, store, organisations
+        case maximumConnections = "maximum-connections"
+        case runtime
+    }
+
+    init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        listen = try section.value(.listen)
+        publicURL = try section.value(.publicURL)
+        guard publicURL.scheme == .https, publicURL.path.isEmpty, !publicURL.text.contains("?") else {
+            throw section.problem(.publicURL, "expected https://HOST or https://HOST:PORT without a slash at the end")
+        }
+        tls = try section.value(.tls)
+        store = try section.value(.store)
+        organisations = try section.value(.organisations)
+        guard !organisations.isEmpty else { throw section.problem(.organisations, "at least one is needed") }
+        for (name, values) in [
+            ("id", organisations.map(\.id)), ("issuer", organisations.map(\.issuer)),
+            ("kms-cluster", organisations.map(\.kmsCluster)), ("domains", organisations.flatMap(\.domains)),
+        ] where Set(values).count != values.count {
+            throw section.problem(.organisations, "\(name) has to be different for each organisation")
+        }
+        maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)
+        runtime = try section.value(.runtime)
+    }
+
+    struct TLSSection: Decodable, Sendable, Equatable {
+        let certificate: FileLocation
+        let privateKey: SecretLocation
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case certificate
+            case privateKey = "private-key"
+        }
+    }
+
+    struct StoreSection: Decodable, Sendable, Equatable {
+        let database: FileLocation
+        let files: FileLocation
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case database, files }
+    }
+
+    struct OrganisationSection: Decodable, Sendable, Equatable {
+        let id: String
+        let domains: [String]
+        let authorizationServer: WebAddress
+        let issuer: String
+        let keySet: WebAddress
+        let authorities: FileLocation
+        let pins: [String]
+        let kmsCluster: String
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case id, domains
+            case authorizationServer = "authorization-server"
+            case issuer
+            case keySet = "jwks"
+            case authorities = "ca"
+            case pins
+            case kmsCluster = "kms-cluster"
+        }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            id = try section.value(.id)
+            guard !id.isEmpty, id.utf8.count <= 255 else { throw section.problem(.id, "expected 1 to 255 characters") }
+            domains = try section.value(.domains)
+            guard !domains.isEmpty, domains.allSatisfy({ !$0.isEmpty && $0 == $0.lowercased() && !$0.contains("@") })
+            else { throw section.problem(.domains, "expected at least one domain in lower case, such as example.com") }
+            authorizationServer = try section.value(.authorizationServer)
+            issuer = try section.value(.issuer)
+            keySet = try section.value(.keySet)
+            guard keySet.scheme == .https, authorizationServer.scheme == .https else {
+                throw section.problem(.keySet, "jwks and authorization-server are https:// addresses")
+            }
+            authorities = try section.value(.authorities)
+            pins = try section.value(.pins, default: [])
+            kmsCluster = try section.value(.kmsCluster)
+            let host = kmsCluster.dropFirst("kms://".count)
+            guard kmsCluster.hasPrefix("kms://"), !host.isEmpty, host == host.lowercased(), !host.contains("/") else {
+                throw section.problem(.kmsCluster, "expected kms://HOST in lower case")
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import ArgumentParser
+import CloudCore
+import Diagnostics
+import HTTPServer
+import ServiceRuntime
+
+/// The command `hds-core`: the reference cloud core, for demonstration, tests and drills.
+@main
+struct HDSCore: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hds-core",
+        abstract: "The reference cloud core: relays and stores what only clients and their KMS can read.",
+        discussion: """
+            It serves clients (bootstrap, devices, event sockets, conversations, files) and takes the links of key \
+            management services. It holds no key: what it relays and stores is opaque to it.
+            """,
+        version: version)
+
+    static let version = "0.1.0"
+
+    @Option(
+        name: [.customLong("config"), .customLong("configuration"), .customShort("c")],
+        help: ArgumentHelp("The service's configuration.", valueName: "file"), completion: .file())
+    var file = "/etc/hds/hds-core.yaml"
+
+    func run() async throws {
+        let code = await ServiceRuntime.run(
+            ServiceIdentity(name: "hds-core", version: Self.version), configurationFile: file,
+            as: CoreConfiguration.self, start: Self.start)
+        throw ArgumentParser.ExitCode(code.rawValue)
+    }
+
+    private static func start(
+        _ configuration: CoreConfiguration, _ context: ServiceContext
+    ) async throws -> ServicePlan<CoreConfiguration> {
+        let identity = try configuration.serverIdentity(context.credentials)
+        let core = try CloudCore(
+            configuration: try configuration.core(), recorder: context.events, metrics: context.metrics)
+        try await core.prepare()
+        watch(core, context)
+        let server = core.server(
+            WebServerConfiguration(
+                host: configuration.listen.host, port: configuration.listen.port, identity: identity,
+                serverName: "hds-core", maximumConnections: configuration.maximumConnections))
+        return ServicePlan(
+            services: [core, server], selfTest: { try await core.check() },
+            reload: { try $0.requireSameSettings(as: configuration) }, finish: { await core.close() })
+    }
+
+    private static func watch(_ core: CloudCore, _ context: ServiceContext) {
+        let alarms = context.alarms
+        context.health.probe(HealthCheck("store", "the database", gate: .required), every: .seconds(15)) {
+            do {
+                try await core.check()
+                alarms.clear(.databaseUnreachable, "reading and durable writing work")
+                return .ok("reading and durable writing work")
+            } catch {
+                alarms.raise(.databaseUnreachable, Loggable(error: error))
+                return .fail(error)
+            }
+        }
+        context.health.probe(HealthCheck("links", "the links of key management services"), every: .seconds(5)) {
+            let missing = core.openLinks.filter { $0.count == 0 }.map(\.organisation)
+            guard !missing.isEmpty else { return .ok("every organisation is linked") }
+            return .warn(
+                "no link of \(reviewed: missing.joined(separator: ", "))",
+                fix: "start the key management service of the organisation, and look at its health address")
+        }
+    }
+}
