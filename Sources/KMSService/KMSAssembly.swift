@@ -43,7 +43,8 @@ package enum KMSAssembly {
         if !verifier.isCustomerControlled {
             context.health.warn(
                 StandingWarning(
-                    "core-can-impersonate", "the core can impersonate users: an issuer of KMS tokens is not the customer's",
+                    "core-can-impersonate",
+                    "the core can impersonate users: an issuer of KMS tokens is not the customer's",
                     fix: "use an authorization service that the customer runs for authorization.issuers"))
         }
         let handler = RequestHandler(

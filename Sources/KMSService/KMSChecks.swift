@@ -57,7 +57,9 @@ final class KMSChecks: Sendable {
         switch state.phase {
         case .open:
             health.report(link, .ok("open since \(reviewed: state.connectedSince?.iso8601 ?? "now")"))
-            for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication] { alarms.clear(alarm, "the link is open") }
+            for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication] {
+                alarms.clear(alarm, "the link is open")
+            }
         case .connecting, .waiting:
             guard let error = state.lastError else { return }
             health.report(link, .fail(error))

@@ -55,11 +55,12 @@ extension KeyManagement {
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
         guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
-        let (resource, head) = try await changeable(target, by: caller)
+        var (resource, head) = try await changeable(target, by: caller)
         guard now < content.expires else {
             throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
         }
-        bind(&content, to: target, now)
+        bind(&content, to: target, max(now, head.lastBound?.adding(milliseconds: 1) ?? now))
+        head.lastBound = content.boundAt
         var change = StoreChange(writes: [.updateKey(try vault.record(content, id: id, version: record.version + 1))])
         try touch(resource, head, &change)
         return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), change: change)
@@ -75,10 +76,10 @@ extension KeyManagement {
         return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }))
     }
 
-    func bind(_ content: inout KeyContent, to resource: String, _ now: Timestamp) {
+    func bind(_ content: inout KeyContent, to resource: String, _ date: Timestamp) {
         content.resource = resource
-        content.boundAt = now
-        content.expires = now.adding(seconds: policy.boundKeyLife)
+        content.boundAt = date
+        content.expires = date.adding(seconds: policy.boundKeyLife)
     }
 
     /// Raises the head's version with whatever else changes on the resource, so that races are noticed.

@@ -62,6 +62,9 @@ struct ResourceContent: Sendable, Equatable {
     var deletedAt: Timestamp?
     /// When the last authorization was removed: a space key bound before is due for rotation.
     var lastRemoval: Timestamp?
+    /// The latest bind date of its keys: each later one is later by a millisecond at least, so that "newest first" is
+    /// an order.
+    var lastBound: Timestamp?
     /// Whether `/public` is authorized.
     var isPublic = false
     /// Resources whose members are authorized here too.
@@ -78,6 +81,7 @@ struct ResourceContent: Sendable, Equatable {
         fields.field(optional: expires)
         fields.field(optional: deletedAt)
         fields.field(optional: lastRemoval)
+        fields.field(optional: lastBound)
         fields.field(isPublic)
         fields.field(Int64(nested.count))
         for id in nested { fields.field(id) }
@@ -96,12 +100,14 @@ struct ResourceContent: Sendable, Equatable {
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard var fields = FieldReader(bytes, format: Self.format), let creator = fields.text(),
             let created = fields.time(), let expires = fields.optionalTime(), let deletedAt = fields.optionalTime(),
-            let lastRemoval = fields.optionalTime(), let isPublic = fields.flag(), let count = fields.number(),
+            let lastRemoval = fields.optionalTime(), let lastBound = fields.optionalTime(),
+            let isPublic = fields.flag(), let count = fields.number(),
             (0...1_000_000).contains(count)
         else { return nil }
         self.init(creator: creator, created: created, expires: expires, fingerprint: [])
         self.deletedAt = deletedAt
         self.lastRemoval = lastRemoval
+        self.lastBound = lastBound
         self.isPublic = isPublic
         for _ in 0..<count {
             guard let id = fields.text() else { return nil }

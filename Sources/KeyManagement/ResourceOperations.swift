@@ -47,6 +47,7 @@ extension KeyManagement {
             bind(&content, to: id, now)
             change.writes.append(.updateKey(try vault.record(content, id: keyID, version: record.version + 1)))
         }
+        if !keyIDs.isEmpty { head.lastBound = now }
         var entries: [KMSAuthorization] = []
         let everybody = ids.contains { $0.canonicalAuthID == caller.effectiveUser.canonicalAuthID }
         for authID in everybody ? ids : [caller.effectiveUser] + ids {

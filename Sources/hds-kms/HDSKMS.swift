@@ -23,6 +23,6 @@ struct HDSKMS: AsyncParsableCommand {
         ) { configuration, context in
             try await KMSAssembly.start(configuration, context)
         }
-        exit(code.rawValue)
+        Glibc.exit(code.rawValue)
     }
 }

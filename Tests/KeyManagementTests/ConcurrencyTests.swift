@@ -1,7 +1,6 @@
 import KMSProtocol
 import KeyManagement
 import KeyStore
-import Synchronization
 import Testing
 import WireText
 
@@ -17,20 +16,21 @@ struct ConcurrencyTests {
         let readers = try await [TestClient.open(kms, People.bob), TestClient.open(kms, People.bob)]
         for _ in 0..<20 {
             #expect(try await alice.add([People.bob], to: space.uri).status == 201)
-            let isRemoved = Atomic(false)
+            let isRemoved = Shared(false)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for reader in readers {
                     group.addTask {
                         for _ in 0..<10 {
-                            let wasRemoved = isRemoved.load(ordering: .acquiring)
+                            let wasRemoved = isRemoved.value
                             let status = try await reader.status(retrieving: keys[0].uri)
                             if wasRemoved { #expect(status == 403) }
                         }
                     }
                 }
                 group.addTask {
-                    #expect(try await alice.remove(People.bob, from: space.uri).status == 200)
-                    isRemoved.store(true, ordering: .releasing)
+                    let status = try await alice.remove(People.bob, from: space.uri).status
+                    #expect(status == 200)
+                    isRemoved.withLock { $0 = true }
                 }
                 try await group.waitForAll()
             }
@@ -87,7 +87,7 @@ struct ConcurrencyTests {
         let clients = try await [
             TestClient.open(kms, People.alice), TestClient.open(kms, People.bob), TestClient.open(kms, People.carol),
         ]
-        let order = Mutex<[[String]]>([[], [], []])
+        let order = Shared<[[String]]>([[], [], []])
         for round in 0..<100 {
             for (index, client) in clients.enumerated() {
                 let id = "r\(round)"
@@ -117,7 +117,7 @@ struct ConcurrencyTests {
         let workers = WorkerPool(threads: 1)
         defer { workers.shutDown() }
         let lanes = RequestLanes(handler: kms.handler, workers: workers, maximumWaiting: 2)
-        let outcomes = Mutex((answered: 0, declined: 0))
+        let outcomes = Shared(Outcomes())
         for _ in 0..<50 {
             lanes.submit(try alice.wrapped("create", "/keys") { $0.member("count", 100) }, source: "") { reply in
                 outcomes.withLock {
@@ -131,4 +131,9 @@ struct ConcurrencyTests {
             #expect($0.answered >= 2)
         }
     }
+}
+
+private struct Outcomes: Sendable {
+    var answered = 0
+    var declined = 0
 }

@@ -1,3 +1,4 @@
+import Encryption
 import KMSProtocol
 import KeyManagement
 import KeyStore
@@ -49,24 +50,12 @@ struct LedgerTests {
         var policy = TestKMS.testPolicy()
         policy.sessionsPerUser = 2
         let kms = try await TestKMS.start(policy: policy)
-        let text = try TestClient.opening(
-            kms, People.alice, x: try Self.point.x, y: try Self.point.y)
+        let own = try P256Agreement.generate()
+        let text = try TestClient.opening(kms, People.alice, x: own.publicX, y: own.publicY)
         let first = await kms.handler.reply(to: text, source: "")
         for _ in 0..<5 { #expect(await kms.handler.reply(to: text, source: "") == first) }
         _ = try await TestClient.open(kms, People.alice)
     }
-
-    private static var point: (x: [UInt8], y: [UInt8]) {
-        get throws {
-            let agreement = try KMSHandshake.agree(withX: Self.generator.x, y: Self.generator.y)
-            return (agreement.x, agreement.y)
-        }
-    }
-    /// The base point of P-256 (FIPS 186-4, D.1.2.3).
-    private static let generator = (
-        x: Hexadecimal.decode("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296") ?? [],
-        y: Hexadecimal.decode("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5") ?? []
-    )
 
     @Test("the ledger outlives a restart: the string from before gets its first answer")
     func restart() async throws {
@@ -87,7 +76,7 @@ struct LedgerTests {
     func withheld() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
-        let now = kms.time.withLock { $0 }
+        let now = kms.clock.now
         let bob = try await TestClient.open(kms, People.bob)
         let keys = try await alice.createKeys(1)
         let space = try await alice.createSpace(keys)
@@ -103,7 +92,7 @@ struct LedgerTests {
         #expect(try await alice.send(read).status == 200, "redelivered read")
         #expect(try await alice.ask("retrieve", space.uri).status == 400, "counter missing")
         let later = now.adding(seconds: 61)
-        kms.time.withLock { $0 = later }
+        kms.clock.advance(seconds: 61)
         let stale = try await alice.ask("create", "/keys", counter: 7, time: now) { $0.member("count", 1) }
         #expect(stale.status == 409 && stale.errorCode == KMSFailure.staleTimeCode)
         #expect(try await alice.ask("create", "/keys", counter: 8, time: later) { $0.member("count", 1) }.status == 201)
@@ -131,7 +120,7 @@ struct LedgerTests {
         let space = try await alice.createSpace([], with: [People.bob])
         #expect(try await alice.remove(People.bob, from: space.uri).status == 200)
         #expect(try await alice.add([People.bob], to: space.uri).status == 403)
-        kms.time.withLock { $0 = $0.adding(seconds: 1) }
+        kms.clock.advance(seconds: 1)
         let fresh = try await TestClient.open(kms, People.alice)
         #expect(try await fresh.add([People.bob], to: space.uri).status == 201)
     }

@@ -1,5 +1,6 @@
 import KMSProtocol
 import KeyManagement
+import SecretMemory
 import Testing
 import WireText
 
@@ -147,7 +148,7 @@ struct OperationTests {
         let bobs = try await bob.createKeys(1)
         #expect(try await bob.ask("update", bobs[0].uri) { $0.member("resourceUri", other.uri) }.status == 403)
         #expect(try await bob.ask("update", bobs[0].uri).status == 400)
-        kms.time.withLock { $0 = $0.adding(seconds: 86_401) }
+        kms.clock.advance(seconds: 86_401)
         let late = try await TestClient.open(kms, People.alice)
         #expect(try await late.ask("update", keys[2].uri) { $0.member("resourceUri", space.uri) }.status == 409)
         #expect(try await late.status(retrieving: keys[2].uri) == 200, "expiry never blocks reading")
@@ -161,7 +162,7 @@ struct OperationTests {
         let space = try await alice.createSpace([], with: [])
         var bound: [KMSKey] = []
         for key in try await alice.createKeys(4) {
-            kms.time.withLock { $0 = $0.adding(seconds: 1) }
+            kms.clock.advance(seconds: 1)
             guard
                 case .key(let key) = try await alice.ask("update", key.uri, { $0.member("resourceUri", space.uri) })
                     .body

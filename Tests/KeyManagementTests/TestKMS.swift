@@ -7,7 +7,6 @@ import KeyManagement
 import KeyStore
 import MasterKey
 import SecretMemory
-import Synchronization
 import Testing
 import WireText
 
@@ -19,7 +18,7 @@ final class TestKMS: Sendable {
     let handler: RequestHandler
     let names = KMSNames(host: TestKMS.host)
     let staticKey: KMSStaticKey
-    let time: Mutex<Timestamp>
+    let clock: TestClock
     let log = RecordingLog()
 
     /// - Parameter store: nil for one in memory.
@@ -45,7 +44,7 @@ final class TestKMS: Sendable {
         staticKey = try KMSStaticKey(
             privateKey: identity.privateKey, chain: identity.chain, host: Self.host, now: identity.validAt)
         let clock = TestClock(now)
-        time = clock.time
+        self.clock = clock
         handler = RequestHandler(
             keyManagement: KeyManagement(names: names, store: store, vault: vault, policy: policy),
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,

@@ -10,6 +10,7 @@ final class TestClock: Sendable {
     let time: Mutex<Timestamp>
     init(_ now: Timestamp) { time = Mutex(now) }
     var now: Timestamp { time.withLock { $0 } }
+    func advance(milliseconds: Int64) { time.withLock { $0 = $0.adding(milliseconds: milliseconds) } }
     func advance(seconds: Int64) { time.withLock { $0 = $0.adding(seconds: seconds) } }
 }
 
@@ -54,4 +55,14 @@ enum People {
     static let bob = "b0b00000-0000-4000-8000-000000000002"
     static let carol = "ca201000-0000-4000-8000-000000000003"
     static let dan = "da400000-0000-4000-8000-000000000004"
+}
+
+/// A value that several tasks of a test change.
+final class Shared<Value: Sendable>: Sendable {
+    private let mutex: Mutex<Value>
+    init(_ value: Value) { mutex = Mutex(value) }
+    func withLock<R: Sendable>(_ body: (inout Value) throws -> R) rethrows -> R {
+        try mutex.withLock { value in try body(&value) }
+    }
+    var value: Value { withLock { $0 } }
 }

@@ -122,7 +122,10 @@ struct Player {
         guard exchange["key"]?.string != "static" else {
             return try await playHandshake(request, expected, user, label)
         }
-        let session = try await session(try #require(exchange["key"]?.string))
+        let recorded = try #require(exchange["key"]?.string)
+        if names["user of " + recorded] == nil { note(session: recorded, user: user) }
+        kms.clock.advance(milliseconds: 1)
+        let session = try await session(recorded)
         try await prepare(request, expected)
         let answer = try await send(session, translated(request.rawText))
         #expect(
