@@ -10,7 +10,7 @@ enum Connections {
     private static let checkpointPages = 4_000
 
     static func writer(_ file: DatabaseFile, _ options: SQLiteKeyStore.Options) throws -> DatabaseQueue {
-        var configuration = configuration
+        var configuration = configuration(options)
         // A rollback can fail with the disk; the next batch begins with another try instead of a trap.
         configuration.allowsUnsafeTransactions = true
         let queue = try DatabaseQueue(path: file.path, configuration: configuration)
@@ -43,20 +43,19 @@ enum Connections {
         return queue
     }
 
-    static func reader(_ path: String) throws -> DatabaseQueue {
-        var configuration = configuration
+    static func reader(_ path: String, _ options: SQLiteKeyStore.Options) throws -> DatabaseQueue {
+        var configuration = configuration(options)
         configuration.readonly = true
         return try DatabaseQueue(path: path, configuration: configuration)
     }
 
-    private static var configuration: Configuration {
+    private static func configuration(_ options: SQLiteKeyStore.Options) -> Configuration {
         var configuration = Configuration()
-        configuration.busyMode = .timeout(5)
+        configuration.busyMode = .timeout(options.busyTimeout)
         configuration.prepareDatabase { db in
-            // The schema and the pages are data of a file that others may have written: nothing in it is executed or
-            // trusted to be well formed. Nothing sorted or spilled reaches the disk outside the database.
-            try db.execute(
-                sql: "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY")
+            // The schema is data of a file that others may have written: nothing in it is executed. Nothing sorted or
+            // spilled reaches the disk outside the database.
+            try db.execute(sql: "PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY")
         }
         return configuration
     }

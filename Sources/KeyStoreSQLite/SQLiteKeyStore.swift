@@ -16,8 +16,10 @@ package final class SQLiteKeyStore: KeyStore {
         package var readers = 4
         /// The database grows to so many pages of 4 KiB and then answers `store-full`; nil leaves it to the disk.
         package var maximumPages: Int?
+        /// How many seconds to wait for a lock that another program, such as a sqlite3 shell, holds on the file.
+        package var busyTimeout = 5.0
         /// Up to this size opening checks the whole file, beyond it the tables without which nothing opens.
-        package var wholeCheckBytes = 32 << 20
+        package var wholeCheckBytes = 16 << 20
 
         package init() {}
     }
@@ -35,7 +37,8 @@ package final class SQLiteKeyStore: KeyStore {
             let writer = try Connections.writer(file, options)
             self.file = file
             self.writer = writer
-            readers = try (0..<max(1, options.readers)).map { _ in ReadConnection(try Connections.reader(path)) }
+            readers = try (0..<max(1, options.readers)).map { _ in ReadConnection(try Connections.reader(path, options))
+            }
             commits = CommitQueue(label: "hds.key-store.commit") { changes in
                 writer.writeWithoutTransaction { db in
                     var changeWriter = ChangeWriter(db: db, path: path)

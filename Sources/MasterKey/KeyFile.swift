@@ -110,7 +110,7 @@ extension KeyEncryptionKey {
 
     private static func unwritten(_ path: String, _ code: Int32) -> DiagnosedError {
         DiagnosedError(
-            .masterKeyUnreadable, fault: .configuration, "the key file \(path) can not be written",
+            .masterKeyUnwritable, fault: .configuration, "the key file \(path) can not be written",
             found: String(cString: strerror(code)), hint: "see whether its directory is there and can be written")
     }
 }

@@ -7,6 +7,7 @@ extension DiagnosedError.Code {
     // The file of the key-encryption key.
     package static let masterKeyMissing: Self = "master-key-missing"
     package static let masterKeyUnreadable: Self = "master-key-unreadable"
+    package static let masterKeyUnwritable: Self = "master-key-unwritable"
     package static let masterKeyPermissions: Self = "master-key-permissions"
     /// Not a key file, or one of another format.
     package static let masterKeyMalformed: Self = "master-key-malformed"

@@ -151,29 +151,71 @@ import WireText
         await store.close()
     }
 
+    @Test("of 100 copies of one request that arrive together, one is carried out and the others are duplicates")
+    func redelivery() async throws {
+        let store = try SQLiteKeyStore(path: path)
+        let outcomes = try await withThrowingTaskGroup(of: CommitResult.self) { group in
+            for number in 0..<100 {
+                group.addTask {
+                    try await store.apply(.insertKey(Sample.key(number)), .insertLedger(Sample.ledger(1)))
+                }
+            }
+            return try await group.reduce(into: [CommitResult: Int]()) { $0[$1, default: 0] += 1 }
+        }
+        #expect(outcomes == [.committed: 1, .duplicate: 99])
+        var keys = 0
+        for number in 0..<100 where try await store.key(Sample.id(number)) != nil { keys += 1 }
+        #expect(keys == 1)
+        await store.close()
+    }
+
+    @Test("while another program holds the file every committer is told so, and afterwards it goes on")
+    func busy() async throws {
+        var options = SQLiteKeyStore.Options()
+        options.busyTimeout = 0
+        let store = try SQLiteKeyStore(path: path, options: options)
+        try await store.apply(.insertKey(Sample.key(1)))
+        var configuration = Configuration()
+        configuration.allowsUnsafeTransactions = true
+        let other = try DatabaseQueue(path: path, configuration: configuration)
+        try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+        await withTaskGroup(of: DiagnosedError.Code?.self) { group in
+            for number in 2..<12 {
+                group.addTask { await code { try await store.apply(.insertKey(Sample.key(number))) } }
+            }
+            for await found in group { #expect(found == .storeBusy) }
+        }
+        #expect(await code { try await store.check() } == .storeBusy)
+        #expect(try await store.key(Sample.id(1)) != nil, "reading goes on")
+        try await other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+        #expect(try await store.apply(.insertKey(Sample.key(2))) == .committed)
+        try await store.check()
+        try other.close()
+        await store.close()
+    }
+
     @Test("a full store answers everybody, loses nothing acknowledged, and goes on when there is room")
     func full() async throws {
         var options = SQLiteKeyStore.Options()
         options.maximumPages = 60
         let store = try SQLiteKeyStore(path: path, options: options)
+        let write = { @Sendable (number: Int) in
+            var key = Sample.key(number)
+            key.sealed = [UInt8](repeating: 7, count: 3000)
+            return (number, await code { try await store.apply(.insertKey(key)) })
+        }
+        for number in 0..<10 { #expect(await write(number).1 == nil) }
         let outcomes = await withTaskGroup(of: (Int, DiagnosedError.Code?).self) { group in
-            for number in 0..<100 {
-                group.addTask {
-                    var key = Sample.key(number)
-                    key.sealed = [UInt8](repeating: 7, count: 3000)
-                    let write = StoreWrite.insertKey(key)
-                    return (number, await code { try await store.apply(write) })
-                }
-            }
+            for number in 10..<110 { group.addTask { await write(number) } }
             return await group.reduce(into: [(Int, DiagnosedError.Code?)]()) { $0.append($1) }
         }
         #expect(outcomes.count == 100)
-        #expect(outcomes.contains { $0.1 == nil })
         #expect(outcomes.contains { $0.1 == .storeFull })
         for (number, code) in outcomes {
             #expect(code == nil || code == .storeFull)
-            if code == nil { #expect(try await store.key(Sample.id(number)) != nil) }
+            #expect(try await (store.key(Sample.id(number)) != nil) == (code == nil))
         }
+        for number in 0..<10 { #expect(try await store.key(Sample.id(number)) != nil) }
         await store.close()
         let larger = try SQLiteKeyStore(path: path)
         #expect(try await larger.apply(.insertKey(Sample.key(999))) == .committed)

@@ -91,7 +91,7 @@ import WireText
         let error = #expect(throws: DiagnosedError.self) {
             try KeyEncryptionKey.create().save(toNewFile: directory.path("missing/kek"))
         }
-        #expect(error?.code == .masterKeyUnreadable)
+        #expect(error?.code == .masterKeyUnwritable)
         #expect(error?.description.contains(directory.path("missing/kek")) == true)
     }
 
