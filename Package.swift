@@ -202,7 +202,7 @@ targets += [
         "LinkTests",
         [
             "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
-            "WireText", "Diagnostics", nioCore, logging, lifecycle,
+            "WireText", "Diagnostics", hummingbird, nioCore, logging, lifecycle,
         ]),
     tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
     tests(
@@ -230,7 +230,8 @@ targets += [
         "CloudCoreTests",
         [
             "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", logging, lifecycle, nioCore,
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, logging,
+            lifecycle, nioCore,
         ]),
     tests(
         "HDSClientTests",
