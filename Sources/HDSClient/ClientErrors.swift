@@ -1,0 +1,56 @@
+package import Diagnostics
+
+/// Codes of what can go wrong in the client, by where it happens.
+extension DiagnosedError.Code {
+    // Domain and pins
+    package static let profileInvalid: Self = "profile-invalid"
+    /// A value of the domain is not the pinned one.
+    package static let domainChanged: Self = "domain-changed"
+    /// The first contact with a domain was not confirmed.
+    package static let domainUnconfirmed: Self = "domain-unconfirmed"
+    package static let urlInvalid: Self = "url-invalid"
+
+    // Login
+    package static let loginRefused: Self = "login-refused"
+    package static let loginPage: Self = "login-page"
+    package static let loginRedirect: Self = "login-redirect"
+    package static let tokenRefused: Self = "token-refused"
+    package static let notLoggedIn: Self = "not-logged-in"
+    package static let loginTimeout: Self = "login-timeout"
+
+    // State on disk
+    package static let stateUnreadable: Self = "state-unreadable"
+    package static let stateFile: Self = "state-file"
+    package static let stateLocked: Self = "state-locked"
+    package static let deviceKey: Self = "device-key"
+    package static let passphraseWrong: Self = "passphrase-wrong"
+    package static let passphraseNeeded: Self = "passphrase-needed"
+
+    // Cloud
+    package static let cloudRefused: Self = "cloud-refused"
+    package static let cloudAnswer: Self = "cloud-answer"
+    package static let cloudForbidden: Self = "cloud-forbidden"
+    package static let cloudNotFound: Self = "cloud-not-found"
+    package static let cloudUnavailable: Self = "cloud-unavailable"
+    package static let eventSocket: Self = "event-socket"
+    package static let eventSocketReplaced: Self = "event-socket-replaced"
+
+    // KMS
+    package static let kmsNoAnswer: Self = "kms-no-answer"
+    package static let kmsUnavailable: Self = "kms-unavailable"
+
+    // Spaces
+    package static let spaceUnknown: Self = "space-unknown"
+    package static let spaceAmbiguous: Self = "space-ambiguous"
+    package static let spaceChanged: Self = "space-changed"
+    package static let spaceUnfinished: Self = "space-unfinished"
+    package static let keyOfAnotherSpace: Self = "key-of-another-space"
+    package static let keyDueForRotation: Self = "key-due-for-rotation"
+    package static let personUnknown: Self = "person-unknown"
+    package static let personChanged: Self = "person-changed"
+    package static let textTooLong: Self = "text-too-long"
+    package static let fileUnknown: Self = "file-unknown"
+    package static let fileAmbiguous: Self = "file-ambiguous"
+    package static let fileUnusable: Self = "file-unusable"
+    package static let fileExists: Self = "file-exists"
+}

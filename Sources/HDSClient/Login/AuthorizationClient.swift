@@ -1,0 +1,180 @@
+package import Diagnostics
+package import HTTPClient
+package import WireText
+
+/// Talks to the authorization service of a domain (docs/core-api.md): its documents, the login page, its tokens.
+///
+/// In the terminal the client is its own user agent: it reads the login page, posts the form and takes the code out of
+/// the redirect, which it does not follow. The password goes to the pinned origin and nowhere else.
+package struct AuthorizationClient: Sendable {
+    let web: WebClient
+    let issuer: String
+    let clientID: String
+    let now: @Sendable () -> Timestamp
+
+    package init(web: WebClient, issuer: String, clientID: String, now: @escaping @Sendable () -> Timestamp) {
+        self.web = web
+        self.issuer = issuer
+        self.clientID = clientID
+        self.now = now
+    }
+
+    // MARK: - Documents
+
+    package func domainDocument() async throws -> DomainDocument {
+        let response = try await send(WebRequest(url: issuer + "/.well-known/hds-domain"))
+        guard response.status == 200 else {
+            throw DiagnosedError(
+                .profileInvalid, fault: .peer, "the authorization service does not describe its domain",
+                expected: "status 200", found: "\(response.status)")
+        }
+        return try DomainDocument(json: response.body)
+    }
+
+    package func server() async throws -> AuthorizationServer {
+        let response = try await send(WebRequest(url: issuer + "/.well-known/oauth-authorization-server"))
+        guard response.status == 200 else {
+            throw DiagnosedError(
+                .loginRefused, fault: .peer, "the authorization service has no metadata", expected: "status 200",
+                found: "\(response.status)")
+        }
+        return try AuthorizationServer(metadata: response.body, issuer: issuer)
+    }
+
+    // MARK: - Login
+
+    /// Where nothing listens: the redirect is read from the answer and never followed.
+    private static let unvisitedRedirect = "http://127.0.0.1:8400/callback"
+
+    /// Logs in with e-mail address and password, as the user agent.
+    package func login(email: String, password: Redacted<String>) async throws -> TokenAnswer {
+        let server = try await server()
+        let attempt = try AuthorizationAttempt(
+            server: server, clientID: clientID, redirectURI: Self.unvisitedRedirect, loginHint: email)
+        let page = try await send(WebRequest(url: attempt.url))
+        guard page.status == 200, let address = WebAddress(attempt.url) else {
+            if let location = page.header("location"), (300..<400).contains(page.status) {
+                _ = try attempt.code(fromRedirect: location)
+            }
+            throw Self.refused("there is no login page", found: "status \(page.status)")
+        }
+        let form = try LoginForm(page: page.body)
+        try attempt.check(form)
+        guard let target = address.resolving(form.action), target.origin == address.origin else {
+            throw DiagnosedError(
+                .loginPage, fault: .peer, "the login page would send the password elsewhere",
+                expected: address.origin, found: form.action.loggable)
+        }
+        let fields = password.reveal { password in
+            FormText.encode(form.hidden + [(form.emailField, email), (form.passwordField, password)])
+        }
+        var headers = [("Content-Type", "application/x-www-form-urlencoded"), ("Origin", address.origin)]
+        let cookies = CookieJar(setBy: page.headers.filter { $0.0.lowercased() == "set-cookie" }.map(\.1))
+        if let cookie = cookies.header { headers.append(("Cookie", cookie)) }
+        let answer = try await send(
+            WebRequest(method: "POST", url: target.description, headers: headers, body: Array(fields.utf8)))
+        guard (300..<400).contains(answer.status), let location = answer.header("location") else {
+            throw Self.refusal(of: answer)
+        }
+        return try await redeem(code: try attempt.code(fromRedirect: location), attempt, server)
+    }
+
+    func redeem(
+        code: String, _ attempt: AuthorizationAttempt, _ server: AuthorizationServer
+    ) async throws -> TokenAnswer {
+        try await token(
+            [
+                ("grant_type", "authorization_code"), ("code", code), ("redirect_uri", attempt.redirectURI),
+                ("client_id", clientID), ("code_verifier", attempt.proof.verifier),
+            ], server)
+    }
+
+    // MARK: - Tokens
+
+    package func refresh(_ refresh: Redacted<String>, _ server: AuthorizationServer) async throws -> TokenAnswer {
+        try await token(
+            [("grant_type", "refresh_token"), ("refresh_token", refresh.reveal { $0 }), ("client_id", clientID)], server
+        )
+    }
+
+    package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws {
+        guard let endpoint = server.revocationEndpoint else { return }
+        let body = FormText.encode([("token", token.reveal { $0 }), ("client_id", clientID)])
+        _ = try await send(post(endpoint, body))
+    }
+
+    private func token(
+        _ parameters: [(name: String, value: String)], _ server: AuthorizationServer
+    ) async throws -> TokenAnswer {
+        let started = now()
+        let response = try await send(post(server.tokenEndpoint, FormText.encode(parameters)))
+        guard response.status < 500, response.status != 429 else {
+            throw DiagnosedError(
+                .cloudUnavailable, fault: .peer, "the authorization service can not answer now",
+                found: "status \(response.status)", hint: "try again in a moment")
+        }
+        return try TokenAnswer(status: response.status, body: response.body, now: started)
+    }
+
+    private func post(_ endpoint: WebAddress, _ body: String) -> WebRequest {
+        WebRequest(
+            method: "POST", url: endpoint.description,
+            headers: [("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json")],
+            body: Array(body.utf8))
+    }
+
+    private func send(_ request: WebRequest) async throws -> WebResponse {
+        do {
+            return try await web.send(request)
+        } catch let error as DiagnosedError {
+            throw CloudError.passing(error, server: "the authorization service")
+        }
+    }
+
+    private static func refusal(of response: WebResponse) -> DiagnosedError {
+        switch response.status {
+        case 401:
+            return refused("the e-mail address or the password is not right", found: nil)
+        case 429:
+            let seconds = response.header("retry-after").flatMap { Int($0) }
+            return refused(
+                "there were too many attempts", found: nil,
+                hint: seconds.map { "wait \($0) seconds and try again" } ?? "wait a while and try again")
+        default: return refused("the login page did not lead back here", found: "status \(response.status)")
+        }
+    }
+
+    private static func refused(_ summary: String, found: String?, hint: String? = nil) -> DiagnosedError {
+        DiagnosedError(.loginRefused, fault: .client, "the login failed: \(summary)", found: found, hint: hint)
+    }
+}
+
+/// The cookies of one page for one following request to the same origin (RFC 6265, as far as that needs it).
+struct CookieJar: Sendable {
+    private var pairs: [(name: String, value: String)] = []
+
+    init(setBy headers: [String]) {
+        for header in headers.prefix(20) {
+            let pair = header.prefix { $0 != ";" }.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard pair.count == 2 else { continue }
+            let name = Self.trim(pair[0])
+            let value = Self.trim(pair[1])
+            guard !name.isEmpty, name.utf8.count + value.utf8.count <= 4096,
+                (name + value).utf8.allSatisfy({ (0x21...0x7E).contains($0) && $0 != UInt8(ascii: ",") })
+            else { continue }
+            pairs.removeAll { $0.name == name }
+            pairs.append((name, value))
+        }
+    }
+
+    var header: String? {
+        pairs.isEmpty ? nil : pairs.map { "\($0.name)=\($0.value)" }.joined(separator: "; ")
+    }
+
+    private static func trim(_ text: Substring) -> String {
+        var text = text
+        while text.first == " " || text.first == "\t" { text.removeFirst() }
+        while text.last == " " || text.last == "\t" { text.removeLast() }
+        return String(text)
+    }
+}

@@ -1,0 +1,76 @@
+import Diagnostics
+import WireText
+
+/// Access tokens that are good now: read from the state, renewed before they expire or when a server refused one.
+///
+/// A refresh token may be used once: using it twice ends the login. So one process of a state folder renews at a time,
+/// the others take what it stored, and the new tokens are on the disk before they are used.
+actor TokenSource {
+    private let store: StateStore
+    private let authorization: AuthorizationClient
+    private let now: @Sendable () -> Timestamp
+    private let sleep: Sleep
+    private var server: AuthorizationServer?
+    private var renewal: Task<Tokens, any Error>?
+
+    init(
+        store: StateStore, authorization: AuthorizationClient, now: @escaping @Sendable () -> Timestamp, sleep: Sleep
+    ) {
+        self.store = store
+        self.authorization = authorization
+        self.now = now
+        self.sleep = sleep
+    }
+
+    /// - Parameter refused: tokens that a server did not take; others are given.
+    func tokens(insteadOf refused: Tokens? = nil) async throws -> Tokens {
+        guard let tokens = try store.current().tokens else { throw Self.notLoggedIn() }
+        if tokens.isFresh(at: now()), refused.map({ !Self.areSame($0, tokens) }) ?? true { return tokens }
+        if let renewal { return try await renewal.value }
+        let task = Task { try await renew(tokens) }
+        renewal = task
+        defer { renewal = nil }
+        return try await task.value
+    }
+
+    private func renew(_ old: Tokens) async throws -> Tokens {
+        let lock = try await FileLock.patient(store.folder + "/token.lock", seconds: 60, sleep: sleep)
+        guard let present = try store.current().tokens else { throw Self.notLoggedIn() }
+        if !Self.areSame(present, old) {
+            lock.release()
+            return present
+        }
+        guard let refresh = present.refresh else { throw Self.notLoggedIn() }
+        let answer: TokenAnswer
+        do {
+            answer = try await authorization.refresh(refresh, try await knownServer())
+        } catch let error as DiagnosedError where error.code == .tokenRefused && error.fault == .client {
+            try store.update { $0.tokens = nil }
+            throw Self.notLoggedIn(found: error.found)
+        }
+        guard answer.account.id == (try store.current().account?.id) else {
+            throw DiagnosedError(
+                .tokenRefused, fault: .peer, "the authorization service gave a token of another user",
+                hint: "log in again")
+        }
+        try store.update { $0.tokens = answer.tokens }
+        lock.release()
+        return answer.tokens
+    }
+
+    private func knownServer() async throws -> AuthorizationServer {
+        if let server { return server }
+        let found = try await authorization.server()
+        server = found
+        return found
+    }
+
+    private static func areSame(_ left: Tokens, _ right: Tokens) -> Bool {
+        left.cloud.reveal { left in right.cloud.reveal { left == $0 } }
+    }
+
+    static func notLoggedIn(found: String? = nil) -> DiagnosedError {
+        DiagnosedError(
+            .notLoggedIn, fault: .client, "you are not logged in", found: found, hint: "run 'hds login EMAIL'")
+    }
+}
