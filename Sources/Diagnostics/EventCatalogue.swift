@@ -32,11 +32,12 @@ extension Event {
         explanation: "A part of the service failed and the service can not go on; systemd starts it anew.",
         fix: "If it happens again, send the journal of the last minutes to support.")
     package static let configurationRefused = Event(
-        "HDS-CONFIGURATION-REFUSED", "c2bcfc729bf94791bd551c504903fa2e", .critical, "@FILE@ is refused: @REASON@",
+        "HDS-CONFIGURATION-REFUSED", "c2bcfc729bf94791bd551c504903fa2e", .critical,
+        "the configuration is refused: @REASON@",
         explanation: "The configuration has a key or a value that the service does not understand.",
         fix: "Correct the named line; config/ in the documentation explains every key.")
     package static let reloaded = Event(
-        "HDS-RELOADED", "05b3f3f8767a4af280cf8ca113820fa5", .notice, "@SERVICE@ took over the configuration @FILE@",
+        "HDS-RELOADED", "05b3f3f8767a4af280cf8ca113820fa5", .notice, "@SERVICE@ took over @DETAIL@ from @FILE@",
         explanation: "A reload was asked for and the new configuration is in use.")
     package static let reloadRefused = Event(
         "HDS-RELOAD-REFUSED", "9b5fdf2c431b44eda6aa4979689f287f", .error,

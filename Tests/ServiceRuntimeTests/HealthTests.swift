@@ -175,3 +175,68 @@ struct AlarmBoardTests {
         #expect(metrics.gauge(.alarm, ["HDS-DISK-LOW"]).value == 0)
     }
 }
+
+@Suite("Common probes")
+struct CommonProbeTests {
+    private let events = RecordedEvents()
+    private let wall = WallClock()
+    private let health: HealthRegistry
+
+    init() {
+        let wall = wall
+        health = HealthRegistry(events: events, metrics: MetricRegistry(), now: { wall.now })
+    }
+
+    /// Looks once at the only probe.
+    private func look() async throws -> HealthFinding {
+        let probe = try #require(health.probes.first)
+        return await probe.look()
+    }
+
+    @Test("a full disk warns, then fails, each told once, and is cleared by itself")
+    func space() async throws {
+        let left = Mutex(FreeSpace.bytes(5 << 30))
+        health.watchSpace(of: FileLocation("/var/lib/x")) { _ in left.withLock { $0 } }
+        #expect(try await look() == .ok("5 GiB left for /var/lib/x"))
+        left.withLock { $0 = .bytes(1000 << 20) }
+        #expect(try await look().state == .warn)
+        left.withLock { $0 = .bytes(900 << 20) }
+        #expect(try await look().detail == "896 MiB left for /var/lib/x")
+        left.withLock { $0 = .bytes(63 << 20) }
+        #expect(try await look().state == .fail)
+        left.withLock { $0 = .bytes(2 << 30) }
+        #expect(try await look().state == .ok)
+        #expect(events.ids == ["HDS-DISK-LOW", "HDS-DISK-LOW", "HDS-ALARM-CLEARED"])
+        left.withLock { $0 = .unknown("gone") }
+        #expect(try await look().state == .warn)
+    }
+
+    @Test("the space of a real folder is known, that of an absent one is not")
+    func realSpace() {
+        guard case .bytes(let bytes) = FreeSpace.of(FileLocation("/tmp")) else {
+            Issue.record("no space known")
+            return
+        }
+        #expect(bytes > 0)
+        if case .bytes = FreeSpace.of(FileLocation("/absent")) { Issue.record("space of nothing") }
+    }
+
+    @Test("a certificate is announced at 30, 14, 7 and 1 days, fails when it has ended, and is cleared by a new one")
+    func certificate() async throws {
+        let wall = wall
+        let end = Mutex(wall.now.adding(seconds: 40 * 86_400))
+        health.watchCertificate("tls", "the certificate", fix: "renew it", now: { wall.now }) { end.withLock { $0 } }
+        var announced: [Int: HealthState] = [:]
+        for day in 0...41 {
+            let before = events.ids.count
+            let state = try await look().state
+            if events.ids.count > before { announced[40 - day] = state }
+            wall.now = wall.now.adding(seconds: 86_400)
+        }
+        #expect(announced == [30: .warn, 14: .warn, 7: .warn, 1: .warn, -1: .fail])
+        end.withLock { $0 = wall.now.adding(seconds: 90 * 86_400) }
+        #expect(try await look().state == .ok)
+        #expect(events.ids.last == "HDS-ALARM-CLEARED")
+        #expect(health.report.alarms.isEmpty)
+    }
+}

@@ -5,11 +5,13 @@ import Glibc
 /// What the process does to itself before it touches a secret, whoever started it.
 enum ProcessHardening {
     /// Files for the owner only; no core dumps; no ptrace and no /proc/self/mem by the same user; a closed pipe is an
-    /// error of its write and not the end of the process. Returns what could not be done.
+    /// error of its write and not the end of the process; no lines of libdispatch. Returns what could not be done.
     static func apply() -> [Loggable] {
         var failures: [Loggable] = []
         umask(0o077)
         signal(SIGPIPE, SIG_IGN)
+        // Without the right to raise priorities libdispatch writes a line to stderr for each thread it makes.
+        setenv("LIBDISPATCH_LOG", "NO", 0)
         let core = __rlimit_resource_t(RLIMIT_CORE.rawValue)
         var none = rlimit(rlim_cur: 0, rlim_max: 0)
         if setrlimit(core, &none) != 0 {

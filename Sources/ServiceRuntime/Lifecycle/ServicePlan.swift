@@ -25,14 +25,15 @@ package struct ServicePlan<Configuration: RuntimeConfiguration>: Sendable {
     package var services: [any Service]
     /// A canary through the real work path; throws what went wrong. Run at the start and in an interval.
     package var selfTest: @Sendable () async throws -> Void
-    /// Takes over a new configuration on SIGHUP, wholly or, throwing, not at all. The log level is the runtime's.
-    package var reload: @Sendable (Configuration) async throws -> Void
+    /// Takes over a new configuration on SIGHUP, wholly or, throwing, not at all. The log level is the runtime's; nil
+    /// means that nothing else can change while the service runs.
+    package var reload: (@Sendable (Configuration) async throws -> Void)?
     /// After everything has ended: close stores.
     package var finish: @Sendable () async -> Void
 
     package init(
         services: [any Service], selfTest: @escaping @Sendable () async throws -> Void,
-        reload: @escaping @Sendable (Configuration) async throws -> Void = { _ in },
+        reload: (@Sendable (Configuration) async throws -> Void)? = nil,
         finish: @escaping @Sendable () async -> Void = {}
     ) {
         self.services = services

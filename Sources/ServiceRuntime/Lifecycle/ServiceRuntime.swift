@@ -167,9 +167,11 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
         notifier.reloading("Taking over a new configuration.")
         do {
             let configuration: Configuration = try ConfigurationFile.read(file)
-            try await plan.reload(configuration)
+            try await plan.reload?(configuration)
             log.threshold.severity = configuration.runtime.log.level.severity
-            events.record(.reloaded, [.service: name, .file: Loggable(reviewed: file)])
+            let extent: Loggable =
+                plan.reload == nil ? "the log level (the rest counts after a restart)" : "the configuration"
+            events.record(.reloaded, [.service: name, .detail: extent, .file: Loggable(reviewed: file)])
         } catch {
             events.record(.reloadRefused, [.service: name, .reason: FailureReport.reason(error)])
         }

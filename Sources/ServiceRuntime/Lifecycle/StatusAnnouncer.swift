@@ -33,7 +33,6 @@ struct StatusAnnouncer: Service {
     }
 
     private func announce(_ report: HealthReport) {
-        notifier.ready(Loggable(reviewed: report.sentence))
         let missing = report.checks.filter { $0.finding.state == .fail || $0.finding.state == .pending }
         if !missing.isEmpty {
             let names = missing.map { "\($0.check.title) is missing (\($0.finding.detail.text))" }
@@ -50,5 +49,6 @@ struct StatusAnnouncer: Service {
                 .service: Loggable(reviewed: identity.name), .version: Loggable(reviewed: identity.version),
                 .durationMicroseconds: Loggable(age()), .address: address(),
             ])
+        notifier.ready(Loggable(reviewed: report.sentence))
     }
 }
