@@ -8,8 +8,6 @@ import WireText
 /// browser, within the limits on guessing. Then the answer for a wrong password, an unknown address and a disabled
 /// account is the same text after the same work.
 extension AuthorizationService {
-    static let maximumPasswordBytes = 4096
-
     /// `GET /authorize`
     package func openLogin(query: [UInt8], visitor: Visitor) -> Reply {
         let form: FormParameters
@@ -58,7 +56,7 @@ extension AuthorizationService {
         let isRight: Bool
         do {
             let hash = user.flatMap { $0.isDisabled ? nil : $0.passwordHash }
-            isRight = try await passwords.isRight(String(password.prefix(Self.maximumPasswordBytes)), hash: hash)
+            isRight = try await passwords.isRight(password, hash: hash)
         } catch {
             gate.giveBack(pass, now: surroundings.now())
             record(.limited, reason: "too many sign-ins at once")
@@ -73,7 +71,7 @@ extension AuthorizationService {
             reply.headers[.wwwAuthenticate] = "Form realm=\"hds-auth\""
             return reply
         }
-        gate.giveBack(pass, now: surroundings.now())
+        gate.succeeded(pass, now: surroundings.now())
         return await finishLogin(request, user: user)
     }
 

@@ -18,7 +18,9 @@ package enum Pages {
             case .wrongPassword: "The e-mail address or the password is not right. Please try again."
             case .tooManyAttempts(let seconds):
                 "There were too many attempts. Please wait \(Notice.duration(seconds)) and try again."
-            case .expired: "This page was open for too long or came from elsewhere. Please sign in again."
+            case .expired:
+                "This page was open for too long or came from elsewhere. Please sign in again. If this comes back, allow "
+                    + "cookies for this site."
             case .busy: "Many people are signing in at this moment. Please try again in a few seconds."
             }
         }

@@ -64,8 +64,10 @@ package final class SigningKeys: Sendable {
             let identity = FileAccess.identity(of: path)
             do {
                 if identity != state.identity {
+                    let before = state.ring.current.kid
                     let (ring, read) = try SigningKeyFile.read(path)
                     state = State(ring: ring, identity: read)
+                    if ring.current.kid != before { recordRoll(ring) }
                 }
                 if state.ring.isRollDue(at: now, period: schedule.period) {
                     try roll(&state, now: now, onlyIfDue: true)
@@ -118,6 +120,10 @@ package final class SigningKeys: Sendable {
     private func store(_ ring: SigningKeyRing, in state: inout State) throws {
         try SigningKeyFile.write(ring, to: path)
         state = State(ring: ring, identity: FileAccess.identity(of: path))
+        recordRoll(ring)
+    }
+
+    private func recordRoll(_ ring: SigningKeyRing) {
         events?.record(.signingKeyRolled, [.fingerprint: Loggable(reviewed: ring.current.kid)])
     }
 }

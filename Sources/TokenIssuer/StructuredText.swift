@@ -18,12 +18,21 @@ struct StructuredText {
         self.file = file
         path = ""
         let root: Node?
+        let anchored: Node?
         do {
-            root = try compose(yaml: text)
+            let parser = try Parser(yaml: text, resolver: .basic, encoding: .utf8)
+            root = try parser.singleRoot()
+            // Nodes know their anchors for as long as the parser lives.
+            anchored = withExtendedLifetime(parser) { root.flatMap(Self.firstAnchored) }
         } catch let error as YamlError {
             throw Self.diagnosis(of: error, file: file)
         } catch {
             throw DiagnosedError(.accountsFile, fault: .configuration, "\(file): not readable as YAML")
+        }
+        if let anchored {
+            throw DiagnosedError(
+                .accountsFile, fault: .configuration, "\(file):\(anchored.mark?.line ?? 1): anchors are not supported",
+                hint: "write every value out; put a text that starts with & into quotes")
         }
         // An empty file, or one with comments only, is an empty mapping.
         node = root ?? .mapping(Node.Mapping([]))
@@ -94,6 +103,18 @@ struct StructuredText {
     func refusal(_ problem: String, hint: String? = nil) -> DiagnosedError {
         let place = path.isEmpty ? "" : " \(path):"
         return DiagnosedError(.accountsFile, fault: .configuration, "\(file):\(line):\(place) \(problem)", hint: hint)
+    }
+
+    /// A few lines of anchors and aliases can stand for a file of any size. An anchor comes before its aliases, so the
+    /// search ends before it meets one.
+    private static func firstAnchored(_ node: Node) -> Node? {
+        if node.anchor != nil { return node }
+        switch node {
+        case .mapping(let mapping):
+            return mapping.lazy.compactMap { firstAnchored($0.key) ?? firstAnchored($0.value) }.first
+        case .sequence(let sequence): return sequence.lazy.compactMap { firstAnchored($0) }.first
+        default: return nil
+        }
     }
 
     /// Yams' own descriptions quote the line, which may hold a hash: only the place and the problem are taken.

@@ -235,7 +235,7 @@ extension AuthorizationService {
         let isRight: Bool
         do {
             let hash = service.flatMap { $0.isDisabled ? nil : $0.secretHash }
-            isRight = try await passwords.isRight(String(secret.prefix(Self.maximumPasswordBytes)), hash: hash)
+            isRight = try await passwords.isRight(secret, hash: hash)
         } catch {
             gate.giveBack(pass, now: surroundings.now())
             throw OAuthError(.temporarilyUnavailable, "too many requests at once", retryAfter: 5)
@@ -244,7 +244,7 @@ extension AuthorizationService {
             record("wrong client id or secret", client: service?.id)
             throw OAuthError(.invalidClient, "client id or secret is wrong")
         }
-        gate.giveBack(pass, now: surroundings.now())
+        gate.succeeded(pass, now: surroundings.now())
         return service
     }
 

@@ -1,74 +1,9 @@
-import Diagnostics
-import Glibc
 import ServiceRuntime
 import TokenIssuer
 
-/// The configuration of `hds-auth`. Relative paths start from the folder of the file; times are written `60s`, `1h`, `30d`.
+/// The configuration of `hds-auth`: what the file may say, with its defaults and bounds.
 ///
-/// ```yaml
-/// # The name of this service in every token and the base of its addresses: https://HOST or https://HOST:PORT, without
-/// # path. Clients, the core and the KMS have the same text in their configuration. Needed.
-/// issuer: https://auth.example.com:8443
-///
-/// # Where to listen. Needed.
-/// listen: 0.0.0.0:8443
-///
-/// # The server's identity. `certificate` is a PEM file, the server's own certificate first, then the intermediate
-/// # ones. `private-key` is a PEM file of mode 0600, or credential:NAME under systemd. Both needed.
-/// tls:
-///   certificate: auth.pem
-///   private-key: auth.key
-///
-/// # Users, services and clients: see accounts.example.yaml. Mode 0640 or less. Read again on SIGHUP. Needed.
-/// accounts: accounts.yaml
-///
-/// # The folder of the signing keys and of the database of logins, mode 0700; made when missing. Needed.
-/// state: /var/lib/hds-auth
-///
-/// # What /.well-known/hds-domain tells clients about this domain. All needed.
-/// domain:
-///   # The e-mail domain of the users.
-///   name: example.com
-///   # The base URL of the cloud core.
-///   core: https://core.example.net
-///   # The KMS of this domain.
-///   kms: kms://kms.example.com
-///   # PEM files with the roots under which the KMS's certificate stands: clients pin them.
-///   kms-roots: [kms-root.pem]
-///
-/// # How long things last. All optional; these are the defaults.
-/// lifetimes:
-///   # An access token (1m to 24h). A disabled account keeps what it has until then.
-///   access-token: 1h
-///   # An authorization code, from the login page to the client (10s to 10m).
-///   code: 60s
-///   # A refresh token that nobody uses (10m to 365d).
-///   refresh-token: 30d
-///   # A login, however often it was refreshed: after that the user gives the password again (1h to 3650d).
-///   login: 180d
-///
-/// # The keys that sign tokens are rolled by themselves after this time (1h to 365d); `hds-auth roll-keys` rolls
-/// # them at once. Optional; this is the default.
-/// signing-keys:
-///   period: 30d
-///
-/// # How often a password may be tried: so many at once (0: no limit), then one per interval. Right passwords do not
-/// # count. Optional; these are the defaults.
-/// attempts:
-///   # Per account, and per service.
-///   account:
-///     burst: 5
-///     interval: 60s
-///   # Per network address (a /64 of IPv6). Raise it when all users come through one proxy.
-///   address:
-///     burst: 30
-///     interval: 10s
-///
-/// # Health address, log, self-test, drain: the same for every service.
-/// runtime:
-///   health:
-///     address: 127.0.0.1:9443
-/// ```
+/// `config/hds-auth.yaml` shows and explains every key; it is the one description of them.
 struct AuthConfiguration: RuntimeConfiguration {
     let issuer: String
     let listen: NetworkAddress

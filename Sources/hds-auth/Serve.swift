@@ -1,10 +1,6 @@
 import ArgumentParser
-import Cryptography
-import Diagnostics
-import Glibc
 import HTTPServer
 import ServiceRuntime
-import TLSChannel
 import TokenIssuer
 
 /// Runs the service.

@@ -142,6 +142,42 @@ struct AccountFileTests {
         #expect(error("- a\n").contains("accounts.yaml:1: a mapping"))
     }
 
+    @Test("Anchors, deep nesting and a bomb of aliases are refused")
+    func bombs() {
+        #expect(error("organisation: &o org-1\nusers: []\n").contains(":1: anchors are not supported"))
+        let bomb = (1...40).reduce("users:\n  - &a0 [x]\n") { text, level in
+            text + "  - &a\(level) [*a\(level - 1), *a\(level - 1)]\n"
+        }
+        #expect(error(bomb).contains(":2: anchors are not supported"))
+        for text in ["users: " + String(repeating: "[", count: 100_000), String(repeating: "- ", count: 100_000)] {
+            #expect(error(text).hasPrefix("accounts.yaml:"))
+        }
+        #expect(error(String(repeating: "# comment\n", count: 1 << 19)).contains("the file is too long"))
+    }
+
+    @Test("No damage of the file gets through or ends the program", arguments: [1, 2, 3, 4])
+    func fuzz(_ seed: UInt64) {
+        var random = SeededGenerator(seed)
+        let original = Array(Self.whole.utf8)
+        for _ in 0..<150 {
+            var bytes = original
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                let position = Int.random(in: 0..<bytes.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: bytes[position] = UInt8.random(in: 0...255, using: &random)
+                case 1: bytes.remove(at: position)
+                case 2:
+                    bytes.insert(
+                        Array("\n\t :-[]{}&*!|>'\"%@`#?,".utf8).randomElement(using: &random) ?? 0, at: position)
+                default: bytes.insert(contentsOf: bytes[position..<min(bytes.count, position + 20)], at: position)
+                }
+            }
+            let message = error(String(decoding: bytes, as: UTF8.self))
+            #expect(message == "no error" || message.hasPrefix("accounts.yaml:"), "seed \(seed): \(message)")
+            #expect(!message.contains("hKGWL22W"), "seed \(seed): \(message)")
+        }
+    }
+
     @Test("No error shows a hash or a password that stands in the file")
     func noSecrets() {
         for text in [

@@ -111,6 +111,29 @@ struct AttemptGateTests {
         }
     }
 
+    @Test(
+        "Where an account got in before, guesses from elsewhere do not lock it out, and guesses there are limited too")
+    func provenAddress() {
+        let gate = AttemptGate(rates: .init(account: .init(burst: 2, intervalSeconds: 60)))
+        guard case .pass(let pass) = gate.enter(account: "a@b.de", address: "192.0.2.1", now: now) else {
+            return #expect(Bool(false), "limited")
+        }
+        gate.succeeded(pass, now: now)
+        for _ in 0..<10 { _ = isLetIn(gate, "a@b.de", "203.0.113.9") }
+        #expect(!isLetIn(gate, "a@b.de", "203.0.113.9"))
+        #expect(!isLetIn(gate, "a@b.de", "192.0.2.2"))
+        for _ in 0..<10 { _ = isLetIn(gate, "192.0.2.1 account a@b.de", "203.0.113.10") }
+        #expect(isLetIn(gate, "A@b.de", "192.0.2.1"))
+        #expect(isLetIn(gate, "a@b.de", "192.0.2.1"))
+        #expect(!isLetIn(gate, "a@b.de", "192.0.2.1"))
+        #expect(isLetIn(gate, "other@b.de", "192.0.2.1"))
+        let later = now.adding(seconds: 31 * 86_400)
+        for _ in 0..<2 { _ = gate.enter(account: "a@b.de", address: "203.0.113.9", now: later) }
+        guard case .wait = gate.enter(account: "a@b.de", address: "192.0.2.1", now: later) else {
+            return #expect(Bool(false), "the proof has no end")
+        }
+    }
+
     @Test("All addresses of one IPv6 network count as one, however they are written")
     func networks() {
         let gate = AttemptGate(rates: .init(address: .init(burst: 1, intervalSeconds: 60)))

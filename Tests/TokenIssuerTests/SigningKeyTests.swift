@@ -118,10 +118,12 @@ struct SigningKeysTests {
     @Test("A roll by another process counts from the next use on, and both do not roll twice")
     func twoProcesses() throws {
         let folder = try TemporaryFolder()
-        let server = try keys(folder)
+        let events = RecordedEvents()
+        let server = try keys(folder, events: events)
         let command = try keys(folder)
         try command.roll(at: start.adding(seconds: 5))
         #expect(kids(server, start.adding(seconds: 5)) == kids(command, start.adding(seconds: 5)))
+        #expect(events.count(of: .signingKeyRolled) == 1, "the journal of the service tells it")
         let due = start.adding(seconds: 1005)
         let rolled = server.ring(at: due).current.kid
         #expect(command.ring(at: due).current.kid == rolled)
