@@ -105,7 +105,7 @@ package final class Certificate: Sendable, Equatable {
     /// whole first label only.
     package func isValid(forHost host: String) -> Bool {
         defer { OpenSSLFailure.discard() }
-        guard !host.isEmpty, !host.utf8.contains(0) else { return false }
+        guard !host.isEmpty, !host.utf8.contains(0), !host.utf8.contains(UInt8(ascii: "*")) else { return false }
         if unsafe X509_check_ip_asc(pointer, host, 0) == 1 { return true }
         let flags = UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT)
         return unsafe X509_check_host(pointer, host, host.utf8.count, flags, nil) == 1

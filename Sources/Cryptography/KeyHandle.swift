@@ -53,6 +53,25 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
         return (x, y)
     }
 
+    /// Whether an RSA private key has two primes whose product is its modulus.
+    ///
+    /// OpenSSL signs with wrong primes too, by falling back to the private exponent at three times the cost.
+    var modulusIsProductOfPrimes: Bool {
+        var numbers: [OpaquePointer?] = unsafe [nil, nil, nil]
+        let product = unsafe BN_secure_new()
+        let scratch = unsafe BN_CTX_secure_new()
+        defer {
+            unsafe numbers.forEach { unsafe BN_clear_free($0) }
+            unsafe BN_clear_free(product)
+            unsafe BN_CTX_free(scratch)
+            ERR_clear_error()
+        }
+        for (index, name) in ["n", "rsa-factor1", "rsa-factor2"].enumerated() {
+            guard unsafe EVP_PKEY_get_bn_param(pointer, name, &numbers[index]) == 1 else { return false }
+        }
+        return unsafe BN_mul(product, numbers[1], numbers[2], scratch) == 1 && BN_cmp(product, numbers[0]) == 0
+    }
+
     var subjectPublicKeyInfo: [UInt8] {
         var encoded: UnsafeMutablePointer<UInt8>?
         let count = unsafe i2d_PUBKEY(pointer, &encoded)

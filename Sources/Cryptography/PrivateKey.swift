@@ -131,7 +131,8 @@ package final class PrivateKey: Sendable, CustomReflectable {
     private func checkHalves() throws {
         let algorithm: SignatureAlgorithm = publicKey.kind == .p256 ? .es256 : .ps256
         let probe: [UInt8] = Array("the two halves of a key belong together".utf8)
-        guard let signature = try? sign(probe, algorithm: algorithm),
+        guard publicKey.kind == .p256 || handle.modulusIsProductOfPrimes,
+            let signature = try? sign(probe, algorithm: algorithm),
             publicKey.isValidSignature(signature, for: probe, algorithm: algorithm)
         else {
             OpenSSLFailure.discard()
