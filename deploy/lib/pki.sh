@@ -11,7 +11,7 @@
 #                  auth.pem, auth.key             chain and key of hds-auth, for localhost and 127.0.0.1
 #                  kms.pem, kms.key               the KMS's static key (RSA 2048) and its chain: CN and first DNS name are
 #                                                 KMS-HOST, as docs and clients demand
-#   root.key and issuing.key stand beside each. Chains are leaf first, without the root. Valid for 30 days.
+#   root.key and issuing.key stand beside each. Chains are leaf first, without the root. Valid for 90 days.
 set -euo pipefail
 
 if (($# < 1 || $# > 2)); then
@@ -66,7 +66,7 @@ certificate() {
     [[ -n $issuer ]] && signer=(-CA "$issuer.pem" -CAkey "$issuer.key")
     # A positive serial number of at most 18 decimal digits, never 0.
     local serial=$((1 + (RANDOM << 45 | RANDOM << 30 | RANDOM << 15 | RANDOM) % 999999999999999999))
-    if ! openssl req -x509 -config "$scratch/profiles.cnf" -extensions "$profile" "$@" -nodes -sha256 -days 30 \
+    if ! openssl req -x509 -config "$scratch/profiles.cnf" -extensions "$profile" "$@" -nodes -sha256 -days 90 \
         -set_serial "$serial" -subj "$subject" "${signer[@]}" -keyout "$name.key" -out "$name.pem" \
         2>"$scratch/openssl.log"; then
         cat "$scratch/openssl.log" >&2
