@@ -171,9 +171,9 @@ var targets: [Target] = [
     executable(
         "hds-bench",
         [
-            "KeyManagement", "KMSProtocol", "KMSClient", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
-            "LinkProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", argumentParser, logging,
+            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol", "HTTPServer",
+            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", argumentParser, hummingbird, httpTypes,
         ], path: "Benchmarks/hds-bench"),
 ]
 

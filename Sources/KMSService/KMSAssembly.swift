@@ -58,7 +58,7 @@ package enum KMSAssembly {
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         return ServicePlan(
-            services: [Housekeeping(store: store, sessionRing: sessionRing, log: log), LaneDrain(lanes: lanes), link],
+            services: [Housekeeping(sessionRing: sessionRing, log: log), LaneDrain(lanes: lanes), link],
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()

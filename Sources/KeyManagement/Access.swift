@@ -78,7 +78,7 @@ extension KeyManagement {
 
     private func directAuthorization(of user: String, resource id: String) async throws -> AuthorizationRecord? {
         guard
-            let row = try await store.authorization(ofResource: id, lookup: vault.lookup(authID: user.canonicalAuthID))
+            let row = try await store.authorization(ofResource: id, lookup: vault.lookup(authID: user, resource: id))
         else { return nil }
         _ = try vault.content(row)
         return row

@@ -19,7 +19,7 @@ extension KeyManagement {
         var change = StoreChange()
         var entries: [KMSAuthorization] = []
         for authID in ids {
-            let lookup = vault.lookup(authID: authID.canonicalAuthID)
+            let lookup = vault.lookup(authID: authID, resource: target)
             if let row = try await store.authorization(ofResource: target, lookup: lookup) {
                 entries.append(wireAuthorization(try vault.content(row), id: row.id))
                 continue
@@ -87,7 +87,7 @@ extension KeyManagement {
         _ = try await readable(id, by: caller)
         let rows: [AuthorizationRecord]
         if let authID = request.uri.authID {
-            let lookup = vault.lookup(authID: authID.canonicalAuthID)
+            let lookup = vault.lookup(authID: authID, resource: id)
             rows = try await store.authorization(ofResource: id, lookup: lookup).map { [$0] } ?? []
         } else {
             rows = try await store.authorizations(ofResource: id)
@@ -107,7 +107,7 @@ extension KeyManagement {
         let (record, head) = try await changeable(id, by: caller)
         var rows: [AuthorizationRecord] = []
         for authID in ids {
-            let lookup = vault.lookup(authID: authID.canonicalAuthID)
+            let lookup = vault.lookup(authID: authID, resource: id)
             guard let row = try await store.authorization(ofResource: id, lookup: lookup) else {
                 throw KMSFailure(KMSStatus.notFound, "\(authID) is not authorized on \(names.resource(id))")
             }

@@ -17,8 +17,11 @@ package struct RecordVault: Sendable {
         self.store = store
     }
 
-    /// Blind index of an identity as the access lists know it.
-    func lookup(authID: String) -> [UInt8] { ring.lookup(authID, purpose: "authorization") }
+    /// Blind index of an identity on the access list of one resource: equal people show as different on different
+    /// resources, so that the database's owner can not see who meets whom (docs/decisions/010-blind-indexes.md).
+    func lookup(authID: String, resource: String) -> [UInt8] {
+        ring.lookup(authID.canonicalAuthID, purpose: "authorization", scope: resource)
+    }
     /// Blind index of a user, for the number of his sessions.
     func lookup(user: String) -> [UInt8] { ring.lookup(user, purpose: "session-user") }
 
@@ -62,7 +65,7 @@ package struct RecordVault: Sendable {
         let sealed = try fields.withUnsafeBytes { try ring.seal($0, kind: .authorization, id: id, version: version) }
         return AuthorizationRecord(
             id: id, version: version, resource: content.resource,
-            lookup: lookup(authID: content.authID.canonicalAuthID),
+            lookup: lookup(authID: content.authID, resource: content.resource),
             order: content.order, removedAt: content.removedAt, sealed: sealed)
     }
 
@@ -70,7 +73,7 @@ package struct RecordVault: Sendable {
         let plain = try ring.open(record.sealed, kind: .authorization, id: record.id, version: record.version)
         guard let content = plain.withUnsafeBytes({ AuthorizationContent($0) }), content.resource == record.resource,
             content.order == record.order, content.removedAt == record.removedAt,
-            lookup(authID: content.authID.canonicalAuthID) == record.lookup
+            lookup(authID: content.authID, resource: content.resource) == record.lookup
         else { throw Self.forged("authorization") }
         return content
     }

@@ -47,22 +47,25 @@ extension RequestHandler {
             let answer = KMSAnswer(
                 status: KMSStatus.created, requestID: entry.requestID, body: .ephemeralKey(ephemeral))
             let signedAnswer = try key.sign(answer.json())
-            let change = StoreChange(writes: [
-                .insertSession(try await sessions.record(content, id: id, now: now)),
-                .insertLedger(
-                    LedgerRecord(digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer)),
-            ])
-            switch try await store.commit(change) {
-            case .committed:
-                sessions.remember(content, id: id)
-                log.request(entry, status: answer.status, reason: nil)
-                return .answer(signedAnswer)
-            case .duplicate:
-                if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
-                return .decline("the same request is being answered")
-            case .conflict:
-                return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
+            // A conflict: the key of the day was destroyed between sealing and writing; the next one is taken.
+            for _ in 0..<3 {
+                let change = StoreChange(writes: [
+                    .insertSession(try await sessions.record(content, id: id, now: now)),
+                    .insertLedger(
+                        LedgerRecord(digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer)),
+                ])
+                switch try await store.commit(change) {
+                case .committed:
+                    sessions.remember(content, id: id)
+                    log.request(entry, status: answer.status, reason: nil)
+                    return .answer(signedAnswer)
+                case .duplicate:
+                    guard let earlier = try await store.ledgerEntry(digest) else { continue }
+                    return .answer(earlier.sealedAnswer)
+                case .conflict: continue
+                }
             }
+            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
         } catch {
             log.failure(error, while: "opening a session")
             return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)

@@ -47,7 +47,13 @@ package final class SessionTable: Sendable {
             return live
         }
         guard let record = try await store.session(id), now < record.expires else { return nil }
-        let plain = try await ring.open(record)
+        let plain: SecretBytes
+        do {
+            plain = try await ring.open(record)
+        } catch let error as DiagnosedError where error.code == .sessionKEKDestroyed {
+            // The key of its day is gone, as after a restore: nobody can resume it.
+            return nil
+        }
         guard let content = plain.withUnsafeBytes({ SessionContent($0) }), content.expires == record.expires else {
             throw DiagnosedError(
                 .forgedRecord, fault: .store, "a session row does not agree with its sealed content",

@@ -1,0 +1,45 @@
+import ArgumentParser
+import Foundation
+import WireText
+
+/// Measures the KMS beside its limits and prints one table.
+@main
+struct HDSBench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hds-bench", abstract: "Measures the KMS beside its limits.",
+        discussion: "In process first, then the real hds-kms over its link. Run it through deploy/bench, which builds.")
+
+    @Flag(help: "One JSON object per line: name, value, unit, limit, limit_name.")
+    var json = false
+
+    @Option(help: "Seconds that one measurement lasts.")
+    var seconds = 3.0
+
+    @Option(help: "The hds-kms to measure over the link; none: only in process.")
+    var kms: String?
+
+    @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
+    var pki: String?
+
+    func run() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "hds-bench-\(UUIDText.random())")
+        try FileManager.default.createDirectory(
+            at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        defer { try? FileManager.default.removeItem(at: folder) }
+        var lines: [Measurement] = []
+        let inProcess = InProcess(kms: try await BenchKMS(folder: folder), seconds: seconds)
+        let limit = try inProcess.handshakeLimit()
+        lines.append(Measurement("crypto of one handshake alone", limit, "1/s"))
+        lines += try await inProcess.sessionOpenings(limit: limit)
+        lines += try await inProcess.retrievals()
+        lines += try await inProcess.creations()
+        if let kms, let pki {
+            lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
+        }
+        if json {
+            for line in lines { print(line.json) }
+        } else {
+            Table.print(lines)
+        }
+    }
+}
