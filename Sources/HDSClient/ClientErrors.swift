@@ -1,4 +1,5 @@
 package import Diagnostics
+import KMSClient
 
 /// Codes of what can go wrong in the client, by where it happens.
 extension DiagnosedError.Code {
@@ -53,4 +54,11 @@ extension DiagnosedError.Code {
     package static let fileAmbiguous: Self = "file-ambiguous"
     package static let fileUnusable: Self = "file-unusable"
     package static let fileExists: Self = "file-exists"
+}
+
+extension DiagnosedError {
+    /// The diagnosis of whatever the client throws; nil for a cancellation and for what is not of this module.
+    package static func diagnosing(_ error: any Error) -> DiagnosedError? {
+        (error as? KMSRefusal)?.diagnosed ?? error as? DiagnosedError
+    }
 }

@@ -1,6 +1,6 @@
 import Diagnostics
 import KMSClient
-package import KMSProtocol
+import KMSProtocol
 import Synchronization
 import WireText
 
@@ -269,7 +269,7 @@ package actor Spaces {
 
     /// Makes a new key, binds it to the space, and uses it from now on.
     @discardableResult
-    package func rotate(_ space: Space) async throws -> KMSKey {
+    func rotate(_ space: Space) async throws -> KMSKey {
         let resource = try Self.resource(of: space)
         let fresh = try await keys.takeUnboundKey()
         let reply = try await kms.carry(.bindKey(fresh.uri, resource: resource)) { [cloud] wrapped, step in
@@ -324,7 +324,7 @@ package actor Spaces {
         return key
     }
 
-    private func membership(
+    func membership(
         of space: Space, atMost seconds: Int64
     ) async throws -> EncryptionKeyRules.Membership {
         let uri = try Self.resource(of: space)
