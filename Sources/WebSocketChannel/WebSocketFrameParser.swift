@@ -109,7 +109,8 @@ struct WebSocketFrameParser {
         }
         guard length <= UInt64(maximumFrameBytes) else { throw .tooLarge(limit: maximumFrameBytes) }
         let key = 2 + extended
-        let mask = expectsMask ? WebSocketMask(octets: (header[key], header[key + 1], header[key + 2], header[key + 3])) : nil
+        let mask =
+            expectsMask ? WebSocketMask(octets: (header[key], header[key + 1], header[key + 2], header[key + 3])) : nil
         state = .payload(
             opcode: opcode, isFinal: header[0] & 0x80 != 0, length: Int(length), mask: mask, bytes: [])
     }

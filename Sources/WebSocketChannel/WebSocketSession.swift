@@ -110,7 +110,8 @@ struct WebSocketSession {
         let silence = (now - lastSignOfLife).nanoseconds / 1_000_000
         let error = DiagnosedError(
             .webSocketSilent, fault: .peer, "no sign of life from the peer",
-            expected: "a frame within \(heartbeat.deadline.nanoseconds / 1_000_000) ms", found: "\(silence) ms of silence",
+            expected: "a frame within \(heartbeat.deadline.nanoseconds / 1_000_000) ms",
+            found: "\(silence) ms of silence",
             hint: "the peer or the network between has gone away: connect again")
         closure = WebSocketClosure(code: WebSocketCloseCode.abnormal, reason: "", initiator: .local, error: error)
         return [.sendClose(code: WebSocketCloseCode.goingAway, reason: "no sign of life"), .finish(gently: false)]
