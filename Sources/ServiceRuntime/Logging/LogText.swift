@@ -35,6 +35,11 @@ enum LogText {
         var pending = 0
         while index < end {
             let byte = bytes[index]
+            // Most bytes: nothing below wants them.
+            if byte > UInt8(ascii: "\""), byte < 0x7F, byte != UInt8(ascii: "e"), byte != UInt8(ascii: "\\") {
+                index += 1
+                continue
+            }
             if byte == UInt8(ascii: "e"), let after = endOfToken(bytes, at: index, end: end) {
                 buffer.append(contentsOf: bytes[pending..<index])
                 buffer.append(contentsOf: redacted.utf8)
