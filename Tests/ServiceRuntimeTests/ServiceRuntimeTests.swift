@@ -250,4 +250,28 @@ struct ServiceRuntimeTests {
             exit(await service.value.rawValue)
         }
     }
+
+    @Test("a part that heeds neither the drain nor its cancellation does not keep the process")
+    func stubbornPart() async throws {
+        let result = try await #require(processExitsWith: .exitCode(70), observing: [\.standardErrorContent]) {
+            let folder = try TemporaryFolder()
+            let text = TestConfiguration.text().replacing("drain-deadline: 5s", with: "drain-deadline: 1s")
+            let path = folder.write("test.yaml", text)
+            let systemd = SystemdSocket(in: folder)
+            struct Stubborn: Service {
+                func run() async throws { await withUnsafeContinuation { (_: UnsafeContinuation<Void, Never>) in } }
+            }
+            let service = Task {
+                await ServiceRuntime.run(identity, configurationFile: path, as: TestConfiguration.self) { _, _ in
+                    ServicePlan(services: [Stubborn()], selfTest: {})
+                }
+            }
+            _ = try await systemd.until("READY=1")
+            kill(getpid(), SIGTERM)
+            _ = await service.value
+            exit(99)
+        }
+        let text = String(decoding: result.standardErrorContent, as: UTF8.self)
+        #expect(text.contains("hds-test stopped with work unanswered"))
+    }
 }

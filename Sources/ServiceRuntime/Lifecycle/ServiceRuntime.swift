@@ -88,10 +88,16 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
     }
 
     func run(_ configuration: Configuration, _ start: Start) async -> ExitCode {
-        let router = SignalRouter { [events, name] reason in
-            events.record(.stopping, [.service: name, .reason: reason])
-            exit(ExitCode.drained.rawValue)
-        }
+        let router = SignalRouter(
+            drainLimit: section.drainDeadline + .seconds(1),
+            giveUp: {
+                tellDrainDeadline()
+                exit(ExitCode.internalFault.rawValue)
+            },
+            endWhileStarting: { [events, name] reason in
+                events.record(.stopping, [.service: name, .reason: reason])
+                exit(ExitCode.drained.rawValue)
+            })
         let signals = await router.listen()
         defer { signals.cancel() }
         notifier.status("Starting.")
@@ -126,12 +132,16 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
         }
         await plan.finish()
         if let took = router.drainTime, took >= section.drainDeadline {
-            let limit = section.drainDeadline.components.seconds * 1_000_000
-            events.record(.drainDeadlinePassed, [.service: name, .durationMicroseconds: Loggable(limit)])
+            tellDrainDeadline()
             return .internalFault
         }
         if code == .drained { events.record(.stopped, [.service: name]) }
         return code
+    }
+
+    private func tellDrainDeadline() {
+        let limit = section.drainDeadline.components.seconds * 1_000_000
+        events.record(.drainDeadlinePassed, [.service: name, .durationMicroseconds: Loggable(limit)])
     }
 
     /// The plan's services between those of the runtime: the frame starts with them and outlives them.

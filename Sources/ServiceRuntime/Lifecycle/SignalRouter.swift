@@ -24,8 +24,19 @@ final class SignalRouter: Sendable {
 
     private let state = Mutex(State())
     private let endWhileStarting: @Sendable (Loggable) -> Void
+    private let drainLimit: Duration
+    private let giveUp: @Sendable () -> Void
 
-    init(endWhileStarting: @escaping @Sendable (Loggable) -> Void) { self.endWhileStarting = endWhileStarting }
+    /// `giveUp` is called when a drain has not ended `drainLimit` after its begin, which means that something did not
+    /// even heed its cancellation.
+    init(
+        drainLimit: Duration, giveUp: @escaping @Sendable () -> Void,
+        endWhileStarting: @escaping @Sendable (Loggable) -> Void
+    ) {
+        self.drainLimit = drainLimit
+        self.giveUp = giveUp
+        self.endWhileStarting = endWhileStarting
+    }
 
     /// Returns once the signals are caught; the task takes them until it is cancelled.
     func listen() async -> Task<Void, Never> {
@@ -56,6 +67,10 @@ final class SignalRouter: Sendable {
                 $0.phase = .stopping
                 $0.reason = name
                 $0.drainStart = .now
+            }
+            Task.detached { [drainLimit, giveUp] in
+                try? await Task.sleep(for: drainLimit)
+                giveUp()
             }
             await group.triggerGracefulShutdown()
         case .stopping: break
