@@ -55,11 +55,11 @@ package struct HMACSHA256Context: ~Copyable {
     }
 
     private init(start: UnsafePointer<UInt8>, count: Int) {
-        guard let context = unsafe EVP_MAC_CTX_new(Primitive.hmac.pointer) else {
+        guard let context = unsafe EVP_MAC_CTX_dup(MACTemplate.sha256.context) else {
             fatalError("out of memory: MAC context")
         }
         unsafe self.context = context
-        requireSuccess(unsafe EVP_MAC_init(context, start, count, DigestParameter.sha256.pointer), "HMAC")
+        requireSuccess(unsafe EVP_MAC_init(context, start, count, nil), "HMAC")
     }
 
     deinit { unsafe EVP_MAC_CTX_free(context) }
@@ -83,19 +83,23 @@ package struct HMACSHA256Context: ~Copyable {
     }
 }
 
-/// The parameter list that tells HMAC which digest to use, made once.
+/// HMAC with its digest chosen and no key yet: copying it spares every message the search for the digest.
 @safe
-private struct DigestParameter: @unchecked Sendable {  // points to memory that nobody writes or frees
-    let pointer: UnsafePointer<OSSL_PARAM>
+private struct MACTemplate: @unchecked Sendable {  // points to a context that is only copied
+    let context: OpaquePointer
 
-    static let sha256 = DigestParameter("SHA256")
+    static let sha256 = MACTemplate("SHA256")
 
     private init(_ digest: StaticString) {
-        let list = UnsafeMutablePointer<OSSL_PARAM>.allocate(capacity: 2)
         let name: StaticString = "digest"
-        unsafe list.initialize(
-            to: OSSL_PARAM_construct_utf8_string(name.cString, UnsafeMutablePointer(mutating: digest.cString), 0))
-        unsafe (list + 1).initialize(to: OSSL_PARAM_construct_end())
-        unsafe pointer = unsafe UnsafePointer(list)
+        let list = unsafe [
+            OSSL_PARAM_construct_utf8_string(name.cString, UnsafeMutablePointer(mutating: digest.cString), 0),
+            OSSL_PARAM_construct_end(),
+        ]
+        guard let context = unsafe EVP_MAC_CTX_new(Primitive.hmac.pointer) else {
+            fatalError("out of memory: MAC context")
+        }
+        requireSuccess(unsafe EVP_MAC_CTX_set_params(context, list), "HMAC")
+        unsafe self.context = context
     }
 }

@@ -32,15 +32,15 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
         return name.starts(with: "prime256v1\0".utf8.map { CChar(bitPattern: $0) })
     }
 
-    /// A public number of the key, big-endian without leading zeros unless `padded` asks for a width.
-    func publicNumber(_ name: String, padded width: Int? = nil) -> [UInt8]? {
+    /// A public number of the key, big-endian without leading zeros.
+    func publicNumber(_ name: String) -> [UInt8]? {
         var number: OpaquePointer?
         guard unsafe EVP_PKEY_get_bn_param(pointer, name, &number) == 1, let number = unsafe number else {
             ERR_clear_error()
             return nil
         }
         defer { unsafe BN_clear_free(number) }
-        let count = width ?? Int((unsafe BN_num_bits(number) + 7) / 8)
+        let count = Int((unsafe BN_num_bits(number) + 7) / 8)
         let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
             initialized = Int(max(0, unsafe BN_bn2binpad(number, buffer.baseAddress, Int32(count))))
         }
@@ -49,8 +49,18 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
 
     /// The point of a P-256 key, 32 octets each.
     package var p256Coordinates: (x: [UInt8], y: [UInt8])? {
-        guard isP256, let x = publicNumber("qx", padded: 32), let y = publicNumber("qy", padded: 32) else { return nil }
-        return (x, y)
+        guard isP256 else { return nil }
+        var count = 0
+        let encoded = unsafe [UInt8](unsafeUninitializedCapacity: 65) { buffer, initialized in
+            let result = unsafe EVP_PKEY_get_octet_string_param(
+                pointer, OSSL_PKEY_PARAM_ENCODED_PUBLIC_KEY, buffer.baseAddress, buffer.count, &count)
+            initialized = result == 1 ? min(count, 65) : 0
+        }
+        guard encoded.count == 65, encoded[0] == 4 else {
+            ERR_clear_error()
+            return nil
+        }
+        return (Array(encoded[1..<33]), Array(encoded[33...]))
     }
 
     /// Whether an RSA private key has two primes whose product is its modulus.
@@ -84,7 +94,7 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
 
     /// A new key pair on P-256, without the checks that a key from a file needs.
     package static func generateP256() throws(DiagnosedError) -> KeyHandle {
-        try unsafe generate("EC") { unsafe EVP_PKEY_CTX_set_group_name($0, "prime256v1") == 1 }
+        try unsafe generate("EC", from: EVP_PKEY_CTX_new_from_pkey(nil, P256Import.template.pointer, nil)) { _ in true }
     }
 
     package static func p256(scalar: UnsafeRawBufferPointer) throws(DiagnosedError) -> KeyHandle {
@@ -92,9 +102,17 @@ package final class KeyHandle: @unchecked Sendable {  // owns an EVP_PKEY that i
         return try unsafe P256Import.privateKey(scalar: scalar)
     }
 
-    static func generate(_ type: String, _ configure: (OpaquePointer) -> Bool) throws(DiagnosedError) -> KeyHandle {
+    static func generate(
+        _ type: String, _ configure: (OpaquePointer) -> Bool
+    ) throws(DiagnosedError) -> KeyHandle {
+        try unsafe generate(type, from: EVP_PKEY_CTX_new_from_name(nil, type, nil), configure)
+    }
+
+    /// Takes over the context.
+    private static func generate(
+        _ type: String, from context: OpaquePointer?, _ configure: (OpaquePointer) -> Bool
+    ) throws(DiagnosedError) -> KeyHandle {
         SecureHeap.initialize()
-        let context = unsafe EVP_PKEY_CTX_new_from_name(nil, type, nil)
         defer { unsafe EVP_PKEY_CTX_free(context) }
         var key: OpaquePointer?
         guard let context = unsafe context, unsafe EVP_PKEY_keygen_init(context) == 1, unsafe configure(context),

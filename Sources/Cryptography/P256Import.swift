@@ -5,18 +5,28 @@ internal import Diagnostics
 enum P256Import {
     private static let groupName: StaticString = "prime256v1"
 
+    /// A key of the curve whose parameters the others copy: several times faster than naming the curve each time.
+    static let template: KeyHandle = {
+        do {
+            return try unsafe KeyHandle.generate("EC") { unsafe EVP_PKEY_CTX_set_group_name($0, "prime256v1") == 1 }
+        } catch {
+            // Not a matter of input: the system's libcrypto lacks the curve, and nothing can work.
+            fatalError("the system's OpenSSL does not offer P-256: \(error)")
+        }
+    }()
+
     /// Refuses a point that is not on the curve; infinity has no coordinates and can not be said.
     static func publicKey(x: [UInt8], y: [UInt8]) throws(DiagnosedError) -> KeyHandle {
-        do {
-            return try KeyHandle.build(type: "EC", selection: KeyHandle.publicSelection) {
-                $0.add("group", text: groupName)
-                    && $0.add("pub", octets: [4] + x + y)
-            }
-        } catch {
-            throw DiagnosedError(
-                .keyInvalid, fault: .peer, "the P-256 public key is not valid", expected: "a point on the curve",
-                found: error.found)
+        guard let key = unsafe EVP_PKEY_new() else { fatalError("out of memory: key") }
+        let handle = unsafe KeyHandle(owning: key)
+        let point = [4] + x + y
+        guard unsafe EVP_PKEY_copy_parameters(key, template.pointer) == 1,
+            unsafe EVP_PKEY_set1_encoded_public_key(key, point, point.count) == 1
+        else {
+            throw OpenSSLFailure.error(
+                .keyInvalid, fault: .peer, "the P-256 public key is not valid", expected: "a point on the curve")
         }
+        return handle
     }
 
     /// From the private scalar, a number from 1 to the order of the curve minus 1.

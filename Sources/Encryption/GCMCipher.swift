@@ -6,8 +6,8 @@ internal import SecretMemory
 /// One run of OpenSSL's AES-256-GCM; its key schedule is wiped when the run ends.
 @safe
 struct GCMCipher: ~Copyable {
-    enum Direction: Int32 {
-        case open = 0, seal = 1
+    enum Direction {
+        case open, seal
     }
 
     private let context: OpaquePointer
@@ -32,7 +32,11 @@ struct GCMCipher: ~Copyable {
         let isReady = unsafe key.withUnsafeBytes { key in
             let key = unsafe key.baseAddress?.assumingMemoryBound(to: UInt8.self)
             let algorithm = unsafe FetchedCipher.aes256GCM.pointer
-            return unsafe EVP_CipherInit_ex2(context, algorithm, key, nonce, direction.rawValue, nil) == 1
+            switch direction {
+            case .seal: return unsafe EVP_EncryptInit_ex2(context, algorithm, key, nonce, nil) == 1
+            // By this name, a look at a binary's symbols tells whether it can decrypt.
+            case .open: return unsafe EVP_DecryptInit_ex2(context, algorithm, key, nonce, nil) == 1
+            }
         }
         guard isReady, unsafe cipher.pass(aad, into: nil) else {
             throw OpenSSLFailure.error(.cryptographyFailure, "AES-256-GCM failed")
