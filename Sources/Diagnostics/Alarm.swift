@@ -67,20 +67,6 @@ extension Alarm {
             + "14, 7 and 1 days.",
         fix: "Ask your certificate authority for a new one with the same names, replace the files and reload.",
         clears: "when a certificate with more than 30 days left is in use")
-    package static let certificateDomain = Alarm(
-        "HDS-CERT-DOMAIN", "6a97f1335ebb4d85ab43f571bdc26ccd", .critical,
-        title: "the KMS certificate names another host",
-        text: "Clients compare the certificate's common name and its first DNS name with the host of the KMS and "
-            + "refuse it when they differ.",
-        fix: "Get a certificate whose common name and first DNS name are exactly the host of the KMS in lower case.",
-        clears: "when a fitting certificate is loaded")
-    package static let certificateChain = Alarm(
-        "HDS-CERT-CHAIN", "aedd958a4457436cb90b9469a3212b0c", .critical,
-        title: "the KMS certificate does not lead to its root",
-        text: "Clients that check the chain refuse the KMS: an intermediate certificate is missing, out of order, "
-            + "expired or signed with SHA-1.",
-        fix: "Put the leaf first and every intermediate after it into the certificate file, up to the root.",
-        clears: "when a complete chain is loaded")
     package static let databaseUnreachable = Alarm(
         "HDS-DB-UNREACHABLE", "e809b45a9570483697f16d62b942e6b6", .critical,
         title: "the database does not answer",
@@ -98,7 +84,7 @@ extension Alarm {
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
-        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry, .certificateDomain,
-        .certificateChain, .databaseUnreachable, .diskLow,
+        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
+        .databaseUnreachable, .diskLow,
     ]
 }

@@ -79,8 +79,6 @@ extension Metric {
         "hds_kms_replays_total", .counter, "Mutating requests that came again and got their first answer.")
     package static let kmsRequestsInFlight = Metric(
         "hds_kms_requests_in_flight", .gauge, "Requests received and not yet answered.")
-    package static let storeCommitTime = Metric(
-        "hds_store_commit_duration_seconds", answerTimes, "Time until a change is durable.")
 
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
@@ -101,6 +99,6 @@ extension Metric {
         .buildInfo, .ready, .check, .alarm, .logRecords, .logRecordsLost, .selfTests, .processResidentMemory,
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsRequestsInFlight,
-        .storeCommitTime, .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
+        .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

@@ -23,7 +23,7 @@ package enum KMSAssembly {
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
-        let checks = KMSChecks(context.health, readyWithoutCore: configuration.core.readyWithoutCore)
+        let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
         let kek = try keyEncryptionKey(configuration.masterKey)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let store = try SQLiteKeyStore(path: configuration.store.file.path)
@@ -54,7 +54,7 @@ package enum KMSAssembly {
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
-        checks.watch(store: store, keys: staticKeys, alarms: context.alarms)
+        checks.watch(store: store, file: configuration.store.file, key: staticKeys[0])
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         return ServicePlan(
@@ -138,6 +138,8 @@ package enum KMSAssembly {
             roots: try certificates(in: configuration.core.authorities), pins: pins, requirePathLengthZero: true)
         let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
         let links = LinkHolder()
+        let address = Loggable(reviewed: configuration.core.link.text)
+        let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
         let link = CoreLink(
             configuration: CoreLinkConfiguration(
                 url: configuration.core.link.text, trust: trust, node: configuration.node, service: "kms",
@@ -145,6 +147,7 @@ package enum KMSAssembly {
                 details: { details }, token: { try await tokens.token() }),
             handler: { delivery in
                 lanes.submit(delivery.text, source: delivery.source) { reply in
+                    inFlight.set(Double(lanes.waiting))
                     switch reply {
                     case .answer(let text): links.link?.answer(delivery, text: text)
                     case .decline(let reason): links.link?.decline(delivery, reason: reason)
@@ -153,7 +156,7 @@ package enum KMSAssembly {
             },
             state: { state in
                 if state.lastError?.code == .linkTokenRefused { tokens.discard() }
-                checks.report(state, alarms: context.alarms)
+                checks.report(state, address: address)
             })
         links.hold(link)
         return link

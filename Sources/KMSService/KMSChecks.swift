@@ -7,24 +7,31 @@ import Synchronization
 import TLSChannel
 import WireText
 
-/// The KMS's health checks and the alarms that follow from them.
+/// The KMS's health checks with the alarms, events and metrics that follow from them.
 final class KMSChecks: Sendable {
     private static let store = HealthCheck("store", "the key store", gate: .required)
-    private static let certificate = HealthCheck("certificate", "the certificate of the static key")
 
     private let health: HealthRegistry
+    private let events: any EventRecorder
+    private let metrics: MetricRegistry
     private let link: HealthCheck
+    /// As it was last told, to tell changes only.
+    private let wasOpen = Mutex(false)
 
-    init(_ health: HealthRegistry, readyWithoutCore: Bool) {
-        self.health = health
+    init(_ context: ServiceContext, readyWithoutCore: Bool) {
+        health = context.health
+        events = context.events
+        metrics = context.metrics
         link = HealthCheck(
             "link", "the link to the core",
             gate: .policy(key: "core.ready-without-core", mayBeMissing: readyWithoutCore))
         health.declare(link)
+        metrics.gauge(.linkUp).set(0)
     }
 
-    /// Looks at the store and at the certificates in an interval.
-    func watch(store: any KeyStore, keys: [KMSStaticKey], alarms: AlarmBoard) {
+    /// Looks at the store, the disk and the certificate in an interval.
+    func watch(store: any KeyStore, file: FileLocation, key: KMSStaticKey) {
+        let alarms = health.alarms
         health.probe(Self.store, every: .seconds(15)) {
             do {
                 try await store.check()
@@ -35,42 +42,56 @@ final class KMSChecks: Sendable {
                 return .fail(error)
             }
         }
-        health.probe(Self.certificate, every: .seconds(600)) {
-            let expires = keys[0].expires
-            let days = (expires.seconds - Timestamp.now().seconds) / 86_400
-            let stage = [1, 7, 14, 30].first { days < Int64($0) }
-            guard let stage else {
-                alarms.clear(.certificateExpiry, about: "static key", "valid for \(days) days")
-                return .ok("valid until \(reviewed: expires.iso8601)")
-            }
-            alarms.raise(
-                .certificateExpiry, about: "static key", stage: stage,
-                "the certificate of the static key ends at \(reviewed: expires.iso8601)")
-            return .warn(
-                "ends at \(reviewed: expires.iso8601)",
-                fix: "request a new certificate; list the present key under static-key.previous when you replace it")
-        }
+        health.watchSpace(of: FileLocation(file.path.folder))
+        let expires = key.expires
+        health.watchCertificate(
+            "certificate", "the certificate of the static key",
+            fix: "request a new certificate; list the present key under static-key.previous when you replace it"
+        ) { expires }
     }
 
     /// What the link tells of itself.
-    func report(_ state: LinkState, alarms: AlarmBoard) {
+    func report(_ state: LinkState, address: Loggable) {
+        let isOpen = state.phase == .open
+        let hasChanged = wasOpen.withLock { was in
+            defer { was = isOpen }
+            return was != isOpen
+        }
+        metrics.gauge(.linkUp).set(isOpen ? 1 : 0)
         switch state.phase {
         case .open:
             health.report(link, .ok("open since \(reviewed: state.connectedSince?.iso8601 ?? "now")"))
             for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication] {
-                alarms.clear(alarm, "the link is open")
+                health.alarms.clear(alarm, "the link is open")
             }
+            guard hasChanged else { return }
+            metrics.counter(.linkConnects, ["open"]).increment()
+            events.record(.linkUp, [.address: address, .connectionID: state.connection.map { Loggable(reviewed: $0) }])
         case .connecting, .waiting:
             guard let error = state.lastError else { return }
             health.report(link, .fail(error))
-            // One lost connection is no alarm: the next attempt follows at once.
-            guard state.failures > 1 || error.code == .tlsPinMismatch else { return }
-            switch error.code {
-            case .tlsPinMismatch: alarms.raise(.cloudPinMismatch, Loggable(error))
-            case .linkTokenRefused, .serviceTokenRefused: alarms.raise(.cloudAuthentication, Loggable(error))
-            default: alarms.raise(.cloudUnreachable, Loggable(error))
-            }
+            if hasChanged { events.record(.linkDown, [.address: address, .reason: Loggable(error)]) }
+            if state.phase == .waiting { metrics.counter(.linkConnects, ["failed"]).increment() }
+            alarm(error, failures: state.failures)
         case .draining, .stopped: break
         }
+    }
+
+    private func alarm(_ error: DiagnosedError, failures: Int) {
+        switch error.code {
+        case .tlsPinMismatch: health.alarms.raise(.cloudPinMismatch, Loggable(error))
+        case .linkTokenRefused, .serviceTokenRefused, .linkNotAllowed:
+            health.alarms.raise(.cloudAuthentication, Loggable(error))
+        // One lost connection is no alarm: the next attempt follows at once.
+        default: if failures > 1 { health.alarms.raise(.cloudUnreachable, Loggable(error)) }
+        }
+    }
+}
+
+extension String {
+    /// The folder of a path.
+    fileprivate var folder: String {
+        guard let slash = lastIndex(of: "/"), slash != startIndex else { return "/" }
+        return String(self[..<slash])
     }
 }
