@@ -13,6 +13,8 @@ package enum PasswordHash {
     private static let saltBytes = 16
     private static let hashBytes = 32
     private static let allowedLogN = 10...18
+    /// What one comparison may take, whatever a stored line says.
+    private static let maximumMemory = 256 << 20
 
     package static func hash(_ password: String) throws -> String {
         let salt = try RandomBytes.bytes(saltBytes)
@@ -35,6 +37,9 @@ package enum PasswordHash {
         guard let key else { return false }
         return unsafe key.withUnsafeBytes { unsafe constantTimeEqual($0, stored.hash) }
     }
+
+    /// Whether `verify` can compare with this line: for refusing a clear password in its place when a file is read.
+    package static func isHash(_ line: String) -> Bool { Stored(line) != nil }
 
     /// A key from a password, with r = 8 and p = 1.
     package static func derive(
@@ -68,7 +73,8 @@ package enum PasswordHash {
                 return digits.allSatisfy { $0.isASCII && $0.isNumber } ? Int(digits) : nil
             }
             guard let logN = number(0, "ln="), let r = number(1, "r="), let p = number(2, "p="),
-                PasswordHash.allowedLogN.contains(logN), (1...16).contains(r), (1...4).contains(p)
+                PasswordHash.allowedLogN.contains(logN), (1...16).contains(r), (1...4).contains(p),
+                128 * r << logN <= PasswordHash.maximumMemory
             else { return nil }
             (self.logN, self.r, self.p, self.salt, self.hash) = (logN, r, p, salt, hash)
         }

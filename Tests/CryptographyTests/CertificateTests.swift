@@ -133,12 +133,12 @@ struct CertificateTests {
         #expect(refusal { try validate(Fixture.clientOnly, for: .kms) } == nil)
     }
 
-    @Test("authorities keep to their constraints")
-    func authorities() throws {
+    @Test("authorities keep to their constraints", arguments: [CertificatePath.Purpose.tlsServer, .kms])
+    func authorities(purpose: CertificatePath.Purpose) throws {
         let chain = [Fixture.below, Fixture.issuing]
-        #expect(refusal { try validate(Fixture.tooDeep, through: chain) } == .certificatePurpose)
-        #expect(
-            refusal { try validate(Fixture.notCA, through: [Fixture.leaf, Fixture.issuing]) } == .certificatePurpose)
+        #expect(refusal { try validate(Fixture.tooDeep, through: chain, for: purpose) } == .certificatePurpose)
+        let usurped = [Fixture.leaf, Fixture.issuing]
+        #expect(refusal { try validate(Fixture.notCA, through: usurped, for: purpose) } == .certificatePurpose)
     }
 
     @Test("an error names what was wrong and where, without a crash on odd subjects")

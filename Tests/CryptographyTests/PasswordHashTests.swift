@@ -21,7 +21,7 @@ struct PasswordHashTests {
     @Test("a password verifies against its own line and no other does")
     func verify() throws {
         let line = try PasswordHash.hash("correct horse")
-        #expect(line.hasPrefix("scrypt$ln=15,r=8,p=1$"))
+        #expect(line.hasPrefix("scrypt$ln=15,r=8,p=1$") && PasswordHash.isHash(line))
         #expect(PasswordHash.verify("correct horse", against: line))
         for other in ["", "correct hors", "Correct horse", "correct horse "] {
             #expect(!PasswordHash.verify(other, against: line))
@@ -42,6 +42,7 @@ struct PasswordHashTests {
             "scrypt$ln=40,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
             "scrypt$ln=9,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
             "scrypt$ln=15,r=1000,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
+            "scrypt$ln=18,r=16,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
             "scrypt$ln=15,r=8,p=99$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
             "scrypt$ln=-1,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
             "scrypt$ln=15,r=8,p=1$$AAAAAAAAAAAAAAAAAAAAAA", "scrypt$ln=15,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$",
@@ -49,7 +50,7 @@ struct PasswordHashTests {
             "argon2id$ln=15,r=8,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAA",
         ])
     func malformed(line: String) {
-        #expect(!PasswordHash.verify("", against: line))
+        #expect(!PasswordHash.verify("", against: line) && !PasswordHash.isHash(line))
     }
 
     @Test("keys are derived within bounds only")
