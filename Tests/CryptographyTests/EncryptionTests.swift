@@ -178,4 +178,34 @@ struct EncryptionTests {
         #expect(throws: DiagnosedError.self) { try HKDFSHA256.expand(short, info: [], count: 32) }
         #expect(try HKDFSHA256.derive(from: short, count: HKDFSHA256.maximumCount).count == HKDFSHA256.maximumCount)
     }
+
+    @Test("keys, agreements and tags come out right when many threads ask at once")
+    func concurrency() async throws {
+        let signing = try PrivateKey.generateP256()
+        let rsa = try PrivateKey(pem: Fixture.pkcs1Key)
+        let peer = try P256Agreement.generate()
+        let tag = HMACSHA256.code(for: [1, 2, 3], key: key)
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            for worker in UInt8(0)..<8 {
+                group.addTask {
+                    for _ in 0..<20 {
+                        let own = try P256Agreement.generate()
+                        let ours = try own.sharedSecret(withX: peer.publicX, y: peer.publicY)
+                        let theirs = try peer.sharedSecret(withX: own.publicX, y: own.publicY)
+                        let signature = try signing.sign([worker], algorithm: .es256)
+                        let other = try rsa.sign([worker], algorithm: .ps256)
+                        let sealed = try AESGCM.seal([worker], key: ours, nonce: nonce)
+                        let opened = try AESGCM.open(sealed.ciphertext, tag: sealed.tag, key: theirs, nonce: nonce)
+                        guard ours.isEqual(to: theirs), bytes(opened) == [worker],
+                            signing.publicKey.isValidSignature(signature, for: [worker], algorithm: .es256),
+                            rsa.publicKey.isValidSignature(other, for: [worker], algorithm: .ps256),
+                            HMACSHA256.code(for: [1, 2, 3], key: key) == tag
+                        else { return false }
+                    }
+                    return true
+                }
+            }
+            for try await isRight in group { #expect(isRight) }
+        }
+    }
 }
