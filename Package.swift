@@ -224,7 +224,7 @@ targets += [
         "TokenIssuerTests",
         [
             "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", logging, lifecycle,
+            "Diagnostics", httpTypes, logging, lifecycle,
         ]),
     tests(
         "CloudCoreTests",
