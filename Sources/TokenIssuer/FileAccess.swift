@@ -142,8 +142,13 @@ enum FileAccess {
     }
 
     private static func failure(_ what: String, _ path: String, kind: String) -> DiagnosedError {
-        let reason = String(cString: strerror(errno))
-        return DiagnosedError(.fileAccess, fault: .store, "\(what) \(path) (\(kind))", found: reason)
+        let number = errno
+        // What is not there or not allowed, an administrator has to mend; everything else is the disk's.
+        let isConfiguration = [ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, EISDIR, EROFS].contains(number)
+        return DiagnosedError(
+            .fileAccess, fault: isConfiguration ? .configuration : .store, "\(what) \(path) (\(kind))",
+            found: String(cString: strerror(number)),
+            hint: isConfiguration ? "correct the path, or give the service's user access" : nil)
     }
 
     private static func octal(_ mode: mode_t) -> String { "0" + String(mode, radix: 8) }

@@ -152,7 +152,11 @@ package final class GrantStore: Sendable {
 
     /// How many logins are alive: for the health address and tests.
     package func familyCount() async throws -> Int {
-        try await write { try Int.fetchOne($0, sql: "SELECT count(*) FROM family") ?? 0 }
+        do {
+            return try await database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM family") ?? 0 }
+        } catch {
+            throw Self.diagnosed(error, path: path)
+        }
     }
 
     package func close() throws { try database.close() }

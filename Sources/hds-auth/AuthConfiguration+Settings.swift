@@ -25,6 +25,13 @@ extension AuthConfiguration {
         return settings
     }
 
+    /// The host in the issuer's URL, an IPv6 address without its brackets.
+    var issuerHost: String {
+        let authority = issuer.dropFirst("https://".count)
+        if authority.hasPrefix("[") { return String(authority.dropFirst().prefix { $0 != "]" }) }
+        return String(authority.prefix { $0 != ":" })
+    }
+
     var keySchedule: SigningKeys.Schedule {
         SigningKeys.Schedule(
             period: signingKeys.period.components.seconds,
