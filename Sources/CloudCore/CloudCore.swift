@@ -21,12 +21,14 @@ package final class CloudCore: Service {
     /// How long the wrapped answer to a step is kept for a client that asks again.
     private static let answerSeconds: Int64 = 3_600
 
-    /// Opens database and files. Times of the relay are monotonic, those on the wire the wall clock's.
+    /// Opens database and files. `clock` counts milliseconds and never jumps, for everything that expires; `wall` is
+    /// the time on the wire.
     package init(
         configuration: CloudCoreConfiguration, recorder: (any EventRecorder)? = nil,
-        metrics: MetricRegistry = MetricRegistry(), wall: @escaping @Sendable () -> Timestamp = { .now() }
+        metrics: MetricRegistry = MetricRegistry(),
+        clock: @escaping @Sendable () -> Int64 = { monotonicMilliseconds() },
+        wall: @escaping @Sendable () -> Timestamp = { .now() }
     ) throws {
-        let clock: @Sendable () -> Int64 = { monotonicMilliseconds() }
         let store = try CloudStore(path: configuration.databasePath)
         let files = try FileStore(directory: configuration.filesPath)
         let events = EventHub(clock: clock, wall: wall)
@@ -60,7 +62,8 @@ package final class CloudCore: Service {
         configuration.maximumBody = EncryptionRoutes.maximumBodyBytes
         configuration.largeBodies = ["/files/": Int(FileStore.maximumFileBytes)]
         let heartbeat = WebSocketHeartbeat(
-            interval: .seconds(Relay.Limits().heartbeatSeconds), deadline: .seconds(3 * Relay.Limits().heartbeatSeconds))
+            interval: .seconds(Relay.Limits().heartbeatSeconds), deadline: .seconds(3 * Relay.Limits().heartbeatSeconds)
+        )
         let link = WebSocketRoute(
             CoreURLs.linkPath,
             limits: WebSocketLimits(
@@ -144,7 +147,7 @@ package final class CloudCore: Service {
 }
 
 /// A clock that neither jumps nor stops.
-private func monotonicMilliseconds() -> Int64 {
+package func monotonicMilliseconds() -> Int64 {
     var time = timespec()
     clock_gettime(CLOCK_BOOTTIME, &time)
     return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000

@@ -47,7 +47,7 @@ private final class RecordingSocket: EventHub.Output {
 }
 
 /// A clock that a test moves.
-private final class HandClock: Sendable {
+final class HandClock: Sendable {
     private let time = Mutex<Int64>(1_000_000)
     var now: Int64 { time.withLock { $0 } }
     func advance(_ milliseconds: Int64) { time.withLock { $0 += milliseconds } }
