@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Starts services on loopback, waits until they are ready, ends them by their process id. Sourced; needs terminal.sh.
 
 declare -A service_pid=() service_log=() service_health=()
