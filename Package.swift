@@ -243,8 +243,10 @@ targets += [
     tests(
         "StoryTests",
         [
-            "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient", "TLSChannel", "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, logging,
+            // The programs are started as processes: they have to be built before the tests run.
+            "hds-kms", "hds-core", "hds-auth", "hdsctl",
+            "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption",
+            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
 ]
 
