@@ -60,7 +60,12 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         arm(context)
         // A shutdown that began while the connection was accepted has told only those that were there.
-        if isShuttingDown() { quiesce(context) }
+        guard isShuttingDown() else { return }
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        context.eventLoop.execute {
+            let (gate, context) = bound.value
+            gate.quiesce(context)
+        }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) { disarm() }
@@ -134,7 +139,10 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
         let isFirst = !progress.hasReadHead
         let length = head.headers.first(name: "content-length").flatMap { Int($0) }
         let isChunked = head.headers.contains(name: "transfer-encoding")
-        progress.readHead(keepsAlive: head.isKeepAlive, contentLength: isChunked ? nil : length ?? 0)
+        // NIO's decoder reads nothing after a request that asked for an upgrade.
+        progress.readHead(
+            keepsAlive: head.isKeepAlive && !UpgradeGate.endsDecoding(head),
+            contentLength: isChunked ? nil : length ?? 0)
         if isFirst {
             let address = context.channel.remoteAddress?.ipAddress ?? "unknown"
             switch UpgradeGate.wish(head, routes: routes, remoteAddress: address) {
@@ -192,6 +200,11 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func decided(_ outcome: UpgradeDecision, _ route: WebSocketRoute, _ context: ChannelHandlerContext) {
         guard case .pending(let task, let parts) = decision, context.channel.isActive else { return }
+        // First of all, for an accepted request takes this gate out of the pipeline.
+        if isReadWanted {
+            isReadWanted = false
+            context.read()
+        }
         switch outcome {
         case .refuse(let refusal):
             task.cancel()
@@ -202,10 +215,6 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
             decision = .accepted(Accepted(limits: route.limits, serve: serve))
             for part in parts { context.fireChannelRead(wrapInboundOut(part)) }
             context.fireChannelReadComplete()
-        }
-        if isReadWanted {
-            isReadWanted = false
-            context.read()
         }
     }
 

@@ -42,6 +42,12 @@ enum UpgradeGate {
                 headers: head.headers.map { ($0.name, $0.value) }, remoteAddress: remoteAddress))
     }
 
+    /// Whether the decoder takes what follows the request for another protocol.
+    static func endsDecoding(_ head: HTTPRequestHead) -> Bool {
+        head.method == .CONNECT
+            || head.headers.contains(name: "upgrade") && names(head.headers, "connection").contains("upgrade")
+    }
+
     /// Takes away what asks for an upgrade, so that the request is served as any other.
     static func strip(_ headers: inout HTTPHeaders) {
         guard headers.contains(name: "upgrade") || names(headers, "connection").contains("upgrade") else { return }

@@ -56,12 +56,21 @@ package final class WebServer: Service {
             try TLSConfiguration.server(identity: identity, applicationProtocols: ["http/1.1"])
         }
         let deadline = configuration.deadlines.drain
+        let serving = Task { try await serve(self, tls) }
         do {
-            try await withGracefulShutdownHandler {
-                try await serve(self, tls)
-            } onGracefulShutdown: { [openChannels] in
-                openChannels.beginClosing()
-                MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: deadline) { openChannels.cut() }
+            try await withTaskCancellationHandler {
+                try await withGracefulShutdownHandler {
+                    try await serving.value
+                } onGracefulShutdown: { [openChannels] in
+                    openChannels.beginClosing()
+                    MultiThreadedEventLoopGroup.singleton.next().scheduleTask(in: deadline) {
+                        openChannels.cut()
+                        // Handlers that wait for something else than their connection.
+                        serving.cancel()
+                    }
+                }
+            } onCancel: {
+                serving.cancel()
             }
         } catch let error as IOError {
             throw DiagnosedError(

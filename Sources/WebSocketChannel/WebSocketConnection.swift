@@ -17,6 +17,9 @@ package final class WebSocketConnection: Sendable {
     package let remoteAddress: String
     package let limits: WebSocketLimits
 
+    /// Unsent octets from which on `send` waits.
+    private static let sendWindow = 1 << 20
+
     let inbound: InboundQueue<WebSocketMessage>
     private let channel: any Channel
     private let handler: NIOLoopBound<WebSocketHandler>
@@ -74,6 +77,11 @@ package final class WebSocketConnection: Sendable {
         channel.eventLoop.execute { [inbound] in inbound.redirect(to: sink) }
     }
 
+    /// Other times than those of the limits, as a protocol may agree on them; nil sends no more pings.
+    package func setHeartbeat(_ heartbeat: WebSocketHeartbeat?) {
+        channel.eventLoop.execute { [handler] in handler.value.setHeartbeat(heartbeat) }
+    }
+
     // MARK: - Closing
 
     /// Starts the closing handshake after what was enqueued; `incoming` ends when the peer answers.
@@ -125,7 +133,7 @@ package final class WebSocketConnection: Sendable {
     }
 
     private func send(_ message: WebSocketMessage) async throws {
-        try await outbox.waitForRoom(limit: limits.maximumUnreadBytes)
+        try await outbox.waitForRoom(limit: min(limits.maximumUnsentBytes, Self.sendWindow))
         if case .accepted(let mustSchedule) = outbox.append(message, limit: .max) {
             if mustSchedule { scheduleDrain() }
             return

@@ -235,6 +235,13 @@ final class WebSocketHandler: ChannelDuplexHandler {
         }
     }
 
+    func setHeartbeat(_ heartbeat: WebSocketHeartbeat?) {
+        guard let context, session.isOpen else { return }
+        session.heartbeat = heartbeat
+        session.noteSignOfLife(now: context.eventLoop.now)
+        scheduleHeartbeat(context)
+    }
+
     private func end() {
         heartbeatTimer?.cancel()
         deadlineTimer?.cancel()
@@ -247,7 +254,8 @@ final class WebSocketHandler: ChannelDuplexHandler {
     private var retained: WebSocketConnection?
 
     private func scheduleHeartbeat(_ context: ChannelHandlerContext) {
-        guard let heartbeat = limits.heartbeat else { return }
+        heartbeatTimer?.cancel()
+        guard let heartbeat = session.heartbeat else { return }
         let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         heartbeatTimer = context.eventLoop.scheduleTask(in: heartbeat.interval) {
             let (handler, context) = bound.value

@@ -26,6 +26,7 @@ struct WebSocketSession {
     }
 
     let limits: WebSocketLimits
+    var heartbeat: WebSocketHeartbeat?
     private var state = State.open
     private var assembly: (opcode: WebSocketFrame.Opcode, bytes: [UInt8])?
     private var lastSignOfLife: NIODeadline
@@ -34,6 +35,7 @@ struct WebSocketSession {
 
     init(limits: WebSocketLimits, now: NIODeadline) {
         self.limits = limits
+        heartbeat = limits.heartbeat
         lastSignOfLife = now
     }
 
@@ -100,7 +102,7 @@ struct WebSocketSession {
 
     /// Due each heartbeat interval. While this end itself does not read, silence says nothing about the peer.
     mutating func heartbeat(now: NIODeadline, isReading: Bool) -> [Action] {
-        guard state == .open, let heartbeat = limits.heartbeat else { return [] }
+        guard state == .open, let heartbeat else { return [] }
         if !isReading {
             lastSignOfLife = now
             return [.sendPing]

@@ -103,6 +103,8 @@ final class Collector: Sendable {
 
     private let state = Mutex(State())
 
+    /// What has come until now.
+    var received: [UInt8] { state.withLock { $0.bytes } }
     var errors: [any Error] { state.withLock { $0.errors } }
     var errorCodes: [DiagnosedError.Code] { errors.compactMap { ($0 as? DiagnosedError)?.code } }
 
