@@ -82,3 +82,21 @@ stop_services() {
     done
     return "$status"
 }
+
+# write_stop_script DIR PID...: DIR/stop ends these processes, if they still are the ones that use DIR, and removes DIR.
+write_stop_script() {
+    local dir=$1
+    shift
+    cat >"$dir/stop" <<END
+#!/bin/bash
+# Ends the services of this trial and removes its folder.
+for process in $*; do
+    grep -qs -F '$dir/' "/proc/\$process/cmdline" || continue
+    kill "\$process"
+    for _ in {1..200}; do kill -0 "\$process" 2>/dev/null || continue 2; sleep 0.1; done
+    kill -KILL "\$process"
+done
+rm -rf '$dir'
+END
+    chmod 700 "$dir/stop"
+}
