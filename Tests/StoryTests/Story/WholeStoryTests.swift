@@ -50,7 +50,7 @@ extension StoryTests {
                     }
                     #expect(status == 403)
                     #expect(reason.contains(bob.id), "a refusal names the user: \(reason)")
-                    #expect(reason.contains(uri), "a refusal names the object: \(reason)")
+                    #expect(reason.contains(space.resource ?? "?"), "a refusal names the resource: \(reason)")
                 }
                 await #expect(throws: (any Error).self) { try await bob.spaces.find("A confidential matter") }
                 #expect(try await alice.texts(of: space) == Material.lines + [Material.afterwards])
@@ -80,13 +80,15 @@ extension StoryTests {
             for place in places + ["log/hds-auth.log", "auth/state/", "home-alice-first/state-"] {
                 #expect(files.contains { $0.hasPrefix(deployment.domain.path(place)) }, "nothing to search: \(place)")
             }
-            #expect(try search.findings(in: files).map(\.description) == [])
+            for finding in try search.findings(in: files) { Issue.record("found \(finding)") }
 
             // Control 1: what the databases do hold is found in them.
             let keyID = String(keyURI.suffix(36))
             for (name, text) in [("core/core.sqlite", spaceID), ("core/core.sqlite", keyID), ("kms/kms.sqlite", keyID)] {
                 var known = SecretSearch()
                 known.add(text, text)
+                // A store may keep the 16 octets of an id.
+                if let octets = Hexadecimal.decode(text.filter { $0 != "-" }) { known.add(text, octets) }
                 let parts = files.filter { $0.hasPrefix(deployment.domain.path(name)) }
                 #expect(try !known.findings(in: parts).isEmpty, "\(text) is not found in \(name)")
             }
