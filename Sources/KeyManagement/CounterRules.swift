@@ -5,11 +5,12 @@ import WireText
 /// Rules against requests that the cloud held back (security model, rule 8; docs/kms-extensions.md):
 ///
 /// 1. A session that sent a counter once sends counter and time with every request.
-/// 2. A mutating request has a higher counter than every earlier request of the session.
+/// 2. A mutating request has a higher counter than every earlier request of the session, unless it is the very string
+///    that carried the highest one, delivered again because its first answer was lost or was no decision.
 /// 3. The time of a request that carries one lies within the window around the KMS's clock.
 enum CounterRules {
     static func check(
-        _ request: KMSRequest, session: LiveSession, window: Int64, now: Timestamp
+        _ request: KMSRequest, digest: [UInt8], session: LiveSession, window: Int64, now: Timestamp
     ) throws(KMSFailure) {
         guard let counter = request.counter, let time = request.time else {
             if session.counters.withLock({ $0.highest }) > 0 {
@@ -25,9 +26,12 @@ enum CounterRules {
                 errorCode: KMSFailure.staleTimeCode)
         }
         let isFresh = session.counters.withLock { counters in
-            let isFresh = counter > counters.highest
-            counters.highest = max(counters.highest, counter)
-            return isFresh || !request.isMutating
+            if counter > counters.highest {
+                counters.highest = counter
+                counters.digest = digest
+                return true
+            }
+            return !request.isMutating || counter == counters.highest && digest == counters.digest
         }
         guard isFresh else {
             throw KMSFailure(

@@ -115,7 +115,9 @@ package final class RequestHandler: Sendable {
                 if request.isMutating {
                     return await mutate(request, session: session, text: text, entry: entry, now: now)
                 }
-                let outcome = try await judge(request, session: session, entry: &entry, now: now)
+                let digest = request.counter == nil ? [] : SHA256.hash(text)
+                let caller = try await authenticate(request, digest: digest, session: session, entry: &entry, now: now)
+                let outcome = try await decide(request, caller: caller, session: session, now: now)
                 answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
             } catch {
                 answer = KMSAnswer(error, requestID: entry.requestID)
@@ -139,11 +141,20 @@ package final class RequestHandler: Sendable {
                 log.request(entry, status: nil, reason: nil)
                 return .answer(earlier.sealedAnswer)
             }
+            let caller: Caller?
+            var refusal: KMSFailure?
+            do throws(KMSFailure) {
+                caller = try await authenticate(request, digest: digest, session: session, entry: &entry, now: now)
+            } catch {
+                caller = nil
+                refusal = error
+            }
             for _ in 0..<8 {
                 var outcome: KeyManagement.Outcome
                 var answer: KMSAnswer
                 do throws(KMSFailure) {
-                    outcome = try await judge(request, session: session, entry: &entry, now: now)
+                    guard let caller else { throw refusal ?? KMSFailure(KMSStatus.forbidden, "refused") }
+                    outcome = try await decide(request, caller: caller, session: session, now: now)
                     answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
                 } catch {
                     answer = KMSAnswer(error, requestID: request.requestID)
@@ -190,16 +201,23 @@ package final class RequestHandler: Sendable {
         }
     }
 
-    /// Token, caller, counter and time, then the operation.
-    private func judge(
-        _ request: KMSRequest, session: LiveSession, entry: inout RequestLogEntry, now: Timestamp
-    ) async throws(KMSFailure) -> KeyManagement.Outcome {
+    /// Token, caller, counter and time: once for each string, however often its decision has to be made anew.
+    private func authenticate(
+        _ request: KMSRequest, digest: [UInt8], session: LiveSession, entry: inout RequestLogEntry, now: Timestamp
+    ) async throws(KMSFailure) -> Caller {
         let token = try await verifier.identity(of: request.credential.bearer, now: now)
         let caller = try Caller.judge(
             request, token: token, sessionUser: session.content.userID, policy: policy)
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser
-        try CounterRules.check(request, session: session, window: policy.requestTimeWindow, now: now)
+        try CounterRules.check(
+            request, digest: digest, session: session, window: policy.requestTimeWindow, now: now)
+        return caller
+    }
+
+    private func decide(
+        _ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp
+    ) async throws(KMSFailure) -> KeyManagement.Outcome {
         do {
             return try await keyManagement.decide(request, caller: caller, session: session, now: now)
         } catch let failure as KMSFailure {

@@ -11,6 +11,8 @@ final class LiveSession: Sendable {
     struct Counters: Sendable {
         /// Highest counter of any request, 0 for a session that never sent one.
         var highest: Int64
+        /// SHA-256 of the string that carried it: the same string may come again.
+        var digest: [UInt8] = []
     }
 
     let id: String
