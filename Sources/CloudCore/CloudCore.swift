@@ -3,7 +3,7 @@ import Glibc
 package import HTTPServer
 import LinkProtocol
 import NIOCore
-import ServiceLifecycle
+package import ServiceLifecycle
 import WebSocketChannel
 package import WireText
 
@@ -90,6 +90,10 @@ package final class CloudCore: Service {
             configuration: configuration, router: CoreRouter(services: services).router(), webSockets: [link, events])
     }
 
+    /// Stands behind the server: a stop reaches it first, and it holds the links open for a moment, so that requests
+    /// that wait for a KMS get their answers.
+    package var forwardDrain: any Service { ForwardDrain(relay: services.relay) }
+
     private static func refusal(_ error: any Error) -> UpgradeDecision {
         guard let refusal = error as? Refusal else { return .refuse(500, message: "the core failed") }
         var answer = UpgradeRefusal(status: refusal.status.rawValue, message: refusal.message)
@@ -143,6 +147,18 @@ package final class CloudCore: Service {
         for (outcome, count) in outcomes {
             metrics.read(.coreDeliveries, [outcome]) { Double(count(services.relay.counts)) }
         }
+    }
+}
+
+private struct ForwardDrain: Service {
+    static let deadline = Duration.seconds(3)
+    let relay: RelayHub
+
+    func run() async throws {
+        try? await gracefulShutdown()
+        relay.stopForwarding()
+        let end = ContinuousClock.now + Self.deadline
+        while relay.waitingCallers > 0, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(10)) }
     }
 }
 

@@ -43,7 +43,7 @@ struct HDSCore: AsyncParsableCommand {
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
                 serverName: "hds-core", maximumConnections: configuration.maximumConnections))
         return ServicePlan(
-            services: [core, server], selfTest: { try await core.check() },
+            services: [core, server, core.forwardDrain], selfTest: { try await core.check() },
             reload: { try $0.requireSameSettings(as: configuration) }, finish: { await core.close() })
     }
 

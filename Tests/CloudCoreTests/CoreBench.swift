@@ -22,6 +22,16 @@ final class CoreBench: Sendable {
     let trust: TLSTrust
     private let running = Mutex<(service: RunningService, core: CloudCore)?>(nil)
     private let clock: @Sendable () -> Int64
+    private let wallOffset = WallOffset()
+
+    private final class WallOffset: Sendable {
+        private let seconds = Mutex<Int64>(0)
+        var now: Timestamp { Timestamp.now().adding(seconds: seconds.withLock { $0 }) }
+        func advance(_ more: Int64) { seconds.withLock { $0 += more } }
+    }
+
+    /// Moves the wall clock of the core forward.
+    func advanceWall(_ seconds: Int64) { wallOffset.advance(seconds) }
 
     static let foreignCluster = "kms://kms.other.example.com"
 
@@ -60,20 +70,21 @@ final class CoreBench: Sendable {
                 organisations: [
                     try issuer.configuration(),
                     try foreign.configuration(domain: "other.example.com", cluster: Self.foreignCluster),
-                ]), clock: clock)
+                ]), clock: clock, wall: { [wallOffset] in wallOffset.now })
         try await core.prepare()
         let server = core.server(
             WebServerConfiguration(
                 host: "127.0.0.1", port: port, identity: try TestPKI.shared.get().core, serverName: "hds-core"))
-        let service = RunningService([core, server])
+        let service = RunningService([core, server, core.forwardDrain])
         _ = try await server.boundPort
         running.withLock { $0 = (service, core) }
     }
 
     func stopCore() async {
-        guard let (service, core) = running.withLock({ $0.take() }) else { return }
+        guard let (service, core) = running.withLock({ $0 }) else { return }
         await service.stop()
         await core.close()
+        running.withLock { $0 = nil }
     }
 
     func stop() async {
@@ -101,6 +112,12 @@ final class CoreBench: Sendable {
         var headers: [(String, String)] = []
         if let token { headers.append(("Authorization", "Bearer \(token)")) }
         if let device { headers.append(("cisco-device-url", device)) }
+        return try await request(method, path, headers: headers, body: body)
+    }
+
+    func request(
+        _ method: String, _ path: String, headers: [(String, String)], body: [UInt8]
+    ) async throws -> Answer {
         let response = try await client.send(
             WebRequest(
                 method: method, url: path.hasPrefix("https:") ? path : url + path, headers: headers, body: body,
@@ -140,6 +157,30 @@ final class CoreBench: Sendable {
         TestEvents(
             socket: try await client.webSocket(
                 url + "?outboundWireFormat=text&bufferStates=true&aliasHttpStatus=true"))
+    }
+
+    // MARK: - Objects
+
+    /// A conversation of the user, made through a KMS that answers; its id.
+    func createConversation(
+        _ user: TestUser, with others: [TestUser] = [], tempID: String? = nil, status: Int = 201
+    ) async throws -> String {
+        let answer = try await send(
+            "POST", "/conversations", token: user.token,
+            json: TestTexts.conversation(with: others.map(\.id), tempID: tempID))
+        try #require(answer.status == status, "\(answer.text)")
+        return try #require(answer.json["id"]?.string)
+    }
+
+    /// A stored file; its download URL.
+    func upload(_ content: [UInt8], as user: TestUser) async throws -> String {
+        let made = try await send("POST", "/files", token: user.token)
+        try #require(made.status == 201, "\(made.text)")
+        let stored = try await send(
+            "PUT", try #require(made.json["uploadUrl"]?.string), token: user.token, body: content)
+        try #require(stored.status == 200, "\(stored.text)")
+        #expect(stored.json["size"]?.integer == Int64(content.count))
+        return try #require(made.json["downloadUrl"]?.string)
     }
 
     // MARK: - Services
@@ -238,6 +279,7 @@ final class TestKMSLink: Sendable {
     let link: CoreLink
     private let running: RunningService
     private let log: StateLog
+    private let holder: Holder
 
     init(_ configuration: CoreLinkConfiguration, _ answer: @escaping @Sendable (String) -> String?) {
         let log = StateLog()
@@ -245,21 +287,37 @@ final class TestKMSLink: Sendable {
         let link = CoreLink(
             configuration: configuration,
             handler: { delivery in
-                log.took(String(decoding: delivery.text, as: UTF8.self))
-                guard let text = answer(String(decoding: delivery.text, as: UTF8.self)) else { return }
+                defer { log.took(String(decoding: delivery.text, as: UTF8.self)) }
+                guard let text = answer(String(decoding: delivery.text, as: UTF8.self)) else {
+                    holder.hold(delivery)
+                    return
+                }
                 holder.link?.answer(delivery, text: Array(text.utf8))
             }, state: { log.append($0) })
         holder.hold(link)
         self.link = link
         self.log = log
+        self.holder = holder
         running = RunningService([link])
     }
 
     private final class Holder: Sendable {
         private struct Weak: Sendable { weak let link: CoreLink? }
-        private let held = Mutex<Weak?>(nil)
-        func hold(_ link: CoreLink) { held.withLock { $0 = Weak(link: link) } }
-        var link: CoreLink? { held.withLock { $0?.link } }
+        private let held = Mutex<(link: Weak?, deliveries: [LinkDelivery])>((nil, []))
+        func hold(_ link: CoreLink) { held.withLock { $0.link = Weak(link: link) } }
+        func hold(_ delivery: LinkDelivery) { held.withLock { $0.deliveries.append(delivery) } }
+        var link: CoreLink? { held.withLock { $0.link?.link } }
+        func take() -> [LinkDelivery] {
+            held.withLock { held in
+                defer { held.deliveries = [] }
+                return held.deliveries
+            }
+        }
+    }
+
+    /// Answers what `answer` has left without one.
+    func answerHeld(_ text: String) {
+        for delivery in holder.take() { link.answer(delivery, text: Array(text.utf8)) }
     }
 
     func stop() async { await running.stop() }

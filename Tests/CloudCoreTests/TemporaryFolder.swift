@@ -15,6 +15,20 @@ final class TemporaryFolder: Sendable {
     /// The names in a folder of this one, without dots.
     func names(in folder: String) -> [String] { Self.names(path + "/" + folder) }
 
+    /// The octets of a file as text, each octet a character of its own where they are no UTF-8.
+    func contents(of name: String) throws -> String {
+        let descriptor = open(path + "/" + name, O_RDONLY)
+        guard descriptor >= 0 else { throw TestPKI.Failure(what: "open \(name)") }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = read(descriptor, &chunk, chunk.count)
+            guard count > 0 else { return String(decoding: bytes, as: UTF8.self) }
+            bytes += chunk[..<count]
+        }
+    }
+
     private static func names(_ path: String) -> [String] {
         guard let directory = opendir(path) else { return [] }
         defer { closedir(directory) }

@@ -34,12 +34,26 @@ final class CloudTokens: TokenChecking {
             let client = WebClient(trust: organisation.trust)
             clients.append(client)
             byIssuer[organisation.issuer] = organisation
-            keys[organisation.issuer] = IssuerKeys(client: client, url: organisation.jwksURL)
+            let url = organisation.jwksURL
+            keys[organisation.issuer] = IssuerKeys(clock: wall) { try await Self.fetch(url, with: client) }
         }
         self.organisations = byIssuer
         self.keys = keys
         self.clients = clients
         self.wall = wall
+    }
+
+    private static func fetch(_ url: String, with client: WebClient) async throws -> [UInt8] {
+        let response = try await client.send(
+            WebRequest(
+                url: url, headers: [("Accept", "application/json")], timeout: .seconds(5),
+                maximumResponseBytes: 256 << 10))
+        guard response.status == 200 else {
+            throw DiagnosedError(
+                .issuerKeysUnavailable, fault: .peer, "the issuer's key set can not be fetched",
+                expected: "status 200 from \(url)", found: "status \(response.status)")
+        }
+        return response.body
     }
 
     func close() async { for client in clients { await client.close() } }

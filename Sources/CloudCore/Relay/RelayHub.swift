@@ -38,6 +38,7 @@ final class RelayHub: Sendable {
         var details: [String: String] = [:]
         var lastLink: Relay.LinkID = 0
         var lastCaller: UInt64 = 0
+        var isStopping = false
     }
 
     private let state: Mutex<State>
@@ -108,7 +109,7 @@ final class RelayHub: Sendable {
     ) -> Relay.Refusal? {
         let now = clock()
         return state.withLock { state in
-            guard !state.cancelled.contains(caller) else {
+            guard !state.cancelled.contains(caller), !state.isStopping else {
                 continuation.resume(returning: nil)
                 return nil
             }
@@ -123,6 +124,11 @@ final class RelayHub: Sendable {
             }
         }
     }
+
+    /// No further strings for callers that wait; those that wait may still be answered.
+    func stopForwarding() { state.withLock { $0.isStopping = true } }
+    var isForwarding: Bool { state.withLock { !$0.isStopping } }
+    var waitingCallers: Int { state.withLock { $0.waiters.count } }
 
     // MARK: links
 

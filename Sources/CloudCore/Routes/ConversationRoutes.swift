@@ -26,6 +26,7 @@ struct ConversationRoutes {
         }
         router.put("conversations/:id/resource") { request, context -> Response in
             let user = try context.user()
+            _ = try await services.store.conversation(context.id(), for: user)
             let body = try await RequestJSON(request)
             let url = try body.text("kmsResourceObjectUrl", maximum: 512)
             let cluster = try services.organisation(user.organisation).kmsCluster
