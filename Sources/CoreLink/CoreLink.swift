@@ -21,8 +21,6 @@ package final class CoreLink: Service {
         var isStopping = false
     }
 
-    private static let welcomeDeadline = Duration.seconds(10)
-
     private let configuration: CoreLinkConfiguration
     private let client: WebClient
     private let handler: @Sendable (LinkDelivery) -> Void
@@ -156,8 +154,9 @@ package final class CoreLink: Service {
         let closure = await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    guard (try? await Task.sleep(for: Self.welcomeDeadline)) != nil else { return }
-                    conversation.welcomeIsOverdue()
+                    let deadline = self.configuration.welcomeDeadline
+                    guard (try? await Task.sleep(for: deadline)) != nil else { return }
+                    conversation.welcomeIsOverdue(deadline)
                 }
                 let closure = await socket.waitUntilClosed()
                 group.cancelAll()

@@ -19,6 +19,8 @@ package struct CoreLinkConfiguration: Sendable {
     /// The most deliveries that are held unanswered; the core may hold the link to fewer.
     package var window: Int
     package var heartbeatSeconds: Int64
+    /// How long the core may take for its welcome.
+    package var welcomeDeadline: Duration
     /// How long a graceful stop waits for answers that are still due.
     package var drainDeadline: Duration
     package var backoff: LinkBackoff.Bounds
@@ -31,7 +33,8 @@ package struct CoreLinkConfiguration: Sendable {
     package init(
         url: String, trust: TLSTrust?, node: String, service: String, organisation: String, version: String,
         epoch: Int64 = 0, destination: String, window: Int = 1024, heartbeatSeconds: Int64 = 5,
-        drainDeadline: Duration = .seconds(10), backoff: LinkBackoff.Bounds = .init(),
+        welcomeDeadline: Duration = .seconds(10), drainDeadline: Duration = .seconds(10),
+        backoff: LinkBackoff.Bounds = .init(),
         details: @escaping @Sendable () -> String, token: @escaping @Sendable () async throws -> String
     ) {
         self.url = url
@@ -44,6 +47,7 @@ package struct CoreLinkConfiguration: Sendable {
         self.destination = destination
         self.window = window
         self.heartbeatSeconds = heartbeatSeconds
+        self.welcomeDeadline = welcomeDeadline
         self.drainDeadline = drainDeadline
         self.backoff = backoff
         self.details = details

@@ -65,9 +65,9 @@ final class LinkConversation: Sendable {
     func stop() { _ = perform { $0.stop() } }
 
     /// The core did not welcome the service in time.
-    func welcomeIsOverdue() {
+    func welcomeIsOverdue(_ deadline: Duration) {
         let error = DiagnosedError(
-            .linkViolation, fault: .peer, "the core did not answer the hello", expected: "welcome within 10 s",
+            .linkViolation, fault: .peer, "the core did not answer the hello", expected: "welcome within \(deadline)",
             hint: "check that the address of the core is that of its link")
         _ = perform { $0.isOpen ? [] : $0.receivedMalformed(error) }
     }
