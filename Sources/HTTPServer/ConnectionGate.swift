@@ -90,10 +90,11 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // What comes after the last answer is of no interest, however broken.
+        guard !isOutputClosed else { return }
         guard let error = error as? HTTPParserError, progress.isIdle || isDeciding else {
             return context.fireErrorCaught(error)
         }
-        guard !isOutputClosed else { return }
         let refusal =
             error == .headerOverflow
             ? UpgradeRefusal(status: 431, message: "the head of the request is too long")

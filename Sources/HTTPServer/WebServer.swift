@@ -53,7 +53,7 @@ package final class WebServer: Service {
                 expected: "a TLS identity, or a host such as 127.0.0.1", found: configuration.host)
         }
         let tls = try configuration.identity.map { identity throws(DiagnosedError) in
-            try TLSConfiguration.server(identity: identity, applicationProtocols: ["http/1.1"])
+            try TLSConfiguration.server(identity: identity, applicationProtocols: ["http/1.1", "http/1.0"])
         }
         let deadline = configuration.deadlines.drain
         let serving = Task { try await serve(self, tls) }

@@ -231,23 +231,36 @@ struct WebSocketTests {
         }
     }
 
-    @Test("A decision that throws away its caller, and one that never comes")
-    func decisions() async throws {
-        let never = WebSocketRoute("/never") { _ in
+    @Test("A decision that does not come in time is a 503")
+    func lateDecision() async throws {
+        let route = WebSocketRoute("/never") { _ in
+            // Until it is cancelled.
             try? await Task.sleep(for: .seconds(600))
             return .refuse(500, message: "woken")
         }
-        let failing = WebSocketRoute("/failing") { _ in .accept { _ in throw TestPKI.Failure(step: "on purpose") } }
         try await WebServerFixture.run(
-            webSockets: [never, failing], adjust: { $0.deadlines.decision = .milliseconds(20) }
+            webSockets: [route], adjust: { $0.deadlines.decision = .milliseconds(20) }
         ) { fixture in
             let error = await #expect(throws: DiagnosedError.self) {
                 try await fixture.client.webSocket(fixture.socketURL("/never"))
             }
             #expect(error?.code == .webSocketRefused)
             #expect(error?.found?.contains("status 503") == true)
-            let socket = try await fixture.client.webSocket(fixture.socketURL("/failing"))
-            #expect(await socket.waitUntilClosed().code == 1011)
+        }
+    }
+
+    @Test("A handler that throws closes with 1011, one that returns with 1000")
+    func handlerEnds() async throws {
+        let failing = WebSocketRoute("/failing") { _ in .accept { _ in throw TestPKI.Failure(step: "on purpose") } }
+        let brief = WebSocketRoute("/brief") { _ in .accept { socket in try await socket.send(text: "bye") } }
+        try await WebServerFixture.run(webSockets: [failing, brief]) { fixture in
+            let first = try await fixture.client.webSocket(fixture.socketURL("/failing"))
+            #expect(await first.waitUntilClosed().code == 1011)
+            let second = try await fixture.client.webSocket(fixture.socketURL("/brief"))
+            let incoming = second.incoming.makeAsyncIterator()
+            #expect(try await incoming.next() == .text("bye"))
+            #expect(try await incoming.next() == nil)
+            #expect(await second.waitUntilClosed().code == 1000)
         }
     }
 
