@@ -13,7 +13,8 @@ extension Deployment {
             $0.insert(domain.path($1))
         }
         return SecretSearch.files(below: domain.folder).filter {
-            !own.contains($0) && !$0.hasPrefix(domain.path("pki/")) && !$0.hasPrefix(domain.path("given/"))
+            !own.contains($0) && !$0.hasSuffix(".password") && !$0.hasPrefix(domain.path("pki/"))
+                && !$0.hasPrefix(domain.path("given/"))
         }
     }
 
