@@ -34,7 +34,7 @@ package struct KMSURI: Hashable, Sendable {
     package let wantsDetails: Bool
 
     package init(host: String?, object: Object, authID: String? = nil, wantsDetails: Bool = true) {
-        self.host = host?.lowercased()
+        self.host = host.map { $0.utf8.contains { (0x41...0x5A).contains($0) } ? $0.lowercased() : $0 }
         self.object = object
         self.authID = authID
         self.wantsDetails = wantsDetails
@@ -44,79 +44,105 @@ package struct KMSURI: Hashable, Sendable {
     package static let maximumLength = 2048
 
     /// Nil when the text is neither a `kms:` URI nor a path, or when its query is malformed.
+    ///
+    /// Works on the octets and makes texts only of what is kept: this runs several times for every request.
     package init?(_ text: String) {
-        guard text.utf8.count <= Self.maximumLength, text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            return nil
-        }
-        var rest = Substring(text)
-        if let hash = rest.firstIndex(of: "#") { rest = rest[..<hash] }
-        var query: Substring?
-        if let mark = rest.firstIndex(of: "?") {
-            query = rest[rest.index(after: mark)...]
+        var text = text
+        let parsed = text.withUTF8 { Self.parse($0) }
+        guard let parsed else { return nil }
+        self = parsed
+    }
+
+    private typealias Octets = Slice<UnsafeBufferPointer<UInt8>>
+
+    private static func parse(_ text: UnsafeBufferPointer<UInt8>) -> KMSURI? {
+        guard text.count <= maximumLength, text.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { return nil }
+        var rest = text[...]
+        if let hash = rest.firstIndex(of: UInt8(ascii: "#")) { rest = rest[..<hash] }
+        var query: Octets?
+        if let mark = rest.firstIndex(of: UInt8(ascii: "?")) {
+            query = rest[(mark + 1)...]
             rest = rest[..<mark]
         }
-        if rest.hasPrefix("/") {
-            host = nil
-        } else {
-            guard rest.count > 6, rest.prefix(6).lowercased() == "kms://" else { return nil }
+        var host: String?
+        if rest.first != UInt8(ascii: "/") {
+            guard rest.count > 6, zip(rest, "kms://".utf8).allSatisfy({ $0 | 0x20 == $1 | 0x20 }) else { return nil }
             rest = rest.dropFirst(6)
-            let authority = rest.prefix { $0 != "/" }
-            guard !authority.isEmpty, !authority.contains("@") else { return nil }
-            host = authority.lowercased()
-            rest = rest[authority.endIndex...]
+            let end = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+            let authority = rest[..<end]
+            guard !authority.isEmpty, !authority.contains(UInt8(ascii: "@")) else { return nil }
+            host = string(authority)
+            rest = rest[end...]
         }
-        object = Self.object(path: rest)
-        var authID: String?
-        var wantsDetails = true
-        for item in (query ?? "").split(separator: "&") {
-            let pair = item.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let value = Self.percentDecoded(pair.count == 2 ? pair[1] : "") else { return nil }
-            switch pair[0] {
-            case "authId": authID = value
-            case "responseDetails": wantsDetails = value != "false"
+        guard let items = self.items(query) else { return nil }
+        return KMSURI(host: host, object: object(path: rest), authID: items.authID, wantsDetails: items.wantsDetails)
+    }
+
+    private static func string(_ octets: Octets) -> String { String(decoding: octets, as: UTF8.self) }
+
+    private static func object(path: Octets) -> Object {
+        var parts: [Octets] = []
+        var rest = path
+        while rest.first == UInt8(ascii: "/") {
+            rest = rest.dropFirst()
+            let end = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+            parts.append(rest[..<end])
+            rest = rest[end...]
+        }
+        guard let first = parts.first else { return .cluster }
+        func names(_ part: Octets, _ word: StaticString) -> Bool { word.withUTF8Buffer { part.elementsEqual($0) } }
+        func identifier(_ part: Octets) -> String? {
+            guard part.count == 36 else { return nil }
+            let text = string(part)
+            return UUIDText.isValid(text) ? text : nil
+        }
+        switch parts.count {
+        case 1:
+            if names(first, "ecdhe") { return .sessions }
+            if names(first, "keys") { return .keys }
+            if names(first, "resources") { return .resources }
+            if names(first, "authorizations") { return .authorizations }
+            if names(first, "ping") { return .ping }
+        case 2:
+            if names(first, "statickeys") { return .staticKey(string(parts[1])) }
+            guard let id = identifier(parts[1]) else { break }
+            if names(first, "ecdhe") { return .session(id) }
+            if names(first, "keys") { return .key(id) }
+            if names(first, "resources") { return .resource(id) }
+            if names(first, "authorizations") { return .authorization(id) }
+        case 3:
+            guard names(first, "resources"), let id = identifier(parts[1]) else { break }
+            if names(parts[2], "keys") { return .resourceKeys(id) }
+            if names(parts[2], "authorizations") { return .resourceAuthorizations(id) }
+        default: break
+        }
+        return .other(string(path))
+    }
+
+    /// Items that are not known are passed over; nil when a known one is malformed.
+    private static func items(_ query: Octets?) -> (authID: String?, wantsDetails: Bool)? {
+        var items: (authID: String?, wantsDetails: Bool) = (nil, true)
+        for item in query?.split(separator: UInt8(ascii: "&")) ?? [] {
+            let end = item.firstIndex(of: UInt8(ascii: "=")) ?? item.endIndex
+            guard let value = percentDecoded(item[end...].dropFirst()) else { return nil }
+            switch string(item[..<end]) {
+            case "authId": items.authID = value
+            case "responseDetails": items.wantsDetails = value != "false"
             default: break
             }
         }
-        self.authID = authID
-        self.wantsDetails = wantsDetails
+        return items
     }
 
-    private static func object(path: Substring) -> Object {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
-        func identifier(_ index: Int) -> String? { UUIDText.isValid(parts[index]) ? parts[index] : nil }
-        switch (parts.count, parts.first) {
-        case (0, _): return .cluster
-        case (1, "ecdhe"): return .sessions
-        case (1, "keys"): return .keys
-        case (1, "resources"): return .resources
-        case (1, "authorizations"): return .authorizations
-        case (1, "ping"): return .ping
-        case (2, "statickeys"): return .staticKey(parts[1])
-        case (2, "ecdhe"): if let id = identifier(1) { return .session(id) }
-        case (2, "keys"): if let id = identifier(1) { return .key(id) }
-        case (2, "resources"): if let id = identifier(1) { return .resource(id) }
-        case (2, "authorizations"): if let id = identifier(1) { return .authorization(id) }
-        case (3, "resources"):
-            if let id = identifier(1), parts[2] == "keys" { return .resourceKeys(id) }
-            if let id = identifier(1), parts[2] == "authorizations" { return .resourceAuthorizations(id) }
-        default: break
-        }
-        return .other(String(path))
-    }
-
-    private static func percentDecoded(_ text: Substring) -> String? {
-        guard text.contains("%") else { return String(text) }
+    private static func percentDecoded(_ text: Octets) -> String? {
         var bytes: [UInt8] = []
-        var rest = Array(text.utf8)[...]
+        var rest = text
         while let byte = rest.popFirst() {
             guard byte == UInt8(ascii: "%") else {
                 bytes.append(byte)
                 continue
             }
-            guard rest.count >= 2, let value = Hexadecimal.decode(String(decoding: rest.prefix(2), as: UTF8.self))
-            else {
-                return nil
-            }
+            guard rest.count >= 2, let value = Hexadecimal.decode(string(rest.prefix(2))) else { return nil }
             bytes += value
             rest = rest.dropFirst(2)
         }

@@ -80,7 +80,7 @@ extension KeyManagement {
         guard
             let row = try await store.authorization(ofResource: id, lookup: vault.lookup(authID: user, resource: id))
         else { return nil }
-        _ = try vault.content(row)
+        try vault.check(row, isFor: user)
         return row
     }
 

@@ -70,10 +70,24 @@ package struct RecordVault: Sendable {
     }
 
     func content(_ record: AuthorizationRecord) throws -> AuthorizationContent {
+        let content = try opened(record)
+        guard lookup(authID: content.authID, resource: content.resource) == record.lookup else {
+            throw Self.forged("authorization")
+        }
+        return content
+    }
+
+    /// Checks a row that was found by the lookup of this identity: equal identities have equal lookups.
+    func check(_ record: AuthorizationRecord, isFor authID: String) throws {
+        guard try opened(record).authID.canonicalAuthID == authID.canonicalAuthID else {
+            throw Self.forged("authorization")
+        }
+    }
+
+    private func opened(_ record: AuthorizationRecord) throws -> AuthorizationContent {
         let plain = try ring.open(record.sealed, kind: .authorization, id: record.id, version: record.version)
         guard let content = plain.withUnsafeBytes({ AuthorizationContent($0) }), content.resource == record.resource,
-            content.order == record.order, content.removedAt == record.removedAt,
-            lookup(authID: content.authID, resource: content.resource) == record.lookup
+            content.order == record.order, content.removedAt == record.removedAt
         else { throw Self.forged("authorization") }
         return content
     }

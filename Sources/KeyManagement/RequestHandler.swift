@@ -66,7 +66,8 @@ package final class RequestHandler: Sendable {
         guard let message = try? JWE.parse(text) else {
             return reset("Request could not be decrypted", source: source, now: now)
         }
-        switch (message.header.alg, message.header.kid.flatMap { KMSURI($0) }?.object) {
+        let named = message.header.kid.flatMap { KMSURI($0) }
+        switch (message.header.alg, named?.object) {
         case ("RSA-OAEP", .staticKey):
             guard let key = staticKeys.first(where: { $0.kid == message.header.kid }) else {
                 return reset(
@@ -74,6 +75,9 @@ package final class RequestHandler: Sendable {
             }
             return await openSession(message, text: text, key: key, source: source, now: now)
         case ("dir", .session(let id)):
+            guard let named, keyManagement.names.owns(named) else {
+                return reset("Ephemeral key is unknown or has expired", source: source, now: now)
+            }
             return await answer(message, text: text, session: id, source: source, now: now)
         default:
             return reset("Request could not be decrypted", source: source, now: now)
@@ -84,9 +88,6 @@ package final class RequestHandler: Sendable {
         _ message: JWECompact, text: [UInt8], session id: String, source: String, now: Timestamp
     ) async -> Reply {
         let uri = keyManagement.names.session(id)
-        guard message.header.kid.flatMap({ KMSURI($0) }).map(keyManagement.names.owns) == true else {
-            return reset("Ephemeral key is unknown or has expired", source: source, now: now)
-        }
         var entry = RequestLogEntry()
         entry.session = id
         let session: LiveSession
