@@ -18,6 +18,7 @@ package struct CoreLinkConfiguration: Sendable {
     package var destination: String
     /// The most deliveries that are held unanswered; the core may hold the link to fewer.
     package var window: Int
+    /// Until the core's welcome names another interval.
     package var heartbeatSeconds: Int64
     /// How long the core may take for its welcome.
     package var welcomeDeadline: Duration

@@ -1,5 +1,6 @@
 import Diagnostics
 import LinkProtocol
+import NIOCore
 import Synchronization
 import WebSocketChannel
 import WireText
@@ -80,6 +81,9 @@ final class LinkConversation: Sendable {
                 case .send(let frame): send(frame, &state)
                 case .opened(let welcome):
                     state.openedAt = .now
+                    let seconds = welcome.heartbeatSeconds
+                    socket.setHeartbeat(
+                        WebSocketHeartbeat(interval: .seconds(seconds), deadline: .seconds(3 * seconds)))
                     reports.append(.opened(welcome))
                 case .deliver(let id, let source, let text):
                     reports.append(.delivered(id: id, source: source, text: text))

@@ -58,9 +58,9 @@ package final class IssuerKeys: Sendable {
             if let keys = state.keys {
                 let isFresh = now < state.fetched.adding(seconds: Self.freshFor)
                 let isCoolingDown = now < state.attempted.adding(seconds: Self.coolDown)
-                if isFresh && !refresh || isCoolingDown && now < state.fetched.adding(seconds: Self.usableFor) {
-                    return .use(keys)
-                }
+                let isUsable = now < state.fetched.adding(seconds: Self.usableFor)
+                // Who asks for a refresh while one runs waits for it: the set that is held may lack the key.
+                if isFresh && !refresh || isCoolingDown && isUsable && state.running == nil { return .use(keys) }
             }
             if let running = state.running { return .wait(running) }
             let task = Task { try await self.load() }
