@@ -27,12 +27,12 @@ struct DependencyTests {
         let table = try PackageTable.own.get()
         var faults: [String] = []
         var count = 0
-        for file in try Repository.swiftFiles(below: "Sources", "Tests", "Benchmarks") {
+        for file in try Repository.swiftFiles.get() {
             guard let entry = table[file.target] else {
                 faults.append("\(file.path) belongs to no target")
                 continue
             }
-            for found in file.swift.imports {
+            for found in file.source.imports {
                 count += 1
                 if let why = Self.objection(to: found.module, in: entry, table) {
                     faults.append("\(file.path):\(found.line): \(why)")

@@ -44,8 +44,8 @@ struct ModuleGraph {
     /// Package description and sources, joined.
     static let own = Result {
         var graph = ModuleGraph(try PackageTable.own.get())
-        for file in try Repository.swiftFiles(below: "Sources", "Tests", "Benchmarks") {
-            for module in file.swift.imports { graph.add(module.module, importedBy: file.target) }
+        for file in try Repository.swiftFiles.get() {
+            for module in file.source.imports { graph.add(module.module, importedBy: file.target) }
         }
         return graph
     }

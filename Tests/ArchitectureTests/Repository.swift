@@ -16,8 +16,18 @@ enum Repository {
 
         /// The target that it belongs to: the folder below Sources, Tests or Benchmarks.
         var target: String { String(path.split(separator: "/")[1]) }
-        var name: Substring { path.split(separator: "/").last ?? "" }
-        var swift: SwiftSource { SwiftSource(text) }
+    }
+
+    struct SwiftFile {
+        let path: String
+        let target: String
+        let source: SwiftSource
+    }
+
+    /// Every Swift file of the package, read once.
+    static let swiftFiles = Result {
+        try ["Sources", "Tests", "Benchmarks"].flatMap { try files(below: $0, endings: [".swift"]) }
+            .map { SwiftFile(path: $0.path, target: $0.target, source: SwiftSource($0.text)) }
     }
 
     /// All files below a folder with one of the endings, sorted by path.
@@ -31,10 +41,6 @@ enum Repository {
             }
             return File(path: path, text: String(decoding: bytes, as: UTF8.self))
         }
-    }
-
-    static func swiftFiles(below folders: String...) throws -> [File] {
-        try folders.flatMap { try files(below: $0, endings: [".swift"]) }
     }
 }
 

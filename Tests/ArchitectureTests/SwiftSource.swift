@@ -47,7 +47,8 @@ struct SwiftSource {
     /// The lines (counted from 1) in which the word stands as a word of its own.
     func linesWith(word: String) -> [Int] {
         code.indices.filter { index in
-            code[index].split { !($0.isLetter || $0.isNumber || $0 == "_") }.contains { $0 == word }
+            code[index].contains(word)
+                && code[index].split { !($0.isLetter || $0.isNumber || $0 == "_") }.contains { $0 == word }
         }.map { $0 + 1 }
     }
 
@@ -66,12 +67,18 @@ private enum Blanking {
     private static let newline = UInt8(ascii: "\n")
     private static let quote = UInt8(ascii: "\"")
     private static let hash = UInt8(ascii: "#")
+    private static let slash = UInt8(ascii: "/")
     private static let backslash = UInt8(ascii: "\\")
 
     static func codeOnly(_ text: [UInt8]) -> [UInt8] {
         var output = text
         var index = 0
         while index < text.count {
+            let byte = text[index]
+            guard byte == slash || byte == quote || byte == hash else {
+                index += 1
+                continue
+            }
             let end: Int
             if starts(text, index, "//") {
                 end = text[index...].firstIndex(of: newline) ?? text.count
@@ -123,7 +130,7 @@ private enum Blanking {
         let closing = String(repeating: "\"", count: isMultiline ? 3 : 1) + String(repeating: "#", count: pounds)
         index += isMultiline ? 3 : 1
         while index < text.count {
-            if starts(text, index, closing) { return index + closing.utf8.count }
+            if text[index] == quote, starts(text, index, closing) { return index + closing.utf8.count }
             if !isMultiline, text[index] == newline { return index }
             index += text[index] == backslash && pounds == 0 ? 2 : 1
         }

@@ -98,7 +98,7 @@ occurrences() {
     shift
     for file in "$@"; do
         [[ -r $file ]] || return 1
-        count=$(hexadecimal "$file" | grep -o -F -f "$list" | wc -l || true)
+        count=$(hexadecimal "$file" | LC_ALL=C grep -o -F -f "$list" | wc -l || true)
         ((count == 0)) || printf '%s: %d\n' "$file" "$count"
     done
 }
