@@ -19,6 +19,7 @@ final class ExchangeHandler: ChannelDuplexHandler {
     private var hasServed = false
     private var bodyOffset = 0
     private var isRequestWritten = false
+    private var isPumping = false
     private var isReading = true
     private var isReadWanted = false
 
@@ -55,21 +56,20 @@ final class ExchangeHandler: ChannelDuplexHandler {
         finishRequest(context)
     }
 
+    /// Flushing may tell of room at once and end the exchange: a loop that looks anew each time, and no recursion.
     private func pump(_ context: ChannelHandlerContext) {
-        guard let exchange, !isRequestWritten, case .bytes(let bytes) = exchange.body else { return }
-        while bodyOffset < bytes.count, context.channel.isWritable {
+        guard !isPumping else { return }
+        isPumping = true
+        defer { isPumping = false }
+        while let exchange, !isRequestWritten, case .bytes(let bytes) = exchange.body {
+            guard bodyOffset < bytes.count else { return finishRequest(context) }
+            guard context.channel.isWritable else { return }
             let end = min(bodyOffset + Self.pieceBytes, bytes.count)
             let piece = context.channel.allocator.buffer(bytes: bytes[bodyOffset..<end])
             bodyOffset = end
-            if end == bytes.count {
-                context.write(wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil)
-            } else {
-                context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil)
-                // Flushing may have ended the exchange, or run this function again.
-                guard self.exchange === exchange, bodyOffset == end else { return }
-            }
+            context.write(wrapOutboundOut(.body(.byteBuffer(piece))), promise: nil)
+            if end < bytes.count { context.flush() }
         }
-        if bodyOffset == bytes.count { finishRequest(context) }
     }
 
     private func finishRequest(_ context: ChannelHandlerContext) {

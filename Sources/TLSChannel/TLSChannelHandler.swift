@@ -225,24 +225,27 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
         }
     }
 
+    /// Handlers above that write when they are told of room come back here; that is one loop and never a recursion.
     private func encryptPending(_ context: ChannelHandlerContext) {
         guard state == .open, !isEncrypting else { return }
         isEncrypting = true
         do throws(DiagnosedError) {
-            while state == .open, pending.hasMark, context.channel.isWritable {
-                let promise = try encryptBatch(context)
-                send(context, promise: promise)
-                if outputClosing.isRequested { scheduleCut(context, isStalled: true) }
-            }
+            repeat {
+                while state == .open, pending.hasMark, context.channel.isWritable {
+                    let promise = try encryptBatch(context)
+                    send(context, promise: promise)
+                    if outputClosing.isRequested { scheduleCut(context, isStalled: true) }
+                }
+                if isWritabilityEventDue {
+                    isWritabilityEventDue = false
+                    context.fireChannelWritabilityChanged()
+                }
+            } while state == .open && pending.hasMark && context.channel.isWritable
         } catch {
             fail(error, context)
         }
         isEncrypting = false
         if state == .open, outputClosing.isRequested, pending.isEmpty { sendCloseNotify(context) }
-        if isWritabilityEventDue {
-            isWritabilityEventDue = false
-            if !pending.hasMark || !context.channel.isWritable { context.fireChannelWritabilityChanged() }
-        }
     }
 
     /// Encrypts about `batchBytes`; the promise stands for all writes that went in whole.

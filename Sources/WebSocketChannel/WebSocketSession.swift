@@ -30,6 +30,7 @@ struct WebSocketSession {
     private var state = State.open
     private var assembly: (opcode: WebSocketFrame.Opcode, bytes: [UInt8])?
     private var lastSignOfLife: NIODeadline
+    private var pingsSinceThen = 0
     /// Set as soon as it is known how the connection ends.
     private(set) var closure: WebSocketClosure?
 
@@ -43,7 +44,10 @@ struct WebSocketSession {
     var isFinished: Bool { state == .finished }
 
     /// Octets arrived, whatever they are.
-    mutating func noteSignOfLife(now: NIODeadline) { lastSignOfLife = now }
+    mutating func noteSignOfLife(now: NIODeadline) {
+        lastSignOfLife = now
+        pingsSinceThen = 0
+    }
 
     mutating func receive(_ frame: WebSocketFrame) -> [Action] {
         guard state != .finished else { return [] }
@@ -100,14 +104,15 @@ struct WebSocketSession {
         closure = WebSocketClosure(code: WebSocketCloseCode.abnormal, reason: "", initiator: .peer, error: error)
     }
 
-    /// Due each heartbeat interval. While this end itself does not read, silence says nothing about the peer.
+    /// Due each heartbeat interval. While this end itself does not read, silence says nothing about the peer, nor does
+    /// it when this end was held up for so long that it has not asked.
     mutating func heartbeat(now: NIODeadline, isReading: Bool) -> [Action] {
         guard state == .open, let heartbeat else { return [] }
-        if !isReading {
-            lastSignOfLife = now
+        if !isReading { noteSignOfLife(now: now) }
+        guard now - lastSignOfLife >= heartbeat.deadline, pingsSinceThen > 0 else {
+            pingsSinceThen += 1
             return [.sendPing]
         }
-        guard now - lastSignOfLife >= heartbeat.deadline else { return [.sendPing] }
         state = .finished
         let silence = (now - lastSignOfLife).nanoseconds / 1_000_000
         let error = DiagnosedError(

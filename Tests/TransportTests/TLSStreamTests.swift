@@ -68,11 +68,28 @@ struct TLSStreamTests {
         _ = try? far.finish(acceptAlreadyClosed: true)
     }
 
+    @Test("Who writes whenever there is room does not exhaust the stack")
+    func writesOnEveryEvent() throws {
+        let (near, _) = try embeddedPair(reopens: true)
+        let total = 100_000
+        var written = 0
+        near.isWritable = true
+        try near.pipeline.syncOperations.addHandler(
+            WritabilityObserver { [unowned near] in
+                guard written < total, near.isWritable else { return }
+                written += 1
+                near.writeAndFlush(ByteBuffer(integer: UInt8(7)), promise: nil)
+            })
+        near.pipeline.fireChannelWritabilityChanged()
+        #expect(written == total)
+        _ = try? near.finish(acceptAlreadyClosed: true)
+    }
+
     /// A client and a server, open, with no socket between. The client is not writable after each write.
-    private func embeddedPair() throws -> (near: EmbeddedChannel, far: EmbeddedChannel) {
+    private func embeddedPair(reopens: Bool = false) throws -> (near: EmbeddedChannel, far: EmbeddedChannel) {
         let far = EmbeddedChannel(handler: try TLSChannelHandler(server))
         let near = EmbeddedChannel(handlers: [
-            NarrowHandler(), try TLSChannelHandler(client, serverName: "localhost"),
+            NarrowHandler(reopens: reopens), try TLSChannelHandler(client, serverName: "localhost"),
         ])
         let address = try SocketAddress(ipAddress: "127.0.0.1", port: 1)
         far.connect(to: address, promise: nil)
@@ -290,13 +307,21 @@ final class TalkingHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }
 
-/// A socket that takes one write at a time.
+/// A socket that takes one write at a time, and perhaps tells of room again at once.
 final class NarrowHandler: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
+    private let reopens: Bool
+
+    init(reopens: Bool = false) { self.reopens = reopens }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         context.write(data, promise: promise)
-        (context.channel as? EmbeddedChannel)?.isWritable = false
+        guard let channel = context.channel as? EmbeddedChannel else { return }
+        channel.isWritable = false
+        guard reopens else { return }
+        context.fireChannelWritabilityChanged()
+        channel.isWritable = true
+        context.fireChannelWritabilityChanged()
     }
 }
 

@@ -131,6 +131,10 @@ struct WebSocketSessionTests {
         #expect(session.heartbeat(now: start + .seconds(60), isReading: false) == [.sendPing])
         #expect(session.heartbeat(now: start + .seconds(74), isReading: true) == [.sendPing])
         #expect(session.heartbeat(now: start + .seconds(75), isReading: true).last == .finish(gently: false))
+        // Held up for a minute, it asks before it judges.
+        var late = self.session()
+        #expect(late.heartbeat(now: start + .seconds(60), isReading: true) == [.sendPing])
+        #expect(late.heartbeat(now: start + .seconds(65), isReading: true).last == .finish(gently: false))
         var quiet = self.session(heartbeat: nil)
         #expect(quiet.heartbeat(now: start + .hours(1), isReading: true).isEmpty)
     }
