@@ -184,7 +184,8 @@ final class Guardian: Sendable {
         // A group of its own: a signal for the tests (control-C, a time limit) must not end it.
         posix_spawnattr_setpgroup(&attributes, 0)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
-        var argv: [UnsafeMutablePointer<CChar>?] = ["bash", "-c", script].map { (text: String) in strdup(text) } + [nil]
+        var argv: [UnsafeMutablePointer<CChar>?] =
+            ["bash", "-c", script].map { (text: String) in strdup(text) } + [nil]
         defer { for pointer in argv { free(pointer) } }
         var pid: pid_t = 0
         posix_spawnp(&pid, "bash", &actions, &attributes, &argv, environ)

@@ -66,12 +66,13 @@ final class Deployment: Sendable {
 
     func waitUntilReady(_ service: Service, within limit: Duration = .seconds(30)) async throws {
         guard let child = self[service] else { throw NotInTime(what: "\(service)", limit: .zero, seen: "not started") }
-        _ = try await eventually("\(service.rawValue) ready", within: limit, seen: { child.tail() }) {
-            guard child.isRunning else {
-                throw NotInTime(what: "\(service.rawValue) has ended", limit: .zero, seen: child.tail())
-            }
-            return await status(of: service, "/readyz") == 200 ? true : nil
-        } as Bool
+        _ =
+            try await eventually("\(service.rawValue) ready", within: limit, seen: { child.tail() }) {
+                guard child.isRunning else {
+                    throw NotInTime(what: "\(service.rawValue) has ended", limit: .zero, seen: child.tail())
+                }
+                return await status(of: service, "/readyz") == 200 ? true : nil
+            } as Bool
     }
 
     /// The status of a GET on the health address; nil when nobody answers.

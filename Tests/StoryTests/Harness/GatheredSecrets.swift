@@ -47,8 +47,9 @@ struct GatheredSecrets {
     mutating func gather(_ person: Person) throws {
         let state = try person.store.current()
         if let held = state.tokens {
-            for (name, token) in [("cloud token", held.cloud), ("KMS token", held.kms), ("refresh token", held.refresh)]
-            {
+            for (name, token) in [
+                ("cloud token", held.cloud), ("KMS token", held.kms), ("refresh token", held.refresh),
+            ] {
                 guard let text = token?.reveal({ $0 }) else { continue }
                 tokens["\(name) of \(person.name) \(text.suffix(6).hashValue)"] = text
             }

@@ -16,7 +16,9 @@ final class RawConnection {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard status == 0 else { throw NotInTime(what: "a connection to \(port)", limit: .zero, seen: "errno \(errno)") }
+        guard status == 0 else {
+            throw NotInTime(what: "a connection to \(port)", limit: .zero, seen: "errno \(errno)")
+        }
     }
 
     deinit { close(descriptor) }

@@ -48,4 +48,40 @@ struct ForgedTokens {
             .init(name: "no token at all", token: "x"),
         ]
     }
+
+    /// Tokens signed with the issuer's own key, as its administrator could: only what they say is wrong.
+    ///
+    /// - Returns: the forgeries, and one in which nothing is wrong: it shows that the others fail for what they say.
+    static func signedByIssuer(
+        _ genuine: String, signingKeys pem: String, now: Int64
+    ) throws -> (wrong: [Forgery], right: String) {
+        let kid = try #require(try JWS.peekHeader(genuine).kid)
+        let payload = try #require(genuine.split(separator: ".").dropFirst().first.flatMap { Base64URL.decode($0) })
+        let claims = String(decoding: payload, as: UTF8.self)
+        let begin = "-----BEGIN PRIVATE KEY-----"
+        let end = "-----END PRIVATE KEY-----"
+        let keys = try pem.components(separatedBy: begin).dropFirst().map { rest in
+            try PrivateKey(pem: begin + (rest.components(separatedBy: end).first ?? "") + end + "\n")
+        }
+        // The right one of them is the one that the genuine token verifies with.
+        let key = try #require(
+            keys.first { key in (try? JWS.verify(genuine, allowing: [.es256]) { _ in key.publicKey }) != nil })
+        func sign(_ claims: String, type: String = "at+jwt") throws -> String {
+            try JWS.sign(Array(claims.utf8), with: key, algorithm: .es256, kid: kid, typ: type)
+        }
+        func changing(_ name: String, _ value: String) throws -> String {
+            let pattern = try Regex("\"\(name)\":(\"[^\"]*\"|[0-9]+|\\[[^\\]]*\\])")
+            let changed = claims.replacing(pattern, with: { _ in "\"\(name)\":\(value)" })
+            #expect(changed != claims, "the token has a claim \(name)")
+            return changed
+        }
+        let wrong = [
+            Forgery(name: "expired two minutes ago", token: try sign(try changing("exp", "\(now - 120)"))),
+            Forgery(name: "not valid before tomorrow", token: try sign(try changing("nbf", "\(now + 86_400)"))),
+            Forgery(name: "another issuer", token: try sign(try changing("iss", "\"https://elsewhere.example.com\""))),
+            Forgery(name: "another audience", token: try sign(try changing("aud", "\"other\""))),
+            Forgery(name: "another type", token: try sign(claims, type: "JWT")),
+        ]
+        return (wrong, try sign(try changing("jti", "\"\(UUIDText.random())\"")))
+    }
 }

@@ -62,7 +62,8 @@ extension StoryTests {
                 let session = try await alice.openSession()
                 search.add("session key", try HostileClient.sessionKey(session).withUnsafeBytes { Array($0) })
                 let unknown = "kms://\(Domain.kmsHost)/ecdhe/\(UUIDText.random())"
-                let ping = #"{"requestId":"p","method":"update","uri":"/ping",\#(alice.client(bearer: alice.kmsToken))}"#
+                let ping =
+                    #"{"requestId":"p","method":"update","uri":"/ping",\#(alice.client(bearer: alice.kmsToken))}"#
                 let stray = try alice.wrap(json: ping, under: session, kid: unknown)
                 #expect(try await alice.reset(for: stray).session == unknown)
                 let good = try alice.wrap(json: ping, under: session)
@@ -86,7 +87,8 @@ extension StoryTests {
                 let nested = String(repeating: #"{"a":"#, count: 200) + "1" + String(repeating: "}", count: 200)
                 let long = String(repeating: "x", count: 100_000)
                 for json in [
-                    "", "7", "[]", "null", "{}", "{\(client)}", #"{"requestId":"r","uri":"/keys","count":1,\#(client)}"#,
+                    "", "7", "[]", "null", "{}", "{\(client)}",
+                    #"{"requestId":"r","uri":"/keys","count":1,\#(client)}"#,
                     #"{"requestId":"r","method":"create","count":1,\#(client)}"#,
                     #"{"requestId":"r","method":"create","uri":"/keys","count":1}"#,
                     #"{"requestId":"r","method":7,"uri":"/keys","count":1,\#(client)}"#,
@@ -102,7 +104,8 @@ extension StoryTests {
                     #"{"requestId":"r","method":"create","uri":"/keys","count":1,\#(client),"more":\#(nested)}"#,
                     #"{"requestId":"r","method":"create","method":"delete","uri":"/keys","count":1,\#(client)}"#,
                 ] {
-                    let answer = try session.open(try await alice.ask(try alice.wrap(json: json, under: session))).answer
+                    let answer = try session.open(try await alice.ask(try alice.wrap(json: json, under: session)))
+                        .answer
                     #expect(answer.status == 400, "\(json.prefix(60)) gets \(answer.status)")
                     #expect(answer.reason?.isEmpty == false)
                 }
@@ -116,7 +119,8 @@ extension StoryTests {
             try await withHostile { alice, deployment, _ in
                 let bob = try await Person.logIn("bob", in: deployment, device: UUID().uuidString)
                 let session = try await alice.openSession()
-                func perform(_ operation: KMSOperation) async throws -> (text: String, back: String, answer: KMSAnswer) {
+                func perform(_ operation: KMSOperation) async throws -> (text: String, back: String, answer: KMSAnswer)
+                {
                     let request = try session.wrap(operation, as: alice.credential(), at: .now())
                     let back = try await alice.ask(request.text)
                     let answer = try session.open(back).answer
@@ -124,7 +128,10 @@ extension StoryTests {
                     #expect((200...299).contains(answer.status), "\(operation.uri): \(answer.reason ?? "")")
                     return (request.text, back, answer)
                 }
-                guard case .resource(let resource) = try await perform(.createResource(keys: [], users: [alice.person.id]))
+                guard
+                    case .resource(let resource) = try await perform(
+                        .createResource(keys: [], users: [alice.person.id])
+                    )
                     .answer.body
                 else {
                     Issue.record("no resource came")
@@ -165,6 +172,14 @@ extension StoryTests {
                     #expect(try await status(forgery.token) == 401, "\(forgery.name)")
                     search.add(token: forgery.name, forgery.token)
                 }
+                let issued = try ForgedTokens.signedByIssuer(
+                    alice.kmsToken, signingKeys: try deployment.domain.read("auth/state/signing-keys.pem"),
+                    now: Timestamp.now().seconds)
+                for forgery in issued.wrong {
+                    #expect(try await status(forgery.token) == 401, "\(forgery.name)")
+                    search.add(token: forgery.name, forgery.token)
+                }
+                #expect(try await status(issued.right) == 201)
                 #expect(try await status(alice.kmsToken) == 201)
                 await #expect(throws: KMSRefusal.self) { try await alice.openSession(bearer: alice.cloudToken) }
                 await auth.close()

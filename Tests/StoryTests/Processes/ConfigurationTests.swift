@@ -19,7 +19,8 @@ extension StoryTests {
         func unknownKey(_ service: Service) async throws {
             let domain = try await Domain.make()
             defer { domain.remove() }
-            try domain.replace("runtime:\n  health:\n", with: "runtime:\n  healht: 1\n  health:\n", in: service.configuration)
+            try domain.replace(
+                "runtime:\n  health:\n", with: "runtime:\n  healht: 1\n  health:\n", in: service.configuration)
             let text = try await refusal(of: service, in: domain)
             let lines = try domain.read(service.configuration).split(separator: "\n", omittingEmptySubsequences: false)
             let line = try #require(lines.firstIndex { $0.contains("healht") }) + 1
@@ -104,7 +105,8 @@ extension StoryTests {
             do {
                 let pin = try domain.read("pki/core/core.pin").trimmingCharacters(in: .whitespacesAndNewlines)
                 // A right one of something else: the customer's world.
-                try domain.replace(pin, with: "sha256/" + Data(repeating: 7, count: 32).base64EncodedString(), in: "kms/hds-kms.yaml")
+                try domain.replace(
+                    pin, with: "sha256/" + Data(repeating: 7, count: 32).base64EncodedString(), in: "kms/hds-kms.yaml")
                 try deployment.start(.auth)
                 try deployment.start(.core)
                 try await deployment.waitUntilReady(.auth)

@@ -8,7 +8,8 @@ import Testing
 /// The story cut into steps, so that something can happen between any two of them.
 final class Play {
     enum Step: Int, CaseIterable, CustomTestStringConvertible, Sendable {
-        case makeSpace, post, sendFile, addBob, bobReads, bobFetches, bobPosts, bobLeaves, postAgain, bobIsRefused, readAll
+        case makeSpace, post, sendFile, addBob, bobReads, bobFetches, bobPosts, bobLeaves, postAgain, bobIsRefused,
+            readAll
 
         var testDescription: String { "before \(self)" }
     }

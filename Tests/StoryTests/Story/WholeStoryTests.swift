@@ -84,7 +84,8 @@ extension StoryTests {
 
             // Control 1: what the databases do hold is found in them.
             let keyID = String(keyURI.suffix(36))
-            for (name, text) in [("core/core.sqlite", spaceID), ("core/core.sqlite", keyID), ("kms/kms.sqlite", keyID)] {
+            for (name, text) in [("core/core.sqlite", spaceID), ("core/core.sqlite", keyID), ("kms/kms.sqlite", keyID)]
+            {
                 var known = SecretSearch()
                 known.add(text, text)
                 // A store may keep the 16 octets of an id.
@@ -98,7 +99,8 @@ extension StoryTests {
                 for (form, bytes) in secret.patterns {
                     try Data([1, 2, 3] + bytes + [4, 5]).write(to: URL(fileURLWithPath: control))
                     let found = try search.findings(in: [control])
-                    #expect(found.contains { $0.label == secret.label && $0.form == form }, "\(secret.label) as \(form)")
+                    #expect(
+                        found.contains { $0.label == secret.label && $0.form == form }, "\(secret.label) as \(form)")
                 }
             }
         }
