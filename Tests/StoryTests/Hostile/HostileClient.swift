@@ -83,8 +83,6 @@ final class HostileClient: Sendable {
         await web.close()
     }
 
-    var deviceID: String { deviceURL }
-
     func credential(bearer: String? = nil) -> KMSCredential {
         KMSCredential(clientID: deviceURL, userID: person.id, bearer: Redacted(bearer ?? kmsToken))
     }
