@@ -31,8 +31,7 @@ struct ErrorBodies: RouterMiddleware {
         } catch is CancellationError {
             response = Self.response(.serviceUnavailable, "the core is stopping", trackingID: context.trackingID)
         } catch {
-            context.logger.error(
-                "\(Loggable(error: error).text)", metadata: [LogField.check.name: "\(request.uri.path)"])
+            context.logger.error("\(Loggable(error: error).text)")
             response = Self.response(
                 .internalServerError, "the core failed: its log names the cause", trackingID: context.trackingID)
         }

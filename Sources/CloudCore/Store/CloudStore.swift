@@ -49,7 +49,12 @@ final class CloudStore: Sendable {
         }
     }
 
-    func close() throws { try pool.close() }
+    /// Puts what is in the write-ahead log into the database, so that its file holds everything, and closes.
+    func close() throws {
+        // GRDB closes its writer before its readers, and a reader can not do this at the last moment.
+        _ = try? pool.writeWithoutTransaction { try $0.checkpoint(.truncate) }
+        try pool.close()
+    }
 
     private static let migrator: DatabaseMigrator = {
         var migrator = DatabaseMigrator()
