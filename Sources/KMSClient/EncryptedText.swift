@@ -12,7 +12,7 @@ package struct EncryptedText: Sendable, Hashable {
     package let jwe: String
 
     /// Longest text in octets that a message may have, so that its JWE stays below 128 KiB.
-    package static let maximumLength = 96 << 10
+    package static let maximumLength = 95 << 10
 
     package init(encrypting text: String, under key: SymmetricKey) throws {
         var text = text

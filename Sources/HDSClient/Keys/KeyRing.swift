@@ -61,17 +61,23 @@ package actor KeyRing {
         guard case .keys(let keys) = try await kms.perform(.createKeys(count: Self.supply)).answer.body,
             let first = keys.first
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without keys") }
-        try store.update { $0.unboundKeys += keys.dropFirst() }
+        let deadline = usefulUntil
+        try store.update { state in
+            state.unboundKeys.removeAll { $0.expirationDate <= deadline }
+            state.unboundKeys += keys.dropFirst()
+        }
         return first
     }
 
     private func takeKnown() throws -> KMSKey? {
-        // An hour is left for the key to be bound.
-        let deadline = now().adding(seconds: 3600)
+        let deadline = usefulUntil
         guard try store.current().unboundKeys.contains(where: { $0.expirationDate > deadline }) else { return nil }
         return try store.update { state in
             state.unboundKeys.removeAll { $0.expirationDate <= deadline }
             return state.unboundKeys.popLast()
         }
     }
+
+    /// An hour is left for a key to be bound.
+    private var usefulUntil: Timestamp { now().adding(seconds: 3600) }
 }
