@@ -203,6 +203,21 @@ struct CloudStoreTests {
         #expect(try await store.conversation(id, for: Self.alice).lastSequence == 40)
     }
 
+    @Test("a page of activities is bounded in octets, and the next one goes on behind it")
+    func pages() async throws {
+        let store = try await open()
+        let id = try await conversation(store).id
+        for _ in 0..<6 {
+            var large = draft(.post, in: id, key: Self.key)
+            large.objectJSON = "{\"displayName\":\"\(String(repeating: "x", count: 1 << 20))\"}"
+            _ = try await append(large, to: store)
+        }
+        let first = try await store.activities(in: id, for: Self.alice, since: 0, limit: 500)
+        #expect(first.items.count == 4 && first.next == 4)
+        let second = try await store.activities(in: id, for: Self.alice, since: first.next, limit: 500)
+        #expect(second.items.count == 2 && second.next == 6)
+    }
+
     @Test("the resource object is named once, by the creator")
     func resource() async throws {
         let store = try await open()

@@ -44,20 +44,31 @@ extension CloudStore {
         }
     }
 
-    /// The activities after a sequence number, in order.
+    /// A page ends early when it has this many octets; the next one goes on behind it.
+    static let maximumPageBytes = 4 << 20
+
+    /// The activities after a sequence number, in order: at most `limit`, and at least one if there is one.
     func activities(
         in conversation: String, for reader: UserKey, since: Int64, limit: Int
     ) async throws -> (items: [String], next: Int64) {
         try await pool.read { db in
             _ = try Self.requireParticipant(reader, in: conversation, db)
-            let rows = try Row.fetchAll(
+            let rows = try Row.fetchCursor(
                 db,
                 sql: """
                     SELECT sequence, json FROM activity WHERE conversation = ? AND sequence > ?
                     ORDER BY sequence LIMIT ?
                     """,
                 arguments: [conversation, since, limit])
-            return (rows.map { $0["json"] }, rows.last.map { $0["sequence"] } ?? since)
+            var page: (items: [String], next: Int64) = ([], since)
+            var octets = 0
+            while octets < Self.maximumPageBytes, let row = try rows.next() {
+                let json: String = row["json"]
+                octets += json.utf8.count
+                page.items.append(json)
+                page.next = row["sequence"]
+            }
+            return page
         }
     }
 
