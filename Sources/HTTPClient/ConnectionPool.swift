@@ -37,6 +37,10 @@ final class ConnectionPool: Sendable {
         self.idleTime = idleTime
     }
 
+    deinit {
+        for connection in state.withLock({ $0.connections.values }) { connection.close() }
+    }
+
     /// A connection for one exchange; it comes back by itself. `isFresh`: opened for this call.
     func acquire(_ origin: WebURL.Origin, freshOnly: Bool = false) async throws -> (ClientConnection, isFresh: Bool) {
         while true {
@@ -55,7 +59,8 @@ final class ConnectionPool: Sendable {
         do {
             let connection = try await dialer.dial(origin) { channel in
                 let handler = ExchangeHandler()
-                try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                // What is sent was validated before; the validator would drop a bad request without a word.
+                try channel.pipeline.syncOperations.addHTTPClientHandlers(enableOutboundHeaderValidation: false)
                 try channel.pipeline.syncOperations.addHandler(handler)
                 return ClientConnection(origin: origin, channel: channel, handler: handler)
             }

@@ -57,6 +57,10 @@ final class Exchange {
 
     func receive(_ head: HTTPResponseHead) throws(DiagnosedError) {
         hasResponse = true
+        guard head.status != .switchingProtocols else {
+            throw DiagnosedError(
+                .httpResponseInvalid, fault: .peer, "the server changed the protocol unasked", found: "status 101")
+        }
         keepsAlive = head.isKeepAlive
         response.status = Int(head.status.code)
         response.headers = head.headers.map { ($0.name, $0.value) }

@@ -30,7 +30,6 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
     private let closeDeadline: TimeAmount
     private var state = State.waiting
     private var handshakePromise: EventLoopPromise<TLSSession>?
-    private var session: TLSSession?
 
     private var pending = MarkedCircularBuffer<(data: ByteBuffer, promise: EventLoopPromise<Void>?)>(initialCapacity: 8)
     private var isEncrypting = false
@@ -119,10 +118,8 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
             guard let session, state == .handshaking else { return }
             state = .open
             deadline?.cancel()
-            self.session = session
             handshakePromise?.succeed(session)
             handshakePromise = nil
-            context.fireUserInboundEventTriggered(TLSHandshakeDone(session: session))
             encryptPending(context)
         } catch {
             fail(error, context)
@@ -174,7 +171,6 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
         isInputEnded = true
         let keepsOutput = (try? context.channel.syncOptions?.getOption(.allowRemoteHalfClosure)) ?? false
         if state == .outputClosed || !keepsOutput {
-            context.fireUserInboundEventTriggered(TLSPeerClosed())
             closeAll(context, promise: nil)
         } else {
             context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
@@ -397,11 +393,3 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
 
     private static let closedError = DiagnosedError(.tlsClosed, fault: .peer, "the TLS connection is closed")
 }
-
-/// Fired as a user event when the handshake is done.
-package struct TLSHandshakeDone: Sendable {
-    package let session: TLSSession
-}
-
-/// Fired as a user event before the channel closes because the peer said close_notify: the end was intended.
-package struct TLSPeerClosed: Sendable {}

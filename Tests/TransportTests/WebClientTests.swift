@@ -143,6 +143,24 @@ struct WebClientTests {
         await listener.close()
     }
 
+    @Test("An answer that changes the protocol unasked is refused")
+    func unaskedUpgrade() async throws {
+        let listener = try await Listener { channel in
+            try channel.pipeline.syncOperations.addHandler(
+                TalkingHandler { _ in
+                    [
+                        ByteBuffer(
+                            string: "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+                    ]
+                })
+        }
+        let client = WebClient(trust: nil)
+        await #expect(throws: DiagnosedError(.httpResponseInvalid, fault: .peer, "")) {
+            try await client.send(WebRequest(url: "http://127.0.0.1:\(listener.port)/"))
+        }
+        await listener.close()
+    }
+
     @Test("An answer cut short is an error, whichever way its length was to be known")
     func truncated() async throws {
         let pki = try TestPKI.shared.get()
