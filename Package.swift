@@ -73,28 +73,20 @@ var targets: [Target] = [
     library("LinkProtocol", ["WireText", "Diagnostics"]),
 
     // Layer 3: transport and persistence
-    wrapper("TLSChannel", ["Cryptography", "Diagnostics", "COpenSSL", nioCore]),
+    wrapper("TLSChannel", ["Cryptography", "WireText", "Diagnostics", "COpenSSL", nioCore]),
     library("WebSocketChannel", ["Diagnostics", nioCore]),
     library(
-        "HTTPClient",
-        [
-            "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
-            nioWebSocket, logging,
-        ]),
+        "HTTPClient", ["WebSocketChannel", "TLSChannel", "Diagnostics", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
     library("IssuerKeys", ["HTTPClient", "JOSESignature", "WireText", "Diagnostics"]),
     library(
         "HTTPServer",
         [
-            "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore,
-            httpTypes,
+            "WebSocketChannel", "TLSChannel", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes,
             nioCore, nioPosix, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, logging, lifecycle,
         ]),
     library(
         "CoreLink",
-        [
-            "HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, logging,
-            lifecycle,
-        ]),
+        ["HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, lifecycle]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
 
@@ -103,8 +95,8 @@ var targets: [Target] = [
     library(
         "KeyManagement",
         [
-            "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", logging,
+            "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics",
         ]),
     library(
         "KMSClient",
@@ -126,21 +118,19 @@ var targets: [Target] = [
         "CloudCore",
         [
             "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys", "JOSESignature",
-            "Cryptography", "WireText", "Diagnostics", hummingbird, hummingbirdCore, httpTypes, nioCore, grdb, logging,
-            lifecycle,
+            "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging, lifecycle,
         ]),
     library(
         "TokenIssuer",
         [
-            "HTTPServer", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird,
-            hummingbirdCore, httpTypes, nioCore, grdb, logging, lifecycle, yams,
+            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            grdb, lifecycle, yams,
         ]),
     library(
         "HDSClient",
         [
-            "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption",
-            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
-            logging,
+            "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
         ]),
 
     // Layer 6: executables, flags and wiring only
@@ -149,77 +139,65 @@ var targets: [Target] = [
         [
             "ServiceRuntime", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
-            "WireText", "Diagnostics", lifecycle, logging, nioCore,
+            "WireText", "Diagnostics", lifecycle,
         ]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",
-        [
-            "ServiceRuntime", "CloudCore", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography",
-            "WireText", "Diagnostics", argumentParser, logging, lifecycle,
-        ]),
+        ["ServiceRuntime", "CloudCore", "HTTPServer", "TLSChannel", "Cryptography", "Diagnostics", argumentParser]),
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", argumentParser, logging, lifecycle,
+            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "Cryptography", "WireText", "Diagnostics",
+            argumentParser,
         ]),
-    executable(
-        "hdsctl",
-        ["MasterKey", "KeyManagement", "Cryptography", "SecretMemory", "WireText", "Diagnostics", argumentParser]),
-    executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, logging]),
+    executable("hdsctl", ["MasterKey", "WireText", "Diagnostics", argumentParser]),
+    executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
         [
             "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol", "HTTPServer",
             "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", argumentParser, hummingbird, httpTypes,
+            "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes,
         ], path: "Benchmarks/hds-bench"),
 ]
 
-// Tests. `TestVectors` finds vectors and real corpora beside the checkout and skips with a clear line.
+// Tests. `TestVectors` finds vectors and real corpora beside the checkout and skips with a clear line; `TestServers` is
+// what tests with real sockets share.
 targets += [
+    .target(
+        name: "TestServers", dependencies: ["TLSChannel", "Cryptography", "WireText", logging, lifecycle],
+        path: "Tests/TestServers", swiftSettings: settings),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",
         ["JOSESignature", "JOSEEncryption", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
-    tests(
-        "KMSProtocolTests",
-        [
-            "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics",
-        ]),
+    tests("KMSProtocolTests", ["KMSProtocol", "Cryptography", "WireText", "Diagnostics"]),
     tests(
         "TransportTests",
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "Cryptography", "WireText", "Diagnostics",
-            hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioHTTP1, nioWebSocket, nioEmbedded, logging,
-            lifecycle,
+            hummingbird, httpTypes, nioCore, nioPosix, nioHTTP1, nioEmbedded, logging, lifecycle,
         ]),
     tests(
         "LinkTests",
         [
             "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
-            "WireText", "Diagnostics", hummingbird, nioCore, logging, lifecycle,
+            "WireText", "Diagnostics", hummingbird, "TestServers",
         ]),
     tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
     tests(
         "MasterKeyTests",
-        [
-            "MasterKey", "KeyStore", "KeyStoreSQLite", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics",
-        ]),
+        ["MasterKey", "KeyStore", "KeyStoreSQLite", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(
         "KeyManagementTests",
         [
-            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "JOSEEncryption",
-            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", logging,
+            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography", "SecretMemory", "WireText",
         ]),
-    tests(
-        "ServiceRuntimeTests",
-        ["ServiceRuntime", "Diagnostics", "WireText", hummingbird, nioCore, nioPosix, logging, metrics, lifecycle]),
+    tests("ServiceRuntimeTests", ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle]),
     tests(
         "TokenIssuerTests",
         [
@@ -230,47 +208,25 @@ targets += [
         "CloudCoreTests",
         [
             "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, logging,
-            lifecycle, nioCore,
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
+            "TestServers",
         ]),
     tests(
         "HDSClientTests",
         [
-            "HDSClient", "KMSClient", "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", logging,
+            "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     tests("ArchitectureTests", []),
     tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds-kms", "hds-core", "hds-auth", "hdsctl",
-            "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption",
-            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient",
+            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics",
         ]),
 ]
-
-// DEV-ONLY
-if let only = Context.environment["HDS_TARGETS"], !only.isEmpty {
-    var wanted = Set(only.split(separator: ",").map(String.init))
-    var grew = true
-    func names(_ target: Target) -> [String] {
-        target.dependencies.compactMap {
-            switch $0 {
-            case .byNameItem(let name, _): name
-            case .targetItem(let name, _): name
-            default: nil
-            }
-        }
-    }
-    while grew {
-        let before = wanted.count
-        for target in targets where wanted.contains(target.name) { wanted.formUnion(names(target)) }
-        grew = wanted.count != before
-    }
-    targets = targets.filter { wanted.contains($0.name) }
-}
-// END DEV-ONLY
 
 let package = Package(
     name: "hybrid-data-security",

@@ -1,3 +1,4 @@
+import TestServers
 import Cryptography
 import Diagnostics
 import HTTPClient

@@ -1,3 +1,4 @@
+import TestServers
 import CloudCore
 import CoreLink
 import Diagnostics

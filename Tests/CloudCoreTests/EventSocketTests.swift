@@ -1,3 +1,4 @@
+import TestServers
 import HTTPClient
 import Testing
 import WebSocketChannel

@@ -1,3 +1,4 @@
+import TestServers
 import Diagnostics
 import Glibc
 import NIOCore

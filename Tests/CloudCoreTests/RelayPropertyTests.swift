@@ -1,3 +1,4 @@
+import TestServers
 import LinkProtocol
 import Testing
 import WireText

@@ -1,3 +1,4 @@
+import TestServers
 import CoreLink
 import LinkProtocol
 import Testing

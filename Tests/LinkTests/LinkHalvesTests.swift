@@ -1,3 +1,4 @@
+import TestServers
 import Diagnostics
 import LinkProtocol
 import Testing

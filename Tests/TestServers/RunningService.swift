@@ -1,12 +1,12 @@
 import Logging
-import ServiceLifecycle
+package import ServiceLifecycle
 
 /// Services that run until they are stopped, as the executable runs them: a stop is graceful, last one first.
-final class RunningService: Sendable {
+package final class RunningService: Sendable {
     private let group: ServiceGroup
     private let task: Task<Void, any Error>
 
-    init(_ services: [any Service]) {
+    package init(_ services: [any Service]) {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let group = ServiceGroup(services: services, logger: logger)
@@ -14,13 +14,13 @@ final class RunningService: Sendable {
         task = Task { try await group.run() }
     }
 
-    func stop() async {
+    package func stop() async {
         await group.triggerGracefulShutdown()
         _ = await task.result
     }
 
     /// Without any grace, as a crash would.
-    func cancel() async {
+    package func cancel() async {
         task.cancel()
         _ = await task.result
     }

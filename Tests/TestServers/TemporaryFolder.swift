@@ -2,10 +2,10 @@ import Glibc
 import WireText
 
 /// A folder of one test, gone with it.
-final class TemporaryFolder: Sendable {
-    let path: String
+package final class TemporaryFolder: Sendable {
+    package let path: String
 
-    init() {
+    package init() {
         path = "/tmp/hds-core-test-\(UUIDText.random())"
         mkdir(path, 0o700)
     }
@@ -13,10 +13,10 @@ final class TemporaryFolder: Sendable {
     deinit { Self.remove(path) }
 
     /// The names in a folder of this one, without dots.
-    func names(in folder: String) -> [String] { Self.names(path + "/" + folder) }
+    package func names(in folder: String) -> [String] { Self.names(path + "/" + folder) }
 
     /// The octets of a file as text, each octet a character of its own where they are no UTF-8.
-    func contents(of name: String) throws -> String {
+    package func contents(of name: String) throws -> String {
         let descriptor = open(path + "/" + name, O_RDONLY)
         guard descriptor >= 0 else { throw TestPKI.Failure(what: "open \(name)") }
         defer { close(descriptor) }

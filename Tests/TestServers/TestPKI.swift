@@ -1,17 +1,17 @@
-import Cryptography
+package import Cryptography
 import Glibc
-import TLSChannel
+package import TLSChannel
 
 /// The throw-away PKI of deploy/lib/pki.sh, made once for a run of the tests.
-struct TestPKI: Sendable {
+package struct TestPKI: Sendable {
     /// What hds-core shows.
-    let core: TLSServerIdentity
-    let coreRoot: Certificate
+    package let core: TLSServerIdentity
+    package let coreRoot: Certificate
     /// What the customer's authorization service shows.
-    let auth: TLSServerIdentity
-    let customerRoot: Certificate
+    package let auth: TLSServerIdentity
+    package let customerRoot: Certificate
 
-    static let shared = Result { try TestPKI() }
+    package static let shared = Result { try TestPKI() }
 
     private init() throws {
         let folder = TemporaryFolder()
@@ -52,5 +52,8 @@ struct TestPKI: Sendable {
         else { throw Failure(what: words.joined(separator: " ")) }
     }
 
-    struct Failure: Error { let what: String }
+    package struct Failure: Error {
+        package let what: String
+        package init(what: String) { self.what = what }
+    }
 }
