@@ -70,9 +70,9 @@ struct KMSRequestLog: RequestLog {
     private func shown(uri: String) -> String {
         guard usesPseudonyms else { return uri.printable }
         guard let parsed = KMSURI(uri) else { return "malformed" }
-        let path = uri.split(separator: "?")[0].split(separator: "/").map(String.init)
-        let shown = path.map { UUIDText.isValid($0) ? pseudonym($0).text : $0 }
-        return (parsed.host == nil ? "/" : "") + shown.joined(separator: "/").printable
+        let path = uri.split(separator: "?")[0].split(separator: "/").dropFirst(parsed.host == nil ? 0 : 2)
+        let shown = path.map { UUIDText.isValid($0) ? pseudonym(String($0)).text : String($0) }
+        return (parsed.host.map { "kms://" + $0 } ?? "") + "/" + shown.joined(separator: "/").printable
     }
 
     /// A reason goes to the client with identifiers in clear; here every UUID in it becomes its pseudonym.
