@@ -3,6 +3,8 @@
 
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev pkg-config)
 run_packages=(openssl)
+# Peers that nobody here wrote, for the tests of interoperability.
+test_packages=(curl python3)
 
 # require_swift: a toolchain that can build this.
 require_swift() {
