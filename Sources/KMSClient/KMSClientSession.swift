@@ -73,7 +73,7 @@ package final class KMSClientSession: Sendable {
     ///
     /// Refused: another algorithm or session in its header, another key, a request that was sent back (it has a
     /// `method` or no `status`), and what is no answer.
-    package func open(_ text: String) throws(DiagnosedError) -> KMSReply {
+    package func open(_ text: String) throws(DiagnosedError) -> KMSAnswer {
         let message: JWECompact
         do {
             message = try JWE.parse(Array(text.utf8))
@@ -101,12 +101,11 @@ package final class KMSClientSession: Sendable {
     private static let answerLimits = JSONDocument.Limits(
         maximumDepth: 12, maximumNodes: 200_000, maximumBytes: 2 << 20)
 
-    private static func reply(_ plain: borrowing SecretBytes) throws(DiagnosedError) -> KMSReply {
+    private static func reply(_ plain: borrowing SecretBytes) throws(DiagnosedError) -> KMSAnswer {
         let root = try plain.withUnsafeBytes { (bytes) throws(DiagnosedError) in
             try JSONDocument(bytes, limits: answerLimits).root
         }
-        let removal = root["resource"]?["lastRemovalDate"]?.string.flatMap { Timestamp(iso8601: $0) }
-        return KMSReply(answer: try answer(root), lastRemoval: removal)
+        return try answer(root)
     }
 
     static func answer(_ root: JSONNode) throws(DiagnosedError) -> KMSAnswer {
@@ -136,13 +135,6 @@ package final class KMSClientSession: Sendable {
             throw .reset("it is older than the session", expected: "not before \(created)", found: "\(time)")
         }
     }
-}
-
-/// An answer that came encrypted, with what this project adds to the protocol (docs/kms-extensions.md).
-package struct KMSReply: Sendable {
-    package let answer: KMSAnswer
-    /// When somebody was last removed from the resource that the answer is about; nil when the KMS does not say.
-    package let lastRemoval: Timestamp?
 }
 
 /// A wrapped request with what its answer is held against.

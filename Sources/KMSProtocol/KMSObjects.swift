@@ -65,12 +65,18 @@ package struct KMSResource: Sendable, Equatable {
     package var keyURIs: [String]
     package var authorizationURIs: [String]
     package var expirationDate: Timestamp?
+    /// When an authorization was removed last; keys bound before are due for rotation (docs/kms-extensions.md).
+    package var lastRemovalDate: Timestamp?
 
-    package init(uri: String, keyURIs: [String], authorizationURIs: [String], expirationDate: Timestamp? = nil) {
+    package init(
+        uri: String, keyURIs: [String], authorizationURIs: [String], expirationDate: Timestamp? = nil,
+        lastRemovalDate: Timestamp? = nil
+    ) {
         self.uri = uri
         self.keyURIs = keyURIs
         self.authorizationURIs = authorizationURIs
         self.expirationDate = expirationDate
+        self.lastRemovalDate = lastRemovalDate
     }
 
     func write(to json: inout JSONWriter) {
@@ -79,6 +85,7 @@ package struct KMSResource: Sendable, Equatable {
         json.member("keyUris", keyURIs)
         json.member("authorizationUris", authorizationURIs)
         json.member("expirationDate", ifPresent: expirationDate?.iso8601)
+        json.member("lastRemovalDate", ifPresent: lastRemovalDate?.iso8601)
         json.endObject()
     }
 
@@ -87,7 +94,8 @@ package struct KMSResource: Sendable, Equatable {
         self.init(
             uri: uri, keyURIs: node["keyUris"]?.strings ?? [],
             authorizationURIs: node["authorizationUris"]?.strings ?? [],
-            expirationDate: node["expirationDate"]?.string.flatMap { Timestamp(iso8601: $0) })
+            expirationDate: node["expirationDate"]?.string.flatMap { Timestamp(iso8601: $0) },
+            lastRemovalDate: node["lastRemovalDate"]?.string.flatMap { Timestamp(iso8601: $0) })
     }
 }
 

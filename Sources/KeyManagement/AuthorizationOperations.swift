@@ -139,7 +139,7 @@ extension KeyManagement {
                 head.nested.removeAll { $0 == inner }
             }
         }
-        head.lastRemoval = now
+        head.noteRemoval(now)
         try touch(record, head, &change)
         return Outcome(KMSStatus.ok, .removed(removed), change: change)
     }

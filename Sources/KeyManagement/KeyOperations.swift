@@ -59,7 +59,7 @@ extension KeyManagement {
         guard now < content.expires else {
             throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
         }
-        bind(&content, to: target, max(now, head.lastBound?.adding(milliseconds: 1) ?? now))
+        bind(&content, to: target, head.nextBindDate(now))
         head.lastBound = content.boundAt
         var change = StoreChange(writes: [.updateKey(try vault.record(content, id: id, version: record.version + 1))])
         try touch(resource, head, &change)

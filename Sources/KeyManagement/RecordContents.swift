@@ -60,10 +60,11 @@ struct ResourceContent: Sendable, Equatable {
     var created: Timestamp
     var expires: Timestamp?
     var deletedAt: Timestamp?
-    /// When the last authorization was removed: a space key bound before is due for rotation.
+    /// When the last authorization was removed: a space key bound before is due for rotation. Never before the bind
+    /// date of a key that was bound by then, whatever the clock says.
     var lastRemoval: Timestamp?
-    /// The latest bind date of its keys: each later one is later by a millisecond at least, so that "newest first" is
-    /// an order.
+    /// The latest bind date of its keys: each later one is later by a millisecond at least, and later than the last
+    /// removal, so that "newest first" and "bound before the removal" are orders.
     var lastBound: Timestamp?
     /// Whether `/public` is authorized.
     var isPublic = false
@@ -73,6 +74,14 @@ struct ResourceContent: Sendable, Equatable {
     var nextOrder: Int64 = 0
     /// SHA-256 over the request that created it, so that a repeat of the request is known (rule 14).
     var fingerprint: [UInt8] = []
+
+    func nextBindDate(_ now: Timestamp) -> Timestamp {
+        [lastBound, lastRemoval].compactMap { $0?.adding(milliseconds: 1) }.reduce(now, max)
+    }
+
+    mutating func noteRemoval(_ now: Timestamp) {
+        lastRemoval = max(now, lastBound ?? now, lastRemoval ?? now)
+    }
 
     func encoded() -> FieldWriter {
         var fields = FieldWriter(format: Self.format)

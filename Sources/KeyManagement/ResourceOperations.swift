@@ -94,7 +94,8 @@ extension KeyManagement {
         let authorizations = try await store.authorizations(ofResource: id)
         return KMSResource(
             uri: names.resource(id), keyURIs: keys.reversed().map { names.key($0.id) },
-            authorizationURIs: authorizations.map { names.authorization($0.id) }, expirationDate: head.expires)
+            authorizationURIs: authorizations.map { names.authorization($0.id) }, expirationDate: head.expires,
+            lastRemovalDate: head.lastRemoval)
     }
 
     /// delete <kro>: its authorizations end, its keys are gone for everybody; the sealed rows stay as tombstones.
@@ -102,7 +103,7 @@ extension KeyManagement {
         let (record, head) = try await changeable(id, by: caller)
         var gone = head
         gone.deletedAt = now
-        gone.lastRemoval = now
+        gone.noteRemoval(now)
         gone.nested = []
         gone.isPublic = false
         var change = StoreChange()

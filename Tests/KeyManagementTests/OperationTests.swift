@@ -265,6 +265,37 @@ struct OperationTests {
         #expect(try await alice.ask("retrieve", space.uri).status == 200)
     }
 
+    @Test("a removal is dated, never before a key bound by then and always before one bound later, on any clock")
+    func lastRemoval() async throws {
+        let kms = try await TestKMS.start()
+        let alice = try await TestClient.open(kms, People.alice)
+        let keys = try await alice.createKeys(3)
+        let space = try await alice.createSpace([keys[0]], with: [People.bob, People.carol])
+        #expect(space.lastRemovalDate == nil)
+        func bind(_ key: KMSKey) async throws -> Timestamp? {
+            guard
+                case .key(let bound) = try await alice.ask("update", key.uri, { $0.member("resourceUri", space.uri) })
+                    .body
+            else { return nil }
+            return bound.bindDate
+        }
+        func removal() async throws -> Timestamp? {
+            guard case .resource(let seen) = try await alice.ask("retrieve", space.uri).body else { return nil }
+            return seen.lastRemovalDate
+        }
+        #expect(try await removal() == nil)
+        kms.clock.advance(seconds: 10)
+        let first = try #require(try await bind(keys[1]))
+        kms.clock.advance(seconds: -9)
+        _ = try await alice.remove(People.bob, from: space.uri)
+        let removed = try #require(try await removal())
+        #expect(removed >= first)
+        let second = try #require(try await bind(keys[2]))
+        #expect(second > removed)
+        _ = try await alice.remove(People.carol, from: space.uri)
+        #expect(try #require(try await removal()) >= second)
+    }
+
     @Test("delete <kro> takes keys and list away from everybody")
     func deleteResource() async throws {
         let kms = try await TestKMS.start()

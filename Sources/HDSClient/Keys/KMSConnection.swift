@@ -1,6 +1,6 @@
 package import Diagnostics
 package import KMSClient
-import KMSProtocol
+package import KMSProtocol
 package import WireText
 
 /// How a client reaches its KMS: the cloud carries strings there, and brings answers by the event socket.
@@ -46,7 +46,7 @@ package actor KMSConnection {
 
     /// What can come back for one sending.
     enum Outcome: Sendable {
-        case answer(KMSReply)
+        case answer(KMSAnswer)
         /// The KMS does not have the session any more.
         case sessionLost
     }
@@ -80,7 +80,7 @@ package actor KMSConnection {
     // MARK: - Requests
 
     /// Asks and waits for the answer, whatever its status; throws when none comes.
-    package func ask(_ operation: KMSOperation) async throws -> KMSReply {
+    package func ask(_ operation: KMSOperation) async throws -> KMSAnswer {
         var trials = Trials()
         let call = Call()
         if operation.isMutating { await turns.take() }
@@ -120,9 +120,9 @@ package actor KMSConnection {
 
     /// The answer to a request, or a refusal thrown as `KMSRefusal`.
     @discardableResult
-    package func perform(_ operation: KMSOperation) async throws -> KMSReply {
+    package func perform(_ operation: KMSOperation) async throws -> KMSAnswer {
         let reply = try await ask(operation)
-        guard (200...299).contains(reply.answer.status) else { throw KMSRefusal(reply.answer) }
+        guard (200...299).contains(reply.status) else { throw KMSRefusal(reply) }
         return reply
     }
 
@@ -133,7 +133,7 @@ package actor KMSConnection {
     @discardableResult
     package func carry(
         _ operation: KMSOperation, send: @Sendable (_ wrapped: String, _ step: String) async throws -> String
-    ) async throws -> KMSReply {
+    ) async throws -> KMSAnswer {
         try await proveSession()
         var trials = Trials()
         var step = UUIDText.random()
@@ -162,7 +162,7 @@ package actor KMSConnection {
                 sendings = []
                 continue
             }
-            guard (200...299).contains(reply.answer.status) else { throw KMSRefusal(reply.answer) }
+            guard (200...299).contains(reply.status) else { throw KMSRefusal(reply) }
             return reply
         }
         throw DiagnosedError(.kmsNoAnswer, fault: .peer, "the key management service did not take the request")
@@ -193,7 +193,7 @@ package actor KMSConnection {
         for sending in sendings.reversed() {
             do throws(DiagnosedError) {
                 let reply = try sending.session.open(message)
-                try sending.request.check(reply.answer, host: trust.host)
+                try sending.request.check(reply, host: trust.host)
                 return .answer(reply)
             } catch {
                 failure = failure ?? error
@@ -205,14 +205,14 @@ package actor KMSConnection {
     /// The reply that counts, or nil when the request is to be sent anew.
     private func judge(
         _ outcome: Outcome, _ session: KMSClientSession, _ trials: inout Trials
-    ) async throws -> KMSReply? {
+    ) async throws -> KMSAnswer? {
         guard case .answer(let reply) = outcome else {
             try trials.count(\.lostSessions, most: 2, "the key management service loses each session at once")
             return nil
         }
         lastProof = now()
-        guard !(200...299).contains(reply.answer.status) else { return reply }
-        let refusal = KMSRefusal(reply.answer)
+        guard !(200...299).contains(reply.status) else { return reply }
+        let refusal = KMSRefusal(reply)
         if refusal.isStaleCounter {
             guard trials.mayCount(\.staleCounters, most: 6) else { return reply }
             session.raiseCounter()
@@ -291,11 +291,11 @@ package actor KMSConnection {
         for session in waiting.values.map(\.session) where tried.insert(session.uri).inserted {
             do throws(DiagnosedError) {
                 let reply = try session.open(message)
-                guard let id = reply.answer.requestID, let sending = waiting[id] else { return }
-                try sending.request.check(reply.answer, host: trust.host)
+                guard let id = reply.requestID, let sending = waiting[id] else { return }
+                try sending.request.check(reply, host: trust.host)
                 // What the KMS says against an old sending does not speak against the one under way.
                 let isOld = sending.call.requests.last != id
-                if isOld, !(200...299).contains(reply.answer.status) { return }
+                if isOld, !(200...299).contains(reply.status) { return }
                 sending.call.outcome.fulfil(.answer(reply))
                 return
             } catch {

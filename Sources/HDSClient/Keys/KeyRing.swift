@@ -31,7 +31,7 @@ package actor KeyRing {
     package func retrieve(_ uri: String) async throws -> KMSKey {
         if let request = requests[uri] { return try await request.value }
         let request = Task { [kms, store] in
-            guard case .key(let key) = try await kms.perform(.retrieveKey(uri)).answer.body else {
+            guard case .key(let key) = try await kms.perform(.retrieveKey(uri)).body else {
                 throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without a key")
             }
             if key.bindDate != nil { try store.update { $0.remember(key) } }
@@ -58,7 +58,7 @@ package actor KeyRing {
     /// An own key that is bound to nothing, for one use: it is out of the state before it is given.
     package func takeUnboundKey() async throws -> KMSKey {
         if let key = try takeKnown() { return key }
-        guard case .keys(let keys) = try await kms.perform(.createKeys(count: Self.supply)).answer.body,
+        guard case .keys(let keys) = try await kms.perform(.createKeys(count: Self.supply)).body,
             let first = keys.first
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without keys") }
         let deadline = usefulUntil

@@ -22,7 +22,6 @@ enum EncryptionKeyRules {
     /// What the KMS said about the space's KRO.
     struct Membership: Sendable {
         var resource: KMSResource
-        var lastRemoval: Timestamp?
         var checked: Timestamp
     }
 
@@ -32,7 +31,7 @@ enum EncryptionKeyRules {
         guard key.resourceURI == membership.resource.uri, let bound = key.bindDate else { return .otherSpace }
         guard membership.resource.keyURIs.contains(key.uri) else { return .notListed }
         guard now < key.expirationDate else { return .expired }
-        if let removal = membership.lastRemoval {
+        if let removal = membership.resource.lastRemovalDate {
             return bound > removal ? nil : .beforeRemoval
         }
         return memory.staleKeys.contains(key.uri) ? .beforeRemoval : nil

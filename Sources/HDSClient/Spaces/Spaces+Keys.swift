@@ -18,7 +18,7 @@ extension Spaces {
         let resource = try Self.resource(of: space)
         let membership = try await membership(of: space, atMost: 0)
         let memory = try store.current().spaces[space.id] ?? .init(resource: resource)
-        guard case .keys(let list) = try await kms.perform(.retrieveKeys(resource: resource)).answer.body else {
+        guard case .keys(let list) = try await kms.perform(.retrieveKeys(resource: resource)).body else {
             throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without keys")
         }
         return list.map { key in

@@ -140,7 +140,7 @@ package actor Spaces {
             made.withLock { $0 = conversation }
             return answer
         }
-        guard case .resource(let resource) = reply.answer.body, let created = made.withLock({ $0 }) else {
+        guard case .resource(let resource) = reply.body, let created = made.withLock({ $0 }) else {
             throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without a resource")
         }
         try store.update { state in
@@ -201,7 +201,7 @@ package actor Spaces {
     package func participants(of space: Space) async throws -> [Participant] {
         let resource = try Self.resource(of: space)
         guard
-            case .authorizations(let list) = try await kms.perform(.retrieveAuthorizations(resource: resource)).answer
+            case .authorizations(let list) = try await kms.perform(.retrieveAuthorizations(resource: resource))
                 .body
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without a list") }
         let readers = list.map { UUIDText.isValid($0.authID) ? $0.authID.lowercased() : $0.authID }
@@ -224,7 +224,7 @@ package actor Spaces {
             [cloud] wrapped, step in
             try await cloud.carry(.add(person: found.id, kmsMessage: wrapped), space, step)
         }
-        if case .authorizations(let list) = reply.answer.body {
+        if case .authorizations(let list) = reply.body {
             // To be missed when it is gone.
             try store.update { $0.spaces[space.id]?.authorizations.formUnion(list.map(\.uri)) }
         }
@@ -275,7 +275,7 @@ package actor Spaces {
         let reply = try await kms.carry(.bindKey(fresh.uri, resource: resource)) { [cloud] wrapped, step in
             try await cloud.carry(.updateKey(fresh.uri, kmsMessage: wrapped), space, step)
         }
-        guard case .key(let bound) = reply.answer.body else {
+        guard case .key(let bound) = reply.body else {
             throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without the key")
         }
         try store.update { $0.remember(bound) }
@@ -307,7 +307,7 @@ package actor Spaces {
                 return key
             }
         }
-        let newest = try await kms.perform(.retrieveKeys(resource: resource, count: 1)).answer.body
+        let newest = try await kms.perform(.retrieveKeys(resource: resource, count: 1)).body
         if case .keys(let list) = newest, let key = list.first, passes(key) {
             try store.update { $0.remember(key) }
             writingKeys[resource] = key
@@ -333,11 +333,11 @@ package actor Spaces {
             return known
         }
         let reply = try await kms.perform(.retrieveResource(uri))
-        guard case .resource(let resource) = reply.answer.body else {
+        guard case .resource(let resource) = reply.body else {
             throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without the resource")
         }
         let membership = EncryptionKeyRules.Membership(
-            resource: resource, lastRemoval: reply.lastRemoval, checked: time)
+            resource: resource, checked: time)
         memberships[uri] = membership
         let known = try store.current().spaces[space.id] ?? .init(resource: uri)
         let changed = EncryptionKeyRules.memory(known, after: membership)

@@ -151,7 +151,7 @@ struct KMSConnectionTests {
     @Test("Forty calls at once open one session and leave in few batches")
     func oneSession() async throws {
         try await withThrowingTaskGroup(of: Int.self) { group in
-            for _ in 0..<40 { group.addTask { try await connection.perform(.ping).answer.status } }
+            for _ in 0..<40 { group.addTask { try await connection.perform(.ping).status } }
             for try await status in group { #expect(status == 200) }
         }
         #expect(kms.state.withLock { $0.handshakes } == 1)
@@ -195,7 +195,7 @@ struct KMSConnectionTests {
     @Test("A handshake without answer is sent again with a new key pair; its late answer still counts")
     func lostHandshake() async throws {
         carrier.expect(.hold, .loseRequest)
-        let call = Task { try await connection.perform(.ping).answer.status }
+        let call = Task { try await connection.perform(.ping).status }
         await pass(seconds: 6)
         await until { carrier.state.withLock { $0.sent.count } == 2 }
         try await carrier.release()
@@ -216,7 +216,7 @@ struct KMSConnectionTests {
     func handshakeRenewal() async throws {
         kms.state.withLock { $0.acceptedBearers = ["fresh"] }
         carrier.state.withLock { $0.renewedBearer = "fresh" }
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(carrier.state.withLock { $0.renewals } == 1)
         kms.state.withLock { $0.acceptedBearers = [] }
         try store.update { $0.session = nil }
@@ -229,7 +229,7 @@ struct KMSConnectionTests {
     func reset() async throws {
         try await connection.perform(.ping)
         kms.forgetSessions()
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(kms.state.withLock { $0.handshakes } == 2)
     }
 
@@ -246,7 +246,7 @@ struct KMSConnectionTests {
             try stranger.reset(session: session.uri, kid: kms.staticKey.kid, time: clock.now),
         ]
         carrier.expect(.precede(resets))
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(try store.current().session?.uri == session.uri)
         #expect(kms.state.withLock { $0.handshakes } == 1)
         #expect(notes.codes.withLock { $0.contains(.kmsReset) && $0.contains(.kmsSignature) })
@@ -306,7 +306,7 @@ struct KMSConnectionTests {
     func lateAnswer() async throws {
         try await connection.perform(.ping)
         carrier.expect(.hold, .loseRequest)
-        let call = Task { try await connection.perform(.createKeys(count: 2)).answer }
+        let call = Task { try await connection.perform(.createKeys(count: 2)) }
         await pass(seconds: 6)
         await until { carrier.state.withLock { $0.sent.count } == 4 }
         try await carrier.release()
@@ -323,17 +323,17 @@ struct KMSConnectionTests {
         let other = try kms.wrap(text: "{\"status\":200,\"requestId\":\"other\"}", key: key, kid: session.uri)
         let stranger = try kms.wrap(text: "{\"status\":200}", key: SymmetricKey.random(), kid: session.uri)
         carrier.expect(.precede([request.text, other, stranger, "", "a.b.c", "a.b.c.d.e", "nonsense"]))
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(notes.codes.withLock { $0.contains(.kmsReflected) && $0.contains(.kmsForeignAnswer) })
     }
 
     @Test("A right id with the wrong object is passed over: the call waits for its own answer")
     func wrongObject() async throws {
-        guard case .keys(let keys) = try await connection.perform(.createKeys(count: 2)).answer.body else {
+        guard case .keys(let keys) = try await connection.perform(.createKeys(count: 2)).body else {
             throw TestFailure("no keys")
         }
         carrier.expect(.hold)
-        let call = Task { try await connection.perform(.retrieveKey(keys[0].uri)).answer }
+        let call = Task { try await connection.perform(.retrieveKey(keys[0].uri)) }
         await until { carrier.state.withLock { !$0.held.isEmpty } }
         // The KMS is made to answer under the id of this request, but with the other key.
         let session = try #require(try store.current().session)
@@ -365,7 +365,7 @@ struct KMSConnectionTests {
         try await connection.perform(.ping)
         kms.state.withLock { $0.acceptedBearers = ["fresh"] }
         carrier.state.withLock { $0.renewedBearer = "fresh" }
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(carrier.state.withLock { $0.renewals } == 1)
         kms.state.withLock { $0.acceptedBearers = [] }
         #expect(await code { try await connection.perform(.ping) } == .kmsUnauthorized)
@@ -380,14 +380,14 @@ struct KMSConnectionTests {
             state.enforcesCounters = true
             state.highestCounter += 30_000_000
         }
-        #expect(try await connection.perform(.createKeys(count: 1)).answer.status == 201)
+        #expect(try await connection.perform(.createKeys(count: 1)).status == 201)
     }
 
     @Test("Clocks that came apart lead to one new session")
     func staleTime() async throws {
         try await connection.perform(.ping)
         kms.state.withLock { $0.failures = [KMSFailure(409, "late", errorCode: KMSFailure.staleTimeCode)] }
-        #expect(try await connection.perform(.ping).answer.status == 200)
+        #expect(try await connection.perform(.ping).status == 200)
         #expect(kms.state.withLock { $0.handshakes } == 2)
         kms.state.withLock { state in
             state.failures = (0..<4).map { _ in KMSFailure(409, "late", errorCode: KMSFailure.staleTimeCode) }
@@ -399,7 +399,7 @@ struct KMSConnectionTests {
     func tooFast() async throws {
         try await connection.perform(.ping)
         kms.state.withLock { $0.failures = [KMSFailure(429, "slow down"), KMSFailure(429, "slow down")] }
-        let call = Task { try await connection.perform(.ping).answer.status }
+        let call = Task { try await connection.perform(.ping).status }
         for count in [2, 3] {
             await until { requestCount == count && clock.hasSleeper(within: 4000) }
             clock.advance(seconds: 4)
@@ -419,7 +419,7 @@ struct KMSConnectionTests {
     func cloudFailures() async throws {
         try await connection.perform(.ping)
         carrier.expect(.fail(DiagnosedError(.cloudUnavailable, fault: .peer, "away")))
-        let call = Task { try await connection.perform(.ping).answer.status }
+        let call = Task { try await connection.perform(.ping).status }
         await pass(seconds: 1)
         #expect(try await call.value == 200)
         carrier.expect(.fail(DiagnosedError(.cloudForbidden, fault: .client, "no")))
@@ -435,7 +435,7 @@ struct KMSConnectionTests {
         try await withThrowingTaskGroup(of: Int.self) { group in
             for number in 0..<30 {
                 group.addTask {
-                    try await connection.perform(number % 3 == 0 ? .createKeys(count: 1) : .ping).answer.status
+                    try await connection.perform(number % 3 == 0 ? .createKeys(count: 1) : .ping).status
                 }
             }
             for try await status in group { #expect(status < 300) }
@@ -449,9 +449,9 @@ struct KMSConnectionTests {
     func exclusive() async throws {
         try await connection.perform(.ping)
         carrier.expect(.hold)
-        let change = Task { try await connection.perform(.createKeys(count: 1)).answer.status }
+        let change = Task { try await connection.perform(.createKeys(count: 1)).status }
         await until { carrier.state.withLock { !$0.held.isEmpty } }
-        let read = Task { try await connection.perform(.ping).answer.status }
+        let read = Task { try await connection.perform(.ping).status }
         for _ in 0..<200 { await Task.yield() }
         #expect(carrier.state.withLock { $0.sent.count } == 3)
         try await carrier.release()
@@ -476,7 +476,7 @@ struct KMSConnectionTests {
         }
         await pass(seconds: 1)
         await pass(seconds: 1)
-        #expect(try await call.value.answer.status == 201)
+        #expect(try await call.value.status == 201)
         // Nobody knew whether the step was taken, so it kept its name.
         #expect(Set(steps.withLock { $0 }).count == 1)
     }
@@ -493,7 +493,7 @@ struct KMSConnectionTests {
             }
         }
         await pass(seconds: 1)
-        #expect(try await call.value.answer.status == 201)
+        #expect(try await call.value.status == 201)
     }
 
     @Test("A refusal inside ends the step; a request that came too late is another step")
@@ -546,8 +546,8 @@ struct KMSConnectionTests {
 
     @Test("Concurrent calls for one key make one request, and the key is kept")
     func keyRing() async throws {
-        guard case .keys(let keys) = try await connection.perform(.createKeys(count: 1)).answer.body,
-            case .resource = try await connection.perform(.createResource(keys: [keys[0].uri], users: [])).answer.body
+        guard case .keys(let keys) = try await connection.perform(.createKeys(count: 1)).body,
+            case .resource = try await connection.perform(.createResource(keys: [keys[0].uri], users: [])).body
         else { throw TestFailure("no key") }
         let ring = KeyRing(kms: connection, store: store, now: { clock.now })
         let before = requestCount

@@ -72,7 +72,7 @@ struct ClientTranscriptTests {
                     answer = signed
                 } else {
                     let session = try #require(sessions.first { $0.uri == exchange["key"]?.string })
-                    answer = try session.open(text).answer
+                    answer = try session.open(text)
                     for other in sessions where other.uri != session.uri {
                         #expect(throws: (any Error).self) { try other.open(text) }
                     }

@@ -22,8 +22,9 @@ struct EncryptionKeyRulesTests {
         removal: Int64? = nil, keys: [String]? = nil, authorizations: [String] = ["a"]
     ) -> EncryptionKeyRules.Membership {
         .init(
-            resource: KMSResource(uri: resource, keyURIs: keys ?? [uri], authorizationURIs: authorizations),
-            lastRemoval: removal.map { now.adding(seconds: $0) }, checked: now)
+            resource: KMSResource(
+                uri: resource, keyURIs: keys ?? [uri], authorizationURIs: authorizations,
+                lastRemovalDate: removal.map { now.adding(seconds: $0) }), checked: now)
     }
 
     private func judge(

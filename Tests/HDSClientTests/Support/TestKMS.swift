@@ -21,7 +21,7 @@ final class TestKMS: Sendable {
     struct State {
         var sessions: [String: SymmetricKey] = [:]
         var keys: [String: KMSKey] = [:]
-        var resources: [String: (resource: KMSResource, members: [String: String], lastRemoval: Timestamp?)] = [:]
+        var resources: [String: (resource: KMSResource, members: [String: String])] = [:]
         var requests: [KMSRequest] = []
         var handshakes = 0
         var acceptedBearers: Set<String> = [TestKMS.bearer]
@@ -82,17 +82,8 @@ final class TestKMS: Sendable {
         return try wrap(judge(request), key: key, kid: kid)
     }
 
-    func wrap(_ answer: KMSAnswer, key: SymmetricKey, kid: String, adding lastRemoval: Timestamp? = nil) throws
-        -> String
-    {
-        var text = answer.json().text()
-        if case .resource(let resource) = answer.body {
-            let removal = state.withLock { $0.tellsRemovals ? $0.resources[resource.uri]?.lastRemoval : nil }
-            if let removal, let mark = text.firstRange(of: "\"keyUris\"") {
-                text.replaceSubrange(mark, with: "\"lastRemovalDate\":\"\(removal.iso8601)\",\"keyUris\"")
-            }
-        }
-        return try wrap(text: text, key: key, kid: kid)
+    func wrap(_ answer: KMSAnswer, key: SymmetricKey, kid: String) throws -> String {
+        try wrap(text: answer.json().text(), key: key, kid: kid)
     }
 
     func wrap(text: String, key: SymmetricKey, kid: String?) throws -> String {
@@ -204,7 +195,7 @@ final class TestKMS: Sendable {
                 members[id] = names.authorization(UUIDText.random())
             }
             let resource = KMSResource(uri: uri, keyURIs: keys, authorizationURIs: members.values.sorted())
-            state.resources[uri] = (resource, members, nil)
+            state.resources[uri] = (resource, members)
             return (201, .resource(resource))
         case (.retrieve, .resource(let id)):
             guard let entry = state.resources[names.resource(id)] else { return (404, .none) }
@@ -240,7 +231,7 @@ final class TestKMS: Sendable {
                 let uri = entry.members.removeValue(forKey: user)
             else { return (404, .none) }
             entry.resource.authorizationURIs = entry.members.values.sorted()
-            entry.lastRemoval = now
+            if state.tellsRemovals { entry.resource.lastRemovalDate = now }
             state.resources[entry.resource.uri] = entry
             return (200, .removed([KMSAuthorization(uri: uri, authID: user, resourceURI: entry.resource.uri)]))
         default: return (405, .none)

@@ -74,7 +74,7 @@ extension StoryTests {
                 let reset = try await alice.reset(for: parts.joined(separator: "."))
                 #expect(reset.session == session.uri)
                 #expect(reset.time != nil)
-                #expect(try session.open(try await alice.ask(good)).answer.status == 200)
+                #expect(try session.open(try await alice.ask(good)).status == 200)
             }
         }
 
@@ -105,12 +105,11 @@ extension StoryTests {
                     #"{"requestId":"r","method":"create","method":"delete","uri":"/keys","count":1,\#(client)}"#,
                 ] {
                     let answer = try session.open(try await alice.ask(try alice.wrap(json: json, under: session)))
-                        .answer
                     #expect(answer.status == 400, "\(json.prefix(60)) gets \(answer.status)")
                     #expect(answer.reason?.isEmpty == false)
                 }
                 let ping = try alice.wrap(#""requestId":"p","method":"update","uri":"/ping""#, under: session)
-                #expect(try session.open(try await alice.ask(ping)).answer.status == 200)
+                #expect(try session.open(try await alice.ask(ping)).status == 200)
             }
         }
 
@@ -123,7 +122,7 @@ extension StoryTests {
                 {
                     let request = try session.wrap(operation, as: alice.credential(), at: .now())
                     let back = try await alice.ask(request.text)
-                    let answer = try session.open(back).answer
+                    let answer = try session.open(back)
                     try request.check(answer, host: Domain.kmsHost)
                     #expect((200...299).contains(answer.status), "\(operation.uri): \(answer.reason ?? "")")
                     return (request.text, back, answer)
@@ -131,8 +130,7 @@ extension StoryTests {
                 guard
                     case .resource(let resource) = try await perform(
                         .createResource(keys: [], users: [alice.person.id])
-                    )
-                    .answer.body
+                    ).answer.body
                 else {
                     Issue.record("no resource came")
                     return
@@ -162,7 +160,7 @@ extension StoryTests {
                 let members = #""requestId":"r","method":"create","uri":"/keys","count":1"#
                 func status(_ bearer: String) async throws -> Int {
                     let text = try alice.wrap(members, bearer: bearer, under: session)
-                    return try session.open(try await alice.ask(text)).answer.status
+                    return try session.open(try await alice.ask(text)).status
                 }
                 #expect(try await status(foreign) == 403)
                 #expect(try await status(alice.cloudToken) == 401)

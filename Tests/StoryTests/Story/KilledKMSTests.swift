@@ -54,7 +54,7 @@ extension StoryTests {
             let resource = try #require(space.resource)
             let kms = play.alice.client.kms
             let rounds = 8
-            guard case .keys(let keys) = try await kms.perform(.createKeys(count: rounds)).answer.body else {
+            guard case .keys(let keys) = try await kms.perform(.createKeys(count: rounds)).body else {
                 Issue.record("no keys came")
                 return
             }
@@ -63,13 +63,13 @@ extension StoryTests {
                 // How far the request gets until then is left to chance; what has to hold is not.
                 for _ in 0..<(round * 3) { _ = await deployment.status(of: .core, "/livez") }
                 try await deployment.restartAfterKill(.kms)
-                guard case .key(let known) = try await bound.answer.body else {
+                guard case .key(let known) = try await bound.body else {
                     Issue.record("no key came")
                     return
                 }
                 #expect(known.resourceURI == resource)
             }
-            guard case .resource(let known) = try await kms.perform(.retrieveResource(resource)).answer.body else {
+            guard case .resource(let known) = try await kms.perform(.retrieveResource(resource)).body else {
                 Issue.record("no resource came")
                 return
             }
@@ -82,7 +82,7 @@ extension StoryTests {
         private func authorizations(of space: Space, _ play: Play) async throws -> [KMSAuthorization] {
             let resource = try #require(space.resource)
             let reply = try await play.alice.client.kms.perform(.retrieveAuthorizations(resource: resource))
-            guard case .authorizations(let list) = reply.answer.body else { return [] }
+            guard case .authorizations(let list) = reply.body else { return [] }
             return list
         }
     }

@@ -91,7 +91,7 @@ final class Play {
             // What the KMS acknowledged: one authorization and two keys, asked past everything that is known here.
             let resource = try #require(try current().resource)
             let kms = alice.client.kms
-            guard case .resource(let known) = try await kms.perform(.retrieveResource(resource)).answer.body else {
+            guard case .resource(let known) = try await kms.perform(.retrieveResource(resource)).body else {
                 Issue.record("no resource came")
                 return
             }
