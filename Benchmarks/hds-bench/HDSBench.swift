@@ -21,6 +21,13 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
     var pki: String?
 
+    @Option(help: "Only these, for a profiler: openings, retrievals, creations, link.")
+    var only: [Part] = []
+
+    enum Part: String, ExpressibleByArgument, CaseIterable { case openings, retrievals, creations, link }
+
+    private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
+
     func run() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "hds-bench-\(UUIDText.random())")
         try FileManager.default.createDirectory(
@@ -28,12 +35,14 @@ struct HDSBench: AsyncParsableCommand {
         defer { try? FileManager.default.removeItem(at: folder) }
         var lines: [Measurement] = []
         let inProcess = InProcess(kms: try await BenchKMS(folder: folder), seconds: seconds)
-        let limit = try inProcess.handshakeLimit()
-        lines.append(Measurement("crypto of one handshake alone", limit, "1/s"))
-        lines += try await inProcess.sessionOpenings(limit: limit)
-        lines += try await inProcess.retrievals()
-        lines += try await inProcess.creations()
-        if let kms, let pki {
+        if wants(.openings) {
+            let limit = try await inProcess.handshakeLimit()
+            lines.append(Measurement("crypto of one handshake alone", limit, "1/s"))
+            lines += try await inProcess.sessionOpenings(limit: limit)
+        }
+        if wants(.retrievals) { lines += try await inProcess.retrievals() }
+        if wants(.creations) { lines += try await inProcess.creations() }
+        if wants(.link), let kms, let pki {
             lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
         }
         if json {

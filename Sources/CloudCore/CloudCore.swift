@@ -1,5 +1,4 @@
 package import Diagnostics
-import Glibc
 package import HTTPServer
 import LinkProtocol
 import NIOCore
@@ -26,7 +25,7 @@ package final class CloudCore: Service {
     package init(
         configuration: CloudCoreConfiguration, recorder: (any EventRecorder)? = nil,
         metrics: MetricRegistry = MetricRegistry(),
-        clock: @escaping @Sendable () -> Int64 = { monotonicMilliseconds() },
+        clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
         wall: @escaping @Sendable () -> Timestamp = { .now() }
     ) throws {
         let store = try CloudStore(path: configuration.databasePath)
@@ -160,11 +159,4 @@ private struct ForwardDrain: Service {
         let end = ContinuousClock.now + Self.deadline
         while relay.waitingCallers > 0, ContinuousClock.now < end { try await Task.sleep(for: .milliseconds(10)) }
     }
-}
-
-/// A clock that neither jumps nor stops.
-package func monotonicMilliseconds() -> Int64 {
-    var time = timespec()
-    clock_gettime(CLOCK_BOOTTIME, &time)
-    return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
 }

@@ -92,9 +92,7 @@ package struct KMSURI: Hashable, Sendable {
         guard let first = parts.first else { return .cluster }
         func names(_ part: Octets, _ word: StaticString) -> Bool { word.withUTF8Buffer { part.elementsEqual($0) } }
         func identifier(_ part: Octets) -> String? {
-            guard part.count == 36 else { return nil }
-            let text = string(part)
-            return UUIDText.isValid(text) ? text : nil
+            UUIDText.isValid(UnsafeBufferPointer(rebasing: part)) ? string(part) : nil
         }
         switch parts.count {
         case 1:

@@ -30,15 +30,17 @@ struct KMSRequestLog: RequestLog {
             case .some(400...): .kmsRefusal
             default: .kmsRequest
             }
+        let user = entry.user.map { pseudonym($0) }
+        let effective = entry.effectiveUser == entry.user ? user : entry.effectiveUser.map { pseudonym($0) }
         events.record(
             event,
             [
                 .kmsMethod: Loggable(reviewed: entry.method ?? "unknown"),
                 .kmsType: Loggable(reviewed: entry.type ?? "UNKNOWN"),
-                .kmsURI: entry.uri.map { Loggable(reviewed: shown(uri: $0)) },
+                .kmsURI: entry.uri.map { Loggable(reviewed: shown($0)) },
                 .kmsRequestID: entry.requestID.map { Loggable(reviewed: String($0.prefix(64)).printable) },
-                .userID: entry.user.map { pseudonym($0) },
-                .effectiveUserID: entry.effectiveUser.map { pseudonym($0) },
+                .userID: user,
+                .effectiveUserID: effective,
                 .status: status.map { Loggable($0) } ?? "replayed",
                 .durationMicroseconds: Loggable(duration),
                 .reason: reason.map { Loggable(reviewed: shown(reason: $0)) },
@@ -49,7 +51,10 @@ struct KMSRequestLog: RequestLog {
         metrics.counter(.kmsResets, [reason]).increment()
         events.record(
             .kmsReset,
-            [.reason: Loggable(reviewed: reason), .kmsURI: session.map { Loggable(reviewed: shown(uri: $0)) }])
+            [
+                .reason: Loggable(reviewed: reason),
+                .kmsURI: session.flatMap { KMSURI($0) }.map { Loggable(reviewed: shown($0)) },
+            ])
     }
 
     func failure(_ error: any Error, while doing: String) {
@@ -66,13 +71,28 @@ struct KMSRequestLog: RequestLog {
         return Loggable(reviewed: Hexadecimal.encode(ring.lookup(text, purpose: "log").prefix(8)))
     }
 
-    /// The URI with its identifiers as pseudonyms; whatever is no `kms:` URI is not shown.
-    private func shown(uri: String) -> String {
-        guard usesPseudonyms else { return uri.printable }
-        guard let parsed = KMSURI(uri) else { return "malformed" }
-        let path = uri.split(separator: "?")[0].split(separator: "/").dropFirst(parsed.host == nil ? 0 : 2)
-        let shown = path.map { UUIDText.isValid($0) ? pseudonym(String($0)).text : String($0) }
-        return (parsed.host.map { "kms://" + $0 } ?? "") + "/" + shown.joined(separator: "/").printable
+    /// The URI with its identifiers as pseudonyms.
+    private func shown(_ uri: KMSURI) -> String {
+        let host = uri.host.map { "kms://" + $0 } ?? ""
+        func named(_ collection: String, _ id: String, _ part: String = "") -> String {
+            host + collection + (usesPseudonyms ? pseudonym(id).text : id) + part
+        }
+        return switch uri.object {
+        case .cluster: host + "/"
+        case .staticKey(let number): (host + "/statickeys/" + number).printable
+        case .sessions: host + "/ecdhe"
+        case .session(let id): named("/ecdhe/", id)
+        case .keys: host + "/keys"
+        case .key(let id): named("/keys/", id)
+        case .resources: host + "/resources"
+        case .resource(let id): named("/resources/", id)
+        case .resourceKeys(let id): named("/resources/", id, "/keys")
+        case .resourceAuthorizations(let id): named("/resources/", id, "/authorizations")
+        case .authorizations: host + "/authorizations"
+        case .authorization(let id): named("/authorizations/", id)
+        case .ping: host + "/ping"
+        case .other(let path): usesPseudonyms ? host + "/?" : (host + path).printable
+        }
     }
 
     /// A reason goes to the client with identifiers in clear; here every UUID in it becomes its pseudonym.

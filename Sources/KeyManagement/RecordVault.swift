@@ -108,7 +108,9 @@ extension DiagnosedError.Code {
 extension String {
     /// The form under which an authId is compared: UUIDs and hosts without case, everything else exactly.
     var canonicalAuthID: String {
-        if UUIDText.isValid(self) { return lowercased() }
+        if UUIDText.isValid(self) {
+            return utf8.contains { (0x41...0x5A).contains($0) } ? lowercased() : self
+        }
         let scheme = prefix(6)
         guard scheme.lowercased() == "kms://" else { return self }
         let rest = dropFirst(6)

@@ -1,4 +1,4 @@
-import KMSProtocol
+package import KMSProtocol
 
 /// What one request was about, for the log: names and numbers, never a secret.
 package struct RequestLogEntry: Sendable {
@@ -9,7 +9,7 @@ package struct RequestLogEntry: Sendable {
     package var method: String?
     /// Kind of object as operators search for it: `KEY`, `KEY_COLLECTION`, `RESOURCE`, …
     package var type: String?
-    package var uri: String?
+    package var uri: KMSURI?
     package var user: String?
     package var effectiveUser: String?
     package var isReplay = false
@@ -26,7 +26,7 @@ package struct RequestLogEntry: Sendable {
         requestID = request.requestID
         method = request.method.rawValue
         type = request.uri.object.logName
-        uri = request.uriText
+        uri = request.uri
     }
 }
 

@@ -1,12 +1,14 @@
 import Diagnostics
 import Dispatch
+import Glibc
 import KeyStore
 import Synchronization
 
 /// Group commit: everything that waits is applied as one batch on one thread, then everybody gets an own outcome.
 ///
 /// While a batch is written and synced to the disk the next one gathers, so that the number of syncs follows the speed
-/// of the disk and not the number of commits; a lone commit never waits for company. Every waiter is resumed exactly
+/// of the disk and not the number of commits. A lone commit never waits for company; only when one batch follows another
+/// and few wait, more are gathered for a millisecond, for most of what a small batch costs is its sync. Every waiter is resumed exactly
 /// once: with its outcome, or with `store-closed` when it came after `close`. Order within and among batches is the
 /// order of arrival. `apply` gets 1 or more changes and answers one outcome for each.
 final class CommitQueue: Sendable {
@@ -23,6 +25,11 @@ final class CommitQueue: Sendable {
         var closed = false
         var untilIdle: [CheckedContinuation<Void, Never>] = []
     }
+
+    /// So many commits are written without gathering more.
+    private static let worthWriting = 8
+    /// Microseconds that a small batch gathers (docs/decisions/011-group-commit.md).
+    private static let gathering: useconds_t = 1_000
 
     private let state = Mutex(State())
     private let thread: DispatchQueue
@@ -67,7 +74,9 @@ final class CommitQueue: Sendable {
     var isClosed: Bool { state.withLock { $0.closed } }
 
     private func drain() {
-        while let batch = nextBatch() {
+        var isFirst = true
+        while let batch = nextBatch(gathering: !isFirst) {
+            isFirst = false
             let outcomes = apply(batch.map(\.change))
             for (index, waiter) in batch.enumerated() {
                 let missing = DiagnosedError(.storeFailed, fault: .internal, "a commit was left without an outcome")
@@ -76,7 +85,8 @@ final class CommitQueue: Sendable {
         }
     }
 
-    private func nextBatch() -> [Waiter]? {
+    private func nextBatch(gathering: Bool) -> [Waiter]? {
+        if gathering, (1..<Self.worthWriting).contains(count) { usleep(Self.gathering) }
         let (batch, idle) = state.withLock { state -> ([Waiter]?, [CheckedContinuation<Void, Never>]) in
             guard !state.waiting.isEmpty else {
                 state.working = false

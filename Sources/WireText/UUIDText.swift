@@ -25,15 +25,17 @@ package enum UUIDText {
 
     /// Whether the text has the form 8-4-4-4-12 of hexadecimal digits of either case, any version.
     package static func isValid(_ text: some StringProtocol) -> Bool {
-        var position = 0
-        for character in text.utf8 {
+        text.utf8.withContiguousStorageIfAvailable { isValid($0) } ?? isValid(String(text))
+    }
+
+    package static func isValid(_ octets: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard octets.count == 36 else { return false }
+        for position in 0..<36 {
             switch position {
-            case 8, 13, 18, 23: guard character == UInt8(ascii: "-") else { return false }
-            case 36...: return false
-            default: guard Hexadecimal.value(character) != nil else { return false }
+            case 8, 13, 18, 23: guard octets[position] == UInt8(ascii: "-") else { return false }
+            default: guard Hexadecimal.value(octets[position]) != nil else { return false }
             }
-            position += 1
         }
-        return position == 36
+        return true
     }
 }

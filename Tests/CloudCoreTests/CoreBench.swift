@@ -36,7 +36,7 @@ final class CoreBench: Sendable {
 
     static let foreignCluster = "kms://kms.other.example.com"
 
-    init(clock: @escaping @Sendable () -> Int64 = { monotonicMilliseconds() }) async throws {
+    init(clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() }) async throws {
         self.clock = clock
         issuer = try await TestIssuer()
         foreign = try await TestIssuer(organisation: "other", name: "auth.other.example.com")
@@ -48,7 +48,7 @@ final class CoreBench: Sendable {
 
     /// Runs a test on a bench and takes the bench down.
     static func run(
-        clock: @escaping @Sendable () -> Int64 = { monotonicMilliseconds() },
+        clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
         _ body: (CoreBench) async throws -> Void
     ) async throws {
         let bench = try await CoreBench(clock: clock)

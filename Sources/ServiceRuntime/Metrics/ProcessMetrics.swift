@@ -48,9 +48,7 @@ enum ProcessMetrics {
     }
 
     private static func seconds(_ clock: clockid_t) -> Double {
-        var time = timespec()
-        clock_gettime(clock, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+        Double(KernelClock.nanoseconds(clock)) * 1e-9
     }
 
     /// A small file of /proc.

@@ -163,7 +163,7 @@ struct DomainTests {
         for form in [text, text.lowercased(), text.replacing(":", with: ""), text.replacing(":", with: " ")] {
             #expect(profile.hasRoot(fingerprint: form))
         }
-        #expect(!profile.hasRoot(fingerprint: String(text.dropLast()) + "0"))
+        #expect(!profile.hasRoot(fingerprint: String(text.dropLast()) + (text.hasSuffix("0") ? "1" : "0")))
         #expect(!profile.hasRoot(fingerprint: ""))
     }
 
