@@ -177,15 +177,28 @@ struct AuthorizationContent: Sendable, Equatable {
     }
 }
 
+/// Who is at the other end of a session, decided when it was opened and never changed.
+enum SessionHolder: Sendable, Equatable {
+    /// A user, an officer or a service account of an issuer that the customer trusts. `confirmation` is the thumbprint of
+    /// the key that a service proved to hold (security model, rule 3).
+    case user(confirmation: String? = nil)
+    /// Whoever holds the bearer of that authorization: the session reads its resource and nothing else (rule 15).
+    case anonymous(authorization: String)
+    /// Another KMS, by its host; it names the end user with each request (rule 16).
+    case partner(host: String)
+}
+
 /// A session: the agreed key, whose it is and how long it lives.
 struct SessionContent: Sendable {
-    static let format: UInt8 = 1
+    static let format: UInt8 = 2
 
     var key: SymmetricKey
+    /// The user; for an anonymous session the URI of the authorization, for a partner its host.
     var userID: String
     var clientID: String
     var created: Timestamp
     var expires: Timestamp
+    var holder: SessionHolder
 
     func encoded() -> FieldWriter {
         var fields = FieldWriter(format: Self.format)
@@ -194,23 +207,53 @@ struct SessionContent: Sendable {
         fields.field(clientID)
         fields.field(created)
         fields.field(expires)
+        switch holder {
+        case .user(let confirmation):
+            fields.field(Int64(0))
+            fields.field(optional: confirmation)
+        case .anonymous(let authorization):
+            fields.field(Int64(1))
+            fields.field(authorization)
+        case .partner(let host):
+            fields.field(Int64(2))
+            fields.field(host)
+        }
         return fields
     }
 
-    init(key: SymmetricKey, userID: String, clientID: String, created: Timestamp, expires: Timestamp) {
+    init(
+        key: SymmetricKey, userID: String, clientID: String, created: Timestamp, expires: Timestamp,
+        holder: SessionHolder = .user()
+    ) {
         self.key = key
         self.userID = userID
         self.clientID = clientID
         self.created = created
         self.expires = expires
+        self.holder = holder
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard var fields = FieldReader(bytes, format: Self.format), let key = fields.octets(), key.count == 32,
             let userID = fields.text(), let clientID = fields.text(), let created = fields.time(),
-            let expires = fields.time(), fields.isAtEnd
+            let expires = fields.time(), let kind = fields.number()
         else { return nil }
+        let holder: SessionHolder
+        switch kind {
+        case 0:
+            guard let confirmation = fields.optionalText() else { return nil }
+            holder = .user(confirmation: confirmation)
+        case 1:
+            guard let authorization = fields.text() else { return nil }
+            holder = .anonymous(authorization: authorization)
+        case 2:
+            guard let host = fields.text() else { return nil }
+            holder = .partner(host: host)
+        default: return nil
+        }
+        guard fields.isAtEnd else { return nil }
         self.init(
-            key: SymmetricKey(copying: key), userID: userID, clientID: clientID, created: created, expires: expires)
+            key: SymmetricKey(copying: key), userID: userID, clientID: clientID, created: created, expires: expires,
+            holder: holder)
     }
 }
