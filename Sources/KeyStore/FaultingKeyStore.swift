@@ -76,6 +76,11 @@ package final class FaultingKeyStore: KeyStore {
     package func key(_ id: String) async throws -> KeyRecord? {
         try await call(.read) { try await inner.key(id) }
     }
+    package func key(
+        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
+    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+        try await call(.read) { try await inner.key(id, lookup: lookup) }
+    }
     package func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord] {
@@ -110,6 +115,18 @@ package final class FaultingKeyStore: KeyStore {
     }
     package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? {
         try await call(.read) { try await inner.ledgerEntry(digest) }
+    }
+    package func ledgerAudits(after position: Int64, limit: Int) async throws -> [LedgerAudit] {
+        try await call(.read) { try await inner.ledgerAudits(after: position, limit: limit) }
+    }
+    package func ledgerPosition() async throws -> Int64 {
+        try await call(.read) { try await inner.ledgerPosition() }
+    }
+    package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {
+        try await call(.read) { try await inner.resources(after: id, limit: limit) }
+    }
+    package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
+        try await call(.read) { try await inner.deletedResources(until: moment, limit: limit) }
     }
     package func rootKeys() async throws -> [RootKeyRecord] { try await call(.read) { try await inner.rootKeys() } }
     package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? {

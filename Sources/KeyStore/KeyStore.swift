@@ -21,6 +21,11 @@ package import WireText
 /// A lookup or id of a wrong form is simply not there. Every implementation passes `KeyStoreConformance`.
 package protocol KeyStore: Sendable {
     func key(_ id: String) async throws -> KeyRecord?
+    /// A key and, when it is bound, the live authorization of its resource under the lookup that `lookup` makes of the
+    /// resource's id: what most retrievals need, in one consistent view.
+    func key(
+        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
+    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)?
     /// The keys bound to a resource, newest `boundAt` first (then higher id first); `from` is inclusive, `before` is
     /// exclusive, `limit` cuts the oldest.
     func keys(
@@ -38,6 +43,16 @@ package protocol KeyStore: Sendable {
     /// How many sessions of the user end after the moment.
     func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int
     func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord?
+    /// Audit records of ledger entries behind a position, oldest first, at most `limit`; entries without one are left
+    /// out. An entry whose session has ended is purged with it.
+    func ledgerAudits(after position: Int64, limit: Int) async throws -> [LedgerAudit]
+    /// The position of the newest ledger entry, 0 for none.
+    func ledgerPosition() async throws -> Int64
+    /// A walk through all resources in the order of their ids, deleted ones included: those behind `id` (nil: from the
+    /// start), at most `limit`.
+    func resources(after id: String?, limit: Int) async throws -> [ResourceRecord]
+    /// Resources that were deleted at or before the moment, longest ago first, at most `limit`.
+    func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord]
     /// All versions, lowest first.
     func rootKeys() async throws -> [RootKeyRecord]
     func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord?

@@ -20,6 +20,16 @@ package final class MemoryKeyStore: KeyStore {
 
     package func key(_ id: String) async throws -> KeyRecord? { try read { $0.keys[id] } }
 
+    package func key(
+        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
+    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+        try read { state -> (key: KeyRecord, authorization: AuthorizationRecord?)? in
+            guard let key = state.keys[id] else { return nil }
+            let grant = key.resource.map { MemoryState.Grant(resource: $0, lookup: lookup($0)) }
+            return (key, grant.flatMap { state.liveAuthorization[$0] }.flatMap { state.authorizations[$0] })
+        }
+    }
+
     package func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord] {
@@ -70,6 +80,33 @@ package final class MemoryKeyStore: KeyStore {
     }
 
     package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? { try read { $0.ledger[digest] } }
+
+    package func ledgerAudits(after position: Int64, limit: Int) async throws -> [LedgerAudit] {
+        let all = try read { state in
+            state.ledgerPositions.filter { $0.key > position }.compactMap { position, digest in
+                state.ledger[digest].map { LedgerAudit(position: position, audit: $0.audit) }
+            }
+        }
+        return Array(all.filter { !$0.audit.isEmpty }.sorted { $0.position < $1.position }.prefix(limit))
+    }
+
+    package func ledgerPosition() async throws -> Int64 {
+        try read { state in
+            state.ledgerPositions.filter { state.ledger[$0.value] != nil }.keys.max() ?? 0
+        }
+    }
+
+    package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {
+        let all = try read { Array($0.resources.values) }
+        let behind = all.filter { record in id.map { record.id > $0 } ?? true }
+        return Array(behind.sorted { $0.id < $1.id }.prefix(limit))
+    }
+
+    package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
+        let all = try read { Array($0.resources.values) }
+        let deleted = all.filter { $0.deletedAt.map { $0 <= moment } ?? false }
+        return Array(deleted.sorted { ($0.deletedAt!, $0.id) < ($1.deletedAt!, $1.id) }.prefix(limit))  // filtered above
+    }
 
     package func rootKeys() async throws -> [RootKeyRecord] {
         try read { $0.rootKeys.values.sorted { $0.version < $1.version } }

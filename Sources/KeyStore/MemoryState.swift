@@ -15,6 +15,9 @@ struct MemoryState: Sendable {
     private(set) var liveAuthorization: [Grant: String] = [:]
     private(set) var sessions: [String: SessionRecord] = [:]
     private(set) var ledger: [[UInt8]: LedgerRecord] = [:]
+    /// Digests by their place in the order of commits; those of purged entries stay.
+    private(set) var ledgerPositions: [Int64: [UInt8]] = [:]
+    private(set) var lastPosition: Int64 = 0
     private(set) var sessionKEKs: [Int64: SessionKEKRecord] = [:]
     private(set) var rootKeys: [Int64: RootKeyRecord] = [:]
     private(set) var settings: [String: [UInt8]] = [:]
@@ -42,6 +45,7 @@ struct MemoryState: Sendable {
         case .resource(let id, let version): resources[id]?.version == version
         case .key(let id, let version): keys[id]?.version == version
         case .session(let id): sessions[id] != nil
+        case .setting(let name, let value): settings[name] == value
         }
     }
 
@@ -79,10 +83,13 @@ struct MemoryState: Sendable {
             // Two equal digests in one change: the store's constraint refuses the second.
             try require(ledger[entry.digest] == nil)
             set(\.ledger, entry.digest, entry)
+            lastPosition += 1
+            set(\.ledgerPositions, lastPosition, entry.digest)
         case .insertSessionKEK(let kek):
             try require(sessionKEKs[kek.id] == nil)
             set(\.sessionKEKs, kek.id, kek)
         case .putSetting(let name, let value): set(\.settings, name, value)
+        case .eraseResource(let id, let version): try erase(id, version)
         case .insertRootKey(let root):
             try require(rootKeys[root.version] == nil)
             try put(root)
@@ -120,6 +127,22 @@ struct MemoryState: Sendable {
         }
         insert(\.authorizationsOfResource, authorization.resource, authorization.id)
         set(\.authorizations, authorization.id, authorization)
+    }
+
+    private mutating func erase(_ id: String, _ version: Int64) throws(Refusal) {
+        guard let resource = resources[id], resource.version == version, resource.deletedAt != nil else {
+            throw Refusal()
+        }
+        for key in keysOfResource[id] ?? [] { set(\.keys, key, nil) }
+        for authorization in authorizationsOfResource[id] ?? [] {
+            if let row = authorizations[authorization], row.removedAt == nil {
+                set(\.liveAuthorization, Grant(resource: id, lookup: row.lookup), nil)
+            }
+            set(\.authorizations, authorization, nil)
+        }
+        set(\.keysOfResource, id, nil)
+        set(\.authorizationsOfResource, id, nil)
+        set(\.resources, id, nil)
     }
 
     private mutating func put(_ root: RootKeyRecord) throws(Refusal) {

@@ -142,11 +142,28 @@ package struct LedgerRecord: Hashable, Sendable {
     /// When the session ends: until then the request could come again.
     package var expires: Timestamp
     package var sealedAnswer: [UInt8]
+    /// The request's audit record, sealed: what a trail that lost its end is completed from. Empty for none.
+    package var audit: [UInt8]
 
-    package init(digest: [UInt8], session: String, expires: Timestamp, sealedAnswer: [UInt8]) {
+    package init(
+        digest: [UInt8], session: String, expires: Timestamp, sealedAnswer: [UInt8], audit: [UInt8] = []
+    ) {
         self.digest = digest
         self.session = session
         self.expires = expires
         self.sealedAnswer = sealedAnswer
+        self.audit = audit
+    }
+}
+
+/// A ledger entry's audit record with its place in the order of commits.
+package struct LedgerAudit: Hashable, Sendable {
+    /// Rises with every commit of the store, with gaps.
+    package var position: Int64
+    package var audit: [UInt8]
+
+    package init(position: Int64, audit: [UInt8]) {
+        self.position = position
+        self.audit = audit
     }
 }

@@ -21,6 +21,9 @@ package enum StoreWrite: Hashable, Sendable {
     case insertSessionKEK(SessionKEKRecord)
     /// Sets or replaces.
     case putSetting(name: String, value: [UInt8])
+    /// Deletes the resource, which must be there at that version and be marked as deleted, with all its keys and
+    /// authorizations, for ever.
+    case eraseResource(id: String, version: Int64)
     case insertRootKey(RootKeyRecord)
     /// Replaces the row of that version, which must be there.
     case updateRootKey(RootKeyRecord)
@@ -35,6 +38,8 @@ package enum StoreExpectation: Hashable, Sendable {
     case key(id: String, version: Int64)
     /// The session is there.
     case session(id: String)
+    /// The setting has that value; nil: it is not there.
+    case setting(name: String, value: [UInt8]?)
 }
 
 /// Writes that happen all or not at all, in their order, if every expectation holds.
@@ -91,6 +96,7 @@ extension StoreChange {
             case .insertRootKey(let root), .updateRootKey(let root):
                 try require((1...Int64(UInt32.max)).contains(root.version), "a root key version of 1 to 2^32 - 1")
             case .putSetting(let name, _): try require(!name.isEmpty, "a setting's name")
+            case .eraseResource(let id, let version): try check(id, version, "resource to erase")
             case .insertSessionKEK, .purgeExpired: break
             }
         }
@@ -99,6 +105,7 @@ extension StoreChange {
             case .resource(let id, let version): try check(id, version, "expected resource")
             case .key(let id, let version): try check(id, version, "expected key")
             case .session(let id): try check(id, 1, "expected session")
+            case .setting(let name, _): try require(!name.isEmpty, "an expected setting's name")
             }
         }
     }

@@ -73,7 +73,14 @@ struct ChangeWriter {
             try version == self.version(id, "SELECT version FROM resources WHERE id = ?")
         case .key(let id, let version): try version == self.version(id, "SELECT version FROM keys WHERE id = ?")
         case .session(let id): try version(id, "SELECT version FROM sessions WHERE id = ?") != nil
+        case .setting(let name, let value): try setting(name) == value
         }
+    }
+
+    private func setting(_ name: String) throws -> [UInt8]? {
+        var query = try Query(db, "SELECT value FROM settings WHERE name = ?")
+        try query.bind(name)
+        return try query.first { $0.bytes(0) }
     }
 
     private func version(_ id: String, _ sql: String) throws -> Int64? {
@@ -135,7 +142,7 @@ struct ChangeWriter {
         case .insertLedger(let entry):
             try one(
                 """
-                INSERT INTO ledger (digest, session, expires, sealed_answer) VALUES (?, ?, ?, ?)
+                INSERT INTO ledger (digest, session, expires, sealed_answer, audit) VALUES (?, ?, ?, ?, ?)
                 ON CONFLICT DO NOTHING
                 """
             ) {
@@ -143,6 +150,7 @@ struct ChangeWriter {
                 try $0.bind(RecordID(entry.session))
                 try $0.bind(entry.expires)
                 try $0.bind(entry.sealedAnswer)
+                try $0.bind(entry.audit)
             }
         case .insertSessionKEK(let kek):
             try one("INSERT INTO session_keks (id, sealed, last_expiry) VALUES (?, ?, ?) ON CONFLICT DO NOTHING") {
@@ -167,8 +175,23 @@ struct ChangeWriter {
             try one(
                 "UPDATE root_keys SET state = ?, wrapped = ?, kek_fingerprint = ?, created = ? WHERE version = ?"
             ) { try bind(root, to: &$0) }
+        case .eraseResource(let id, let version): try erase(id, version)
         case .purgeExpired(let now): try purge(now)
         }
+    }
+
+    /// Like the keys of days gone by, what is erased must not stay readable in the log.
+    private mutating func erase(_ id: String, _ version: Int64) throws {
+        for table in ["keys", "authorizations"] {
+            var query = try Query(db, "DELETE FROM \(table) WHERE resource = ?")
+            try query.bind(RecordID(id))
+            try query.run()
+        }
+        try one("DELETE FROM resources WHERE id = ? AND version = ? AND deleted_at IS NOT NULL") {
+            try $0.bind(RecordID(id))
+            try $0.bind(version)
+        }
+        destroyedKeys = true
     }
 
     /// Runs a statement that must change one row; none means that a condition of it did not hold.

@@ -44,10 +44,11 @@ extension SessionRecord {
 }
 
 extension LedgerRecord {
-    static let columns = "session, expires, sealed_answer"
+    static let columns = "session, expires, sealed_answer, audit"
 
     init(_ row: borrowing Query, digest: [UInt8]) throws {
-        try self.init(digest: digest, session: row.id(0), expires: row.moment(1), sealedAnswer: row.bytes(2))
+        try self.init(
+            digest: digest, session: row.id(0), expires: row.moment(1), sealedAnswer: row.bytes(2), audit: row.bytes(3))
     }
 }
 

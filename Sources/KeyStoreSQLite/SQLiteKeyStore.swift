@@ -108,6 +108,36 @@ extension SQLiteKeyStore {
         }
     }
 
+    package func key(
+        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
+    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+        guard let key = RecordID(id) else { return nil }
+        return try read { db in
+            // One view for both, and one pair of locks on the log's index instead of two.
+            try Query(db, "BEGIN").run()
+            defer { _ = try? Query(db, "COMMIT").run() }
+            var query = try Query(db, "SELECT \(KeyRecord.columns) FROM keys WHERE id = ?")
+            try query.bind(key)
+            guard let record = try query.first({ try KeyRecord($0, id: id) }) else { return nil }
+            guard let resource = record.resource else { return (record, nil) }
+            return (record, try Self.authorization(db, RecordID(resource), lookup(resource)))
+        }
+    }
+
+    private static func authorization(
+        _ db: Database, _ resource: RecordID?, _ lookup: [UInt8]
+    ) throws -> AuthorizationRecord? {
+        var query = try Query(
+            db,
+            """
+            SELECT \(AuthorizationRecord.columns) FROM authorizations
+            WHERE resource = ? AND lookup = ? AND removed_at IS NULL
+            """)
+        try query.bind(resource)
+        try query.bind(lookup)
+        return try query.first { try AuthorizationRecord($0) }
+    }
+
     package func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord] {
@@ -147,17 +177,7 @@ extension SQLiteKeyStore {
 
     package func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
         guard let resource = RecordID(resource) else { return nil }
-        return try read { db in
-            var query = try Query(
-                db,
-                """
-                SELECT \(AuthorizationRecord.columns) FROM authorizations
-                WHERE resource = ? AND lookup = ? AND removed_at IS NULL
-                """)
-            try query.bind(resource)
-            try query.bind(lookup)
-            return try query.first { try AuthorizationRecord($0) }
-        }
+        return try read { db in try Self.authorization(db, resource, lookup) }
     }
 
     package func authorizations(
@@ -216,6 +236,44 @@ extension SQLiteKeyStore {
             var query = try Query(db, "SELECT \(LedgerRecord.columns) FROM ledger WHERE digest = ?")
             try query.bind(digest)
             return try query.first { try LedgerRecord($0, digest: digest) }
+        }
+    }
+
+    package func ledgerAudits(after position: Int64, limit: Int) async throws -> [LedgerAudit] {
+        try read { db in
+            var query = try Query(
+                db, "SELECT position, audit FROM ledger WHERE position > ? AND audit <> x'' ORDER BY position LIMIT ?")
+            try query.bind(position)
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { LedgerAudit(position: $0.integer(0), audit: $0.bytes(1)) }
+        }
+    }
+
+    package func ledgerPosition() async throws -> Int64 {
+        try read { db in try Query(db, "SELECT max(position) FROM ledger").single() ?? 0 }
+    }
+
+    package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {
+        try read { db in
+            var query = try Query(
+                db, "SELECT \(ResourceRecord.columns), id FROM resources WHERE id > ? ORDER BY id LIMIT ?")
+            if let after = id.flatMap({ RecordID($0) }) { try query.bind(after) } else { try query.bind([UInt8]()) }
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { ResourceRecord($0, id: try $0.id(3)) }
+        }
+    }
+
+    package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
+        try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(ResourceRecord.columns), id FROM resources WHERE deleted_at <= ?
+                ORDER BY deleted_at, id LIMIT ?
+                """)
+            try query.bind(moment)
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { ResourceRecord($0, id: try $0.id(3)) }
         }
     }
 

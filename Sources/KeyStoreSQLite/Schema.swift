@@ -85,7 +85,26 @@ enum Schema {
 
         -- What `check` writes to prove that writing works; no record.
         CREATE TABLE liveness (id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL) STRICT;
+        """,
+        // 1: audit records, which a trail is completed from after a crash; AUTOINCREMENT, so that a position never
+        // comes again when the newest entries were purged.
         """
+        ALTER TABLE ledger RENAME TO old_ledger;
+        DROP INDEX ledger_expires;
+        CREATE TABLE ledger (
+            position INTEGER PRIMARY KEY AUTOINCREMENT,
+            digest BLOB NOT NULL UNIQUE,
+            session BLOB NOT NULL,
+            expires INTEGER NOT NULL,
+            sealed_answer BLOB NOT NULL,
+            audit BLOB NOT NULL
+        ) STRICT;
+        INSERT INTO ledger (digest, session, expires, sealed_answer, audit)
+            SELECT digest, session, expires, sealed_answer, x'' FROM old_ledger ORDER BY rowid;
+        DROP TABLE old_ledger;
+        CREATE INDEX ledger_expires ON ledger (expires);
+        CREATE INDEX resources_deleted ON resources (deleted_at) WHERE deleted_at IS NOT NULL;
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.
