@@ -8,6 +8,8 @@ package struct KMSAnswer: Sendable {
         case keys([KMSKey])
         case key(KMSKey)
         case resource(KMSResource)
+        /// A resource with the authorizations of its unnamed holders, which carry their bearers.
+        case resourceWithHolders(KMSResource, [KMSAuthorization])
         case authorizations([KMSAuthorization])
         /// Removed ones: `authorizations` holds all, `authorization` the first for the draft's form.
         case removed([KMSAuthorization])
@@ -57,6 +59,10 @@ package struct KMSAnswer: Sendable {
         case .resource(let resource):
             json.name("resource")
             resource.write(to: &json)
+        case .resourceWithHolders(let resource, let holders):
+            json.name("resource")
+            resource.write(to: &json)
+            Self.write(holders, to: &json)
         case .authorizations(let list): Self.write(list, to: &json)
         case .removed(let list):
             Self.write(list, to: &json)
@@ -99,7 +105,8 @@ package struct KMSAnswer: Sendable {
             body = .keys(keys)
         } else if let node = root["resource"] {
             guard let resource = KMSResource(node) else { return nil }
-            body = .resource(resource)
+            let holders = root["authorizations"]?.elements?.compactMap { KMSAuthorization($0) } ?? []
+            body = holders.isEmpty ? .resource(resource) : .resourceWithHolders(resource, holders)
         } else if let nodes = root["authorizations"]?.elements {
             let list = nodes.compactMap { KMSAuthorization($0) }
             guard list.count == nodes.count else { return nil }

@@ -102,30 +102,46 @@ package struct KMSResource: Sendable, Equatable {
 /// One entry of a resource's access list. `authID` stands exactly as the client gave it.
 package struct KMSAuthorization: Sendable, Equatable {
     package var uri: String
+    /// Empty for an unnamed holder; the wire then has no such member.
     package var authID: String
     package var resourceURI: String
     package var roleURI: String?
+    package var createDate: Timestamp?
+    /// Token of an unnamed holder, in the answer that made it only. A secret.
+    package var bearer: String?
+    /// In the answer to a removal: the path by which the one removed still reads (docs/kms-extensions.md).
+    package var remainingAccess: String?
 
-    package init(uri: String, authID: String, resourceURI: String, roleURI: String? = nil) {
+    package init(
+        uri: String, authID: String, resourceURI: String, roleURI: String? = nil, createDate: Timestamp? = nil,
+        bearer: String? = nil
+    ) {
         self.uri = uri
         self.authID = authID
         self.resourceURI = resourceURI
         self.roleURI = roleURI
+        self.createDate = createDate
+        self.bearer = bearer
     }
 
     func write(to json: inout JSONWriter) {
         json.beginObject()
         json.member("uri", uri)
-        json.member("authId", authID)
+        if !authID.isEmpty { json.member("authId", authID) }
         json.member("resourceUri", resourceURI)
         json.member("roleUri", ifPresent: roleURI)
+        json.member("bearer", ifPresent: bearer)
+        json.member("createDate", ifPresent: createDate?.iso8601)
+        json.member("remainingAccess", ifPresent: remainingAccess)
         json.endObject()
     }
 
     init?(_ node: JSONNode) {
         guard let uri = node["uri"]?.string, let resource = node["resourceUri"]?.string else { return nil }
         self.init(
-            uri: uri, authID: node["authId"]?.string ?? "", resourceURI: resource, roleURI: node["roleUri"]?.string)
+            uri: uri, authID: node["authId"]?.string ?? "", resourceURI: resource, roleURI: node["roleUri"]?.string,
+            createDate: node["createDate"]?.string.flatMap { Timestamp(iso8601: $0) }, bearer: node["bearer"]?.string)
+        remainingAccess = node["remainingAccess"]?.string
     }
 }
 

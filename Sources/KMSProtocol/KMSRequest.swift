@@ -159,9 +159,13 @@ extension KMSRequest {
 
     package func roleURI() throws(KMSFailure) -> String? { try Self.optionalText(body["roleUri"], "roleUri") }
 
-    /// Whether unnamed holders are asked for.
-    package var wantsAnonymous: Bool {
-        body["anonymous"].map { !$0.isNull && $0.integer != 0 && $0.boolean != false } ?? false
+    /// `anonymous`: how many unnamed holders are asked for, 0 to 20; each answer entry costs a signature.
+    package func anonymousCount() throws(KMSFailure) -> Int {
+        guard let node = body["anonymous"], !node.isNull else { return 0 }
+        guard let count = node.integer, (0...20).contains(count) else {
+            throw .malformed("member 'anonymous' must be an integer from 0 to 20")
+        }
+        return Int(count)
     }
 
     private func list(_ name: String, maximum: Int) throws(KMSFailure) -> [String] {

@@ -21,11 +21,14 @@ package struct KMSFailure: Error, Equatable, Sendable {
     package let status: Int
     package let reason: String
     package let errorCode: Int?
+    /// Stable name of the rule that refused it, for audit and explanations; it never goes to the client.
+    package let rule: String?
 
-    package init(_ status: Int, _ reason: String, errorCode: Int? = nil) {
+    package init(_ status: Int, _ reason: String, errorCode: Int? = nil, rule: String? = nil) {
         self.status = status
         self.reason = reason
         self.errorCode = errorCode
+        self.rule = rule
     }
 
     /// Error code of a mutating request whose counter is not higher than the last one (docs/kms-extensions.md).

@@ -57,8 +57,10 @@ package enum KMSAssembly {
         checks.watch(store: store, file: configuration.store.file, key: staticKeys[0])
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
+        let housekeeping = Housekeeping(
+            sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
-            services: [Housekeeping(sessionRing: sessionRing, log: log), LaneDrain(lanes: lanes), link],
+            services: [housekeeping, LaneDrain(lanes: lanes), link],
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()

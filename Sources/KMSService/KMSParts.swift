@@ -30,9 +30,11 @@ struct LaneDrain: Service {
     }
 }
 
-/// Deletes once a minute what has ended: ledger entries, sessions, and the session keys of days gone by.
+/// Deletes once a minute what has ended: ledger entries, sessions, the session keys of days gone by, and deleted spaces
+/// whose time as tombstones is over.
 struct Housekeeping: Service {
     let sessionRing: SessionSealRing
+    let tombstones: Tombstones
     let log: KMSRequestLog
 
     func run() async throws {
@@ -42,6 +44,7 @@ struct Housekeeping: Service {
                     let now = Timestamp.now()
                     // Purges the store first, then forgets the session keys that went with it.
                     try await sessionRing.destroyExpired(now: now)
+                    _ = try await tombstones.erase(now: now)
                 } catch {
                     log.failure(error, while: "deleting what has expired")
                 }

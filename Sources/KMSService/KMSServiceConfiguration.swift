@@ -208,6 +208,8 @@ package struct PolicySection: Decodable, Sendable {
         case sessionLife = "session-life"
         case unboundKeyLife = "unbound-key-life"
         case boundKeyLife = "bound-key-life"
+        case anonymousLife = "anonymous-life"
+        case tombstoneLife = "tombstone-life"
         case sessionsPerUser = "sessions-per-user"
         case sessionOpenings = "session-openings-per-second"
         case resets = "resets-per-second"
@@ -235,6 +237,10 @@ package struct PolicySection: Decodable, Sendable {
             .unboundKeyLife, standard.unboundKeyLife, .seconds(60) ... .seconds(30 * 86_400))
         policy.boundKeyLife = try seconds(
             .boundKeyLife, standard.boundKeyLife, .seconds(3600) ... .seconds(3650 * 86_400))
+        policy.anonymousLife = try seconds(
+            .anonymousLife, standard.anonymousLife, .seconds(60) ... .seconds(3650 * 86_400))
+        policy.tombstoneLife = try seconds(
+            .tombstoneLife, standard.tombstoneLife, .seconds(0) ... .seconds(3650 * 86_400))
         policy.sessionsPerUser = try section.value(.sessionsPerUser, default: standard.sessionsPerUser, in: 1...100_000)
         policy.sessionOpeningsPerSecond = try section.value(
             .sessionOpenings, default: standard.sessionOpeningsPerSecond, in: 1...1_000_000)

@@ -6,6 +6,10 @@ package struct KMSPolicy: Sendable {
     package var unboundKeyLife: Int64 = 86_400
     /// Until when clients should encrypt with a bound key; it never blocks reading.
     package var boundKeyLife: Int64 = 365 * 86_400
+    /// How long an unnamed holder's bearer is good, unless its resource ends before.
+    package var anonymousLife: Int64 = 30 * 86_400
+    /// How long the sealed rows of a deleted resource are kept before they are erased.
+    package var tombstoneLife: Int64 = 30 * 86_400
     /// Sessions of one user that live at the same time; more are answered 429.
     package var sessionsPerUser = 100
     /// Session openings per second over all clients, with a burst of twice as many; more are declined unopened.

@@ -12,6 +12,8 @@ package struct KeyManagement: Sendable {
     let store: any KeyStore
     let vault: RecordVault
     let policy: KMSPolicy
+    /// What signs the bearers of unnamed holders; nil: there are none.
+    var bearerKey: KMSStaticKey?
 
     package init(names: KMSNames, store: any KeyStore, vault: RecordVault, policy: KMSPolicy) {
         self.names = names
@@ -27,11 +29,16 @@ package struct KeyManagement: Sendable {
         var change = StoreChange()
         /// The session that the change ends.
         var endedSession: String?
+        /// By which path a resource was read.
+        var path: AccessPath?
 
-        init(_ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange()) {
+        init(
+            _ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange(), path: AccessPath? = nil
+        ) {
             self.status = status
             self.body = body
             self.change = change
+            self.path = path
         }
     }
 
@@ -44,15 +51,15 @@ package struct KeyManagement: Sendable {
         case (.update, .ping): return Outcome(KMSStatus.ok)
         case (.delete, .session(let id)): return try await deleteSession(id, caller, session, now)
         case (.create, .keys): return try createKeys(request, caller, now)
-        case (.retrieve, .key(let id)): return try await retrieveKey(id, caller)
+        case (.retrieve, .key(let id)): return try await retrieveKey(id, caller, now)
         case (.update, .key(let id)): return try await bindKey(id, request, caller, now)
-        case (.retrieve, .resourceKeys(let id)): return try await retrieveKeys(ofResource: id, request, caller)
+        case (.retrieve, .resourceKeys(let id)): return try await retrieveKeys(ofResource: id, request, caller, now)
         case (.create, .resources): return try await createResource(request, caller, now)
-        case (.retrieve, .resource(let id)): return try await retrieveResource(id, caller)
+        case (.retrieve, .resource(let id)): return try await retrieveResource(id, caller, now)
         case (.delete, .resource(let id)): return try await deleteResource(id, caller, now)
         case (.create, .authorizations): return try await createAuthorizations(request, caller, session, now)
         case (.retrieve, .resourceAuthorizations(let id)):
-            return try await retrieveAuthorizations(ofResource: id, request, caller)
+            return try await retrieveAuthorizations(ofResource: id, request, caller, now)
         case (.delete, .resourceAuthorizations(let id)):
             return try await deleteAuthorizations(ofResource: id, request, caller, now)
         case (.delete, .authorization(let id)): return try await deleteAuthorization(id, caller, now)

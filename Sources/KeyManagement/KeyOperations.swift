@@ -25,19 +25,22 @@ extension KeyManagement {
     }
 
     /// retrieve <key>: an unbound key goes to its creator only, a bound one to whoever may read its resource.
-    func retrieveKey(_ id: String, _ caller: Caller) async throws -> Outcome {
-        guard let record = try await store.key(id) else { throw noSuchKey(id) }
+    func retrieveKey(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
+        let user = caller.effectiveUser
+        guard let (record, own) = try await store.key(id, lookup: { vault.lookup(authID: user, resource: $0) }) else {
+            throw noSuchKey(id)
+        }
         let content = try vault.content(record)
         guard let resource = content.resource else {
-            guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
+            guard content.owner == user, caller.capacity == .user else { throw notAuthorized(caller, unboundKey: id) }
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
-        guard try await access(caller.effectiveUser, resource: resource) != nil else {
-            // Keys of a deleted resource are gone for everybody; for others only the right is missing.
-            if try await isDeleted(resource) { throw noSuchKey(id) }
+        guard let path = try await access(caller, resource: resource, direct: .some(own), now: now) else {
+            // Keys of a resource that is gone are gone for everybody; for others only the right is missing.
+            if try await isGone(resource, now: now) { throw noSuchKey(id) }
             throw notAuthorized(caller, resource: resource)
         }
-        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
+        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path)
     }
 
     /// update <key> with resourceUri: binds an own unbound key to a resource that the caller may change, for ever.
@@ -46,16 +49,16 @@ extension KeyManagement {
         guard let record = try await store.key(id) else { throw noSuchKey(id) }
         var content = try vault.content(record)
         if let bound = content.resource {
-            if try await isDeleted(bound) { throw noSuchKey(id) }
+            if try await isGone(bound, now: now) { throw noSuchKey(id) }
             guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, resource: bound) }
             guard bound == target else {
                 throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) is already bound")
             }
-            _ = try await changeable(target, by: caller)
+            _ = try await changeable(target, by: caller, now: now)
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
         guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
-        var (resource, head) = try await changeable(target, by: caller)
+        var (resource, head, _) = try await changeable(target, by: caller, now: now)
         guard now < content.expires else {
             throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
         }
@@ -67,13 +70,15 @@ extension KeyManagement {
     }
 
     /// retrieve <kro>/keys: newest bind date first, `boundAfter` inclusive, `boundBefore` exclusive.
-    func retrieveKeys(ofResource id: String, _ request: KMSRequest, _ caller: Caller) async throws -> Outcome {
+    func retrieveKeys(
+        ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
+    ) async throws -> Outcome {
         let after = try request.date("boundAfter")
         let before = try request.date("boundBefore")
         let limit = try request.keyLimit()
-        _ = try await readable(id, by: caller)
+        let (_, _, path) = try await readable(id, by: caller, now: now)
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
-        return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }))
+        return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path)
     }
 
     func bind(_ content: inout KeyContent, to resource: String, _ date: Timestamp) {
@@ -105,18 +110,14 @@ extension KeyManagement {
         return id
     }
 
-    func isDeleted(_ resource: String) async throws -> Bool {
-        guard let record = try await store.resource(resource) else { return true }
-        return record.deletedAt != nil
-    }
-
-    private func noSuchKey(_ id: String) -> KMSFailure {
-        KMSFailure(KMSStatus.notFound, "no such key \(names.key(id))")
+    func noSuchKey(_ id: String) -> KMSFailure {
+        KMSFailure(KMSStatus.notFound, "no such key \(names.key(id))", rule: "no-such-object")
     }
 
     func notAuthorized(_ caller: Caller, unboundKey id: String) -> KMSFailure {
         KMSFailure(
             KMSStatus.forbidden,
-            "User \(caller.effectiveUser) doesn't have authorization to access unbound key \(names.key(id))")
+            "User \(caller.effectiveUser) doesn't have authorization to access unbound key \(names.key(id))",
+            rule: "unbound-key-of-another")
     }
 }

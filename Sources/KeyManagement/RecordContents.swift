@@ -54,7 +54,7 @@ struct KeyContent: Sendable {
 
 /// The head of a resource: who made it, what of its access list is not a plain user, and what its rows must agree with.
 struct ResourceContent: Sendable, Equatable {
-    static let format: UInt8 = 1
+    static let format: UInt8 = 2
 
     var creator: String
     var created: Timestamp
@@ -74,6 +74,11 @@ struct ResourceContent: Sendable, Equatable {
     var nextOrder: Int64 = 0
     /// SHA-256 over the request that created it, so that a repeat of the request is known (rule 14).
     var fingerprint: [UInt8] = []
+    /// How many live authorizations have the moderator's role; with one, only moderators change the list (rule 13).
+    var moderators: Int64 = 0
+
+    /// Deleted, or its time is over.
+    func isGone(_ now: Timestamp) -> Bool { deletedAt != nil || expires.map { $0 <= now } ?? false }
 
     func nextBindDate(_ now: Timestamp) -> Timestamp {
         [lastBound, lastRemoval].compactMap { $0?.adding(milliseconds: 1) }.reduce(now, max)
@@ -96,6 +101,7 @@ struct ResourceContent: Sendable, Equatable {
         for id in nested { fields.field(id) }
         fields.field(nextOrder)
         fingerprint.withUnsafeBytes { fields.field($0) }
+        fields.field(moderators)
         return fields
     }
 
@@ -122,25 +128,35 @@ struct ResourceContent: Sendable, Equatable {
             guard let id = fields.text() else { return nil }
             nested.append(id)
         }
-        guard let order = fields.number(), let fingerprint = fields.octets(), fields.isAtEnd else { return nil }
+        guard let order = fields.number(), let fingerprint = fields.octets(),
+            let moderators = fields.number(), moderators >= 0, fields.isAtEnd
+        else { return nil }
         nextOrder = order
         self.fingerprint = Array(fingerprint)
+        self.moderators = moderators
     }
 }
 
 /// One entry of an access list.
 struct AuthorizationContent: Sendable, Equatable {
-    static let format: UInt8 = 1
+    static let format: UInt8 = 2
 
-    /// Exactly as the client gave it.
+    /// Exactly as the client gave it; for an unnamed holder the URI of the authorization itself.
     var authID: String
     var resource: String
     var roleURI: String?
     var created: Timestamp
     var createdBy: String
     var order: Int64
+    /// When it ends by itself: with its resource, or with the bearer of an unnamed holder.
+    var expires: Timestamp?
+    /// Whoever has the bearer holds it (rule 15).
+    var isAnonymous = false
     var removedAt: Timestamp?
     var removedBy: String?
+
+    /// Whether it grants something at that moment.
+    func isLive(_ now: Timestamp) -> Bool { removedAt == nil && expires.map { now < $0 } ?? true }
 
     func encoded() -> FieldWriter {
         var fields = FieldWriter(format: Self.format)
@@ -150,28 +166,37 @@ struct AuthorizationContent: Sendable, Equatable {
         fields.field(created)
         fields.field(createdBy)
         fields.field(order)
+        fields.field(optional: expires)
+        fields.field(isAnonymous)
         fields.field(optional: removedAt)
         fields.field(optional: removedBy)
         return fields
     }
 
-    init(authID: String, resource: String, roleURI: String?, created: Timestamp, createdBy: String, order: Int64) {
+    init(
+        authID: String, resource: String, roleURI: String?, created: Timestamp, createdBy: String, order: Int64,
+        expires: Timestamp? = nil, isAnonymous: Bool = false
+    ) {
         self.authID = authID
         self.resource = resource
         self.roleURI = roleURI
         self.created = created
         self.createdBy = createdBy
         self.order = order
+        self.expires = expires
+        self.isAnonymous = isAnonymous
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
         guard var fields = FieldReader(bytes, format: Self.format), let authID = fields.text(),
             let resource = fields.text(), let roleURI = fields.optionalText(), let created = fields.time(),
-            let createdBy = fields.text(), let order = fields.number(), let removedAt = fields.optionalTime(),
+            let createdBy = fields.text(), let order = fields.number(), let expires = fields.optionalTime(),
+            let isAnonymous = fields.flag(), let removedAt = fields.optionalTime(),
             let removedBy = fields.optionalText(), fields.isAtEnd
         else { return nil }
         self.init(
-            authID: authID, resource: resource, roleURI: roleURI, created: created, createdBy: createdBy, order: order)
+            authID: authID, resource: resource, roleURI: roleURI, created: created, createdBy: createdBy, order: order,
+            expires: expires, isAnonymous: isAnonymous)
         self.removedAt = removedAt
         self.removedBy = removedBy
     }

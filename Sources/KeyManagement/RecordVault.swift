@@ -77,11 +77,12 @@ package struct RecordVault: Sendable {
         return content
     }
 
-    /// Checks a row that was found by the lookup of this identity: equal identities have equal lookups.
-    func check(_ record: AuthorizationRecord, isFor authID: String) throws {
-        guard try opened(record).authID.canonicalAuthID == authID.canonicalAuthID else {
-            throw Self.forged("authorization")
-        }
+    /// The content of a row that was found by the lookup of this identity: equal identities have equal lookups, so a
+    /// comparison stands for a second HMAC.
+    func content(_ record: AuthorizationRecord, checkedFor authID: String) throws -> AuthorizationContent {
+        let content = try opened(record)
+        guard content.authID.canonicalAuthID == authID.canonicalAuthID else { throw Self.forged("authorization") }
+        return content
     }
 
     private func opened(_ record: AuthorizationRecord) throws -> AuthorizationContent {
@@ -92,7 +93,24 @@ package struct RecordVault: Sendable {
         return content
     }
 
-    private static func forged(_ what: String) -> DiagnosedError {
+    // MARK: Settings
+
+    /// A setting's value: its version (8 octets, big endian), then the seal that is bound to name and version.
+    func sealSetting(_ plain: UnsafeRawBufferPointer, name: String, version: Int64) throws -> [UInt8] {
+        let sealed = try ring.seal(plain, kind: .setting, id: name, version: version)
+        return withUnsafeBytes(of: version.bigEndian) { Array($0) } + sealed
+    }
+
+    func openSetting<R>(
+        _ value: [UInt8], name: String, _ read: (UnsafeRawBufferPointer, _ version: Int64) throws -> R
+    ) throws -> R {
+        guard value.count > 8 else { throw Self.forged("setting") }
+        let version = value.prefix(8).reduce(Int64(0)) { $0 << 8 | Int64($1) }
+        let plain = try ring.open(Array(value.dropFirst(8)), kind: .setting, id: name, version: version)
+        return try plain.withUnsafeBytes { try read($0, version) }
+    }
+
+    static func forged(_ what: String) -> DiagnosedError {
         DiagnosedError(
             .forgedRecord, fault: .store, "a \(what) row does not agree with its sealed content",
             expected: "rows that only the KMS writes",

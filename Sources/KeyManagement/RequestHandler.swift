@@ -44,6 +44,8 @@ package final class RequestHandler: Sendable {
         keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier, staticKeys: [KMSStaticKey],
         log: any RequestLog, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
+        var keyManagement = keyManagement
+        keyManagement.bearerKey = staticKeys.first
         self.keyManagement = keyManagement
         store = keyManagement.store
         self.sessions = sessions
@@ -206,9 +208,8 @@ package final class RequestHandler: Sendable {
     private func authenticate(
         _ request: KMSRequest, digest: [UInt8], session: LiveSession, entry: inout RequestLogEntry, now: Timestamp
     ) async throws(KMSFailure) -> Caller {
-        let token = try await verifier.identity(of: request.credential.bearer, now: now)
-        let caller = try Caller.judge(
-            request, token: token, sessionUser: session.content.userID, policy: policy)
+        let (token, _) = try await identity(of: request.credential.bearer, now: now)
+        let caller = try Caller.judge(request, token: token, session: session.content, policy: policy)
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser
         try CounterRules.check(

@@ -12,9 +12,7 @@ extension KeyManagement {
     func createResource(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let uris = try request.keyURIs()
         let ids = try request.ids()
-        guard !request.wantsAnonymous else {
-            throw KMSFailure(KMSStatus.notImplemented, "anonymous authorizations are not available")
-        }
+        let unnamed = try request.anonymousCount()
         let life = try request.timeToLive()
         var keyIDs: [String] = []
         for text in uris {
@@ -23,7 +21,7 @@ extension KeyManagement {
             }
             if !keyIDs.contains(id) { keyIDs.append(id) }
         }
-        let fingerprint = Self.fingerprint(caller, keyIDs, ids, life)
+        let fingerprint = Self.fingerprint(caller, keyIDs, ids, life, unnamed)
         if let repeated = try await repeatedCreation(keyIDs, fingerprint, now) { return repeated }
 
         let id = UUIDText.random()
@@ -33,7 +31,7 @@ extension KeyManagement {
         var change = StoreChange()
         for keyID in keyIDs {
             guard let record = try await store.key(keyID) else {
-                throw KMSFailure(KMSStatus.notFound, "no such key \(names.key(keyID))")
+                throw noSuchKey(keyID)
             }
             var content = try vault.content(record)
             guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: keyID) }
@@ -51,13 +49,17 @@ extension KeyManagement {
         var entries: [KMSAuthorization] = []
         let everybody = ids.contains { $0.canonicalAuthID == caller.effectiveUser.canonicalAuthID }
         for authID in everybody ? ids : [caller.effectiveUser] + ids {
-            try await admit(authID, roleURI: nil, to: id, &head, &change, &entries, caller, now)
+            entries.append(try await admit(authID, roleURI: nil, to: id, &head, &change, caller, now))
         }
+        let holders = try admitUnnamed(unnamed, to: id, &head, &change, caller, now)
+        entries += holders
         change.writes.insert(.insertResource(try vault.record(head, id: id, version: 1)), at: 0)
         let resource = KMSResource(
             uri: names.resource(id), keyURIs: keyIDs.map(names.key), authorizationURIs: entries.map(\.uri),
             expirationDate: head.expires)
-        return Outcome(KMSStatus.created, .resource(resource), change: change)
+        return Outcome(
+            KMSStatus.created, holders.isEmpty ? .resource(resource) : .resourceWithHolders(resource, holders),
+            change: change)
     }
 
     private func repeatedCreation(
@@ -68,12 +70,32 @@ extension KeyManagement {
             record.deletedAt == nil, record.version == 1
         else { return nil }
         let head = try vault.content(record)
-        guard head.fingerprint == fingerprint, now < head.created.adding(seconds: 300) else { return nil }
-        return Outcome(KMSStatus.created, .resource(try await wireResource(id, head)))
+        guard head.fingerprint == fingerprint, now < head.created.adding(seconds: 300), !head.isGone(now) else {
+            return nil
+        }
+        let resource = try await wireResource(id, head, now)
+        let holders = try await holders(ofResource: id)
+        return Outcome(
+            KMSStatus.created, holders.isEmpty ? .resource(resource) : .resourceWithHolders(resource, holders))
+    }
+
+    /// The unnamed holders of a resource that was just made, with their bearers made anew.
+    private func holders(ofResource id: String) async throws -> [KMSAuthorization] {
+        var entries: [KMSAuthorization] = []
+        for row in try await store.authorizations(ofResource: id) {
+            let content = try vault.content(row)
+            guard content.isAnonymous, let bearerKey else { continue }
+            var entry = wireAuthorization(content, id: row.id)
+            entry.bearer = try AnonymousBearer.issue(content, id: row.id, names: names, key: bearerKey)
+            entries.append(entry)
+        }
+        return entries
     }
 
     /// The order of keys and ids does not matter for what a request means.
-    private static func fingerprint(_ caller: Caller, _ keys: [String], _ ids: [String], _ life: Int64?) -> [UInt8] {
+    private static func fingerprint(
+        _ caller: Caller, _ keys: [String], _ ids: [String], _ life: Int64?, _ unnamed: Int
+    ) -> [UInt8] {
         var fields = FieldWriter(format: 1)
         fields.field(caller.effectiveUser)
         fields.field(caller.clientID)
@@ -81,31 +103,37 @@ extension KeyManagement {
         for key in keys.sorted() { fields.field(key) }
         for id in ids.map(\.canonicalAuthID).sorted() { fields.field(id) }
         fields.field(life ?? 0)
+        fields.field(Int64(unnamed))
         return fields.withUnsafeBytes { SHA256.hash($0) }
     }
 
-    func retrieveResource(_ id: String, _ caller: Caller) async throws -> Outcome {
-        let (_, head) = try await readable(id, by: caller)
-        return Outcome(KMSStatus.ok, .resource(try await wireResource(id, head)))
+    func retrieveResource(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
+        let (_, head, path) = try await readable(id, by: caller, now: now)
+        try refuseUnnamed(caller)
+        return Outcome(KMSStatus.ok, .resource(try await wireResource(id, head, now)), path: path)
     }
 
-    private func wireResource(_ id: String, _ head: ResourceContent) async throws -> KMSResource {
+    private func wireResource(_ id: String, _ head: ResourceContent, _ now: Timestamp) async throws -> KMSResource {
         let keys = try await store.keys(ofResource: id)
         let authorizations = try await store.authorizations(ofResource: id)
+        let live = try authorizations.filter { try vault.content($0).isLive(now) }
         return KMSResource(
             uri: names.resource(id), keyURIs: keys.reversed().map { names.key($0.id) },
-            authorizationURIs: authorizations.map { names.authorization($0.id) }, expirationDate: head.expires,
+            authorizationURIs: live.map { names.authorization($0.id) }, expirationDate: head.expires,
             lastRemovalDate: head.lastRemoval)
     }
 
-    /// delete <kro>: its authorizations end, its keys are gone for everybody; the sealed rows stay as tombstones.
+    /// delete <kro>: its authorizations end, its keys are gone for everybody; the sealed rows stay as tombstones until
+    /// the retention's end (`eraseTombstones`).
     func deleteResource(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
-        let (record, head) = try await changeable(id, by: caller)
+        let (record, head, own) = try await changeable(id, by: caller, now: now)
+        try Roles.requireManaging(head, own, caller, resource: names.resource(id))
         var gone = head
         gone.deletedAt = now
         gone.noteRemoval(now)
         gone.nested = []
         gone.isPublic = false
+        gone.moderators = 0
         var change = StoreChange()
         for row in try await store.authorizations(ofResource: id) {
             _ = try remove(row, caller, now, &change)

@@ -40,7 +40,7 @@ extension RequestHandler {
             entry.session = id
             let content = SessionContent(
                 key: agreement.sessionKey, userID: opening.userID, clientID: opening.clientID, created: now,
-                expires: now.adding(seconds: policy.sessionLife))
+                expires: now.adding(seconds: policy.sessionLife), holder: opening.holder)
             let ephemeral = KMSEphemeralKey(
                 uri: keyManagement.names.session(id), x: agreement.x, y: agreement.y, userID: content.userID,
                 clientID: content.clientID, createDate: content.created, expirationDate: content.expires)
@@ -80,6 +80,7 @@ extension RequestHandler {
         let y: [UInt8]
         let userID: String
         let clientID: String
+        let holder: SessionHolder
     }
 
     /// Form, key, bearer and the cap of sessions, in this order; the costly ones last.
@@ -95,7 +96,7 @@ extension RequestHandler {
             let x = jwk["x"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(x.count),
             let y = jwk["y"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(y.count)
         else { throw Opening.badKey }
-        let token = try await verifier.identity(of: request.credential.bearer, now: now)
+        let (token, holder) = try await identity(of: request.credential.bearer, now: now)
         entry.user = token.userID
         if let named = request.credential.userID, named.lowercased() != token.userID.lowercased() {
             throw KMSFailure(KMSStatus.forbidden, "userId does not match the bearer token")
@@ -112,7 +113,7 @@ extension RequestHandler {
                 KMSStatus.tooManyRequests,
                 "user \(token.userID) has \(live) sessions, which is the most allowed; keep and use one of them")
         }
-        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID)
+        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID, holder: holder)
     }
 
     private func refuse(_ failure: KMSFailure, _ key: KMSStaticKey, _ entry: inout RequestLogEntry) -> Reply {

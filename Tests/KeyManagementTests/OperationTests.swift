@@ -380,11 +380,6 @@ struct OperationTests {
         #expect(try await alice.ask("create", "/ecdhe").status == 400)
         #expect(try await alice.status(retrieving: "kms://other.example.com/keys/\(UUIDText.random())") == 501)
         #expect(try await alice.ask("retrieve", "http://kms.hds.example.com/keys").status == 400)
-        #expect(
-            try await alice.ask("create", "/resources") {
-                $0.member("keyUris", [String]())
-                $0.member("anonymous", 2)
-            }.status == 501)
     }
 
     @Test("on behalf of another: an agent retrieves what that user may see, changes nothing; others are refused")

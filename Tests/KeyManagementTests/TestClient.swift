@@ -14,6 +14,8 @@ struct TestClient: Sendable {
     let user: String
     let session: String
     let key: SymmetricKey
+    /// The bearer of its requests.
+    let token: String
 
     struct Refused: Error {
         let answer: KMSAnswer
@@ -27,7 +29,8 @@ struct TestClient: Sendable {
         guard case .ephemeralKey(let ephemeral) = answer.body else { throw Refused(answer: answer) }
         let z = try own.sharedSecret(withX: ephemeral.x, y: ephemeral.y)
         return TestClient(
-            kms: kms, user: user, session: ephemeral.uri, key: try KMSHandshake.sessionKey(from: z))
+            kms: kms, user: user, session: ephemeral.uri, key: try KMSHandshake.sessionKey(from: z),
+            token: token ?? TestTokens.token(user))
     }
 
     /// The wrapped string of a handshake request.
@@ -83,7 +86,7 @@ struct TestClient: Sendable {
         json.member("method", method)
         json.member("uri", uri)
         Self.writeClient(
-            &json, user, token ?? TestTokens.token(user), onBehalfOf: onBehalfOf, counter: counter, time: time)
+            &json, user, token ?? self.token, onBehalfOf: onBehalfOf, counter: counter, time: time)
         members(&json)
         json.endObject()
         return try json.withUnsafeBytes { try JWE.encryptDirect($0, key: key, kid: session) }

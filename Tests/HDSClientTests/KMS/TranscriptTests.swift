@@ -94,7 +94,8 @@ struct ClientTranscriptTests {
             let k = try bytes(recorded["key"]?["jwk"], "k")
             #expect(key.key.isEqual(to: SymmetricKey(copying: k)))
         case .keys(let keys): #expect(keys.map(\.uri) == recorded["keys"]?.elements?.compactMap { $0["uri"]?.string })
-        case .resource(let resource): #expect(resource.uri == recorded["resource"]?["uri"]?.string)
+        case .resource(let resource), .resourceWithHolders(let resource, _):
+            #expect(resource.uri == recorded["resource"]?["uri"]?.string)
         case .authorizations(let list), .removed(let list):
             #expect(list.map(\.authID) == recorded["authorizations"]?.elements?.map { $0["authId"]?.string ?? "" })
         case .ephemeralKey(let key): #expect(key.uri == recorded["key"]?["uri"]?.string)

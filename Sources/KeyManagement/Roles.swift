@@ -1,0 +1,24 @@
+import KMSProtocol
+
+/// Rules of roles on a resource (security model, rule 13):
+///
+/// 1. A role is a URI; the one whose last path segment is `moderator` is enforced, others are kept and shown.
+/// 2. A resource with a moderator is moderated: only moderators add and remove others, give and take roles, and delete
+///    it. Whoever is on the list reads, binds keys, and may leave.
+/// 3. Without a moderator everybody on the list may do all that, also appoint the first moderator.
+/// 4. When the last moderator leaves or is removed, the resource is not moderated any more.
+enum Roles {
+    static func isModerator(_ role: String?) -> Bool {
+        role?.split(separator: "/", omittingEmptySubsequences: false).last?.lowercased() == "moderator"
+    }
+
+    static func requireManaging(
+        _ head: ResourceContent, _ own: AuthorizationContent, _ caller: Caller, resource: String
+    ) throws(KMSFailure) {
+        guard head.moderators == 0 || isModerator(own.roleURI) else {
+            throw KMSFailure(
+                KMSStatus.forbidden, "\(resource) is moderated, and \(caller.effectiveUser) is no moderator of it",
+                rule: "not-a-moderator")
+        }
+    }
+}
