@@ -47,8 +47,11 @@ package enum KMSAssembly {
                     "the core can impersonate users: an issuer of KMS tokens is not the customer's",
                     fix: "use an authorization service that the customer runs for authorization.issuers"))
         }
+        let freezes = try await FreezeBoard(store: store, vault: vault)
+        var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
+        keyManagement.freezes = freezes
         let handler = RequestHandler(
-            keyManagement: KeyManagement(names: names, store: store, vault: vault, policy: policy),
+            keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
             staticKeys: staticKeys, log: log)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -60,7 +63,7 @@ package enum KMSAssembly {
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
-            services: [housekeeping, LaneDrain(lanes: lanes), link],
+            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), LaneDrain(lanes: lanes), link],
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()

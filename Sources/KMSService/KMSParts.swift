@@ -54,6 +54,28 @@ struct Housekeeping: Service {
     }
 }
 
+/// Takes over twice a second what was frozen or lifted on another node.
+struct FreezeWatch: Service {
+    let freezes: FreezeBoard
+    let log: KMSRequestLog
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            var wasKnown = true
+            while !Task.isCancelled {
+                do {
+                    try await freezes.refresh()
+                    wasKnown = true
+                } catch {
+                    if wasKnown { log.failure(error, while: "reading what is frozen; no key is released meanwhile") }
+                    wasKnown = false
+                }
+                try await Task.sleep(for: .milliseconds(500))
+            }
+        }
+    }
+}
+
 /// A canary through the real work path: a key is sealed, opened and compared, the static key signs, the store writes
 /// durably. No key of a customer is touched.
 struct Canary: Sendable {

@@ -77,6 +77,12 @@ enum AccessPath: Sendable, Equatable {
     /// With the bearer of an unnamed holder.
     case anonymous(authorization: String)
 
+    /// The resource and those that lead to it.
+    func spaces(to resource: String) -> [String] {
+        if case .nested(let path) = self { return path + [resource] }
+        return [resource]
+    }
+
     /// The name of the rule that grants, as audit and explanations show it.
     var rule: String {
         switch self {

@@ -12,6 +12,8 @@ package struct KeyManagement: Sendable {
     let store: any KeyStore
     let vault: RecordVault
     let policy: KMSPolicy
+    /// What stops the release of keys; nil: nothing can be frozen.
+    package var freezes: FreezeBoard?
     /// What signs the bearers of unnamed holders; nil: there are none.
     var bearerKey: KMSStaticKey?
 

@@ -9,6 +9,7 @@ extension KeyManagement {
     /// create /keys: unbound keys that only their creator may read or bind.
     func createKeys(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) throws -> Outcome {
         let count = try request.keyCount()
+        try freezes?.check(caller.release())
         var outcome = Outcome(KMSStatus.created)
         var keys: [KMSKey] = []
         keys.reserveCapacity(count)
@@ -33,6 +34,7 @@ extension KeyManagement {
         let content = try vault.content(record)
         guard let resource = content.resource else {
             guard content.owner == user, caller.capacity == .user else { throw notAuthorized(caller, unboundKey: id) }
+            try freezes?.check(caller.release())
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
         guard let path = try await access(caller, resource: resource, direct: .some(own), now: now) else {
@@ -40,6 +42,7 @@ extension KeyManagement {
             if try await isGone(resource, now: now) { throw noSuchKey(id) }
             throw notAuthorized(caller, resource: resource)
         }
+        try freezes?.check(caller.release(spaces: path.spaces(to: resource), bound: content.boundAt.map { [$0] } ?? []))
         return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path)
     }
 
@@ -54,10 +57,12 @@ extension KeyManagement {
             guard bound == target else {
                 throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) is already bound")
             }
+            try freezes?.check(caller.release(spaces: [target], bound: content.boundAt.map { [$0] } ?? []))
             _ = try await changeable(target, by: caller, now: now)
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
         guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
+        try freezes?.check(caller.release(spaces: [target]))
         var (resource, head, _) = try await changeable(target, by: caller, now: now)
         guard now < content.expires else {
             throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
@@ -78,6 +83,7 @@ extension KeyManagement {
         let limit = try request.keyLimit()
         let (_, _, path) = try await readable(id, by: caller, now: now)
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
+        try freezes?.check(caller.release(spaces: path.spaces(to: id), bound: records.compactMap(\.boundAt)))
         return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path)
     }
 

@@ -105,7 +105,8 @@ package final class MemoryKeyStore: KeyStore {
     package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
         let all = try read { Array($0.resources.values) }
         let deleted = all.filter { $0.deletedAt.map { $0 <= moment } ?? false }
-        return Array(deleted.sorted { ($0.deletedAt!, $0.id) < ($1.deletedAt!, $1.id) }.prefix(limit))  // filtered above
+        // Filtered above: both are deleted.
+        return Array(deleted.sorted { ($0.deletedAt!, $0.id) < ($1.deletedAt!, $1.id) }.prefix(limit))
     }
 
     package func rootKeys() async throws -> [RootKeyRecord] {

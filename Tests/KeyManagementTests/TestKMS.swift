@@ -24,18 +24,19 @@ final class TestKMS: Sendable {
     /// - Parameter store: nil for one in memory.
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
-        identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, now: Timestamp = Timestamp.now()
+        identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, freezes: FreezeBoard? = nil,
+        now: Timestamp = Timestamp.now()
     ) async throws -> TestKMS {
         let store = store ?? MemoryKeyStore()
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, identity: identity,
-            verifier: verifier ?? TestTokens(), now: now)
+            verifier: verifier ?? TestTokens(), freezes: freezes, now: now)
     }
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, identity: TestIdentity,
-        verifier: any BearerVerifier, now: Timestamp
+        verifier: any BearerVerifier, freezes: FreezeBoard?, now: Timestamp
     ) async throws {
         self.store = store
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
@@ -45,8 +46,10 @@ final class TestKMS: Sendable {
             privateKey: identity.privateKey, chain: identity.chain, host: Self.host, now: identity.validAt)
         let clock = TestClock(now)
         self.clock = clock
+        var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
+        keyManagement.freezes = freezes
         handler = RequestHandler(
-            keyManagement: KeyManagement(names: names, store: store, vault: vault, policy: policy),
+            keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
             staticKeys: [staticKey], log: log, clock: { clock.now })
     }
