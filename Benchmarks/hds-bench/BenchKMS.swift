@@ -49,6 +49,8 @@ struct BenchKMS: Sendable {
         var policy = KMSPolicy()
         policy.sessionsPerUser = 1_000_000
         policy.sessionOpeningsPerSecond = 1_000_000
+        policy.requestsPerUserAndMinute = 100_000_000
+        policy.requestsPerDeviceAndMinute = 100_000_000
         handler = RequestHandler(
             keyManagement: KeyManagement(names: KMSNames(host: Self.host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(
@@ -159,6 +161,7 @@ struct BenchFailure: Error, CustomStringConvertible {
 /// Counts nothing and writes nothing: logging is measured over the link, with the real service.
 struct SilentLog: RequestLog {
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {}
+    func unusualReads(user: String, keys: Int) {}
     func reset(reason: String, session: String?) {}
     func failure(_ error: any Error, while doing: String) {}
 }

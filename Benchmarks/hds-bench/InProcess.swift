@@ -55,7 +55,7 @@ struct InProcess {
         let cpu = processCPUSeconds()
         let start = ContinuousClock.now
         try await concurrently(tasks: 64, items: work.count) { index in
-            guard case .answer = await kms.handler.reply(to: work[index], source: "bench") else {
+            guard case .answer = await kms.handler.reply(to: work[index], source: "bench-\(index)") else {
                 throw BenchFailure("an opening was declined")
             }
         }

@@ -152,6 +152,10 @@ enum OverTheLink {
               private-key: \(pki.appending(path: "customer/kms.key").path)
               certificate: \(pki.appending(path: "customer/kms.pem").path)
             master-key: \(masterKey.path)
+            policy:
+              requests-per-user-and-minute: 100000000
+              requests-per-device-and-minute: 100000000
+              key-reads-per-user-and-hour: 1000000000
             store: {file: \(folder.appending(path: "link.sqlite").path)}
             core:
               link: wss://localhost:\(port)/link/v1

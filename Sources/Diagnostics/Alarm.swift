@@ -82,9 +82,17 @@ extension Alarm {
         fix: "Free space or enlarge the disk; never delete files of the key store.",
         clears: "when enough space is free again")
 
+    package static let keyReadAnomaly = Alarm(
+        "HDS-KEYREAD-ANOMALY", "5a1d7c0e3f5c4e0c9d3b8e1f6a7b2c94", .warning,
+        title: "a user reads unusually many keys",
+        text: "Somebody reads more keys within an hour than the policy calls usual: a new device that fetches history, "
+            + "or a stolen session that copies everything. Nothing was refused.",
+        fix: "Look who it is (hdsctl audit show) and ask. If it is not the user: hdsctl freeze --user ID.",
+        clears: "an hour after it was raised, unless it goes on")
+
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow,
+        .databaseUnreachable, .diskLow, .keyReadAnomaly,
     ]
 }

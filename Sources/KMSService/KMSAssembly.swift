@@ -37,7 +37,7 @@ package enum KMSAssembly {
         let names = KMSNames(host: configuration.host)
         let policy = configuration.policy.policy
         let log = KMSRequestLog(
-            events: context.events, metrics: context.metrics, ring: ring,
+            events: context.events, metrics: context.metrics, alarms: context.alarms, ring: ring,
             usesPseudonyms: configuration.policy.logsPseudonyms)
         let verifier = JWTBearerVerifier(issuers: try trustedIssuers(configuration, context))
         if !verifier.isCustomerControlled {

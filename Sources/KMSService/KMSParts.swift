@@ -45,6 +45,7 @@ struct Housekeeping: Service {
                     // Purges the store first, then forgets the session keys that went with it.
                     try await sessionRing.destroyExpired(now: now)
                     _ = try await tombstones.erase(now: now)
+                    log.clearUnusualReads(now: now)
                 } catch {
                     log.failure(error, while: "deleting what has expired")
                 }

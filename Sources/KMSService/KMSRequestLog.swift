@@ -3,6 +3,7 @@ import KMSProtocol
 import KeyManagement
 import MasterKey
 import ServiceRuntime
+import Synchronization
 import WireText
 
 /// Writes what the KMS did as declared events, identifiers as pseudonyms, and counts it.
@@ -12,8 +13,24 @@ import WireText
 struct KMSRequestLog: RequestLog {
     let events: any EventRecorder
     let metrics: MetricRegistry
+    let alarms: AlarmBoard
     let ring: SealRing
     let usesPseudonyms: Bool
+    private let unusual = UnusualReaders()
+
+    private final class UnusualReaders: Sendable {
+        let names = Mutex<[Loggable: Timestamp]>([:])
+    }
+
+    init(
+        events: any EventRecorder, metrics: MetricRegistry, alarms: AlarmBoard, ring: SealRing, usesPseudonyms: Bool
+    ) {
+        self.events = events
+        self.metrics = metrics
+        self.alarms = alarms
+        self.ring = ring
+        self.usesPseudonyms = usesPseudonyms
+    }
 
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {
         let duration = entry.elapsedMicroseconds
@@ -45,6 +62,22 @@ struct KMSRequestLog: RequestLog {
                 .durationMicroseconds: Loggable(duration),
                 .reason: reason.map { Loggable(reviewed: shown(reason: $0)) },
             ])
+    }
+
+    func unusualReads(user: String, keys: Int) {
+        let name = pseudonym(user)
+        unusual.names.withLock { $0[name] = Timestamp.now() }
+        alarms.raise(.keyReadAnomaly, about: name, "user \(name) has read \(keys) keys within this hour")
+    }
+
+    /// Clears what was raised an hour ago.
+    func clearUnusualReads(now: Timestamp) {
+        let over = unusual.names.withLock { names in
+            let over = names.filter { $0.value.adding(seconds: 3600) <= now }.map(\.key)
+            for name in over { names[name] = nil }
+            return over
+        }
+        for name in over { alarms.clear(.keyReadAnomaly, about: name, "user \(name) reads as usual again") }
     }
 
     func reset(reason: String, session: String?) {

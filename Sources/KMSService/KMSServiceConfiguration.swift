@@ -214,6 +214,10 @@ package struct PolicySection: Decodable, Sendable {
         case sessionOpenings = "session-openings-per-second"
         case resets = "resets-per-second"
         case resetsPerSource = "resets-per-source-and-second"
+        case requestsPerUser = "requests-per-user-and-minute"
+        case requestsPerDevice = "requests-per-device-and-minute"
+        case deletionsPerUser = "deletions-per-user-and-hour"
+        case keyReadsPerUser = "key-reads-per-user-and-hour"
         case allowsPublic = "allow-public"
         case reAdding = "re-adding-needs-newer-session"
         case timeWindow = "request-time-window"
@@ -247,6 +251,14 @@ package struct PolicySection: Decodable, Sendable {
         policy.resetsPerSecond = try section.value(.resets, default: standard.resetsPerSecond, in: 1...1_000_000)
         policy.resetsPerSourceAndSecond = try section.value(
             .resetsPerSource, default: standard.resetsPerSourceAndSecond, in: 1...1_000_000)
+        policy.requestsPerUserAndMinute = try section.value(
+            .requestsPerUser, default: standard.requestsPerUserAndMinute, in: 60...100_000_000)
+        policy.requestsPerDeviceAndMinute = try section.value(
+            .requestsPerDevice, default: standard.requestsPerDeviceAndMinute, in: 60...100_000_000)
+        policy.deletionsPerUserAndHour = try section.value(
+            .deletionsPerUser, default: standard.deletionsPerUserAndHour, in: 1...1_000_000)
+        policy.keyReadsPerUserAndHour = try section.value(
+            .keyReadsPerUser, default: standard.keyReadsPerUserAndHour, in: 1...1_000_000_000)
         policy.allowsPublic = try section.value(.allowsPublic, default: false)
         policy.reAddingNeedsNewerSession = try section.value(.reAdding, default: false)
         policy.requestTimeWindow = try seconds(

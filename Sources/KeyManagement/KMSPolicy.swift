@@ -17,6 +17,13 @@ package struct KMSPolicy: Sendable {
     /// Signed resets per second over all sources and for one source; more are declined.
     package var resetsPerSecond = 200
     package var resetsPerSourceAndSecond = 5
+    /// Requests of one user, and of one device, per minute; more are answered 429.
+    package var requestsPerUserAndMinute = 6_000
+    package var requestsPerDeviceAndMinute = 6_000
+    /// Resources that one user may delete within an hour; more are answered 429.
+    package var deletionsPerUserAndHour = 100
+    /// Keys that one user reads within an hour before somebody is told.
+    package var keyReadsPerUserAndHour = 10_000
     /// Whether `/public` may be authorized (security model, rule 12).
     package var allowsPublic = false
     /// Whether a participant who was removed can be added again only by a session opened later, for sessions that send

@@ -36,6 +36,7 @@ package final class RequestHandler: Sendable {
     let staticKeys: [KMSStaticKey]
     let policy: KMSPolicy
     let budgets: RequestBudgets
+    let callers: CallerBudgets
     let log: any RequestLog
     let clock: @Sendable () -> Timestamp
 
@@ -53,6 +54,7 @@ package final class RequestHandler: Sendable {
         self.staticKeys = staticKeys
         policy = keyManagement.policy
         budgets = RequestBudgets(policy: keyManagement.policy, now: clock())
+        callers = CallerBudgets(policy: keyManagement.policy)
         self.log = log
         self.clock = clock
     }
@@ -121,6 +123,9 @@ package final class RequestHandler: Sendable {
                 let digest = request.counter == nil ? [] : SHA256.hash(text)
                 let caller = try await authenticate(request, digest: digest, session: session, entry: &entry, now: now)
                 let outcome = try await decide(request, caller: caller, session: session, now: now)
+                if let reads = callers.noteReads(caller, keys: outcome.body.keyCount, now: now) {
+                    log.unusualReads(user: caller.tokenUser, keys: reads)
+                }
                 answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
             } catch {
                 answer = KMSAnswer(error, requestID: entry.requestID)
@@ -212,6 +217,8 @@ package final class RequestHandler: Sendable {
         let caller = try Caller.judge(request, token: token, session: session.content, policy: policy)
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser
+        try callers.takeRequest(caller, now: now)
+        if request.method == .delete, case .resource = request.uri.object { try callers.takeDeletion(caller, now: now) }
         try CounterRules.check(
             request, digest: digest, session: session, window: policy.requestTimeWindow, now: now)
         return caller
@@ -277,6 +284,16 @@ extension KMSFailure {
     /// Whether the same string, sent again later, must find this refusal and not be judged anew: a request that was
     /// refused today and takes effect tomorrow, because the cloud kept it, is a replay.
     var isFinal: Bool { status != KMSStatus.unauthorized && status != KMSStatus.tooManyRequests && status < 500 }
+}
+
+extension KMSAnswer.Body {
+    var keyCount: Int {
+        switch self {
+        case .key: 1
+        case .keys(let keys): keys.count
+        default: 0
+        }
+    }
 }
 
 extension KMSAnswer {

@@ -34,6 +34,8 @@ package struct RequestLogEntry: Sendable {
 package protocol RequestLog: Sendable {
     /// One line per request; `status` is nil for a replay that got its first answer again.
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?)
+    /// A user read more keys within this hour than is usual by policy.
+    func unusualReads(user: String, keys: Int)
     func reset(reason: String, session: String?)
     func failure(_ error: any Error, while doing: String)
 }

@@ -28,6 +28,9 @@ final class RecordingLog: RequestLog {
             $0.append(Line(entry: entry, status: status, text: "\(entry) \(status ?? 0) \(reason ?? "")"))
         }
     }
+    func unusualReads(user: String, keys: Int) {
+        lines.withLock { $0.append(Line(entry: nil, status: nil, text: "unusual reads \(user) \(keys)")) }
+    }
     func reset(reason: String, session: String?) {
         lines.withLock { $0.append(Line(entry: nil, status: 499, text: "\(reason) \(session ?? "")")) }
     }

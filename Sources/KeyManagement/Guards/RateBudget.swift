@@ -8,8 +8,8 @@ struct TokenBucket: Sendable {
     private var level: Double
     private var last: Timestamp
 
-    init(rate: Int, burst: Int, now: Timestamp) {
-        self.rate = Double(rate)
+    init(rate: Double, burst: Int, now: Timestamp) {
+        self.rate = rate
         self.burst = Double(burst)
         level = Double(burst)
         last = now
@@ -48,8 +48,8 @@ final class RequestBudgets: Sendable {
         state = Mutex(
             State(
                 openings: TokenBucket(
-                    rate: policy.sessionOpeningsPerSecond, burst: policy.sessionOpeningsPerSecond * 2, now: now),
-                resets: TokenBucket(rate: policy.resetsPerSecond, burst: policy.resetsPerSecond * 2, now: now)))
+                    rate: Double(policy.sessionOpeningsPerSecond), burst: policy.sessionOpeningsPerSecond * 2, now: now),
+                resets: TokenBucket(rate: Double(policy.resetsPerSecond), burst: policy.resetsPerSecond * 2, now: now)))
     }
 
     func takeOpening(now: Timestamp) -> Bool { state.withLock { $0.openings.take(now: now) } }
@@ -59,7 +59,7 @@ final class RequestBudgets: Sendable {
             if state.sources.count >= 10_000 { state.sources = state.sources.filter { !$0.value.isFull } }
             if state.sources.count >= 10_000 { state.sources.removeAll() }
             let fresh = TokenBucket(
-                rate: policy.resetsPerSourceAndSecond, burst: policy.resetsPerSourceAndSecond * 4, now: now)
+                rate: Double(policy.resetsPerSourceAndSecond), burst: policy.resetsPerSourceAndSecond * 4, now: now)
             guard state.sources[source, default: fresh].take(now: now) else { return false }
             return state.resets.take(now: now)
         }
