@@ -179,7 +179,7 @@ targets += [
         "TransportTests",
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "Cryptography", "WireText", "Diagnostics",
-            hummingbird, httpTypes, nioCore, nioPosix, nioHTTP1, nioEmbedded, logging, lifecycle,
+            hummingbird, httpTypes, nioCore, nioPosix, nioHTTP1, nioEmbedded, logging, lifecycle, "TestServers",
         ]),
     tests(
         "LinkTests",
@@ -197,12 +197,14 @@ targets += [
             "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography", "SecretMemory", "WireText",
         ]),
-    tests("ServiceRuntimeTests", ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle]),
+    tests(
+        "ServiceRuntimeTests",
+        ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle, "TestServers"]),
     tests(
         "TokenIssuerTests",
         [
             "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", httpTypes, logging, lifecycle,
+            "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
         ]),
     tests(
         "CloudCoreTests",
@@ -217,14 +219,14 @@ targets += [
             "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
-    tests("ArchitectureTests", []),
+    tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient",
             "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography", "SecretMemory",
-            "WireText", "Diagnostics",
+            "WireText", "Diagnostics", "TestServers",
         ]),
 ]
 

@@ -25,8 +25,8 @@ struct DependencyTests {
     }
 
     @Test("Every Swift import is declared in the package description")
-    func declaredImports() throws {
-        let table = try PackageTable.own.get()
+    func declaredImports() async throws {
+        let table = try await PackageTable.own.value
         var faults: [String] = []
         var count = 0
         for file in try Repository.swiftFiles.get() {
@@ -104,8 +104,8 @@ struct DependencyTests {
     }
 
     @Test("No dependency crosses a trust wall")
-    func walls() throws {
-        let graph = try ModuleGraph.own.get()
+    func walls() async throws {
+        let graph = try await ModuleGraph.own.value
         let crossings = TrustWall.all.flatMap { $0.crossings(in: graph) }
         #expect(crossings.isEmpty, "\(crossings.joined(separator: "\n"))")
         let ghosts = TrustWall.all.flatMap { $0.ghosts(in: graph) }
@@ -144,10 +144,10 @@ struct DependencyTests {
     }
 
     @Test("Dependencies only lead downwards")
-    func layers() throws {
-        let table = try PackageTable.own.get()
+    func layers() async throws {
+        let table = try await PackageTable.own.value
         let targets = Set(table.entries.filter { $0.kind != .test && !$0.path.hasPrefix("Tests/") }.map(\.name))
-        let climbs = Layers.climbs(in: try ModuleGraph.own.get(), among: targets)
+        let climbs = Layers.climbs(in: try await ModuleGraph.own.value, among: targets)
         #expect(climbs.isEmpty, "\(climbs.joined(separator: "\n"))")
         let gone = Layers.floors.joined().filter { !targets.contains($0) }
         #expect(gone.isEmpty, "Layers.swift names modules that are not there: \(gone)")
@@ -163,11 +163,11 @@ struct DependencyTests {
     }
 
     @Test("Foundations and protocols need nothing from outside: no socket, clock or store")
-    func pureLayers() throws {
-        let table = try PackageTable.own.get()
+    func pureLayers() async throws {
+        let table = try await PackageTable.own.value
         let impure = table.entries.filter { Layers.pure.contains($0.name) && !$0.products.isEmpty }
         #expect(impure.isEmpty, "\(impure.map { "\($0.name) depends on \($0.products)" })")
-        let graph = try ModuleGraph.own.get()
+        let graph = try await ModuleGraph.own.value
         let wall = TrustWall(
             reach: .transitive, named: [], inside: Layers.pure.contains, forbidden: ["NIO*", "GRDB*", "Hummingbird*"],
             reason: "layers 1 and 2 are bytes in, values out")
@@ -177,13 +177,13 @@ struct DependencyTests {
     }
 
     @Test("No module carries a name that says nothing")
-    func names() throws {
+    func names() async throws {
         let empty = ["Util", "Common", "Core", "Helper", "Manager", "Misc", "Shared", "Base"]
         func saysNothing(_ name: String) -> Bool {
             empty.contains { name == $0 || name == $0 + "s" || name == $0 + "ities" }
                 || name.hasSuffix("Manager") || name.hasSuffix("Helpers") || name.hasSuffix("Utilities")
         }
-        let named = try PackageTable.own.get().entries.map(\.name).filter(saysNothing)
+        let named = try await PackageTable.own.value.entries.map(\.name).filter(saysNothing)
         #expect(named.isEmpty)
         #expect(["Core", "Utilities", "KeyManager", "Helpers"].allSatisfy(saysNothing))
         #expect(!saysNothing("CloudCore") && !saysNothing("CoreLink"))

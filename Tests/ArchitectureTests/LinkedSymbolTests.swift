@@ -31,15 +31,15 @@ struct LinkedSymbolTests {
         }
     }
 
-    private static func undefinedSymbols(of program: String) throws -> [UInt8] {
-        try output(of: "nm -D --undefined-only '\(products)/\(program)'")
+    private static func undefinedSymbols(of program: String) async throws -> [UInt8] {
+        try await output(of: "nm -D --undefined-only '\(products)/\(program)'")
     }
 
     @Test(
         "The core calls nothing that decrypts",
         .enabled(if: isBuilt("hds-core"), "hds-core is not built: run swift build first"))
-    func core() throws {
-        let symbols = try Self.undefinedSymbols(of: "hds-core")
+    func core() async throws {
+        let symbols = try await Self.undefinedSymbols(of: "hds-core")
         let found = Self.decryptionSymbols(in: symbols)
         #expect(found.isEmpty, "hds-core can call \(found): the core must hold no code that could decrypt")
         // It does speak TLS and verify signatures, so the listing is a real one.
@@ -50,9 +50,9 @@ struct LinkedSymbolTests {
     @Test(
         "The same search finds decryption in the KMS and in the client",
         .enabled(if: isBuilt("hds-kms", "hds"), "hds-kms and hds are not built: run swift build first"))
-    func control() throws {
+    func control() async throws {
         for program in ["hds-kms", "hds"] {
-            let found = Self.decryptionSymbols(in: try Self.undefinedSymbols(of: program))
+            let found = Self.decryptionSymbols(in: try await Self.undefinedSymbols(of: program))
             #expect(found.contains { $0.hasPrefix("EVP_Decrypt") }, "\(program) shows only \(found)")
         }
     }

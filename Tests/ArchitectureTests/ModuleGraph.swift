@@ -42,8 +42,8 @@ struct ModuleGraph {
     }
 
     /// Package description and sources, joined.
-    static let own = Result {
-        var graph = ModuleGraph(try PackageTable.own.get())
+    static let own = Task {
+        var graph = ModuleGraph(try await PackageTable.own.value)
         for file in try Repository.swiftFiles.get() {
             for module in file.source.imports { graph.add(module.module, importedBy: file.target) }
         }

@@ -19,12 +19,12 @@ struct PackageTable {
     subscript(name: String) -> Entry? { entries.first { $0.name == name } }
 
     /// Runs in a folder of its own, since `swift test` holds the lock of the usual one.
-    static let own = Result {
+    static let own = Task {
         let scratch = FileManager.default.temporaryDirectory.appending(path: "dump-package-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: scratch) }
         let command =
             "cd '\(Repository.root)' && env -u HDS_TARGETS swift package --scratch-path '\(scratch)' dump-package"
-        return try PackageTable(json: output(of: command))
+        return try PackageTable(json: try await output(of: command))
     }
 
     init(json: [UInt8]) throws {

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import TestServers
 
 /// The checkout that these tests were built from.
 enum Repository {
@@ -51,7 +52,9 @@ struct Trouble: Error, CustomStringConvertible {
 }
 
 /// The standard output of a shell command; throws when it fails.
-func output(of command: String) throws -> [UInt8] {
+func output(of command: String) async throws -> [UInt8] { try await onOwnThread { try waitForOutput(of: command) } }
+
+private func waitForOutput(of command: String) throws -> [UInt8] {
     guard let stream = popen(command, "r") else { throw Trouble("can not start: \(command)") }
     var bytes: [UInt8] = []
     var buffer = [UInt8](repeating: 0, count: 1 << 16)

@@ -2,7 +2,6 @@ import TestServers
 import CloudCore
 import CoreLink
 import Diagnostics
-import Glibc
 import HTTPClient
 import HTTPServer
 import LinkProtocol
@@ -40,7 +39,7 @@ final class CoreBench: Sendable {
         self.clock = clock
         issuer = try await TestIssuer()
         foreign = try await TestIssuer(organisation: "other", name: "auth.other.example.com")
-        port = try Self.freePort()
+        port = try LoopbackPort.take()
         trust = TLSTrust(roots: [try TestPKI.shared.get().coreRoot], requirePathLengthZero: true)
         client = WebClient(trust: trust)
         try await start()
@@ -202,24 +201,6 @@ final class CoreBench: Sendable {
         let kms = TestKMSLink(linkConfiguration(node: node), answer ?? { "answer to \($0)" })
         try await kms.wait { $0.phase == .open }
         return kms
-    }
-
-    private static func freePort() throws -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let port = withUnsafeMutablePointer(to: &address) { pointer -> UInt16? in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                guard bind(descriptor, generic, length) == 0, getsockname(descriptor, generic, &length) == 0 else {
-                    return nil
-                }
-                return pointer.pointee.sin_port.bigEndian
-            }
-        }
-        return Int(try #require(port))
     }
 }
 

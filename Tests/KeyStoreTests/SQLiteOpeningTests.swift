@@ -25,17 +25,20 @@ import Testing
     }
 
     @Test("the files are the owner's alone")
-    func modes() async throws {
-        let previous = umask(0)
-        defer { umask(previous) }
-        let store = try SQLiteKeyStore(path: path)
-        try await store.apply(.insertKey(Sample.key(1)))
-        for name in ["keys.db", "keys.db-wal", "keys.db-shm", "keys.db.lock"] {
-            var status = stat()
-            #expect(stat(directory.path(name), &status) == 0)
-            #expect(status.st_mode & 0o7777 == 0o600, "\(name)")
+    func modes() async {
+        // The mask belongs to the whole process: this one has its own.
+        await #expect(processExitsWith: .success) {
+            umask(0)
+            let directory = try TemporaryDirectory()
+            let store = try SQLiteKeyStore(path: directory.path("keys.db"))
+            try await store.apply(.insertKey(Sample.key(1)))
+            for name in ["keys.db", "keys.db-wal", "keys.db-shm", "keys.db.lock"] {
+                var status = stat()
+                #expect(stat(directory.path(name), &status) == 0)
+                #expect(status.st_mode & 0o7777 == 0o600, "\(name)")
+            }
+            await store.close()
         }
-        await store.close()
     }
 
     @Test("a second instance is refused with the name of the lock and the process that holds it")

@@ -111,7 +111,7 @@ struct CoreLinkTests {
 
     @Test("a core that stops and comes back at the same address is found again")
     func coreRestarts() async throws {
-        let core = try await ScriptedCore()
+        let core = try await ScriptedCore(port: try LoopbackPort.take())
         let service = try TestLink(port: core.port)
         try await core.next().welcome()
         try await service.wait { $0.phase == .open }

@@ -41,9 +41,7 @@ import WireText
     @Test("what is saved loads as the same key, in a file that is the owner's alone")
     func roundTrip() throws {
         let kek = try KeyEncryptionKey.create()
-        let previous = umask(0)
         try kek.save(toNewFile: path)
-        umask(previous)
         var status = stat()
         #expect(stat(path, &status) == 0)
         #expect(status.st_mode & 0o7777 == 0o600)
@@ -51,6 +49,19 @@ import WireText
         #expect(loaded.fingerprint == kek.fingerprint)
         let root = try SymmetricKey.random()
         #expect(try loaded.unwrap(kek.wrap(root, version: 3), version: 3).isEqual(to: root))
+    }
+
+    @Test("what is saved is the owner's alone whatever the process lets new files be")
+    func openMask() async {
+        // The mask belongs to the whole process: this one has its own.
+        await #expect(processExitsWith: .success) {
+            umask(0)
+            let directory = try TemporaryDirectory()
+            try KeyEncryptionKey.create().save(toNewFile: directory.path("kek"))
+            var status = stat()
+            #expect(stat(directory.path("kek"), &status) == 0)
+            #expect(status.st_mode & 0o7777 == 0o600)
+        }
     }
 
     @Test("the file is one line of header, fingerprint and key")

@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import NIOPosix
 import ServiceLifecycle
+import TestServers
 import Testing
 import WireText
 
@@ -13,7 +14,7 @@ struct RawConnection: Sendable {
     let descriptor: Int32
 
     init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(port).bigEndian
@@ -44,18 +45,6 @@ struct RawConnection: Sendable {
         }
     }
     func end() { close(descriptor) }
-}
-
-/// Threads for blocking calls. Not NIO's own pool, whose size `ServiceRuntime.run` may only set before its first use.
-private let waitingThreads: NIOThreadPool = {
-    let pool = NIOThreadPool(numberOfThreads: 4)
-    pool.start()
-    return pool
-}()
-
-/// Runs blocking socket calls beside the cooperative pool, which has as many threads as the machine has cores.
-func blocking<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) async throws -> Result {
-    try await waitingThreads.runIfActive(body)
 }
 
 struct HTTPReply {
@@ -109,7 +98,7 @@ struct HealthEndpointTests {
     }
 
     private func ask(_ port: Int, _ request: String) async throws -> HTTPReply {
-        try await blocking {
+        try await onOwnThread {
             let connection = try RawConnection(port: port)
             defer { connection.end() }
             connection.send(request)
@@ -223,7 +212,7 @@ struct HealthEndpointTests {
                 "", "GET /li", "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
                 "POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc",
             ] {
-                let connection = try await blocking { try RawConnection(port: port) }
+                let connection = try await onOwnThread { try RawConnection(port: port) }
                 if !request.isEmpty { connection.send(request) }
                 idle.append(connection)
             }
@@ -233,7 +222,7 @@ struct HealthEndpointTests {
         }
         // The endpoint has ended; each of them was closed by it.
         for connection in idle {
-            _ = try await blocking { connection.rest() }
+            _ = try await onOwnThread { connection.rest() }
             connection.end()
         }
     }

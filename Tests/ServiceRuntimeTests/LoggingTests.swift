@@ -2,6 +2,7 @@ import Diagnostics
 import Glibc
 import Logging
 import Synchronization
+import TestServers
 import Testing
 import WireText
 
@@ -21,23 +22,19 @@ final class RecordedLog: LogSink {
 
 /// Reads what was written into a pipe.
 struct CapturedOutput {
-    let write: Int32
-    private let read: Int32
+    private let pipe: PrivatePipe
+    var write: Int32 { pipe.writing }
 
-    init() {
-        var ends: [Int32] = [0, 0]
-        pipe(&ends)
-        (read, write) = (ends[0], ends[1])
-    }
+    init() throws { pipe = try PrivatePipe() }
 
     /// Closes the pipe.
     func text() -> String {
         close(write)
-        defer { close(read) }
+        defer { close(pipe.reading) }
         var bytes: [UInt8] = []
         while true {
             let chunk = [UInt8](unsafeUninitializedCapacity: 65_536) {
-                $1 = max(0, Glibc.read(read, $0.baseAddress, $0.count))
+                $1 = max(0, Glibc.read(pipe.reading, $0.baseAddress, $0.count))
             }
             if chunk.isEmpty { return String(decoding: bytes, as: UTF8.self) }
             bytes += chunk
@@ -157,8 +154,8 @@ struct JournalEntryTests {
 
 @Suite("Text log")
 struct TextLogTests {
-    private func output(coloured: Bool = false, _ record: LogRecord) -> String {
-        let capture = CapturedOutput()
+    private func output(coloured: Bool = false, _ record: LogRecord) throws -> String {
+        let capture = try CapturedOutput()
         let sink = TextLogSink(descriptor: capture.write, isColoured: coloured) {
             Timestamp(milliseconds: 1_790_000_000_042)
         }
@@ -167,7 +164,7 @@ struct TextLogTests {
     }
 
     @Test("one line: time, severity, part, message, and the fields that the message does not show")
-    func line() {
+    func line() throws {
         let record = LogRecord(
             severity: .info, logger: "hds-kms", message: "create KEY answered 201",
             fields: [
@@ -175,22 +172,22 @@ struct TextLogTests {
                 .init(name: "REASON", value: "a \"b\"\nc"), .init(name: "EMPTY", value: ""),
             ])
         #expect(
-            output(record)
+            try output(record)
                 == "2026-09-21T14:13:20.042Z info    hds-kms: create KEY answered 201  USER_ID=5f2c "
                 + "REASON=\"a \\\"b\\\"\\nc\" EMPTY=\"\"\n")
     }
 
     @Test("colour is used only where asked for, and the text inside is the same")
-    func colour() {
+    func colour() throws {
         let record = LogRecord(severity: .error, logger: "a", message: "b", fields: [.init(name: "C", value: "d")])
-        let coloured = output(coloured: true, record)
+        let coloured = try output(coloured: true, record)
         #expect(coloured.contains("\u{1B}[1;31merror\u{1B}[0m"))
-        #expect(coloured.replacing(/\u{1B}\[[0-9;]*m/, with: "") == output(record))
+        #expect(coloured.replacing(/\u{1B}\[[0-9;]*m/, with: "") == (try output(record)))
     }
 
     @Test("lines of many writers never mix")
-    func wholeLines() async {
-        let capture = CapturedOutput()
+    func wholeLines() async throws {
+        let capture = try CapturedOutput()
         let sink = TextLogSink(descriptor: capture.write, isColoured: false)
         // 40 KiB in all: fits into the pipe, so that nobody waits.
         await withTaskGroup { group in
@@ -209,16 +206,15 @@ struct TextLogTests {
     }
 
     @Test("a closed pipe loses the line, counts it, and stops nothing")
-    func lost() {
+    func lost() throws {
         signal(SIGPIPE, SIG_IGN)
-        var ends: [Int32] = [0, 0]
-        pipe(&ends)
-        close(ends[0])
+        let pipe = try PrivatePipe()
+        close(pipe.reading)
         let lost = Counter()
-        TextLogSink(descriptor: ends[1], isColoured: false, lost: lost).write(
+        TextLogSink(descriptor: pipe.writing, isColoured: false, lost: lost).write(
             LogRecord(severity: .info, logger: "a", message: "b"))
         #expect(lost.value == 1)
-        close(ends[1])
+        close(pipe.writing)
     }
 }
 

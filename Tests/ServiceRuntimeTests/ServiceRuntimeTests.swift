@@ -3,6 +3,7 @@ import Glibc
 import Logging
 import ServiceLifecycle
 import Synchronization
+import TestServers
 import Testing
 
 @testable import ServiceRuntime
@@ -42,7 +43,7 @@ private final class SystemdSocket: Sendable {
     let descriptor: Int32
 
     init(in folder: TemporaryFolder) {
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
+        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         let path = "\(folder.path)/notify"
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
@@ -64,7 +65,7 @@ private final class SystemdSocket: Sendable {
 
     /// Reads until a datagram starts so, and gives all that came.
     func until(_ start: String) async throws -> [String] {
-        try await blocking {
+        try await onOwnThread {
             var heard: [String] = []
             while heard.last?.hasPrefix(start) != true { heard.append(self.next()) }
             return heard

@@ -3,6 +3,7 @@ import Diagnostics
 import Foundation
 import HTTPClient
 import JOSESignature
+import TestServers
 import Testing
 import TokenIssuer
 import WireText
@@ -165,7 +166,7 @@ struct IssuerOverTLSTests {
         try await RunningIssuer.with(try TestWorld()) { issuer in
             let head = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
             let chunk = "1000\r\n" + String(repeating: "a", count: 0x1000) + "\r\n"
-            let answer = try OpenSSLClient.send(
+            let answer = try await OpenSSLClient.send(
                 head + "Transfer-Encoding: chunked\r\n\r\n" + String(repeating: chunk, count: 64) + "0\r\n\r\n",
                 port: issuer.port)
             #expect(answer.hasPrefix("HTTP/1.1 413"), "\(answer.prefix(200))")
@@ -268,7 +269,11 @@ struct IssuerOverTLSTests {
 
 /// Raw octets over TLS, by the openssl command: for requests that no proper client sends.
 enum OpenSSLClient {
-    static func send(_ text: String, port: Int) throws -> String {
+    static func send(_ text: String, port: Int) async throws -> String {
+        try await onOwnThread { try exchange(text, port: port) }
+    }
+
+    private static func exchange(_ text: String, port: Int) throws -> String {
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/openssl")
         process.arguments = [

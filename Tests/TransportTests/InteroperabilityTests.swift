@@ -2,9 +2,9 @@ import Diagnostics
 import Glibc
 import HTTPClient
 import HTTPServer
-import NIOPosix
-import Testing
 import TLSChannel
+import TestServers
+import Testing
 import WebSocketChannel
 
 /// Against implementations that are not this project's; each needs its program on the machine.
@@ -17,7 +17,7 @@ struct InteroperabilityTests {
 
     /// Runs a shell command off the cooperative threads and returns what it prints.
     private func shell(_ command: String, in folder: TemporaryFolder) async throws -> String {
-        try await NIOThreadPool.singleton.runIfActive {
+        try await onOwnThread {
             let status = system("{ \(command) ; } > \(folder.path("out")) 2> \(folder.path("err"))")
             let output = String(decoding: try folder.read("out"), as: UTF8.self)
             let errors = String(decoding: try folder.read("err"), as: UTF8.self)
@@ -106,12 +106,11 @@ struct InteroperabilityTests {
         for name in ["server.pem", "server.key", "issuing.pem"] {
             try folder.write(Array(pki.text(name).utf8), to: name)
         }
-        // Below the range that the kernel gives to the listeners of other tests.
-        let port = Int.random(in: 20000..<32000)
+        let port = try LoopbackPort.take()
         let command =
             "cd \(folder.path("")) && exec timeout 30 openssl s_server \(version) -www -accept 127.0.0.1:\(port) -naccept 2 "
             + "-cert server.pem -key server.key -cert_chain issuing.pem > out 2>&1"
-        async let ended = NIOThreadPool.singleton.runIfActive { system(command) }
+        async let ended = onOwnThread { system(command) }
         let client = WebClient(trust: try pki.trust(pins: ["issuing"], requirePathLengthZero: true))
         var answer: WebResponse?
         // The program needs a moment to listen; a connection before that is refused.

@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Synchronization
+import TestServers
 
 /// A program running as a process of its own, with its output in a file.
 ///
@@ -22,12 +23,13 @@ final class ChildProcess: Sendable {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        var pipes: [Int32] = [-1, -1]
+        var pipe: PrivatePipe?
         switch input {
         case .nothing: posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         case .text, .openPipe:
-            guard pipe(&pipes) == 0 else { throw Self.failure("pipe") }
-            posix_spawn_file_actions_adddup2(&actions, pipes[0], 0)
+            let made = try PrivatePipe()
+            posix_spawn_file_actions_adddup2(&actions, made.reading, 0)
+            pipe = made
         }
         posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_APPEND, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
@@ -52,14 +54,14 @@ final class ChildProcess: Sendable {
         defer { for pointer in argv + envp { free(pointer) } }
         var started: pid_t = 0
         let status = posix_spawnp(&started, program, &actions, &attributes, &argv, &envp)
-        if pipes[0] >= 0 { close(pipes[0]) }
+        if let pipe { close(pipe.reading) }
         guard status == 0 else {
-            if pipes[1] >= 0 { close(pipes[1]) }
+            if let pipe { close(pipe.writing) }
             throw Self.failure("start of \(program)", status)
         }
         pid = started
         self.output = output
-        self.input = pipes[1] >= 0 ? pipes[1] : nil
+        self.input = pipe?.writing
         if case .text(let text) = input {
             write(text)
             if let end = self.input { close(end) }
@@ -142,7 +144,11 @@ final class ChildProcess: Sendable {
 extension posix_spawn_file_actions_t {
     /// Nothing of this process leaks into the new one, least of all the guardian's pipe.
     fileprivate mutating func closeAllButStandard() {
-        for descriptor in Int32(3)..<512 { posix_spawn_file_actions_addclose(&self, descriptor) }
+        let open = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
+        // Who opens one meanwhile says itself that it is not to be inherited.
+        for descriptor in open.compactMap({ Int32($0) }) where descriptor > 2 {
+            posix_spawn_file_actions_addclose(&self, descriptor)
+        }
     }
 }
 
@@ -166,15 +172,14 @@ final class Guardian: Sendable {
             for pid in "${!pids[@]}"; do kill -KILL "$pid"; done 2>/dev/null
             for folder in "${!folders[@]}"; do rm -rf -- "$folder"; done
             """
-        var ends: [Int32] = [-1, -1]
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        guard Glibc.pipe(&ends) == 0 else {
+        guard let ends = try? PrivatePipe() else {
             pipe = -1
             return
         }
-        posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+        posix_spawn_file_actions_adddup2(&actions, ends.reading, 0)
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
         actions.closeAllButStandard()
@@ -189,8 +194,8 @@ final class Guardian: Sendable {
         defer { for pointer in argv { free(pointer) } }
         var pid: pid_t = 0
         posix_spawnp(&pid, "bash", &actions, &attributes, &argv, environ)
-        close(ends[0])
-        pipe = ends[1]
+        close(ends.reading)
+        pipe = ends.writing
     }
 
     func watch(_ pid: pid_t) { tell("watch \(pid)") }
