@@ -148,8 +148,8 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "Cryptography", "WireText", "Diagnostics",
-            argumentParser,
+            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", argumentParser,
         ]),
     executable("hdsctl", ["MasterKey", "WireText", "Diagnostics", argumentParser]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
@@ -194,8 +194,8 @@ targets += [
     tests(
         "KeyManagementTests",
         [
-            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Encryption",
-            "Cryptography", "SecretMemory", "WireText",
+            "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     tests(
         "ServiceRuntimeTests",

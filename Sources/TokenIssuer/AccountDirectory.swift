@@ -24,9 +24,11 @@ package final class AccountDirectory: Sendable {
 
     package var accounts: Accounts { state.withLock { $0 } }
 
-    package func reload() throws(DiagnosedError) {
+    /// - Parameter judge: refuses accounts that the service's settings can not work with.
+    package func reload(judge: (Accounts) throws(DiagnosedError) -> Void = { _ in }) throws(DiagnosedError) {
         guard let path else { return }
         let accounts = try Self.read(path)
+        try judge(accounts)
         state.withLock { $0 = accounts }
     }
 

@@ -1,4 +1,5 @@
 package import Diagnostics
+import JOSESignature
 import WireText
 
 /// The accounts file: YAML in an administrator's hands, described key by key in `config/accounts.example.yaml`.
@@ -54,31 +55,65 @@ package enum AccountFile {
     private static func service(
         _ item: StructuredText, organisation: String?, names: inout Unique
     ) throws(DiagnosedError) -> ServiceAccount {
-        let keys = try Keys(item, ["id", "name", "organisation", "secret-hash", "audiences", "disabled"])
+        let keys = try Keys(
+            item,
+            [
+                "id", "name", "organisation", "secret-hash", "audiences", "introspects", "key-thumbprint",
+                "token-format", "disabled",
+            ])
         let id = try keys.required("id")
         let text = try identifier(id)
         try names.take(text.lowercased(), kind: "user, service or client id", at: id)
         var audiences: [Audience: [String]] = [:]
         for (name, value) in try keys.required("audiences").keys() {
-            guard let audience = Audience(rawValue: try name.text()) else {
-                throw name.refusal(
-                    "unknown audience; known are \(Audience.allCases.map(\.rawValue).joined(separator: ", "))")
-            }
-            audiences[audience] = try scopes(value)
+            audiences[try audience(name)] = try scopes(value)
         }
+        var introspects: Set<Audience> = []
+        for name in try keys.optional("introspects")?.items() ?? [] { introspects.insert(try audience(name)) }
         return ServiceAccount(
             id: text,
             name: try keys.optional("name").map { name throws(DiagnosedError) in
                 try shortText(name, maximum: 128)
             } ?? text,
             organisation: try keys.organisation(default: organisation), secretHash: try hash(keys, "secret-hash"),
-            audiences: audiences, isDisabled: try keys.optional("disabled")?.flag() ?? false)
+            audiences: audiences, introspects: introspects, keyThumbprint: try thumbprint(keys),
+            tokenFormats: try tokenFormats(keys), isDisabled: try keys.optional("disabled")?.flag() ?? false)
+    }
+
+    private static func audience(_ name: StructuredText) throws(DiagnosedError) -> Audience {
+        guard let audience = Audience(rawValue: try name.text()) else {
+            throw name.refusal(
+                "unknown audience; known are \(Audience.allCases.map(\.rawValue).joined(separator: ", "))")
+        }
+        return audience
+    }
+
+    private static func thumbprint(_ keys: Keys) throws(DiagnosedError) -> String? {
+        guard let item = keys.optional("key-thumbprint") else { return nil }
+        let text = try item.text()
+        guard JWK.isThumbprint(text) else {
+            throw item.refusal(
+                "the RFC 7638 thumbprint of a public key is expected here: 43 characters of base64url",
+                hint: "make the entry with: hds-auth add-service --key FILE")
+        }
+        return text
+    }
+
+    private static func tokenFormats(_ keys: Keys) throws(DiagnosedError) -> [Audience: TokenFormat] {
+        var formats: [Audience: TokenFormat] = [:]
+        for (name, value) in try keys.optional("token-format")?.keys() ?? [] {
+            guard let format = TokenFormat(rawValue: try value.text()) else {
+                throw value.refusal("jwt or opaque is expected here")
+            }
+            formats[try audience(name)] = format
+        }
+        return formats
     }
 
     private static func client(
         _ item: StructuredText, names: inout Unique
     ) throws(DiagnosedError) -> ClientRegistration {
-        let keys = try Keys(item, ["id", "name", "redirect-uris", "scopes"])
+        let keys = try Keys(item, ["id", "name", "redirect-uris", "scopes", "token-format"])
         let id = try keys.required("id")
         let text = try identifier(id)
         try names.take(text.lowercased(), kind: "user, service or client id", at: id)
@@ -94,7 +129,7 @@ package enum AccountFile {
         let allowed = try keys.optional("scopes").map { list throws(DiagnosedError) in try scopes(list) }
         return ClientRegistration(
             id: text, name: try shortText(keys.required("name"), maximum: 64), redirects: redirects,
-            scopes: allowed ?? [Scope.user])
+            scopes: allowed ?? [Scope.user], tokenFormats: try tokenFormats(keys))
     }
 
     private static func scopes(_ list: StructuredText) throws(DiagnosedError) -> [String] {

@@ -23,12 +23,15 @@ package enum AccountFileEdit {
         }
 
         package static func service(
-            id: String, name: String, organisation: String?, secretHash: String, audiences: [Audience: [String]]
+            id: String, name: String, organisation: String?, secretHash: String, audiences: [Audience: [String]],
+            introspects: [Audience] = [], keyThumbprint: String? = nil
         ) -> Entry {
             Entry(
                 [("id", id), ("name", name)] + (organisation.map { [("organisation", $0)] } ?? [])
-                    + [("secret-hash", secretHash)],
-                more: ["audiences:"]
+                    + [("secret-hash", secretHash)] + (keyThumbprint.map { [("key-thumbprint", $0)] } ?? []),
+                more: (introspects.isEmpty
+                    ? [] : ["introspects: [\(introspects.map(\.rawValue).joined(separator: ", "))]"])
+                    + ["audiences:"]
                     + audiences.sorted { $0.key.rawValue < $1.key.rawValue }.map { audience, scopes in
                         "  \(audience.rawValue): [\(scopes.map(Entry.quoted).joined(separator: ", "))]"
                     })

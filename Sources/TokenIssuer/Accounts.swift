@@ -72,10 +72,17 @@ package struct ServiceAccount: Sendable, Equatable {
     package let secretHash: String
     /// For whom it may ask tokens, and the scopes that it may have there, in the order of the file.
     package let audiences: [Audience: [String]]
+    /// Of which audiences it may ask what a token is worth (RFC 7662).
+    package let introspects: Set<Audience>
+    /// RFC 7638 thumbprint of its key: its tokens are bound to it.
+    package let keyThumbprint: String?
+    /// Where its tokens look otherwise than the settings say.
+    package let tokenFormats: [Audience: TokenFormat]
     package let isDisabled: Bool
 
     package init(
         id: String, name: String, organisation: String, secretHash: String, audiences: [Audience: [String]],
+        introspects: Set<Audience> = [], keyThumbprint: String? = nil, tokenFormats: [Audience: TokenFormat] = [:],
         isDisabled: Bool = false
     ) {
         self.id = id
@@ -83,6 +90,9 @@ package struct ServiceAccount: Sendable, Equatable {
         self.organisation = organisation
         self.secretHash = secretHash
         self.audiences = audiences
+        self.introspects = introspects
+        self.keyThumbprint = keyThumbprint
+        self.tokenFormats = tokenFormats
         self.isDisabled = isDisabled
     }
 }
@@ -95,12 +105,18 @@ package struct ClientRegistration: Sendable, Equatable {
     package let redirects: [RegisteredRedirect]
     /// What it may ask for, and what it gets when it does not ask.
     package let scopes: [String]
+    /// Where its users' tokens look otherwise than the settings say.
+    package let tokenFormats: [Audience: TokenFormat]
 
-    package init(id: String, name: String, redirects: [RegisteredRedirect], scopes: [String] = [Scope.user]) {
+    package init(
+        id: String, name: String, redirects: [RegisteredRedirect], scopes: [String] = [Scope.user],
+        tokenFormats: [Audience: TokenFormat] = [:]
+    ) {
         self.id = id
         self.name = name
         self.redirects = redirects
         self.scopes = scopes
+        self.tokenFormats = tokenFormats
     }
 
     /// The command `hds`.

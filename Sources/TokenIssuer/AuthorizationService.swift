@@ -13,6 +13,7 @@ package final class AuthorizationService: Sendable {
     package let grants: GrantStore
     let gate: AttemptGate
     let passwords: PasswordCheck
+    let provenSecrets: ProvenSecrets
     let tokens: AccessTokens
     let events: (any EventRecorder)?
     let metrics: MetricRegistry
@@ -48,6 +49,7 @@ package final class AuthorizationService: Sendable {
         grants = try GrantStore(path: stateFolder + "/logins.sqlite")
         gate = AttemptGate(rates: settings.attempts)
         self.passwords = try passwords ?? PasswordCheck()
+        provenSecrets = try ProvenSecrets()
         tokens = AccessTokens(issuer: settings.issuer, lifetime: settings.lifetimes.accessToken)
     }
 

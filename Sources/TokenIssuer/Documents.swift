@@ -10,6 +10,9 @@ enum Documents {
         json.member("authorization_endpoint", settings.issuer + "/authorize")
         json.member("token_endpoint", settings.issuer + "/token")
         json.member("revocation_endpoint", settings.issuer + "/revoke")
+        json.member("introspection_endpoint", settings.issuer + "/introspect")
+        // Of this project: the signed list of what was revoked.
+        json.member("revocation_list_uri", settings.issuer + "/revocations")
         json.member("jwks_uri", settings.issuer + "/jwks.json")
         json.member("scopes_supported", scopes)
         json.member("response_types_supported", ["code"])
@@ -17,6 +20,7 @@ enum Documents {
         json.member("grant_types_supported", ["authorization_code", "refresh_token", "client_credentials"])
         json.member("token_endpoint_auth_methods_supported", ["none", "client_secret_basic"])
         json.member("revocation_endpoint_auth_methods_supported", ["none", "client_secret_basic"])
+        json.member("introspection_endpoint_auth_methods_supported", ["client_secret_basic"])
         json.member("code_challenge_methods_supported", [ProofKey.method])
         json.member("authorization_response_iss_parameter_supported", true)
         json.member("ui_locales_supported", ["en"])

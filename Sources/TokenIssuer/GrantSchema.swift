@@ -25,7 +25,26 @@ enum GrantSchema {
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX refresh_family ON refresh (family);
         CREATE INDEX refresh_expires ON refresh (expires);
+        """,
+        // The version begins with the time, so that the list of a new database is newer than that of a lost one.
         """
+        CREATE TABLE access (
+          digest TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, subject TEXT NOT NULL, client TEXT NOT NULL,
+          organisation TEXT NOT NULL, audience TEXT NOT NULL, scope TEXT NOT NULL, issued INTEGER NOT NULL,
+          expires INTEGER NOT NULL, confirmation TEXT, family TEXT, credential TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX access_subject ON access (subject);
+        CREATE INDEX access_family ON access (family);
+        CREATE INDEX access_expires ON access (expires);
+        CREATE TABLE revocation (
+          kind TEXT NOT NULL, name TEXT NOT NULL, subject TEXT NOT NULL, before INTEGER NOT NULL,
+          expires INTEGER NOT NULL, PRIMARY KEY (kind, name)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX revocation_subject ON revocation (subject);
+        CREATE INDEX revocation_expires ON revocation (expires);
+        CREATE TABLE revocation_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
+        INSERT INTO revocation_version VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000);
+        """,
     ]
 
     static var configuration: Configuration {

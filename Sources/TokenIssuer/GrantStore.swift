@@ -2,7 +2,7 @@ import Diagnostics
 import GRDB
 package import WireText
 
-/// Authorization codes and refresh tokens in SQLite, so that a restart or a crash ends no login.
+/// Authorization codes, refresh tokens and opaque access tokens in SQLite, so that a restart or a crash ends no login.
 ///
 /// Codes and tokens stand there as digests: who reads the file can use none. Each function is one transaction on the
 /// database's own thread, durable (fsync) when it returns; so of two exchanges of one code exactly one wins.
@@ -60,14 +60,14 @@ package final class GrantStore: Sendable {
                 expires: Timestamp(milliseconds: row["code_expires"]), grant: grant, used: row["code_used"])
             switch code.judge(presented, now: now) {
             case .replayed:
-                try Self.end(family: grant.family, database)
+                try Self.end(family: grant.family, now: now, database)
                 return .replayed(grant)
             case .refused(let refusal):
-                try Self.end(family: grant.family, database)
+                try Self.end(family: grant.family, now: now, database)
                 return .refused(refusal)
             case .good:
                 guard mayGoOn(grant) else {
-                    try Self.end(family: grant.family, database)
+                    try Self.end(family: grant.family, now: now, database)
                     return .refused(.accountChanged)
                 }
                 try database.execute(sql: "UPDATE code SET used = 1 WHERE digest = ?", arguments: [codeDigest])
@@ -99,13 +99,13 @@ package final class GrantStore: Sendable {
                 grant: grant)
             switch token.judge(client: client, now: now) {
             case .reused:
-                try Self.end(family: grant.family, database)
+                try Self.end(family: grant.family, now: now, database)
                 return .reused(grant)
             case .refused(let refusal):
                 return .refused(refusal)
             case .good:
                 if let refusal = judge(grant) {
-                    if refusal == .accountChanged { try Self.end(family: grant.family, database) }
+                    if refusal == .accountChanged { try Self.end(family: grant.family, now: now, database) }
                     return .refused(refusal)
                 }
                 try database.execute(sql: "UPDATE refresh SET used = 1 WHERE digest = ?", arguments: [digest])
@@ -122,14 +122,14 @@ package final class GrantStore: Sendable {
     }
 
     /// Ends the family of a refresh token. A used token ends it as well: its holder wants the login to end.
-    package func revoke(digest: String, client: String?) async throws -> Revocation {
+    package func revoke(digest: String, client: String?, now: Timestamp) async throws -> Revocation {
         try await write { database in
             guard let row = try Row.fetchOne(database, sql: Self.refreshQuery, arguments: [digest]) else {
                 return .unknown
             }
             let grant = Self.grant(row)
             if let client, client != grant.client { return .foreignClient }
-            try Self.end(family: grant.family, database)
+            try Self.end(family: grant.family, now: now, database)
             return .revoked(grant)
         }
     }
@@ -139,7 +139,9 @@ package final class GrantStore: Sendable {
         try await write { database in
             let now = now.milliseconds
             try database.execute(sql: "DELETE FROM family WHERE expires <= ?", arguments: [now])
-            try database.execute(sql: "DELETE FROM refresh WHERE expires <= ?", arguments: [now])
+            for table in ["refresh", "access", "revocation"] {
+                try database.execute(sql: "DELETE FROM \(table) WHERE expires <= ?", arguments: [now])
+            }
             // A used code stays as long as its family, for its second use to be seen.
             try database.execute(sql: "DELETE FROM code WHERE used = 0 AND expires <= ?", arguments: [now])
             try database.execute(
@@ -152,11 +154,7 @@ package final class GrantStore: Sendable {
 
     /// How many logins are alive: for the health address and tests.
     package func familyCount() async throws -> Int {
-        do {
-            return try await database.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM family") ?? 0 }
-        } catch {
-            throw Self.diagnosed(error, path: path)
-        }
+        try await read { try Int.fetchOne($0, sql: "SELECT count(*) FROM family") ?? 0 }
     }
 
     package func close() throws { try database.close() }
@@ -189,11 +187,16 @@ package final class GrantStore: Sendable {
     }
 
     /// Codes and tokens go with it.
-    private static func end(family: String, _ database: Database) throws {
+    private static func end(family: String, now: Timestamp, _ database: Database) throws {
+        try endAccess(ofFamily: family, now: now, database)
         try database.execute(sql: "DELETE FROM family WHERE id = ?", arguments: [family])
     }
 
-    private func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+    func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do { return try await database.read(body) } catch { throw Self.diagnosed(error, path: path) }
+    }
+
+    func write<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         do { return try await database.write(body) } catch { throw Self.diagnosed(error, path: path) }
     }
 

@@ -44,12 +44,18 @@ package struct IssuerRoutes: Sendable {
             let body = try await Self.body(request)
             return Response(await service.revoke(body: body, visitor: Visitor(request, context)))
         }
+        router.post("/introspect") { request, context in
+            let body = try await Self.body(request)
+            return Response(await service.introspect(body: body, visitor: Visitor(request, context)))
+        }
+        router.get("/revocations") { _, _ in Response(await service.revocationList()) }
         return router
     }
 
     static let methods: [String: String] = [
         "/": "GET", "/.well-known/oauth-authorization-server": "GET", "/.well-known/hds-domain": "GET",
         "/jwks.json": "GET", "/authorize": "GET, POST", "/token": "POST", "/revoke": "POST",
+        "/introspect": "POST", "/revocations": "GET",
     ]
 
     private static func body(_ request: Request) async throws -> [UInt8] {

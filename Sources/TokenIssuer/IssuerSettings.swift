@@ -13,6 +13,24 @@ package struct IssuerSettings: Sendable {
 
     package var lifetimes = Lifetimes()
     package var attempts = AttemptGate.Rates()
+    package var tokenFormats = TokenFormats()
+
+    /// How access tokens look where client or service do not say otherwise.
+    package struct TokenFormats: Sendable, Equatable {
+        package var cloud = TokenFormat.jwt
+        package var kms = TokenFormat.jwt
+        /// The second field of opaque tokens.
+        package var cluster = "hds"
+
+        package init() {}
+
+        subscript(audience: Audience) -> TokenFormat {
+            switch audience {
+            case .cloud: cloud
+            case .kms: kms
+            }
+        }
+    }
 
     /// All in seconds.
     package struct Lifetimes: Sendable, Equatable {

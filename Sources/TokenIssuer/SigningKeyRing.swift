@@ -82,19 +82,9 @@ package struct SigningKeyRing: Sendable {
         return json.bytes()
     }
 
-    /// RFC 7638, section 3: SHA-256 over the required members in the order of their names.
+    /// RFC 7638.
     static func thumbprint(_ key: PublicKey) -> String {
-        guard let (x, y) = key.p256Coordinates else {
-            // No other kind of key gets into a ring; a name by the encoded key is as good as a thumbprint.
-            return Base64URL.encode(key.spkiSHA256)
-        }
-        var json = JSONWriter()
-        json.beginObject()
-        json.member("crv", "P-256")
-        json.member("kty", "EC")
-        json.member("x", Base64URL.encode(x))
-        json.member("y", Base64URL.encode(y))
-        json.endObject()
-        return Base64URL.encode(SHA256.hash(json.bytes()))
+        // No other kind of key gets into a ring; a name by the encoded key is as good as a thumbprint.
+        JWK.thumbprint(of: key) ?? Base64URL.encode(key.spkiSHA256)
     }
 }

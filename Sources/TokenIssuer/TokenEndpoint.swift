@@ -3,7 +3,7 @@ import HTTPTypes
 import JOSESignature
 import WireText
 
-/// The token endpoint (RFC 6749, section 3.2) and the revocation endpoint (RFC 7009).
+/// The token endpoint (RFC 6749, section 3.2), and what the endpoints for clients have in common.
 ///
 /// A refusal tells the client the code of the standard and no more than it needs; the journal gets the precise reason.
 extension AuthorizationService {
@@ -19,31 +19,6 @@ extension AuthorizationService {
                 throw OAuthError(
                     .unsupportedGrantType,
                     "grant_type has to be authorization_code, refresh_token or client_credentials")
-            }
-        } catch {
-            return refusal(error)
-        }
-    }
-
-    /// `POST /revoke`
-    package func revoke(body: [UInt8], visitor: Visitor) async -> Reply {
-        do {
-            let form = try Self.form(body, visitor)
-            let token = try form.required("token")
-            var client: String?
-            if visitor.authorization != nil {
-                client = try await authenticatedService(form, visitor).id
-            } else if try form.optional("client_id") != nil {
-                client = try publicClient(form, visitor).id
-            }
-            switch try await grants.revoke(digest: SecretDigest.of(token), client: client) {
-            case .foreignClient: throw OAuthError(.invalidGrant, "the token was issued to another client")
-            case .unknown where isOwnAccessToken(token):
-                throw OAuthError(
-                    .unsupportedTokenType, "access tokens are not revocable, they expire soon: revoke the refresh token"
-                )
-            // A token that means nothing is no error: it is as good as revoked (RFC 7009, section 2.2).
-            case .unknown, .revoked: return .secretJSON(.ok, Array("{}".utf8))
             }
         } catch {
             return refusal(error)
@@ -67,7 +42,7 @@ extension AuthorizationService {
             mayGoOn: { Self.user(of: $0, accounts) != nil })
         switch outcome {
         case .granted(let grant):
-            return try userTokens(
+            return try await userTokens(
                 grant, scope: grant.scope, refreshToken: next, accounts, now, name: "authorization_code")
         case .replayed(let grant):
             recordReuse(grant, "authorization code used twice")
@@ -99,7 +74,7 @@ extension AuthorizationService {
         }
         switch outcome {
         case .granted(let grant):
-            return try userTokens(
+            return try await userTokens(
                 grant, scope: wanted ?? grant.scope, refreshToken: next, accounts, now, name: "refresh_token")
         case .reused(let grant):
             recordReuse(grant, "refresh token used twice")
@@ -130,9 +105,9 @@ extension AuthorizationService {
             scope = names
         }
         let now = surroundings.now()
-        let token = try tokens.token(
-            service: service, scope: scope, audience: audience, id: try identifier(), now: now,
-            key: keys.ring(at: now).current)
+        let token = try await issue(
+            [tokens.token(service: service, scope: scope, audience: audience, id: try identifier(), now: now)],
+            person: nil, formats: service.tokenFormats, now: now)[0]
         metrics.counter(.tokens, ["client_credentials", audience.rawValue]).increment()
         var json = JSONWriter()
         json.beginObject()
@@ -147,19 +122,20 @@ extension AuthorizationService {
     /// The two tokens of a user, with what the client wants to show about him.
     private func userTokens(
         _ grant: Grant, scope: [String], refreshToken: String, _ accounts: Accounts, _ now: Timestamp, name: String
-    ) throws -> Reply {
+    ) async throws -> Reply {
         guard let user = Self.user(of: grant, accounts) else {
             throw OAuthError(.invalidGrant, "the account is not active")
         }
-        let key = keys.ring(at: now).current
+        let members = [("access_token", Audience.cloud), ("kms_access_token", .kms)]
+        let texts = try await issue(
+            try members.map { _, audience in
+                tokens.token(
+                    user: user, grant: grant, scope: scope, audience: audience, id: try identifier(), now: now)
+            }, person: user, formats: accounts.client(id: grant.client)?.tokenFormats ?? [:], now: now)
         var json = JSONWriter(reserving: 4096)
         json.beginObject()
-        for (member, audience) in [("access_token", Audience.cloud), ("kms_access_token", .kms)] {
-            json.member(
-                member,
-                try tokens.token(
-                    user: user, client: grant.client, scope: scope, audience: audience, id: try identifier(), now: now,
-                    key: key))
+        for ((member, audience), text) in zip(members, texts) {
+            json.member(member, text)
             metrics.counter(.tokens, [name, audience.rawValue]).increment()
         }
         json.member("token_type", "Bearer")
@@ -184,14 +160,9 @@ extension AuthorizationService {
         return user
     }
 
-    private func isOwnAccessToken(_ token: String) -> Bool {
-        guard let kid = try? JWS.peekHeader(token).kid else { return false }
-        return keys.ring(at: surroundings.now()).published(at: surroundings.now()).contains { $0.kid == kid }
-    }
-
     // MARK: - Clients
 
-    private static func form(_ body: [UInt8], _ visitor: Visitor) throws(OAuthError) -> FormParameters {
+    static func form(_ body: [UInt8], _ visitor: Visitor) throws(OAuthError) -> FormParameters {
         guard visitor.sendsForm else {
             throw OAuthError(.invalidRequest, "the body has to be application/x-www-form-urlencoded")
         }
@@ -201,7 +172,7 @@ extension AuthorizationService {
     }
 
     /// A client that names itself and proves nothing: what it holds (code and verifier, refresh token) is the proof.
-    private func publicClient(_ form: FormParameters, _ visitor: Visitor) throws(OAuthError) -> ClientRegistration {
+    func publicClient(_ form: FormParameters, _ visitor: Visitor) throws(OAuthError) -> ClientRegistration {
         guard visitor.authorization == nil else {
             throw OAuthError(.invalidClient, "clients that act for users have no secret: send client_id in the body")
         }
@@ -216,7 +187,7 @@ extension AuthorizationService {
     }
 
     /// HTTP Basic by RFC 6749, section 2.3.1: id and secret are form-encoded before they are joined.
-    private func authenticatedService(_ form: FormParameters, _ visitor: Visitor) async throws -> ServiceAccount {
+    func authenticatedService(_ form: FormParameters, _ visitor: Visitor) async throws -> ServiceAccount {
         guard let (id, secret) = BasicCredential.parse(visitor.authorization) else {
             throw OAuthError(.invalidClient, "client authentication by HTTP Basic is required")
         }
@@ -224,6 +195,9 @@ extension AuthorizationService {
             throw OAuthError(.invalidRequest, "client_id is not that of the Authorization header")
         }
         let now = surroundings.now()
+        if let known = accounts.accounts.service(id: id), !known.isDisabled, provenSecrets.isProven(secret, of: known) {
+            return known
+        }
         let pass: AttemptGate.Pass
         switch gate.enter(account: "service " + id, address: visitor.address, now: now) {
         case .wait(let seconds):
@@ -245,18 +219,19 @@ extension AuthorizationService {
             throw OAuthError(.invalidClient, "client id or secret is wrong")
         }
         gate.succeeded(pass, now: surroundings.now())
+        provenSecrets.remember(secret, of: service)
         return service
     }
 
     // MARK: - What the journal hears
 
-    private func refusal(_ error: any Error) -> Reply {
+    func refusal(_ error: any Error) -> Reply {
         if let error = error as? OAuthError { return .error(error) }
         recordFailure(error)
         return .error(OAuthError(.serverError, "the service has a problem of its own, try again later"))
     }
 
-    private func record(_ reason: Loggable, client: String?) {
+    func record(_ reason: Loggable, client: String?) {
         events?.record(.tokenRefused, [.reason: reason, .clientID: client.map { Loggable(reviewed: $0) }])
     }
 

@@ -22,6 +22,9 @@ extension AuthConfiguration {
         settings.lifetimes.signingKey = signingKeys.period.components.seconds
         settings.attempts = AttemptGate.Rates(
             account: attempts.account.limiterRate, address: attempts.address.limiterRate)
+        settings.tokenFormats.cloud = tokenFormat.cloud
+        settings.tokenFormats.kms = tokenFormat.kms
+        settings.tokenFormats.cluster = tokenFormat.cluster
         return settings
     }
 
@@ -51,6 +54,7 @@ extension AuthConfiguration {
             ("accounts", accounts == running.accounts), ("state", state == running.state),
             ("domain", domain == running.domain), ("lifetimes", lifetimes == running.lifetimes),
             ("signing-keys", signingKeys == running.signingKeys), ("attempts", attempts == running.attempts),
+            ("token-format", tokenFormat == running.tokenFormat),
         ]
         let changed = sections.filter { !$0.isSame }.map(\.name)
         guard changed.isEmpty else {

@@ -14,12 +14,15 @@ struct AuthConfiguration: RuntimeConfiguration {
     let lifetimes: LifetimeSection
     let signingKeys: SigningKeySection
     let attempts: AttemptSection
+    let tokenFormat: TokenFormatSection
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
         case issuer, listen, tls, accounts, state, domain, lifetimes
         case signingKeys = "signing-keys"
-        case attempts, runtime
+        case attempts
+        case tokenFormat = "token-format"
+        case runtime
     }
 
     init(from decoder: any Decoder) throws {
@@ -37,6 +40,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         lifetimes = try section.value(.lifetimes, default: LifetimeSection())
         signingKeys = try section.value(.signingKeys, default: SigningKeySection())
         attempts = try section.value(.attempts, default: AttemptSection())
+        tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
         runtime = try section.value(.runtime)
     }
 
@@ -113,6 +117,28 @@ struct AuthConfiguration: RuntimeConfiguration {
         init(from decoder: any Decoder) throws {
             let section = try decoder.container(keyedBy: CodingKeys.self)
             period = try section.value(.period, default: period, in: .seconds(3600) ... .seconds(365 * 86_400))
+        }
+    }
+
+    struct TokenFormatSection: Decodable, Sendable, Equatable {
+        private enum Format: String, NamedValue, Sendable { case jwt, opaque }
+
+        var cloud = TokenFormat.jwt
+        var kms = TokenFormat.jwt
+        var cluster = "hds"
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case cloud, kms, cluster }
+
+        init() {}
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            cloud = try section.value(.cloud, default: Format.jwt) == .opaque ? .opaque : .jwt
+            kms = try section.value(.kms, default: Format.jwt) == .opaque ? .opaque : .jwt
+            cluster = try section.value(.cluster, default: cluster)
+            guard OpaqueToken.isField(cluster) else {
+                throw section.problem(.cluster, "expected 1 to 64 letters, digits, - and .")
+            }
         }
     }
 

@@ -11,7 +11,9 @@ struct HDSAuth: AsyncParsableCommand {
             send SIGHUP (systemctl reload hds-auth) and it counts at once.
             """,
         version: version,
-        subcommands: [Serve.self, HashPassword.self, AddAccount.self, AddService.self, RollKeys.self],
+        subcommands: [
+            Serve.self, HashPassword.self, AddAccount.self, AddService.self, Revoke.self, RollKeys.self,
+        ],
         defaultSubcommand: Serve.self)
 
     static let version = "0.1.0"

@@ -23,8 +23,10 @@ struct Serve: AsyncParsableCommand {
         _ configuration: AuthConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<AuthConfiguration> {
         let accounts = try AccountDirectory(path: configuration.accounts.path)
+        let settings = try configuration.settings()
+        try settings.requireUsableOrganisations(of: accounts.accounts)
         let service = try AuthorizationService(
-            settings: try configuration.settings(), accounts: accounts, stateFolder: configuration.state.path,
+            settings: settings, accounts: accounts, stateFolder: configuration.state.path,
             events: context.events, metrics: context.metrics)
         let identity = try configuration.serverIdentity(context.credentials)
         watch(service, configuration, identity, context)
@@ -35,7 +37,7 @@ struct Serve: AsyncParsableCommand {
             router: IssuerRoutes(service).router())
         return ServicePlan(
             services: [LoginJanitor(service), server], selfTest: { try await service.check() },
-            reload: { new in try reload(new, running: configuration, accounts) },
+            reload: { new in try reload(new, running: configuration, settings, accounts) },
             finish: { service.close() })
     }
 
@@ -72,9 +74,9 @@ struct Serve: AsyncParsableCommand {
 
     /// Accounts are taken over at once; what else the file says counts from the next start, and says so.
     private static func reload(
-        _ new: AuthConfiguration, running: AuthConfiguration, _ accounts: AccountDirectory
+        _ new: AuthConfiguration, running: AuthConfiguration, _ settings: IssuerSettings, _ accounts: AccountDirectory
     ) throws {
         try new.requireSameSettings(as: running)
-        try accounts.reload()
+        try accounts.reload(judge: settings.requireUsableOrganisations)
     }
 }

@@ -77,10 +77,48 @@ struct AccountFileTests {
         #expect(!accounts.users.isEmpty && !accounts.services.isEmpty && accounts.clients.count > 1)
         for key in [
             "organisation", "users", "services", "clients", "id", "email", "name", "password-hash", "disabled",
-            "secret-hash", "audiences", "redirect-uris", "scopes",
+            "secret-hash", "audiences", "redirect-uris", "scopes", "introspects", "key-thumbprint", "token-format",
         ] {
             #expect(text.contains("\(key):"), "\(key)")
         }
+    }
+
+    @Test(
+        "What a service may ask about, its key and the form of its tokens are read, and nothing else is taken for them")
+    func identityKeys() throws {
+        func service(_ more: String) throws -> ServiceAccount? {
+            try AccountFile.parse(
+                """
+                organisation: o
+                services:
+                  - id: s
+                    secret-hash: \(TestWorld.serviceHash)
+                    audiences: {kms: [index]}
+                    \(more)
+                """, file: "f"
+            ).service(id: "s")
+        }
+        let plain = try #require(try service(""))
+        #expect(plain.introspects.isEmpty && plain.keyThumbprint == nil && plain.tokenFormats.isEmpty)
+        #expect(try service("introspects: [kms, cloud]")?.introspects == [.kms, .cloud])
+        #expect(try service("key-thumbprint: \(TestWorld.indexerKey)")?.keyThumbprint == TestWorld.indexerKey)
+        #expect(try service("token-format: {kms: opaque, cloud: jwt}")?.tokenFormats == [.kms: .opaque, .cloud: .jwt])
+        for wrong in [
+            "introspects: [all]", "introspects: kms", "key-thumbprint: short", "key-thumbprint: ''",
+            "token-format: opaque", "token-format: {kms: JWT}", "token-format: {other: jwt}",
+        ] {
+            #expect(throws: DiagnosedError.coded(.accountsFile), "\(wrong)") { try service(wrong) }
+        }
+    }
+
+    @Test("A service that is added by command can have a key and ask about tokens")
+    func addedService() throws {
+        let entry = AccountFileEdit.Entry.service(
+            id: "kms2", name: "K", organisation: "o", secretHash: TestWorld.serviceHash, audiences: [.kms: []],
+            introspects: [.kms], keyThumbprint: TestWorld.indexerKey)
+        let text = try AccountFileEdit.inserting(entry, into: .services, of: "", file: "f")
+        let service = try #require(try AccountFile.parse(text, file: "f").service(id: "kms2"))
+        #expect(service.introspects == [.kms] && service.keyThumbprint == TestWorld.indexerKey)
     }
 
     /// A change of the whole file and what the error must hold.

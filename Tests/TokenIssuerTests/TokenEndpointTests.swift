@@ -1,4 +1,5 @@
 import HTTPTypes
+import JOSESignature
 import Testing
 import TokenIssuer
 import WireText
@@ -209,12 +210,16 @@ struct RevocationTests {
         #expect(await client.refresh(token).status == .ok)
     }
 
-    @Test("An access token is said to be of a kind that can not be revoked")
+    @Test("An access token is revoked by its id, and only by its own client")
     func accessToken() async throws {
-        let client = TestClient(try TestWorld())
+        let world = try TestWorld()
+        let client = TestClient(world)
         let token = try #require(try await client.tokens()["access_token"]?.string)
-        let reply = await client.revoke(["token": token])
-        #expect(reply.status == .badRequest && reply.error == "unsupported_token_type")
+        #expect(await client.revoke(["token": token, "client_id": "web-app"]).error == "invalid_grant")
+        #expect(try await world.revocations().tokens.isEmpty)
+        #expect(await client.revoke(["token": token]).status == .ok)
+        let id = try #require(try world.claims(token)["jti"]?.string)
+        #expect(try await world.revocations().tokens.keys.contains(id))
     }
 
     @Test("Without a token the request is bad")
