@@ -44,8 +44,8 @@ struct BenchKMS: Sendable {
         let vault = RecordVault(ring: ring, store: store)
         tokenKey = try PrivateKey.generateP256()
         let keySet = try BenchTokens.keySet(tokenKey)
-        let issuer = TrustedIssuer(
-            issuer: BenchTokens.issuer, audience: "kms", isCustomerControlled: true, keys: { _ in keySet })
+        let issuer = JWTBearerVerifier(
+            policy: TokenPolicy(issuer: BenchTokens.issuer, isCustomerControlled: true), keys: { _ in keySet })
         var policy = KMSPolicy()
         policy.sessionsPerUser = 1_000_000
         policy.sessionOpeningsPerSecond = 1_000_000
@@ -55,7 +55,7 @@ struct BenchKMS: Sendable {
             keyManagement: KeyManagement(names: KMSNames(host: Self.host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault),
-            verifier: JWTBearerVerifier(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog())
+            verifier: BearerDirectory(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog())
     }
 
     func token(_ user: String) throws -> String { try BenchTokens.token(user, key: tokenKey) }

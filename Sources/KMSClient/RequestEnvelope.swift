@@ -1,4 +1,6 @@
+import Cryptography
 import Diagnostics
+import JOSESignature
 import KMSProtocol
 import WireText
 
@@ -12,7 +14,7 @@ enum RequestEnvelope {
 
     static func json(
         requestID: String, method: KMSRequest.Method, uri: String, credential: KMSCredential, stamp: Stamp?,
-        members: (inout JSONWriter) -> Void
+        proof: String? = nil, members: (inout JSONWriter) -> Void
     ) -> JSONWriter {
         var json = JSONWriter(reserving: 2048)
         json.beginObject()
@@ -27,6 +29,11 @@ enum RequestEnvelope {
         json.member("userId", credential.userID)
         credential.bearer.reveal { json.member("bearer", $0) }
         json.member("onBehalfOf", ifPresent: credential.onBehalfOf)
+        if let proof, let key = credential.serviceKey {
+            json.name("jwk")
+            JWK(publicKey: key.privateKey.publicKey, kid: nil, x5c: key.chain.map(\.der)).write(to: &json)
+            json.member("proof", proof)
+        }
         json.endObject()
         if let stamp {
             json.member("counter", stamp.counter)

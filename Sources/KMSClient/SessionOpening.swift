@@ -29,8 +29,14 @@ package final class SessionOpening: Sendable {
         let agreement = try P256Agreement.generate()
         let id = UUIDText.random()
         let uri = KMSNames(host: key.host).cluster + "/ecdhe"
+        let proof = try credential.serviceKey.map { service in
+            try ServiceProof.make(
+                for: .init(
+                    ephemeralX: agreement.publicX, y: agreement.publicY, requestID: id, staticKey: key.kid),
+                with: service.privateKey, at: local)
+        }
         let json = RequestEnvelope.json(
-            requestID: id, method: .create, uri: uri, credential: credential, stamp: nil
+            requestID: id, method: .create, uri: uri, credential: credential, stamp: nil, proof: proof
         ) { json in
             json.name("jwk")
             json.beginObject()

@@ -12,6 +12,9 @@ package struct KMSRequest: Sendable {
         package let bearer: String
         package let userID: String?
         package let onBehalfOf: String?
+        /// Of services: their key, and the proof that they hold it (docs/kms-extensions.md).
+        package let jwk: JSONNode?
+        package let proof: String?
     }
 
     package let requestID: String
@@ -59,7 +62,9 @@ package struct KMSRequest: Sendable {
         }
         self.credential = Credential(
             bearer: bearer, userID: try Self.optionalText(credential["userId"], "client.credential.userId"),
-            onBehalfOf: try Self.optionalText(credential["onBehalfOf"], "client.credential.onBehalfOf"))
+            onBehalfOf: try Self.optionalText(credential["onBehalfOf"], "client.credential.onBehalfOf"),
+            jwk: credential["jwk"],
+            proof: try Self.optionalText(credential["proof"], "client.credential.proof", maximum: 8 << 10))
         if let counter = client["counter"] {
             guard let value = counter.integer, value >= 1, value <= 1 << 53 else {
                 throw .malformed("client.counter is not an integer from 1 to 2^53")
@@ -92,9 +97,11 @@ package struct KMSRequest: Sendable {
         return text
     }
 
-    static func optionalText(_ node: JSONNode?, _ name: String) throws(KMSFailure) -> String? {
+    static func optionalText(
+        _ node: JSONNode?, _ name: String, maximum: Int = maximumTextLength
+    ) throws(KMSFailure) -> String? {
         guard let node, !node.isNull else { return nil }
-        return try text(node, name)
+        return try text(node, name, maximum: maximum)
     }
 }
 

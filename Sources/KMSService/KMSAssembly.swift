@@ -3,8 +3,6 @@ import Cryptography
 import Diagnostics
 import Glibc
 import HTTPClient
-import IssuerKeys
-import JOSESignature
 import KMSProtocol
 import KeyManagement
 import KeyStore
@@ -39,20 +37,14 @@ package enum KMSAssembly {
         let log = KMSRequestLog(
             events: context.events, metrics: context.metrics, alarms: context.alarms, ring: ring,
             usesPseudonyms: configuration.policy.logsPseudonyms)
-        let verifier = JWTBearerVerifier(issuers: try trustedIssuers(configuration, context))
-        if !verifier.isCustomerControlled {
-            context.health.warn(
-                StandingWarning(
-                    "core-can-impersonate",
-                    "the core can impersonate users: an issuer of KMS tokens is not the customer's",
-                    fix: "use an authorization service that the customer runs for authorization.issuers"))
-        }
+        let trust = try TokenTrust(
+            configuration.authorization.issuers, credentials: context.credentials, health: context.health)
         let freezes = try await FreezeBoard(store: store, vault: vault)
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
         let handler = RequestHandler(
             keyManagement: keyManagement,
-            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
+            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: trust.directory,
             staticKeys: staticKeys, log: log)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
@@ -63,7 +55,8 @@ package enum KMSAssembly {
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
-            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), LaneDrain(lanes: lanes), link],
+            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), LaneDrain(lanes: lanes), link]
+                + trust.polls,
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()
@@ -107,18 +100,6 @@ package enum KMSAssembly {
 
     private static func certificates(in file: FileLocation) throws -> [Certificate] {
         try Certificate.all(inPEM: try file.text(upTo: 1 << 20))
-    }
-
-    private static func trustedIssuers(
-        _ configuration: KMSServiceConfiguration, _ context: ServiceContext
-    ) throws -> [TrustedIssuer] {
-        try configuration.authorization.issuers.map { issuer in
-            let trust = TLSTrust(roots: try certificates(in: issuer.authorities))
-            let keys = IssuerKeys(client: WebClient(trust: trust), url: issuer.keySet.text)
-            return TrustedIssuer(
-                issuer: issuer.issuer, audience: issuer.audience, isCustomerControlled: issuer.isCustomerControlled,
-                keys: { refresh in try await keys.keySet(refresh: refresh) })
-        }
     }
 
     private static func link(

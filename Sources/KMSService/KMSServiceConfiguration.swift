@@ -139,36 +139,7 @@ package struct AuthorizationSection: Decodable, Sendable {
         issuers = try section.value(.issuers)
         service = try section.value(.service)
         guard !issuers.isEmpty else { throw section.problem(.issuers, "expected at least one issuer") }
-    }
-}
-
-/// An issuer of KMS tokens.
-package struct IssuerSection: Decodable, Sendable {
-    /// As the claim `iss` has it.
-    package let issuer: String
-    package let keySet: WebAddress
-    /// PEM: the only certification authorities that are taken for the address of the key set.
-    package let authorities: FileLocation
-    package let audience: String
-    /// Whether the customer runs it. With one that the cloud runs, the cloud can impersonate users; health says so.
-    package let isCustomerControlled: Bool
-
-    package enum CodingKeys: String, CodingKey, CaseIterable {
-        case issuer
-        case keySet = "jwks"
-        case authorities = "ca"
-        case audience
-        case isCustomerControlled = "customer-controlled"
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let section = try decoder.container(keyedBy: CodingKeys.self)
-        issuer = try section.value(.issuer)
-        keySet = try section.value(.keySet)
-        authorities = try section.value(.authorities)
-        audience = try section.value(.audience, default: "kms")
-        isCustomerControlled = try section.value(.isCustomerControlled)
-        guard keySet.scheme == .https else { throw section.problem(.keySet, "expected an https:// address") }
+        if let conflict = IssuerSection.conflict(among: issuers) { throw section.problem(.issuers, conflict) }
     }
 }
 

@@ -20,10 +20,13 @@ final class ServiceTokens: Sendable {
     init(client: WebClient, endpoint: String, clientID: String, secret: Redacted<String>) {
         self.client = client
         self.endpoint = endpoint
-        authorization = Redacted(
-            secret.reveal {
-                "Basic " + Base64.encode(Array("\(Self.formEncoded(clientID)):\(Self.formEncoded($0))".utf8))
-            })
+        authorization = Self.basic(clientID: clientID, secret: secret)
+    }
+
+    /// `Basic …`: id and secret are form-encoded before they are joined (RFC 6749, section 2.3.1).
+    static func basic(clientID: String, secret: Redacted<String>) -> Redacted<String> {
+        Redacted(
+            secret.reveal { "Basic " + Base64.encode(Array("\(formEncoded(clientID)):\(formEncoded($0))".utf8)) })
     }
 
     /// The token that is held, or a new one.
@@ -53,8 +56,8 @@ final class ServiceTokens: Sendable {
     /// After the core refused the token that is held.
     func discard() { held.withLock { $0 = nil } }
 
-    /// Client id and secret are form-encoded before they become Basic credentials (RFC 6749, section 2.3.1).
-    private static func formEncoded(_ text: String) -> String {
+    /// A text as a value in `application/x-www-form-urlencoded`.
+    static func formEncoded(_ text: String) -> String {
         var result = ""
         for byte in text.utf8 {
             switch byte {

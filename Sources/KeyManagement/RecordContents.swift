@@ -215,6 +215,7 @@ enum SessionHolder: Sendable, Equatable {
 
 /// A session: the agreed key, whose it is and how long it lives.
 struct SessionContent: Sendable {
+    /// 1: without a holder; such sessions of users may be live after an upgrade.
     static let format: UInt8 = 2
 
     var key: SymmetricKey
@@ -224,6 +225,12 @@ struct SessionContent: Sendable {
     var created: Timestamp
     var expires: Timestamp
     var holder: SessionHolder
+
+    /// Thumbprint of the key that a service proved when it opened the session.
+    var confirmation: String? {
+        if case .user(let confirmation) = holder { return confirmation }
+        return nil
+    }
 
     func encoded() -> FieldWriter {
         var fields = FieldWriter(format: Self.format)
@@ -259,12 +266,13 @@ struct SessionContent: Sendable {
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
-        guard var fields = FieldReader(bytes, format: Self.format), let key = fields.octets(), key.count == 32,
-            let userID = fields.text(), let clientID = fields.text(), let created = fields.time(),
-            let expires = fields.time(), let kind = fields.number()
+        guard var fields = FieldReader(bytes, format: Self.format) ?? FieldReader(bytes, format: 1),
+            let key = fields.octets(), key.count == 32, let userID = fields.text(), let clientID = fields.text(),
+            let created = fields.time(), let expires = fields.time()
         else { return nil }
         let holder: SessionHolder
-        switch kind {
+        switch bytes.first == 1 ? 0 : fields.number() {
+        case 0 where bytes.first == 1: holder = .user()
         case 0:
             guard let confirmation = fields.optionalText() else { return nil }
             holder = .user(confirmation: confirmation)

@@ -214,6 +214,7 @@ package final class RequestHandler: Sendable {
         _ request: KMSRequest, digest: [UInt8], session: LiveSession, entry: inout RequestLogEntry, now: Timestamp
     ) async throws(KMSFailure) -> Caller {
         let (token, _) = try await identity(of: request.credential.bearer, now: now)
+        try KeyBinding.check(token, session: session.content)
         let caller = try Caller.judge(request, token: token, session: session.content, policy: policy)
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser

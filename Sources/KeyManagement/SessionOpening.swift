@@ -28,7 +28,7 @@ extension RequestHandler {
             entry.requestID = KMSRequest.requestID(of: root)
             let opening: Opening
             do throws(KMSFailure) {
-                opening = try await judgeOpening(root, &entry, now)
+                opening = try await judgeOpening(root, key, &entry, now)
             } catch {
                 return refuse(error, key, &entry)
             }
@@ -85,9 +85,9 @@ extension RequestHandler {
         let holder: SessionHolder
     }
 
-    /// Form, key, bearer and the cap of sessions, in this order; the costly ones last.
+    /// Form, key, bearer, its binding and the cap of sessions, in this order; the costly ones last.
     private func judgeOpening(
-        _ root: JSONNode, _ entry: inout RequestLogEntry, _ now: Timestamp
+        _ root: JSONNode, _ key: KMSStaticKey, _ entry: inout RequestLogEntry, _ now: Timestamp
     ) async throws(KMSFailure) -> Opening {
         let request = try KMSRequest(root)
         entry.note(request)
@@ -103,6 +103,8 @@ extension RequestHandler {
         if let named = request.credential.userID, named.lowercased() != token.userID.lowercased() {
             throw KMSFailure(KMSStatus.forbidden, "userId does not match the bearer token")
         }
+        let confirmation = try KeyBinding.judge(
+            request, token: token, ephemeralX: x, y: y, staticKey: key.kid, now: now)
         let live: Int
         do {
             live = try await sessions.count(ofUser: token.userID, now: now)
@@ -115,7 +117,8 @@ extension RequestHandler {
                 KMSStatus.tooManyRequests,
                 "user \(token.userID) has \(live) sessions, which is the most allowed; keep and use one of them")
         }
-        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID, holder: holder)
+        let end: SessionHolder = if case .user = holder { .user(confirmation: confirmation) } else { holder }
+        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID, holder: end)
     }
 
     private func refuse(_ failure: KMSFailure, _ key: KMSStaticKey, _ entry: inout RequestLogEntry) -> Reply {

@@ -1,0 +1,149 @@
+import Cryptography
+import Diagnostics
+import HTTPClient
+import IssuerKeys
+import JOSESignature
+import KeyManagement
+import ServiceLifecycle
+import ServiceRuntime
+import TLSChannel
+import WireText
+
+/// Who may say who somebody is, put together from the configuration: verifiers, endpoints, lists of revocations, and the
+/// network that they need.
+struct TokenTrust: Sendable {
+    let directory: BearerDirectory
+    /// To be run beside the service.
+    let polls: [RevocationPoll]
+
+    private static let timeout: Duration = .seconds(5)
+
+    init(_ issuers: [IssuerSection], credentials: Credentials, health: HealthRegistry) throws {
+        var verifiers: [JWTBearerVerifier] = []
+        var endpoints: [IntrospectionVerifier] = []
+        var polls: [RevocationPoll] = []
+        for issuer in issuers {
+            let trust = TLSTrust(roots: try Certificate.all(inPEM: try issuer.authorities.text(upTo: 1 << 20)))
+            let client = WebClient(trust: trust)
+            let keys = issuer.keySet.map { IssuerKeys(client: client, url: $0.text) }
+            switch issuer.source {
+            case .keySet:
+                guard let keys else { break }
+                verifiers.append(
+                    JWTBearerVerifier(policy: issuer.policy, keys: { try await keys.keySet(refresh: $0) }))
+            case .introspection(let endpoint, let clientID, let secret, let clusters):
+                endpoints.append(
+                    IntrospectionVerifier(
+                        policy: issuer.policy, clusters: clusters,
+                        ask: Self.question(
+                            client, endpoint.text,
+                            ServiceTokens.basic(clientID: clientID, secret: try credentials.text(of: secret)))))
+            }
+            if let url = issuer.revocations, let keys {
+                let list = RevocationList(
+                    issuer: issuer.issuer, oldest: issuer.oldestRevocations.components.seconds,
+                    clockSkew: issuer.policy.clockSkew, keys: { try await keys.keySet(refresh: $0) })
+                polls.append(
+                    RevocationPoll(
+                        client: client, url: url.text, list: list, interval: issuer.revocationInterval, health: health))
+            }
+        }
+        directory = BearerDirectory(issuers: verifiers, endpoints: endpoints, revocations: polls.map(\.list))
+        self.polls = polls
+        guard !directory.isCustomerControlled else { return }
+        health.warn(
+            StandingWarning(
+                "core-can-impersonate",
+                "the core can impersonate users: an issuer of KMS tokens is not the customer's",
+                fix: "use an authorization service that the customer runs for authorization.issuers"))
+    }
+
+    /// Every way to no answer within the limit is an error, which the verifier answers with 500.
+    private static func question(
+        _ client: WebClient, _ endpoint: String, _ authorization: Redacted<String>
+    ) -> IntrospectionVerifier.Ask {
+        { token in
+            let response = try await client.send(
+                WebRequest(
+                    method: "POST", url: endpoint,
+                    headers: [
+                        ("Authorization", authorization.reveal { $0 }),
+                        ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
+                    ], body: Array("token=\(ServiceTokens.formEncoded(token))&token_type_hint=access_token".utf8),
+                    timeout: timeout, maximumResponseBytes: 64 << 10))
+            guard response.status == 200 else {
+                throw DiagnosedError(
+                    .introspectionRefused, fault: response.status >= 500 ? .peer : .configuration,
+                    "the introspection endpoint gives no answer", expected: "status 200",
+                    found: "status \(response.status)",
+                    hint: "check client-id and client-secret, and that the account may introspect the audience")
+            }
+            return response.body
+        }
+    }
+}
+
+/// Fetches the list of revocations of one issuer again and again, and tells health how old it is.
+struct RevocationPoll: Service {
+    let client: WebClient
+    let url: String
+    let list: RevocationList
+    let interval: Duration
+    let health: HealthRegistry
+
+    /// One for each issuer: `revocations of https://…`.
+    private var check: HealthCheck {
+        HealthCheck("revocations \(list.issuer)", "the list of revocations of \(list.issuer)")
+    }
+
+    func run() async throws {
+        health.declare(check)
+        try? await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                await poll()
+                try await Task.sleep(for: interval)
+            }
+        }
+    }
+
+    func poll() async {
+        var problem: (any Error)?
+        do {
+            let response = try await client.send(
+                WebRequest(
+                    url: url, headers: [("Accept", "application/jwt")], timeout: .seconds(5),
+                    maximumResponseBytes: 1 << 20))
+            guard response.status == 200, let text = String(validating: response.body, as: UTF8.self) else {
+                throw DiagnosedError(
+                    .revocationsUnavailable, fault: .peer, "the list of revocations can not be fetched",
+                    expected: "status 200", found: "status \(response.status)")
+            }
+            try await list.take(text, now: Timestamp.now())
+        } catch {
+            problem = error
+        }
+        health.report(check, finding(problem))
+    }
+
+    private func finding(_ problem: (any Error)?) -> HealthFinding {
+        switch list.state(now: Timestamp.now()) {
+        case .fresh(_, let entries): return .ok("read, with \(entries) entries")
+        case .stale(let age):
+            return .warn("\(age) s old: \(reason(problem))", fix: "a revoked token may still be taken: see that \(fix)")
+        case .missing: return .warn("never read: \(reason(problem))", fix: "see that \(fix)")
+        }
+    }
+
+    private func reason(_ problem: (any Error)?) -> Loggable {
+        problem.map { Loggable(error: $0) } ?? "the issuer signs old lists"
+    }
+
+    private var fix: Loggable { "\(reviewed: url) answers and the clocks agree" }
+}
+
+extension DiagnosedError.Code {
+    /// The introspection endpoint does not answer the KMS.
+    static let introspectionRefused: Self = "introspection-refused"
+    /// The list of revocations can not be fetched.
+    static let revocationsUnavailable: Self = "revocations-unavailable"
+}
