@@ -27,7 +27,7 @@ make_domain() {
         printf '%s\n' "${password[$person]}" >"$dir/$person.password"
     done
     "$programs/hds-auth" add-service --accounts "$dir/auth/accounts.yaml" --id hds-kms --organisation example \
-        --grant cloud=link:kms --secret-file "$dir/kms/client-secret"
+        --grant cloud=link:kms --introspects kms --secret-file "$dir/kms/client-secret"
     "$programs/hdsctl" master-key create "$dir/kms/master-key" >"$dir/log/master-key.txt"
 
     # The part that is the same for every service.
@@ -94,6 +94,8 @@ authorization:
     - issuer: $auth_url
       jwks: $auth_url/jwks.json
       ca: ../pki/customer/root.pem
+      revocations: $auth_url/revocations
+      revocations-every: 1s
       customer-controlled: true
   service-account:
     token-endpoint: $auth_url/token

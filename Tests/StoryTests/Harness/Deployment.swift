@@ -16,9 +16,13 @@ final class Deployment: Sendable {
     init(_ domain: Domain) { self.domain = domain }
 
     /// A deployment for one test: everything ends with it, also when it throws.
-    static func with<R>(_ body: (Deployment) async throws -> R) async throws -> R {
+    /// - Parameter change: what is to be different in its files.
+    static func with<R>(
+        change: (Domain) throws -> Void = { _ in }, _ body: (Deployment) async throws -> R
+    ) async throws -> R {
         let deployment = Deployment(try await Domain.make())
         do {
+            try change(deployment.domain)
             try await deployment.startAll()
             let result = try await body(deployment)
             try await deployment.end()
