@@ -29,15 +29,23 @@ struct TokenTrust: Sendable {
             switch issuer.source {
             case .keySet:
                 guard let keys else { break }
+                let check = HealthCheck("keys \(issuer.issuer)", "the key set of \(issuer.issuer)")
                 verifiers.append(
-                    JWTBearerVerifier(policy: issuer.policy, keys: { try await keys.keySet(refresh: $0) }))
+                    JWTBearerVerifier(
+                        policy: issuer.policy,
+                        keys: { refresh in
+                            try await Self.told(health, check, "can be had") { try await keys.keySet(refresh: refresh) }
+                        }))
             case .introspection(let endpoint, let clientID, let secret, let clusters):
+                let check = HealthCheck(
+                    "introspection \(endpoint.text)", "the introspection endpoint of \(issuer.issuer)")
+                let ask = Self.question(
+                    client, endpoint.text,
+                    ServiceTokens.basic(clientID: clientID, secret: try credentials.text(of: secret)))
                 endpoints.append(
                     IntrospectionVerifier(
                         policy: issuer.policy, clusters: clusters,
-                        ask: Self.question(
-                            client, endpoint.text,
-                            ServiceTokens.basic(clientID: clientID, secret: try credentials.text(of: secret)))))
+                        ask: { token in try await Self.told(health, check, "answers") { try await ask(token) } }))
             }
             if let url = issuer.revocations, let keys {
                 let list = RevocationList(
@@ -56,6 +64,20 @@ struct TokenTrust: Sendable {
                 "core-can-impersonate",
                 "the core can impersonate users: an issuer of KMS tokens is not the customer's",
                 fix: "use an authorization service that the customer runs for authorization.issuers"))
+    }
+
+    /// Clients are told 500 without a reason; the health address gets it.
+    private static func told<Value: Sendable>(
+        _ health: HealthRegistry, _ check: HealthCheck, _ good: Loggable, _ body: () async throws -> Value
+    ) async throws -> Value {
+        do {
+            let value = try await body()
+            health.report(check, .ok(good))
+            return value
+        } catch {
+            health.report(check, .fail(error))
+            throw error
+        }
     }
 
     /// Every way to no answer within the limit is an error, which the verifier answers with 500.

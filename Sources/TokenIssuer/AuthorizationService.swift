@@ -1,5 +1,6 @@
 import Cryptography
 package import Diagnostics
+import Synchronization
 package import WireText
 
 /// The authorization service: accounts, keys, logins and limits, with the endpoints as extensions beside it.
@@ -14,6 +15,8 @@ package final class AuthorizationService: Sendable {
     let gate: AttemptGate
     let passwords: PasswordCheck
     let provenSecrets: ProvenSecrets
+    /// The signed list as it was last given out, and of which second, version and key it is.
+    let lastRevocationList = Mutex<(name: String, text: String)?>(nil)
     let tokens: AccessTokens
     let events: (any EventRecorder)?
     let metrics: MetricRegistry

@@ -1,6 +1,7 @@
 import Cryptography
 import HTTPTypes
 import JOSESignature
+import Synchronization
 import WireText
 
 /// The revocation endpoint (RFC 7009), and the signed list of what was revoked.
@@ -40,13 +41,22 @@ extension AuthorizationService {
         }
     }
 
-    /// `GET /revocations`: signed now, so that whoever reads it knows how fresh it is. No secret is in it.
+    /// `GET /revocations`: signed now, so that whoever reads it knows how fresh it is. No secret is in it. In one second
+    /// and without a change between it is the same text, so that many readers cost little.
     package func revocationList() async -> Reply {
         do {
             let now = surroundings.now()
-            let document = try await grants.revocations(issuer: settings.issuer, now: now)
+            let version = try await grants.revocationVersion()
             let key = keys.ring(at: now).current
-            let text = try document.signed(with: key.privateKey, algorithm: .es256, kid: key.kid)
+            let name = "\(now.seconds) \(version) \(key.kid)"
+            let text: String
+            if let last = lastRevocationList.withLock({ $0 }), last.name == name {
+                text = last.text
+            } else {
+                let document = try await grants.revocations(issuer: settings.issuer, now: now)
+                text = try document.signed(with: key.privateKey, algorithm: .es256, kid: key.kid)
+                if document.version == version { lastRevocationList.withLock { $0 = (name, text) } }
+            }
             return Reply(
                 status: .ok, headers: [.contentType: "application/jwt", .cacheControl: "no-store"],
                 body: Array(text.utf8))

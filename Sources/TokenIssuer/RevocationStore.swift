@@ -14,9 +14,14 @@ extension GrantStore {
     static let maximumTokensOfSubject = 32
     static let maximumEntries = 10_000
 
-    /// Keeps tokens by their digests, all or none.
-    package func insert(_ tokens: [(digest: String, token: AccessToken)]) async throws {
+    /// Keeps tokens by their digests, all or none; false when their login ended meanwhile: no token outlives it.
+    package func insert(_ tokens: [(digest: String, token: AccessToken)]) async throws -> Bool {
         try await write { database in
+            for family in Set(tokens.compactMap(\.token.family)) {
+                let isAlive = try Bool.fetchOne(
+                    database, sql: "SELECT EXISTS (SELECT 1 FROM family WHERE id = ?)", arguments: [family])
+                guard isAlive == true else { return false }
+            }
             for (digest, token) in tokens {
                 try database.execute(
                     sql: "INSERT INTO access VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -26,6 +31,7 @@ extension GrantStore {
                         token.confirmation, token.family, token.credential,
                     ])
             }
+            return true
         }
     }
 
@@ -77,6 +83,10 @@ extension GrantStore {
             try database.execute(sql: "DELETE FROM family; DELETE FROM access")
             try Self.cut("everyone", "", expires: now.adding(seconds: lifetime), now: now, database)
         }
+    }
+
+    package func revocationVersion() async throws -> Int64 {
+        try await read { try Int64.fetchOne($0, sql: "SELECT version FROM revocation_version") ?? 0 }
     }
 
     /// What is revoked now.
@@ -145,8 +155,8 @@ extension GrantStore {
             database)
     }
 
-    /// One entry for all tokens of a subject, or of everybody, that were issued until now. The moment is rounded up:
-    /// tokens name whole seconds.
+    /// One entry for all tokens of a subject, or of everybody, that were issued until now. Tokens name whole seconds, so
+    /// those of the whole present second are among them.
     private static func cut(
         _ kind: String, _ name: String, expires: Timestamp, now: Timestamp, _ database: Database
     ) throws {
@@ -156,7 +166,7 @@ extension GrantStore {
         } else {
             try database.execute(sql: "DELETE FROM revocation")
         }
-        let before = Timestamp(seconds: now.adding(milliseconds: 999).seconds)
+        let before = Timestamp(seconds: now.seconds + 1)
         try add(kind, name, subject: name, before: before, expires: expires, database)
     }
 

@@ -21,7 +21,9 @@ extension AuthorizationService {
                 texts.append(text)
             }
         }
-        if !kept.isEmpty { try await grants.insert(kept) }
+        if !kept.isEmpty, try await !grants.insert(kept) {
+            throw OAuthError(.invalidGrant, "the login has ended: sign in again")
+        }
         return texts
     }
 }

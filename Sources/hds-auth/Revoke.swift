@@ -1,5 +1,5 @@
 import ArgumentParser
-import Diagnostics
+import Glibc
 import ServiceRuntime
 import TokenIssuer
 import WireText
@@ -39,7 +39,11 @@ struct Revoke: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try ConfigurationFile.read(file.path, as: AuthConfiguration.self)
-        let grants = try GrantStore(path: configuration.state.path + "/logins.sqlite")
+        let path = configuration.state.path + "/logins.sqlite"
+        guard access(path, F_OK) == 0 else {
+            throw ValidationError("There is no database of logins at \(path): see `state` in \(file.path).")
+        }
+        let grants = try GrantStore(path: path)
         let now = Timestamp.now()
         let lifetime = configuration.lifetimes.accessToken.components.seconds
         if let tokenID {
@@ -60,8 +64,9 @@ struct Revoke: AsyncParsableCommand {
     /// An id counts also when the account is not in the file any more: its tokens may still live.
     private func subject(_ accounts: Accounts) throws -> String {
         if let service {
-            guard accounts.service(id: service) != nil || accounts.user(id: service) == nil else {
-                throw ValidationError("\(service) is a user: use --user.")
+            guard accounts.user(id: service) == nil else { throw ValidationError("\(service) is a user: use --user.") }
+            if accounts.service(id: service) == nil {
+                print("There is no service \(service) in the accounts file now.")
             }
             return service
         }

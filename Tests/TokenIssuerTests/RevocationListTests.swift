@@ -81,9 +81,40 @@ struct RevocationListTests {
         #expect(try await client.isActive(try #require(bob["kms_access_token"]?.string)))
         let document = try await world.revocations()
         let cut = try #require(document.subjects[TestWorld.alice.id])
-        #expect(cut.before == world.clock.now && cut.expires == world.clock.now.adding(seconds: 4200))
+        #expect(
+            cut.before == world.clock.now.adding(seconds: 1) && cut.expires == world.clock.now.adding(seconds: 4200))
         world.clock.advance(seconds: 1)
         #expect(try await client.isActive(try await client.opaquePair().kms))
+    }
+
+    @Test("No opaque token outlives its login, however late it is written down")
+    func lateToken() async throws {
+        let world = try TestWorld.opaque()
+        let client = TestClient(world)
+        let pair = try await client.opaquePair()
+        func digest(_ token: String) -> String { Base64URL.encode(SHA256.hash(Array(token.utf8))) }
+        var token = try #require(
+            try await world.service.grants.accessToken(digest: digest(pair.kms), now: world.clock.now))
+        token.id = "late-1"
+        #expect(try await world.service.grants.insert([("late-1", token)]))
+        #expect(await client.revoke(["token": pair.refresh]).status == .ok)
+        token.id = "late-2"
+        #expect(try await !world.service.grants.insert([("late-2", token)]))
+        for name in ["late-1", "late-2"] {
+            #expect(try await world.service.grants.accessToken(digest: name, now: world.clock.now) == nil)
+        }
+    }
+
+    @Test("The list is signed once for a second in which nothing changed, and anew after each change")
+    func signedOnce() async throws {
+        let world = try TestWorld.opaque()
+        let first = await world.service.revocationList().text
+        #expect(await world.service.revocationList().text == first)
+        try await world.service.grants.revoke(
+            tokenID: "t", subject: "s", expires: world.clock.now.adding(seconds: 9), now: world.clock.now)
+        #expect(try await world.revocations().tokens.keys.contains("t"))
+        world.clock.advance(seconds: 1)
+        #expect(try await world.revocations().issued == world.clock.now)
     }
 
     @Test("A JWT of the very second of a revocation is refused, for its time says no more than the second")
@@ -103,11 +134,11 @@ struct RevocationListTests {
         let world = try TestWorld.opaque()
         let client = TestClient(world)
         let old = try await client.opaquePair()
-        world.clock.advance(seconds: 1)
         try await world.service.grants.revokeEveryone(lifetime: 3600, now: world.clock.now)
         #expect(try await !client.isActive(old.kms))
         #expect(try await world.service.grants.familyCount() == 0)
         #expect(try await world.revocations().revokes(tokenID: nil, subject: "x", issued: nil))
+        world.clock.advance(seconds: 1)
         #expect(try await client.isActive(try await client.opaquePair().kms))
     }
 
@@ -123,7 +154,7 @@ struct RevocationListTests {
         let document = try await world.revocations()
         let cut = try #require(document.subjects["greedy"])
         #expect(document.tokens.count == 7, "32 became one entry with the 33rd")
-        #expect(cut.before == world.clock.now)
+        #expect(cut.before == world.clock.now.adding(seconds: 1))
         #expect(cut.expires >= world.clock.now.adding(seconds: 3600), "as long as the longest of them")
         #expect(document.revokes(tokenID: "t3", subject: "greedy", issued: world.clock.now.adding(seconds: -1)))
     }
