@@ -24,11 +24,13 @@ struct SessionFormatTests {
         let before = try #require(old(false).withUnsafeBytes { SessionContent($0) })
         #expect(before.userID == "user" && before.confirmation == nil)
         #expect(old(true).withUnsafeBytes { SessionContent($0) } == nil)
-        for confirmation in [nil, "print"] {
+        for holder in [
+            SessionHolder.user(), .user(confirmation: "print"), .anonymous(authorization: "a"), .partner(host: "h"),
+        ] {
             let content = SessionContent(
-                key: key, userID: "user", clientID: "client", created: now, expires: now, confirmation: confirmation)
+                key: key, userID: "user", clientID: "client", created: now, expires: now, holder: holder)
             let bytes = content.encoded().withUnsafeBytes { Array($0) }
-            #expect(bytes.withUnsafeBytes { SessionContent($0) }?.confirmation == confirmation)
+            #expect(bytes.withUnsafeBytes { SessionContent($0) }?.holder == holder)
             #expect(bytes.dropLast().withUnsafeBytes { SessionContent($0) } == nil)
         }
     }

@@ -25,7 +25,8 @@ struct TestClient: Sendable {
     static func open(_ kms: TestKMS, _ user: String, token: String? = nil) async throws -> TestClient {
         let own = try P256Agreement.generate()
         let text = try opening(kms, user, token: token, x: own.publicX, y: own.publicY)
-        let answer = try kms.openSigned(await kms.handler.reply(to: text, source: user))
+        // Each client is a device of its own.
+        let answer = try kms.openSigned(await kms.handler.reply(to: text, source: UUIDText.random()))
         guard case .ephemeralKey(let ephemeral) = answer.body else { throw Refused(answer: answer) }
         let z = try own.sharedSecret(withX: ephemeral.x, y: ephemeral.y)
         return TestClient(
