@@ -33,7 +33,9 @@ package final class CloudCore: Service {
         let events = EventHub(clock: clock, wall: wall)
         // Answers of an earlier run must not meet strings of this one, so ids start at the time.
         let relay = RelayHub(
-            relay: Relay(firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20), clock: clock, wall: wall
+            relay: Relay(
+                firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable),
+            clock: clock, wall: wall
         ) { device, text in
             events.push(.kmsMessage(String(decoding: text, as: UTF8.self), wall: wall()), to: device)
         }
@@ -142,6 +144,7 @@ package final class CloudCore: Service {
         let outcomes: [(String, @Sendable (Relay.Counts) -> Int)] = [
             ("delivered", \.delivered), ("answered", \.answered), ("declined", \.declined), ("expired", \.expired),
             ("redelivered", \.redelivered), ("late", \.late), ("refused", \.refused), ("cancelled", \.cancelled),
+            ("call-refused", \.callsRefused),
         ]
         for (outcome, count) in outcomes {
             metrics.read(.coreDeliveries, [outcome]) { Double(count(services.relay.counts)) }

@@ -16,10 +16,12 @@ package struct CloudCoreConfiguration: Sendable {
         package var kmsCluster: String
         /// What the authorization service's certificate is held against; nil only for `http` on loopback.
         package var trust: TLSTrust?
+        /// Other organisations that it deals with; it counts where both name each other.
+        package var partners: [String]
 
         package init(
             id: String, domains: [String], authorizationServer: String, issuer: String, jwksURL: String,
-            kmsCluster: String, trust: TLSTrust?
+            kmsCluster: String, trust: TLSTrust?, partners: [String] = []
         ) {
             self.id = id
             self.domains = domains
@@ -28,6 +30,7 @@ package struct CloudCoreConfiguration: Sendable {
             self.jwksURL = jwksURL
             self.kmsCluster = kmsCluster
             self.trust = trust
+            self.partners = partners
         }
     }
 
@@ -45,6 +48,19 @@ package struct CloudCoreConfiguration: Sendable {
     }
 
     func organisation(_ id: String) -> Organisation? { organisations.first { $0.id == id } }
+
+    /// The organisations whose users this one's may meet, and whose KMS this one's may call: both name each other.
+    func partners(of id: String) -> [Organisation] {
+        guard let own = organisation(id) else { return [] }
+        return organisations.filter { $0.id != id && own.partners.contains($0.id) && $0.partners.contains(id) }
+    }
+
+    /// By destination, which other destinations its service may call.
+    var callable: [String: Set<String>] {
+        Dictionary(
+            organisations.map { ($0.kmsCluster, Set(partners(of: $0.id).map(\.kmsCluster))) },
+            uniquingKeysWith: { first, _ in first })
+    }
 
     /// The customer of an e-mail address, by its domain.
     func organisation(ofAddress address: String) -> Organisation? {

@@ -1,6 +1,6 @@
 import Diagnostics
 import HTTPClient
-import LinkProtocol
+package import LinkProtocol
 import NIOCore
 import ServiceLifecycle
 import Synchronization
@@ -51,6 +51,26 @@ package final class CoreLink: Service {
     /// Tells the core that this delivery will not be answered here.
     package func decline(_ delivery: LinkDelivery, reason: String) {
         conversation(delivery.generation)?.decline(delivery.id, reason: reason)
+    }
+
+    /// Asks the service of another destination (`kms://HOST`) through the core, and waits for the one outcome: the
+    /// core's, or `.timeout` when it tells none within `limit`. Any thread; cancellation ends the wait.
+    package func call(_ destination: String, text: [UInt8], within limit: Duration) async -> LinkCallOutcome {
+        guard let conversation = shared.withLock({ $0.conversation }) else { return .refused(.notLinked) }
+        let waiting = LinkCallID()
+        return await withTaskCancellationHandler {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    guard (try? await Task.sleep(for: limit)) != nil else { return }
+                    waiting.end(conversation)
+                }
+                let outcome = await conversation.call(destination, text: text) { waiting.begin($0, conversation) }
+                group.cancelAll()
+                return outcome
+            }
+        } onCancel: {
+            waiting.end(conversation)
+        }
     }
 
     /// The details document changed: the core is given the new one.
@@ -166,6 +186,7 @@ package final class CoreLink: Service {
             conversation.stop()
         }
         shared.withLock { $0.conversation = nil }
+        conversation.lost()
         return Self.ending(of: conversation, closure)
     }
 

@@ -21,6 +21,8 @@ final class LinkConversation: Sendable {
         /// What this side closed with, and why.
         var ended: (code: LinkCloseCode, error: DiagnosedError?)?
         var openedAt: ContinuousClock.Instant?
+        /// Callers that wait for their outcome.
+        var callers: [UInt64: CheckedContinuation<LinkCallOutcome, Never>] = [:]
     }
 
     let generation: UInt64
@@ -64,6 +66,27 @@ final class LinkConversation: Sendable {
     func publish(_ details: String) { _ = perform { $0.publish(details) } }
     func drain() { _ = perform { $0.drain() } }
     func stop() { _ = perform { $0.stop() } }
+    /// The socket is gone: nobody waits in vain.
+    func lost() { _ = perform { $0.lost() } }
+
+    /// Asks the service of another destination; `begun` is given the call's id before anything can end it.
+    func call(
+        _ destination: String, text: [UInt8], begun: @Sendable (UInt64) -> Void
+    ) async -> LinkCallOutcome {
+        await withCheckedContinuation { continuation in
+            _ = perform { half, callers in
+                let (id, actions) = half.call(destination, text: text)
+                callers[id] = continuation
+                begun(id)
+                return actions
+            }
+        }
+    }
+
+    /// Nobody waits any more; the outcome of the core goes to nobody.
+    func abandon(_ call: UInt64) {
+        state.withLock { $0.callers.removeValue(forKey: call) }?.resume(returning: .refused(.timeout))
+    }
 
     /// The core did not welcome the service in time.
     func welcomeIsOverdue(_ deadline: Duration) {
@@ -74,9 +97,16 @@ final class LinkConversation: Sendable {
     }
 
     private func perform(_ step: (inout LinkServiceHalf) -> [LinkServiceHalf.Action]) -> [Report] {
+        perform { half, _ in step(&half) }
+    }
+
+    private func perform(
+        _ step: (inout LinkServiceHalf, inout [UInt64: CheckedContinuation<LinkCallOutcome, Never>]) ->
+            [LinkServiceHalf.Action]
+    ) -> [Report] {
         state.withLock { state in
             var reports: [Report] = []
-            for action in step(&state.half) {
+            for action in step(&state.half, &state.callers) {
                 switch action {
                 case .send(let frame): send(frame, &state)
                 case .opened(let welcome):
@@ -87,6 +117,7 @@ final class LinkConversation: Sendable {
                     reports.append(.opened(welcome))
                 case .deliver(let id, let source, let text):
                     reports.append(.delivered(id: id, source: source, text: text))
+                case .called(let id, let outcome): state.callers.removeValue(forKey: id)?.resume(returning: outcome)
                 case .close(let code, let error): close(code, error, &state)
                 }
             }

@@ -13,6 +13,8 @@ package struct LinkCoreHalf: Sendable {
         case answered(id: UInt64, text: [UInt8])
         case declined(id: UInt64, reason: String)
         case published(details: String)
+        /// The service asks another one; exactly one `reply` or `refuse` of that id is due.
+        case called(id: UInt64, destination: String, text: [UInt8])
         /// More deliveries are welcome.
         case credited
         case close(LinkCloseCode, DiagnosedError?)
@@ -22,6 +24,9 @@ package struct LinkCoreHalf: Sendable {
 
     private var state = State.start
     private var limit = 0
+    private var callLimit = 0
+    /// Calls of the service that have no outcome yet.
+    private var calls: Set<UInt64> = []
     /// Deliveries that the service takes now.
     package private(set) var credit = 0
     /// Delivered and neither answered nor declined; still readable after the end, for these go to another link.
@@ -55,6 +60,15 @@ package struct LinkCoreHalf: Sendable {
             credit = max(credit, min(credit + Int(more), limit - inFlight.count))
             return [.credited]
         case (.open, .publish(let details)): return [.published(details: details)]
+        case (.open, .call(let id, let destination, let text)):
+            guard text.count <= LinkFrame.maximumStringBytes else {
+                return violated(.linkViolation("a called string is too long"))
+            }
+            guard callLimit > 0 else { return violated(.linkViolation("a call came where none are taken")) }
+            guard !calls.contains(id) else { return violated(.linkViolation("an id was called twice")) }
+            guard calls.count < callLimit else { return [.send(.refuse(id: id, reason: .tooMany))] }
+            calls.insert(id)
+            return [.called(id: id, destination: destination, text: text)]
         default: return violated(.linkViolation("the service sent a frame that is not due", found: frame.name))
         }
     }
@@ -68,6 +82,7 @@ package struct LinkCoreHalf: Sendable {
         guard state == .judging else { return [] }
         state = .open
         limit = Int(welcome.credit)
+        callLimit = Int(welcome.calls)
         return [.send(.welcome(welcome))]
     }
 
@@ -82,11 +97,21 @@ package struct LinkCoreHalf: Sendable {
         return .deliver(id: id, source: source, text: text)
     }
 
+    /// The outcome of a call; nil when the link has ended or the call has one already.
+    package mutating func settle(_ call: UInt64, _ outcome: LinkCallOutcome) -> LinkFrame? {
+        guard state == .open, calls.remove(call) != nil else { return nil }
+        switch outcome {
+        case .answered(let text): return .reply(id: call, text: text)
+        case .refused(let reason): return .refuse(id: call, reason: reason)
+        }
+    }
+
     private mutating func violated(_ error: DiagnosedError) -> [Action] { end(.protocolViolated, error) }
 
     private mutating func end(_ code: LinkCloseCode, _ error: DiagnosedError?) -> [Action] {
         state = .ended
         credit = 0
+        calls.removeAll()
         return [.close(code, error)]
     }
 }

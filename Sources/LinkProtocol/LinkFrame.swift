@@ -17,6 +17,12 @@ package enum LinkFrame: Equatable, Sendable {
     case credit(UInt32)
     /// A new details document, as a JSON text.
     case publish(details: String)
+    /// The service asks the service of another destination; the core sees an opaque string.
+    case call(id: UInt64, destination: String, text: [UInt8])
+    /// What that one answered.
+    case reply(id: UInt64, text: [UInt8])
+    /// No answer will come for this call.
+    case refuse(id: UInt64, reason: LinkCallRefusal)
 
     package static let maximumBytes = 1 << 20
     /// The longest wrapped string that is relayed (section 12 of the KMS protocol).
@@ -32,6 +38,9 @@ package enum LinkFrame: Equatable, Sendable {
         case decline = 0x12
         case credit = 0x20
         case publish = 0x30
+        case call = 0x40
+        case reply = 0x41
+        case refuse = 0x42
     }
 
     package func encode() -> [UInt8] {
@@ -54,6 +63,22 @@ package enum LinkFrame: Equatable, Sendable {
         case .decline(let id, let reason):
             var bytes = Self.start(.decline, id: id, reserving: reason.utf8.count)
             bytes.append(contentsOf: reason.utf8)
+            return bytes
+        case .call(let id, let destination, let text):
+            let name = Self.clipped(destination)
+            var bytes = Self.start(.call, id: id, reserving: 2 + name.count + text.count)
+            bytes.append(UInt8(name.count >> 8))
+            bytes.append(UInt8(name.count & 0xff))
+            bytes.append(contentsOf: name)
+            bytes.append(contentsOf: text)
+            return bytes
+        case .reply(let id, let text):
+            var bytes = Self.start(.reply, id: id, reserving: text.count)
+            bytes.append(contentsOf: text)
+            return bytes
+        case .refuse(let id, let reason):
+            var bytes = Self.start(.refuse, id: id, reserving: reason.rawValue.utf8.count)
+            bytes.append(contentsOf: reason.rawValue.utf8)
             return bytes
         case .credit(let count):
             return [Kind.credit.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: count >> (24 - 8 * $0)) }
@@ -78,6 +103,14 @@ package enum LinkFrame: Equatable, Sendable {
             let source = try reader.text(octets: sourceLength)
             self = .deliver(id: id, source: source, text: reader.rest())
         case .answer: self = .answer(id: try reader.integer(octets: 8), text: reader.rest())
+        case .call:
+            let id = try reader.integer(octets: 8)
+            let nameLength = Int(try reader.integer(octets: 2))
+            self = .call(id: id, destination: try reader.text(octets: nameLength), text: reader.rest())
+        case .reply: self = .reply(id: try reader.integer(octets: 8), text: reader.rest())
+        case .refuse:
+            let id = try reader.integer(octets: 8)
+            self = .refuse(id: id, reason: LinkCallRefusal(rawValue: try reader.restAsText()))
         case .decline: self = .decline(id: try reader.integer(octets: 8), reason: try reader.restAsText())
         case .credit:
             let count = UInt32(truncatingIfNeeded: try reader.integer(octets: 4))

@@ -71,12 +71,17 @@ package struct LinkWelcome: Equatable, Sendable {
     /// The most deliveries that the core lets be unanswered on this link, whatever the service grants.
     package var credit: Int64
     package var serverTime: Timestamp
+    /// The most calls of the service that may be without an outcome. A core that knows no calls does not send it: 0.
+    package var calls: Int64
 
-    package init(connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp) {
+    package init(
+        connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp, calls: Int64 = 0
+    ) {
         self.connection = connection
         self.heartbeatSeconds = heartbeatSeconds
         self.credit = credit
         self.serverTime = serverTime
+        self.calls = calls
     }
 
     init(json bytes: some Collection<UInt8>) throws(DiagnosedError) {
@@ -84,10 +89,13 @@ package struct LinkWelcome: Equatable, Sendable {
         connection = try root.text("connection", of: "welcome", maximum: 255)
         heartbeatSeconds = try root.integer("heartbeatSeconds", of: "welcome")
         credit = try root.integer("credit", of: "welcome")
-        guard (1...300).contains(heartbeatSeconds), (1...Int64(UInt32.max)).contains(credit) else {
+        calls = root["calls"] == nil ? 0 : try root.integer("calls", of: "welcome")
+        guard (1...300).contains(heartbeatSeconds), (1...Int64(UInt32.max)).contains(credit),
+            (0...Int64(UInt32.max)).contains(calls)
+        else {
             throw .linkViolation(
-                "welcome is out of bounds", expected: "heartbeatSeconds 1 to 300 and a positive credit",
-                found: "heartbeatSeconds \(heartbeatSeconds), credit \(credit)")
+                "welcome is out of bounds", expected: "heartbeatSeconds 1 to 300, a positive credit, no negative calls",
+                found: "heartbeatSeconds \(heartbeatSeconds), credit \(credit), calls \(calls)")
         }
         guard let time = Timestamp(iso8601: try root.text("serverTime", of: "welcome", maximum: 64)) else {
             throw .linkViolation("serverTime in welcome is no RFC 3339 time")
@@ -102,6 +110,7 @@ package struct LinkWelcome: Equatable, Sendable {
         writer.member("heartbeatSeconds", heartbeatSeconds)
         writer.member("credit", credit)
         writer.member("serverTime", serverTime.iso8601)
+        if calls > 0 { writer.member("calls", calls) }
         writer.endObject()
         return writer.text()
     }

@@ -11,6 +11,8 @@ package struct LinkServiceHalf: Sendable {
         /// The core has accepted the link.
         case opened(LinkWelcome)
         case deliver(id: UInt64, source: String, text: [UInt8])
+        /// The one outcome of a call of this service.
+        case called(id: UInt64, LinkCallOutcome)
         case close(LinkCloseCode, DiagnosedError?)
     }
 
@@ -28,6 +30,10 @@ package struct LinkServiceHalf: Sendable {
     private var outstanding: Set<UInt64> = []
     /// The details changed between hello and welcome.
     private var owesDetails = false
+    /// The most calls that the core lets be unanswered; 0 for one that knows no calls.
+    private var callLimit = 0
+    private var calls: Set<UInt64> = []
+    private var lastCall: UInt64 = 0
 
     /// `window`: the most deliveries that the service wants to hold unanswered.
     package init(hello: LinkHello, window: Int) {
@@ -52,6 +58,7 @@ package struct LinkServiceHalf: Sendable {
             state = .open
             window = min(wishedWindow, Int(welcome.credit))
             granted = window
+            callLimit = Int(welcome.calls)
             var actions: [Action] = [.opened(welcome), .send(.credit(UInt32(window)))]
             if owesDetails { actions.append(.send(.publish(details: hello.details))) }
             return actions
@@ -63,6 +70,12 @@ package struct LinkServiceHalf: Sendable {
             // No place is granted again: the core's credit runs dry and the string goes to another link.
             if let violation = judgeDelivery(id) { return violation }
             return [.send(.decline(id: id, reason: "the service is stopping"))]
+        case (.open, .reply(let id, let text)), (.draining, .reply(let id, let text)):
+            guard calls.remove(id) != nil else { return violated(.linkViolation("a reply has no call")) }
+            return [.called(id: id, .answered(text))]
+        case (.open, .refuse(let id, let reason)), (.draining, .refuse(let id, let reason)):
+            guard calls.remove(id) != nil else { return violated(.linkViolation("a refusal has no call")) }
+            return [.called(id: id, .refused(reason))]
         default: return violated(.linkViolation("the core sent a frame that is not due", found: frame.name))
         }
     }
@@ -79,6 +92,20 @@ package struct LinkServiceHalf: Sendable {
 
     package mutating func decline(_ id: UInt64, reason: String) -> [Action] {
         settle(id, with: .decline(id: id, reason: reason))
+    }
+
+    /// Asks the service of another destination. The outcome comes as one `.called` action of that id, at the latest when
+    /// the link ends; without a link that takes calls it is told at once.
+    package mutating func call(_ destination: String, text: [UInt8]) -> (id: UInt64, actions: [Action]) {
+        lastCall += 1
+        func refused(_ reason: LinkCallRefusal) -> (UInt64, [Action]) {
+            (lastCall, [.called(id: lastCall, .refused(reason))])
+        }
+        guard state == .open || state == .draining else { return refused(.notLinked) }
+        guard callLimit > 0 else { return refused(.notSupported) }
+        guard calls.count < callLimit else { return refused(.tooMany) }
+        calls.insert(lastCall)
+        return (lastCall, [.send(.call(id: lastCall, destination: destination, text: text))])
     }
 
     /// A new details document: sent as soon as the link is open, with the hello when that is still to come.
@@ -107,6 +134,9 @@ package struct LinkServiceHalf: Sendable {
     /// The drain took too long, or the process must end: what is outstanding the core delivers elsewhere.
     package mutating func stop() -> [Action] { state == .ended ? [] : end(.goingAway) }
 
+    /// The connection is gone: calls without an outcome get theirs.
+    package mutating func lost() -> [Action] { state == .ended ? [] : end(.goingAway).filter { !$0.isClose } }
+
     private mutating func settle(_ id: UInt64, with frame: LinkFrame) -> [Action] {
         guard state == .open || state == .draining, outstanding.remove(id) != nil else { return [] }
         if state == .draining { return outstanding.isEmpty ? [.send(frame)] + end(.goingAway) : [.send(frame)] }
@@ -130,8 +160,13 @@ package struct LinkServiceHalf: Sendable {
     private mutating func end(_ code: LinkCloseCode, _ error: DiagnosedError? = nil) -> [Action] {
         state = .ended
         outstanding.removeAll()
-        return [.close(code, error)]
+        defer { calls.removeAll() }
+        return calls.sorted().map { .called(id: $0, .refused(.notLinked)) } + [.close(code, error)]
     }
+}
+
+extension LinkServiceHalf.Action {
+    fileprivate var isClose: Bool { if case .close = self { true } else { false } }
 }
 
 extension LinkFrame {
@@ -145,6 +180,9 @@ extension LinkFrame {
         case .decline: "decline"
         case .credit: "credit"
         case .publish: "publish"
+        case .call: "call"
+        case .reply: "reply"
+        case .refuse: "refuse"
         }
     }
 }

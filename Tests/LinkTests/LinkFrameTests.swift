@@ -16,6 +16,12 @@ struct LinkFrameTests {
         .deliver(id: .max, source: "", text: []), .answer(id: 0x0102_0304_0506_0708, text: [0, 255, 10]),
         .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""), .credit(0),
         .credit(.max), .publish(details: "{\"a\":\"ü\"}"),
+        .call(id: 6, destination: "kms://kms.other.example.com", text: Array("eyJ.x.y".utf8)),
+        .call(id: 7, destination: "", text: []), .reply(id: .max, text: [1, 0, 255]), .reply(id: 1, text: []),
+        .refuse(id: 8, reason: .notLinked), .refuse(id: 9, reason: .init(rawValue: "a word of a newer core")),
+        .welcome(
+            LinkWelcome(
+                connection: "c9", heartbeatSeconds: 5, credit: 1, serverTime: Timestamp(milliseconds: 0), calls: 12)),
     ]
 
     @Test("every frame comes back as it was", arguments: samples.indices)
@@ -32,6 +38,13 @@ struct LinkFrameTests {
         #expect(LinkFrame.decline(id: 6, reason: "x").encode() == [0x12, 0, 0, 0, 0, 0, 0, 0, 6, 0x78])
         #expect(LinkFrame.credit(0x0A0B_0C0D).encode() == [0x20, 0x0A, 0x0B, 0x0C, 0x0D])
         #expect(LinkFrame.publish(details: "{}").encode() == [0x30, 0x7B, 0x7D])
+        #expect(
+            LinkFrame.call(id: 1, destination: "ab", text: [9]).encode()
+                == [0x40, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0x61, 0x62, 9])
+        #expect(LinkFrame.reply(id: 2, text: [7]).encode() == [0x41, 0, 0, 0, 0, 0, 0, 0, 2, 7])
+        #expect(
+            LinkFrame.refuse(id: 3, reason: .timeout).encode()
+                == [0x42, 0, 0, 0, 0, 0, 0, 0, 3] + Array("timeout".utf8))
         #expect(LinkFrame.hello(Self.hello).encode().first == 0x01)
         #expect(LinkFrame.welcome(Self.welcome).encode().first == 0x02)
     }
@@ -60,6 +73,12 @@ struct LinkFrameTests {
                 case (.decline(let id, let text)?, .decline(let whole, let reason)):
                     #expect(id == whole && reason.hasPrefix(text))
                 case (.publish(let text)?, .publish(let whole)): #expect(whole.hasPrefix(text))
+                case (.call(let id, let name, let text)?, .call(let whole, let destination, let string)):
+                    #expect(id == whole && name == destination && string.starts(with: text))
+                case (.reply(let id, let text)?, .reply(let whole, let string)):
+                    #expect(id == whole && string.starts(with: text))
+                case (.refuse(let id, let word)?, .refuse(let whole, let reason)):
+                    #expect(id == whole && reason.rawValue.hasPrefix(word.rawValue))
                 case (let other?, _): Issue.record("\(sample.name) cut to \(count) octets became \(other.name)")
                 }
             }
@@ -71,6 +90,10 @@ struct LinkFrameTests {
         let bad: [[UInt8]] = [
             [], [0x00], [0x99, 1, 2], [0x20, 0, 0, 1], [0x20, 0, 0, 0, 1, 0], [0x11, 1, 2, 3], [0x10] + zeros(8),
             [0x10] + zeros(8) + [0, 5, 0x61], [0x10] + zeros(8) + [0, 1, 0xFF], [0x12] + zeros(8) + [0xC0, 0x80],
+            [0x40] + zeros(8), [0x40] + zeros(8) + [0, 5, 0x61], [0x41, 1], [0x42, 0], [0x42] + zeros(8) + [0xFF],
+            Array(
+                "\u{2}{\"connection\":\"c\",\"heartbeatSeconds\":5,\"credit\":1,\"serverTime\":\"2026-01-01T00:00:00Z\",\"calls\":-1}"
+                    .utf8),
             [0x30, 0xFF], [0x01], Array("\u{1}{}".utf8), Array("\u{1}[1]".utf8),
             [0x01] + Array(String(repeating: "[", count: 100_000).utf8),
             Array(
@@ -112,7 +135,7 @@ struct LinkFrameTests {
         arguments: SeededGenerator.seeds)
     func fuzz(seed: UInt64) throws {
         var random = SeededGenerator(seed: seed)
-        let types: [UInt8] = [0x01, 0x02, 0x10, 0x11, 0x12, 0x20, 0x30, 0x77]
+        let types: [UInt8] = [0x01, 0x02, 0x10, 0x11, 0x12, 0x20, 0x30, 0x40, 0x41, 0x42, 0x77]
         for _ in 0..<5_000 {
             var octets = random.octets(upTo: 64)
             switch Int.random(in: 0..<3, using: &random) {

@@ -25,6 +25,10 @@ struct Relay: Sendable {
         var heartbeatSeconds: Int64 = 5
         /// The most unanswered deliveries on one link.
         var linkCredit: Int64 = 4_096
+        /// The most calls of one link without an outcome.
+        var linkCalls: Int64 = 256
+        /// After this a call is refused: less than the 6 s after which a client sends anew.
+        var callMilliseconds: Int64 = 4_000
     }
 
     /// Where an answer goes.
@@ -32,6 +36,8 @@ struct Relay: Sendable {
         case device(String)
         /// A request of the HTTP interface that waits for it.
         case caller(UInt64)
+        /// The service at another link.
+        case link(LinkID, call: UInt64)
     }
 
     enum Action: Equatable, Sendable {
@@ -68,9 +74,11 @@ struct Relay: Sendable {
         /// Answers to strings that had expired or were cancelled.
         var late = 0
         var refused = 0
+        /// Calls of services that were refused, for whatever reason.
+        var callsRefused = 0
     }
 
-    private struct Request {
+    struct Request {
         var destination: String
         var source: String
         var origin: Origin
@@ -88,13 +96,14 @@ struct Relay: Sendable {
         var links: [LinkID] = []
     }
 
-    private struct Link {
+    struct Link {
         var half = LinkCoreHalf()
         var grant: Grant
         var connected: Int64
         var service = ""
         var node = ""
         var pausedUntil: Int64 = .min
+        var calls: Set<Origin> = []
     }
 
     private struct Source {
@@ -104,18 +113,22 @@ struct Relay: Sendable {
     }
 
     let limits: Limits
-    private(set) var counts = Counts()
+    /// By destination, which others its service may call: the two customers have agreed on it.
+    let callable: [String: Set<String>]
+    var counts = Counts()
     private var nextID: UInt64
-    private var requests: [UInt64: Request] = [:]
+    var requests: [UInt64: Request] = [:]
     private var lanes: [String: Lane] = [:]
-    private var links: [LinkID: Link] = [:]
+    var links: [LinkID: Link] = [:]
     private var sources: [String: Source] = [:]
-    private var origins: [Origin: Set<UInt64>] = [:]
+    var origins: [Origin: Set<UInt64>] = [:]
     private var ages = OrderedIDs()
+    var callAges = OrderedIDs()
 
     /// `firstID` differs between runs of the process, so that an answer can not meet a string of an earlier run.
-    init(limits: Limits = Limits(), firstID: UInt64 = 1) {
+    init(limits: Limits = Limits(), firstID: UInt64 = 1, callable: [String: Set<String>] = [:]) {
         self.limits = limits
+        self.callable = callable
         nextID = max(1, firstID)
     }
 
@@ -167,7 +180,7 @@ struct Relay: Sendable {
     /// Drops what is too old, closes links without a hello, and gives paused links their due. Call it a few times a
     /// second.
     mutating func tick(now: Int64) -> [Action] {
-        var actions: [Action] = []
+        var actions = refuseOldCalls(now)
         while let id = ages.first {
             guard let request = requests[id] else {
                 ages.removeFirst()
@@ -215,6 +228,8 @@ struct Relay: Sendable {
         let destination = gone.grant.destination
         lanes[destination]?.links.removeAll { $0 == link }
         for id in gone.half.inFlight.sorted() { requeue(id) }
+        // Nobody is left to be told the outcome of its calls.
+        for origin in gone.calls { cancel(origin) }
         return dispatch(destination, now: now)
     }
 
@@ -232,13 +247,19 @@ struct Relay: Sendable {
                     continue
                 }
                 counts.answered += 1
-                actions.append(.answered(request.origin, text))
+                if case .link(let caller, let call) = request.origin {
+                    actions += settle(call, of: caller, .answered(text))
+                } else {
+                    actions.append(.answered(request.origin, text))
+                }
             case .declined(let id, _):
                 counts.declined += 1
                 links[link]?.pausedUntil = now + limits.declinePauseMilliseconds
                 requeue(id)
                 actions += dispatch(links[link]?.grant.destination ?? "", now: now)
             case .published(let details): actions += publish(details, link, now: now)
+            case .called(let id, let destination, let text):
+                actions += call(id, destination, text, from: link, now: now)
             case .credited: actions += dispatch(links[link]?.grant.destination ?? "", now: now)
             case .close(let code, let error): actions += end(link, code, error, now: now)
             }
@@ -265,7 +286,7 @@ struct Relay: Sendable {
         actions.append(.published(destination: grant.destination, details: hello.details))
         let welcome = LinkWelcome(
             connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
-            serverTime: wall)
+            serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0)
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
         actions.append(.opened(link, hello))
         return actions
@@ -350,7 +371,7 @@ struct Relay: Sendable {
 
     /// The string is settled. Its id may still stand in the queues, where it is skipped.
     @discardableResult
-    private mutating func forget(_ id: UInt64) -> Request? {
+    mutating func forget(_ id: UInt64) -> Request? {
         guard let request = requests.removeValue(forKey: id) else { return nil }
         releaseSource(request)
         sources[request.source]?.pending -= 1

@@ -207,6 +207,8 @@ final class RelayHub: Sendable {
             case .expired(.caller(let caller)):
                 state.waiters.removeValue(forKey: caller)?.continuation.resume(returning: nil)
             case .expired(.device): break
+            // What concerns a call leaves as a frame of its link.
+            case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
             case .opened: break
             case .close(let link, let code, let error):
