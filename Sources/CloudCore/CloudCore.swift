@@ -142,7 +142,8 @@ package final class CloudCore: Service {
         }
         metrics.read(.coreEventSockets) { Double(services.events.socketCount) }
         let outcomes: [(String, @Sendable (Relay.Counts) -> Int)] = [
-            ("delivered", \.delivered), ("answered", \.answered), ("declined", \.declined), ("expired", \.expired),
+            ("delivered", \.delivered), ("answered", \.answered), ("declined", \.declined), ("dropped", \.dropped),
+            ("expired", \.expired),
             ("redelivered", \.redelivered), ("late", \.late), ("refused", \.refused), ("cancelled", \.cancelled),
             ("call-refused", \.callsRefused),
         ]

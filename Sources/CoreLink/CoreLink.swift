@@ -53,6 +53,11 @@ package final class CoreLink: Service {
         conversation(delivery.generation)?.decline(delivery.id, reason: reason)
     }
 
+    /// Tells the core that nobody will answer this delivery.
+    package func drop(_ delivery: LinkDelivery, reason: String) {
+        conversation(delivery.generation)?.drop(delivery.id, reason: reason)
+    }
+
     /// Asks the service of another destination (`kms://HOST`) through the core, and waits for the one outcome: the
     /// core's, or `.timeout` when it tells none within `limit`. Any thread; cancellation ends the wait.
     package func call(_ destination: String, text: [UInt8], within limit: Duration) async -> LinkCallOutcome {

@@ -63,6 +63,7 @@ final class LinkConversation: Sendable {
 
     func answer(_ id: UInt64, text: [UInt8]) { _ = perform { $0.answer(id, text: text) } }
     func decline(_ id: UInt64, reason: String) { _ = perform { $0.decline(id, reason: reason) } }
+    func drop(_ id: UInt64, reason: String) { _ = perform { $0.drop(id, reason: reason) } }
     func publish(_ details: String) { _ = perform { $0.publish(details) } }
     func drain() { _ = perform { $0.drain() } }
     func stop() { _ = perform { $0.stop() } }

@@ -137,6 +137,7 @@ package enum KMSAssembly {
                     switch reply {
                     case .answer(let text): links.link?.answer(delivery, text: text)
                     case .decline(let reason): links.link?.decline(delivery, reason: reason)
+                    case .drop(let reason): links.link?.drop(delivery, reason: reason)
                     }
                 }
             },

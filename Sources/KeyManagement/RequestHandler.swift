@@ -20,8 +20,10 @@ package final class RequestHandler: Sendable {
     /// What becomes of a string.
     package enum Reply: Sendable, Equatable {
         case answer([UInt8])
-        /// Nothing is sent back: a budget is used up. The client sends again by itself.
+        /// This node can not answer now; another one may, or this one later.
         case decline(String)
+        /// Nobody answers: the sender has used up a budget. Its client sends again by itself.
+        case drop(String)
     }
 
     /// Longest wrapped string that is looked at, in octets (protocol, section 12).
@@ -265,7 +267,7 @@ package final class RequestHandler: Sendable {
 
     /// A signed 499, while the budget for them lasts.
     func reset(_ reason: String, session: String? = nil, source: String, now: Timestamp) -> Reply {
-        guard budgets.takeReset(source: source, now: now) else { return .decline("too many resets") }
+        guard budgets.takeReset(source: source, now: now) else { return .drop("too many resets") }
         let reset = KMSReset(reason: reason, requestID: UUIDText.random(), session: session, time: now)
         log.reset(reason: reason, session: session)
         return signed(reset.json())

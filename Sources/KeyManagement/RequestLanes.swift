@@ -4,8 +4,9 @@ import Synchronization
 /// Keeps the requests of one session in their order while different sessions run side by side.
 ///
 /// Several deployed clients match answers to requests by order (protocol, section 5). A lane is the header text of the
-/// wrapped string: all requests of a session by one client carry the same; handshakes get lanes of their own. The
-/// number of strings waiting over all lanes is bounded.
+/// wrapped string: all requests of a session by one client carry the same. Handshakes of one sender share a lane, so that a
+/// client that retries in a loop opens one session at a time, and only a few of them wait. The number of strings waiting
+/// over all lanes is bounded.
 package final class RequestLanes: Sendable {
     private struct Item: Sendable {
         let text: [UInt8]
@@ -18,6 +19,9 @@ package final class RequestLanes: Sendable {
         var waiting = 0
         var idle: [CheckedContinuation<Void, Never>] = []
     }
+
+    /// How many handshakes of one sender wait behind the one under way.
+    private static let maximumHandshakes = 8
 
     private let handler: RequestHandler
     private let workers: any TaskExecutor
@@ -37,23 +41,26 @@ package final class RequestLanes: Sendable {
     package func submit(
         _ text: [UInt8], source: String, answer: @escaping @Sendable (RequestHandler.Reply) -> Void
     ) {
-        let lane = Self.lane(of: text)
+        let lane = Self.lane(of: text, source: source)
         let item = Item(text: text, source: source, answer: answer)
-        enum Step { case refuse, start, queued }
+        enum Step { case refuse, storm, start, queued }
         let step = state.withLock { state -> Step in
             guard state.waiting < maximumWaiting else { return .refuse }
-            state.waiting += 1
-            if state.lanes[lane] != nil {
-                state.lanes[lane]?.append(item)
+            if let queue = state.lanes[lane.name] {
+                guard !lane.isHandshake || queue.count < Self.maximumHandshakes else { return .storm }
+                state.waiting += 1
+                state.lanes[lane.name]?.append(item)
                 return .queued
             }
-            state.lanes[lane] = []
+            state.waiting += 1
+            state.lanes[lane.name] = []
             return .start
         }
         switch step {
         case .refuse: answer(.decline("too many requests wait"))
+        case .storm: answer(.drop("too many session openings of this sender"))
         case .queued: break
-        case .start: Task(executorPreference: workers) { await self.run(item, lane) }
+        case .start: Task(executorPreference: workers) { await self.run(item, lane.name) }
         }
     }
 
@@ -90,12 +97,12 @@ package final class RequestLanes: Sendable {
         }
     }
 
-    /// The header text, or the whole head of a handshake: its header is the same for all clients of one kind, so the
-    /// encrypted key that follows it (fresh each time) is part of the lane.
-    private static func lane(of text: [UInt8]) -> [UInt8] {
+    /// The header text; for a handshake its sender or, without one, the header with the encrypted key behind it.
+    private static func lane(of text: [UInt8], source: String) -> (name: [UInt8], isHandshake: Bool) {
         let head = text.prefix(2048)
-        guard let dot = head.firstIndex(of: UInt8(ascii: ".")) else { return Array(head.prefix(64)) }
-        let isDirect = dot + 1 < head.endIndex && head[dot + 1] == UInt8(ascii: ".")
-        return Array(isDirect ? head[..<dot] : head.prefix(min(head.count, dot + 64)))
+        guard let dot = head.firstIndex(of: UInt8(ascii: ".")) else { return (Array(head.prefix(64)), false) }
+        if dot + 1 < head.endIndex && head[dot + 1] == UInt8(ascii: ".") { return (Array(head[..<dot]), false) }
+        guard source.isEmpty else { return (Array("handshake ".utf8) + source.utf8, true) }
+        return (Array(head.prefix(min(head.count, dot + 64))), true)
     }
 }

@@ -15,9 +15,7 @@ extension RequestHandler {
         var entry = RequestLogEntry()
         do {
             if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
-            guard budgets.takeOpening(now: now) else { return .decline("too many session openings") }
-            guard callers.beginOpening(source) else { return .decline("a session opening of this sender is under way") }
-            defer { callers.endOpening(source) }
+            guard budgets.takeOpening(now: now) else { return .drop("too many session openings") }
             guard let plain = try? key.open(message) else {
                 return reset("Request could not be decrypted", source: source, now: now)
             }

@@ -1,7 +1,7 @@
 package import Diagnostics
 
 /// The core's half of a link as a pure state machine: waits for hello, then delivers under the credit that the service
-/// grants, and takes exactly one answer or decline per delivery.
+/// grants, and takes exactly one answer, decline or drop per delivery.
 ///
 /// One value per connection, driven by one caller at a time; no clock, no socket. Every method returns what is to be
 /// done, in order. After a `.close` action it takes nothing more.
@@ -12,6 +12,7 @@ package struct LinkCoreHalf: Sendable {
         case greeted(LinkHello)
         case answered(id: UInt64, text: [UInt8])
         case declined(id: UInt64, reason: String)
+        case dropped(id: UInt64, reason: String)
         case published(details: String)
         /// The service asks another one; exactly one `reply` or `refuse` of that id is due.
         case called(id: UInt64, destination: String, text: [UInt8])
@@ -55,6 +56,9 @@ package struct LinkCoreHalf: Sendable {
         case (.open, .decline(let id, let reason)):
             guard inFlight.remove(id) != nil else { return violated(.linkViolation("a decline has no delivery")) }
             return [.declined(id: id, reason: reason)]
+        case (.open, .drop(let id, let reason)):
+            guard inFlight.remove(id) != nil else { return violated(.linkViolation("a drop has no delivery")) }
+            return [.dropped(id: id, reason: reason)]
         case (.open, .credit(let more)):
             // Never more than the core is ready to hold, whatever is granted.
             credit = max(credit, min(credit + Int(more), limit - inFlight.count))

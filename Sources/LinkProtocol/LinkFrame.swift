@@ -13,6 +13,8 @@ package enum LinkFrame: Equatable, Sendable {
     case answer(id: UInt64, text: [UInt8])
     /// The service will not answer this one; the core may deliver it again, later or elsewhere.
     case decline(id: UInt64, reason: String)
+    /// This one will not be answered by anybody: its sender has used up what he may ask, or it is nothing.
+    case drop(id: UInt64, reason: String)
     /// So many further deliveries are welcome.
     case credit(UInt32)
     /// A new details document, as a JSON text.
@@ -36,6 +38,7 @@ package enum LinkFrame: Equatable, Sendable {
         case deliver = 0x10
         case answer = 0x11
         case decline = 0x12
+        case drop = 0x13
         case credit = 0x20
         case publish = 0x30
         case call = 0x40
@@ -60,10 +63,8 @@ package enum LinkFrame: Equatable, Sendable {
             var bytes = Self.start(.answer, id: id, reserving: text.count)
             bytes.append(contentsOf: text)
             return bytes
-        case .decline(let id, let reason):
-            var bytes = Self.start(.decline, id: id, reserving: reason.utf8.count)
-            bytes.append(contentsOf: reason.utf8)
-            return bytes
+        case .decline(let id, let reason): return Self.encode(.decline, id: id, reason: reason)
+        case .drop(let id, let reason): return Self.encode(.drop, id: id, reason: reason)
         case .call(let id, let destination, let text):
             let name = Self.clipped(destination)
             var bytes = Self.start(.call, id: id, reserving: 2 + name.count + text.count)
@@ -112,6 +113,7 @@ package enum LinkFrame: Equatable, Sendable {
             let id = try reader.integer(octets: 8)
             self = .refuse(id: id, reason: LinkCallRefusal(rawValue: try reader.restAsText()))
         case .decline: self = .decline(id: try reader.integer(octets: 8), reason: try reader.restAsText())
+        case .drop: self = .drop(id: try reader.integer(octets: 8), reason: try reader.restAsText())
         case .credit:
             let count = UInt32(truncatingIfNeeded: try reader.integer(octets: 4))
             guard reader.isAtEnd else { throw .linkViolation("a credit frame is longer than its field") }
@@ -124,6 +126,12 @@ package enum LinkFrame: Equatable, Sendable {
         bytes.reserveCapacity(1 + text.utf8.count)
         bytes.append(kind.rawValue)
         bytes.append(contentsOf: text.utf8)
+        return bytes
+    }
+
+    private static func encode(_ kind: Kind, id: UInt64, reason: String) -> [UInt8] {
+        var bytes = start(kind, id: id, reserving: reason.utf8.count)
+        bytes.append(contentsOf: reason.utf8)
         return bytes
     }
 

@@ -94,6 +94,10 @@ package struct LinkServiceHalf: Sendable {
         settle(id, with: .decline(id: id, reason: reason))
     }
 
+    package mutating func drop(_ id: UInt64, reason: String) -> [Action] {
+        settle(id, with: .drop(id: id, reason: reason))
+    }
+
     /// Asks the service of another destination. The outcome comes as one `.called` action of that id, at the latest when
     /// the link ends; without a link that takes calls it is told at once.
     package mutating func call(_ destination: String, text: [UInt8]) -> (id: UInt64, actions: [Action]) {
@@ -178,6 +182,7 @@ extension LinkFrame {
         case .deliver: "deliver"
         case .answer: "answer"
         case .decline: "decline"
+        case .drop: "drop"
         case .credit: "credit"
         case .publish: "publish"
         case .call: "call"

@@ -53,9 +53,10 @@ struct RelayPropertyTests {
             #expect(ends == 1, "seed \(seed): \(text) ended \(ends) times")
         }
         let counts = world.bench.relay.counts
-        #expect(counts.accepted == counts.answered + counts.expired + counts.cancelled, "seed \(seed)")
         #expect(
-            counts.redelivered > 0 && counts.expired > 0 && counts.declined > 0,
+            counts.accepted == counts.answered + counts.dropped + counts.expired + counts.cancelled, "seed \(seed)")
+        #expect(
+            counts.redelivered > 0 && counts.expired > 0 && counts.declined > 0 && counts.dropped > 0,
             "seed \(seed): a tame run proves little")
     }
 
@@ -84,7 +85,8 @@ struct RelayPropertyTests {
         case 55..<60:
             guard let (link, id) = pick(&world) else { return }
             world.held[link]?.removeAll { $0 == id }
-            world.bench.receive(.decline(id: id, reason: "busy"), from: link)
+            let isGone = Bool.random(using: &world.random)
+            world.bench.receive(isGone ? .drop(id: id, reason: "no") : .decline(id: id, reason: "busy"), from: link)
         case 60..<90:
             guard let (link, id) = pick(&world) else { return }
             answer(id, link, &world)

@@ -175,6 +175,20 @@ struct RelayTests {
         #expect(bench.receive(.decline(id: id, reason: "overload"), from: 1).deliveries.map(\.link) == [2])
     }
 
+    @Test("a dropped string is forgotten, whoever waits is told, and what follows goes out at once on the same link")
+    func dropped() {
+        var bench = RelayBench()
+        bench.open(1, credit: 2)
+        let id = bench.submit("a", origin: .caller(1)).deliveries[0].id
+        _ = bench.submit("b")
+        let next = bench.submit("c")
+        #expect(next.deliveries.isEmpty, "no credit is left")
+        #expect(bench.receive(.drop(id: id, reason: "too many"), from: 1).contains(.expired(.caller(1))))
+        #expect(bench.receive(.credit(1), from: 1).deliveries.map(\.link) == [1])
+        #expect(bench.relay.counts.dropped == 1)
+        #expect(bench.tick(60_000).deliveries.isEmpty, "it never comes again")
+    }
+
     @Test("a cancelled string is not delivered, and in flight its answer goes nowhere")
     func cancelled() {
         var bench = RelayBench()

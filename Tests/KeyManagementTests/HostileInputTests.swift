@@ -230,7 +230,7 @@ struct HostileInputTests {
         for _ in 0..<5 {
             let own = try P256Agreement.generate()
             let text = try TestClient.opening(kms, People.alice, x: own.publicX, y: own.publicY)
-            if case .decline = await kms.handler.reply(to: text, source: "storm") { declined += 1 }
+            if case .drop = await kms.handler.reply(to: text, source: "storm") { declined += 1 }
         }
         #expect(declined == 3)
         var resets = 0

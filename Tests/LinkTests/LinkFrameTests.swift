@@ -14,7 +14,8 @@ struct LinkFrameTests {
     static let samples: [LinkFrame] = [
         .hello(hello), .welcome(welcome), .deliver(id: 1, source: "device", text: Array("eyJ.x.y".utf8)),
         .deliver(id: .max, source: "", text: []), .answer(id: 0x0102_0304_0506_0708, text: [0, 255, 10]),
-        .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""), .credit(0),
+        .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""), .drop(id: 5, reason: "x"),
+        .credit(0),
         .credit(.max), .publish(details: "{\"a\":\"ü\"}"),
         .call(id: 6, destination: "kms://kms.other.example.com", text: Array("eyJ.x.y".utf8)),
         .call(id: 7, destination: "", text: []), .reply(id: .max, text: [1, 0, 255]), .reply(id: 1, text: []),
@@ -71,6 +72,8 @@ struct LinkFrameTests {
                 case (.answer(let id, let text)?, .answer(let whole, let string)):
                     #expect(id == whole && string.starts(with: text))
                 case (.decline(let id, let text)?, .decline(let whole, let reason)):
+                    #expect(id == whole && reason.hasPrefix(text))
+                case (.drop(let id, let text)?, .drop(let whole, let reason)):
                     #expect(id == whole && reason.hasPrefix(text))
                 case (.publish(let text)?, .publish(let whole)): #expect(whole.hasPrefix(text))
                 case (.call(let id, let name, let text)?, .call(let whole, let destination, let string)):

@@ -123,6 +123,19 @@ struct LinkHalvesTests {
         #expect(core.received(.answer(id: 7, text: [1])).closeCode == .protocolViolated)
     }
 
+    @Test("a drop settles a delivery like an answer does")
+    func drops() {
+        var service = Self.openService()
+        _ = service.received(.deliver(id: 7, source: "", text: []))
+        #expect(service.drop(7, reason: "storm").sends == [.drop(id: 7, reason: "storm"), .credit(1)])
+        #expect(service.answer(7, text: [2]).isEmpty)
+        var core = Self.openCore()
+        _ = core.deliver(id: 7, source: "", text: [])
+        #expect(core.received(.drop(id: 7, reason: "storm")) == [.dropped(id: 7, reason: "storm")])
+        #expect(core.inFlight.isEmpty)
+        #expect(core.received(.drop(id: 7, reason: "storm")).closeCode == .protocolViolated)
+    }
+
     @Test("credit comes back a quarter of the window at a time")
     func creditInQuarters() {
         var service = Self.openService(window: 16)

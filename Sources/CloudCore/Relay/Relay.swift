@@ -5,7 +5,7 @@ import WireText
 /// Strings on their way to the services and answers on their way back, as one pure state machine for all links.
 ///
 /// A string is accepted, queued under its destination, delivered to a link with credit, and ends in exactly one way:
-/// answered, expired or cancelled. When a link ends, what it had not answered goes back to its place in the queue and
+/// answered, dropped, expired or cancelled. When a link ends, what it had not answered goes back to its place in the queue and
 /// is delivered again byte for byte. Strings of one sender are never on two links at once, so their order is kept.
 /// Times are milliseconds of a monotonic clock, given by the caller. Every method returns what is to be done, in
 /// order; the strings are opaque throughout.
@@ -69,6 +69,8 @@ struct Relay: Sendable {
         var expired = 0
         var cancelled = 0
         var declined = 0
+        /// Nobody will answer them, the service said.
+        var dropped = 0
         /// Delivered again after a link ended or declined.
         var redelivered = 0
         /// Answers to strings that had expired or were cancelled.
@@ -257,6 +259,11 @@ struct Relay: Sendable {
                 links[link]?.pausedUntil = now + limits.declinePauseMilliseconds
                 requeue(id)
                 actions += dispatch(links[link]?.grant.destination ?? "", now: now)
+            case .dropped(let id, _):
+                guard let request = forget(id) else { continue }
+                counts.dropped += 1
+                actions.append(.expired(request.origin))
+                actions += dispatch(request.destination, now: now)
             case .published(let details): actions += publish(details, link, now: now)
             case .called(let id, let destination, let text):
                 actions += call(id, destination, text, from: link, now: now)

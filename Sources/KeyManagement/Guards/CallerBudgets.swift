@@ -7,8 +7,7 @@ import WireText
 /// Rules:
 /// 1. Requests of a user, and of a device, per minute; more are answered 429 and judged anew when sent again.
 /// 2. Deletions of resources by a user per hour: a stolen session must not be able to empty a company (rule 13).
-/// 3. One session opening at a time per sender: clients that retry in a loop open one session, not a hundred.
-/// 4. Keys that a user reads per hour are counted; past the policy's number somebody is told, nothing is refused.
+/// 3. Keys that a user reads per hour are counted; past the policy's number somebody is told, nothing is refused.
 ///
 /// On this node only, in memory, bounded: what is not remembered any more starts with a full budget.
 final class CallerBudgets: Sendable {
@@ -18,7 +17,6 @@ final class CallerBudgets: Sendable {
         var users: [String: TokenBucket] = [:]
         var devices: [String: TokenBucket] = [:]
         var deletions: [String: TokenBucket] = [:]
-        var openings: Set<String> = []
         var reads: [String: (hour: Int64, count: Int, isTold: Bool)] = [:]
     }
 
@@ -55,12 +53,6 @@ final class CallerBudgets: Sendable {
                     + "which is the most allowed", rule: "mass-deletion")
         }
     }
-
-    /// False while another opening of the same sender is under way.
-    func beginOpening(_ source: String) -> Bool {
-        state.withLock { $0.openings.insert(source).inserted }
-    }
-    func endOpening(_ source: String) { state.withLock { _ = $0.openings.remove(source) } }
 
     /// Counts keys read; the number when it passes the policy's for the first time in this hour.
     func noteReads(_ caller: Caller, keys: Int, now: Timestamp) -> Int? {
