@@ -92,7 +92,8 @@ struct LinkCallTests {
     @Test("the core takes calls up to its limit, tells each one outcome, and closes for a doubled id")
     func coreHalf() {
         var core = Self.core()
-        #expect(core.received(.call(id: 1, destination: "d", text: [5])) == [.called(id: 1, destination: "d", text: [5])])
+        #expect(
+            core.received(.call(id: 1, destination: "d", text: [5])) == [.called(id: 1, destination: "d", text: [5])])
         _ = core.received(.call(id: 2, destination: "d", text: []))
         #expect(core.received(.call(id: 3, destination: "d", text: [])) == [.send(.refuse(id: 3, reason: .tooMany))])
         #expect(core.settle(1, .answered([6])) == .reply(id: 1, text: [6]))

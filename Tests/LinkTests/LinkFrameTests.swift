@@ -14,7 +14,8 @@ struct LinkFrameTests {
     static let samples: [LinkFrame] = [
         .hello(hello), .welcome(welcome), .deliver(id: 1, source: "device", text: Array("eyJ.x.y".utf8)),
         .deliver(id: .max, source: "", text: []), .answer(id: 0x0102_0304_0506_0708, text: [0, 255, 10]),
-        .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""), .drop(id: 5, reason: "x"),
+        .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""),
+        .drop(id: 5, reason: "x"),
         .credit(0),
         .credit(.max), .publish(details: "{\"a\":\"ü\"}"),
         .call(id: 6, destination: "kms://kms.other.example.com", text: Array("eyJ.x.y".utf8)),
