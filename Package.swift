@@ -91,6 +91,7 @@ var targets: [Target] = [
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
 
     // Layer 4: domain
+    library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
     library(
         "KeyManagement",
@@ -151,13 +152,14 @@ var targets: [Target] = [
             "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", argumentParser,
         ]),
-    executable("hdsctl", ["MasterKey", "WireText", "Diagnostics", argumentParser]),
+    executable("hdsctl", ["AuditTrail", "MasterKey", "WireText", "Diagnostics", argumentParser]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
         [
-            "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol", "HTTPServer",
-            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol",
+            "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography",
             "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes,
         ], path: "Benchmarks/hds-bench"),
 ]
@@ -219,14 +221,17 @@ targets += [
             "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
+    tests(
+        "AuditTrailTests",
+        ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "HDSClient", "KMSClient", "KMSProtocol", "HTTPClient",
-            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography", "SecretMemory",
-            "WireText", "Diagnostics", "TestServers",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol",
+            "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]
 
