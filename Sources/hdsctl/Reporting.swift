@@ -7,10 +7,15 @@ func reporting(_ work: () throws -> Void) throws {
     do {
         try work()
     } catch let error as DiagnosedError {
-        let line = Array("hdsctl: \(error)\n".utf8)
-        _ = write(STDERR_FILENO, line, line.count)
+        complain("hdsctl: \(error)")
         throw ExitCode(exitCode(for: error.fault))
     }
+}
+
+/// A line on standard error, beside what a program reads from standard output.
+func complain(_ text: String) {
+    let line = Array("\(text)\n".utf8)
+    _ = write(STDERR_FILENO, line, line.count)
 }
 
 /// The codes of `sysexits.h`.
