@@ -21,10 +21,10 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
     var pki: String?
 
-    @Option(help: "Only these, for a profiler: openings, retrievals, creations, link.")
+    @Option(help: "Only these, for a profiler: openings, retrievals, creations, audit, link.")
     var only: [Part] = []
 
-    enum Part: String, ExpressibleByArgument, CaseIterable { case openings, retrievals, creations, link }
+    enum Part: String, ExpressibleByArgument, CaseIterable { case openings, retrievals, creations, audit, link }
 
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
 
@@ -34,6 +34,7 @@ struct HDSBench: AsyncParsableCommand {
             at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(at: folder) }
         var lines: [Measurement] = []
+        defer { show(lines) }
         let inProcess = InProcess(kms: try await BenchKMS(folder: folder), seconds: seconds)
         if wants(.openings) {
             let limit = try await inProcess.handshakeLimit()
@@ -42,9 +43,13 @@ struct HDSBench: AsyncParsableCommand {
         }
         if wants(.retrievals) { lines += try await inProcess.retrievals() }
         if wants(.creations) { lines += try await inProcess.creations() }
+        if wants(.audit) { lines += try await BenchAudit(folder: folder, seconds: seconds).measure() }
         if wants(.link), let kms, let pki {
             lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
         }
+    }
+
+    private func show(_ lines: [Measurement]) {
         if json {
             for line in lines { print(line.json) }
         } else {
