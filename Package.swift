@@ -96,7 +96,8 @@ var targets: [Target] = [
     library(
         "KeyManagement",
         [
-            "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Cryptography", "SecretMemory",
+            "AuditTrail", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Cryptography",
+            "SecretMemory",
             "WireText", "Diagnostics",
         ]),
     library(
@@ -138,7 +139,8 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "ServiceRuntime", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "CoreLink",
+            "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite",
+            "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
@@ -196,7 +198,8 @@ targets += [
     tests(
         "KeyManagementTests",
         [
-            "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
+            "AuditTrail", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
+            "JOSESignature",
             "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     tests(

@@ -82,6 +82,14 @@ extension Alarm {
         fix: "Free space or enlarge the disk; never delete files of the key store.",
         clears: "when enough space is free again")
 
+    package static let auditBlocked = Alarm(
+        "HDS-AUDIT-BLOCKED", "7c0d3b1e9a524f0f8b6e2d1c5a4f3e98", .critical,
+        title: "the audit trail is full or can not be written",
+        text: "Raised at 50 and 80 % of its limit, and when nothing can be kept: then no key is released, for a release "
+            + "that nobody can prove is none. Nothing that was kept is lost.",
+        fix: "Free space on its disk, or export it (hdsctl audit export FOLDER OUT): exported segments are deleted when "
+            + "room is needed. Or raise audit.limit-megabytes.",
+        clears: "when records are kept again and less than half of the limit is used")
     package static let keyReadAnomaly = Alarm(
         "HDS-KEYREAD-ANOMALY", "5a1d7c0e3f5c4e0c9d3b8e1f6a7b2c94", .warning,
         title: "a user reads unusually many keys",
@@ -93,6 +101,6 @@ extension Alarm {
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow, .keyReadAnomaly,
+        .databaseUnreachable, .diskLow, .auditBlocked, .keyReadAnomaly,
     ]
 }

@@ -77,6 +77,16 @@ extension Event {
         "HDS-KMS-RESET", "a0ac2194b5b64b0cb5dd4548f0f46379", .notice, "a string could not be opened: @REASON@",
         explanation: "A string named a session that is unknown, expired or does not fit, and was answered by a signed "
             + "reset. The client opens a new session.")
+    package static let auditOpened = Event(
+        "HDS-AUDIT-OPENED", "9e1f64d0c2b84b3a8f7d5e6a1b2c3d40", .notice,
+        "the audit trail @FILE@ is open: @DETAIL@; its key has the fingerprint @FINGERPRINT@",
+        explanation: "Every decision is kept in the audit trail before its answer leaves. Whoever verifies the trail needs "
+            + "the fingerprint of the key that signs it.",
+        fix: "Keep the fingerprint where nobody who can write to this machine can change it.")
+    package static let auditHead = Event(
+        "HDS-AUDIT-HEAD", "b5f2a7c8d9e04f1a9c3b6d8e7f0a1b25", .info, "head of the audit trail: @DETAIL@",
+        explanation: "A signed statement of where the audit trail's chain is. A journal that is forwarded to another "
+            + "machine is a witness: hdsctl audit verify --witness takes these lines.")
     package static let rootKeyCreated = Event(
         "HDS-ROOT-KEY-CREATED", "05f5ff952c604604a06bec0e719d04c4", .notice,
         "an empty store got its first root key, wrapped by the key encryption key @FINGERPRINT@",
@@ -134,7 +144,7 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
-        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .rootKeyCreated, .staticKeyLoaded, .linkUp, .linkDown,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .rootKeyCreated, .staticKeyLoaded, .linkUp, .linkDown,
         .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
         .signingKeyRolled,
     ]

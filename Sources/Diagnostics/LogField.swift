@@ -27,6 +27,8 @@ extension LogField {
     package static let userID = LogField("USER_ID", "who asked, as a pseudonym")
     package static let effectiveUserID = LogField("EFFECTIVE_USER_ID", "whose rights were judged, as a pseudonym")
     package static let clientID = LogField("CLIENT_ID", "device that asked, as a pseudonym")
+    package static let auditID = LogField("AUDIT_ID", "id under which the decision stands in the audit trail")
+    package static let rule = LogField("RULE", "name of the rule that decided")
     package static let status = LogField("STATUS", "status of the answer, as in HTTP")
     package static let durationMicroseconds = LogField("DURATION_US", "time taken in microseconds")
     package static let reason = LogField("REASON", "why something was refused or failed")

@@ -40,6 +40,27 @@ package struct KMSURI: Hashable, Sendable {
         self.wantsDetails = wantsDetails
     }
 
+    /// The URI without its query, such as `kms://HOST/keys/<id>`; a path as it is.
+    package var absoluteText: String {
+        let host = host.map { "kms://" + $0 } ?? ""
+        return switch object {
+        case .cluster: host
+        case .staticKey(let number): host + "/statickeys/" + number
+        case .sessions: host + "/ecdhe"
+        case .session(let id): host + "/ecdhe/" + id
+        case .keys: host + "/keys"
+        case .key(let id): host + "/keys/" + id
+        case .resources: host + "/resources"
+        case .resource(let id): host + "/resources/" + id
+        case .resourceKeys(let id): host + "/resources/" + id + "/keys"
+        case .resourceAuthorizations(let id): host + "/resources/" + id + "/authorizations"
+        case .authorizations: host + "/authorizations"
+        case .authorization(let id): host + "/authorizations/" + id
+        case .ping: host + "/ping"
+        case .other(let path): host + path
+        }
+    }
+
     /// Longest URI that is looked at, in octets.
     package static let maximumLength = 2048
 

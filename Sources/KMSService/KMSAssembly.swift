@@ -40,12 +40,14 @@ package enum KMSAssembly {
         let trust = try TokenTrust(
             configuration.authorization.issuers, credentials: context.credentials, health: context.health)
         let freezes = try await FreezeBoard(store: store, vault: vault)
+        let audit = try await KMSAudit.open(
+            configuration.audit, configuration, context, ring: ring, store: store, log: log)
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
         let handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: trust.directory,
-            staticKeys: staticKeys, log: log)
+            staticKeys: staticKeys, log: log, audit: audit.audit)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
@@ -55,11 +57,12 @@ package enum KMSAssembly {
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
-            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), LaneDrain(lanes: lanes), link]
+            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), audit, LaneDrain(lanes: lanes), link]
                 + trust.polls,
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()
+                await audit.close()
                 await store.close()
             })
     }

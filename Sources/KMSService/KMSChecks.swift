@@ -90,7 +90,7 @@ final class KMSChecks: Sendable {
 
 extension String {
     /// The folder of a path.
-    fileprivate var folder: String {
+    var folder: String {
         guard let slash = lastIndex(of: "/"), slash != startIndex else { return "/" }
         return String(self[..<slash])
     }

@@ -1,3 +1,4 @@
+import AuditTrail
 import Diagnostics
 import KMSProtocol
 import KeyManagement
@@ -58,6 +59,8 @@ struct KMSRequestLog: RequestLog {
                 .kmsRequestID: entry.requestID.map { Loggable(reviewed: String($0.prefix(64)).printable) },
                 .userID: user,
                 .effectiveUserID: effective,
+                .auditID: Loggable(reviewed: entry.auditID.description),
+                .rule: entry.rule.map { Loggable(reviewed: $0) },
                 .status: status.map { Loggable($0) } ?? "replayed",
                 .durationMicroseconds: Loggable(duration),
                 .reason: reason.map { Loggable(reviewed: shown(reason: $0)) },

@@ -19,6 +19,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let core: CoreSection
     package let authorization: AuthorizationSection
     package let policy: PolicySection
+    package let audit: AuditSection
     /// Threads that answer requests; 0 means one for each processor.
     package let workers: Int
 
@@ -27,7 +28,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case machineAccount = "machine-account"
         case staticKey = "static-key"
         case masterKey = "master-key"
-        case store, core, authorization, policy, workers
+        case store, core, authorization, policy, audit, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -43,6 +44,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         core = try section.value(.core)
         authorization = try section.value(.authorization)
         policy = try section.value(.policy, default: PolicySection())
+        audit = try section.value(.audit, default: AuditSection())
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")

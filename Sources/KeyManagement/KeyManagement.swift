@@ -33,6 +33,8 @@ package struct KeyManagement: Sendable {
         var endedSession: String?
         /// By which path a resource was read.
         var path: AccessPath?
+        /// The rule that allowed it, for audit and explanations.
+        var rule: String { path?.rule ?? "member" }
 
         init(
             _ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange(), path: AccessPath? = nil

@@ -1,3 +1,4 @@
+import AuditTrail
 import Cryptography
 import Diagnostics
 import JOSEEncryption
@@ -40,12 +41,15 @@ package final class RequestHandler: Sendable {
     let budgets: RequestBudgets
     let callers: CallerBudgets
     let log: any RequestLog
+    /// Nil: nothing is kept, for tests and benchmarks of what lies below.
+    let audit: DecisionAudit?
     let clock: @Sendable () -> Timestamp
 
     /// - Parameter staticKeys: the present one first, then earlier ones that clients may still know.
     package init(
         keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier, staticKeys: [KMSStaticKey],
-        log: any RequestLog, clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        log: any RequestLog, audit: DecisionAudit? = nil,
+        clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         var keyManagement = keyManagement
         keyManagement.bearerKey = staticKeys.first
@@ -58,6 +62,7 @@ package final class RequestHandler: Sendable {
         budgets = RequestBudgets(policy: keyManagement.policy, now: clock())
         callers = CallerBudgets(policy: keyManagement.policy)
         self.log = log
+        self.audit = audit
         self.clock = clock
     }
 
@@ -94,7 +99,7 @@ package final class RequestHandler: Sendable {
         _ message: JWECompact, text: [UInt8], session id: String, source: String, now: Timestamp
     ) async -> Reply {
         let uri = keyManagement.names.session(id)
-        var entry = RequestLogEntry()
+        var entry = RequestLogEntry(at: now)
         entry.session = id
         let session: LiveSession
         do {
@@ -128,15 +133,17 @@ package final class RequestHandler: Sendable {
                 if let reads = callers.noteReads(caller, keys: outcome.body.keyCount, now: now) {
                     log.unusualReads(user: caller.tokenUser, keys: reads)
                 }
+                entry.rule = outcome.rule
                 answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
             } catch {
+                entry.rule = error.rule
                 answer = KMSAnswer(error, requestID: entry.requestID)
             }
         } catch {
             answer = KMSAnswer(
                 KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), requestID: nil)
         }
-        return finish(answer, session: session, entry: entry)
+        return await finish(answer, session: session, entry: entry, now: now)
     }
 
     /// A mutating request: ledger first, then decision and commit, again while somebody else is quicker.
@@ -147,6 +154,7 @@ package final class RequestHandler: Sendable {
         let digest = SHA256.hash(text)
         do {
             if let earlier = try await store.ledgerEntry(digest) {
+                try await audit?.settle()
                 entry.isReplay = true
                 log.request(entry, status: nil, reason: nil)
                 return .answer(earlier.sealedAnswer)
@@ -169,23 +177,32 @@ package final class RequestHandler: Sendable {
                 } catch {
                     answer = KMSAnswer(error, requestID: request.requestID)
                     // Not judged, or judged by what passes by itself: the same string may come again.
-                    guard error.isFinal else { return finish(answer, session: session, entry: entry) }
+                    entry.rule = error.rule
+                    guard error.isFinal else { return await finish(answer, session: session, entry: entry, now: now) }
                     outcome = KeyManagement.Outcome(error.status)
                 }
+                if answer.isSuccess {
+                    entry.rule = outcome.rule
+                    // Rule 1 of `DecisionAudit`, before anything is changed.
+                    if let blocked = audit?.blocked { throw blocked }
+                }
                 let wrapped = try wrap(&answer, session: session)
+                let record = try answer.isSuccess ? auditRecord(entry, answer, now) : nil
                 var change = outcome.change
                 change.expectations.append(.session(id: session.id))
                 change.writes.append(
                     .insertLedger(
                         LedgerRecord(
-                            digest: digest, session: session.id, expires: session.content.expires, sealedAnswer: wrapped
-                        )))
+                            digest: digest, session: session.id, expires: session.content.expires,
+                            sealedAnswer: wrapped,
+                            audit: try record.flatMap { try audit?.ledgerForm(of: $0) } ?? [])))
                 if let counter = request.counter, answer.isSuccess, outcome.endedSession != session.id {
                     change.writes.append(.advanceSession(id: session.id, counter: counter))
                 }
-                switch try await store.commit(change) {
+                switch try await commit(change, record: record) {
                 case .committed:
                     if let ended = outcome.endedSession { sessions.forget(ended) }
+                    if record == nil { noteRefusal(entry, answer, now) }
                     log.request(entry, status: answer.status, reason: answer.reason)
                     return .answer(wrapped)
                 case .duplicate:
@@ -203,11 +220,14 @@ package final class RequestHandler: Sendable {
             }
             let busy = KMSFailure(
                 KMSStatus.tooManyRequests, "others change the same object at the same time; try again")
-            return finish(KMSAnswer(busy, requestID: request.requestID), session: session, entry: entry)
+            return await finish(KMSAnswer(busy, requestID: request.requestID), session: session, entry: entry, now: now)
         } catch {
             log.failure(error, while: "changing the key store")
+            entry.renewAuditID(at: now)
+            entry.rule = (error as? DiagnosedError)?.code == .auditBlocked ? "audit-blocked" : "internal-error"
             let failure = KMSFailure(KMSStatus.internalError, "internal error")
-            return finish(KMSAnswer(failure, requestID: request.requestID), session: session, entry: entry)
+            return await finish(
+                KMSAnswer(failure, requestID: request.requestID), session: session, entry: entry, now: now)
         }
     }
 
@@ -240,15 +260,53 @@ package final class RequestHandler: Sendable {
         }
     }
 
-    private func finish(_ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry) -> Reply {
+    /// Wraps an answer that changes nothing; one that releases something is kept in the audit trail first.
+    private func finish(
+        _ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry, now: Timestamp
+    ) async -> Reply {
+        var entry = entry
         var answer = answer
         do {
+            if answer.isSuccess, entry.uri?.object != .ping, let audit, let record = try auditRecord(entry, answer, now)
+            {
+                do {
+                    try await audit.keep(record)
+                } catch {
+                    log.failure(error, while: "keeping a decision in the audit trail; the key is not released")
+                    entry.rule = "audit-blocked"
+                    answer = KMSAnswer(
+                        KMSFailure(KMSStatus.internalError, "internal error"), requestID: answer.requestID)
+                }
+            }
             let wrapped = try wrap(&answer, session: session)
+            if !answer.isSuccess { noteRefusal(entry, answer, now) }
             log.request(entry, status: answer.status, reason: answer.reason)
             return .answer(wrapped)
         } catch {
             log.failure(error, while: "wrapping an answer")
             return .decline("internal error")
+        }
+    }
+
+    func auditRecord(_ entry: RequestLogEntry, _ answer: KMSAnswer, _ now: Timestamp) throws -> AuditRecord? {
+        guard let audit else { return nil }
+        return try audit.record(
+            Decision(entry, status: answer.status, reason: answer.reason, rule: entry.rule ?? "-", time: now))
+    }
+
+    /// A refusal in the audit trail: it neither waits nor blocks.
+    func noteRefusal(_ entry: RequestLogEntry, _ answer: KMSAnswer, _ now: Timestamp) {
+        guard let audit, let record = try? auditRecord(entry, answer, now) else { return }
+        audit.note(record, source: record.user ?? "nobody")
+    }
+
+    /// Commits; a record that goes with it is in the audit trail before this returns.
+    func commit(_ change: StoreChange, record: AuditRecord?) async throws -> CommitResult {
+        guard let record, let audit else { return try await store.commit(change) }
+        return try await audit.tracking {
+            let result = try await store.commit(change)
+            if result == .committed { try await audit.keep(record) }
+            return result
         }
     }
 

@@ -1,4 +1,6 @@
+package import AuditTrail
 package import KMSProtocol
+import WireText
 
 /// What one request was about, for the log: names and numbers, never a secret.
 package struct RequestLogEntry: Sendable {
@@ -12,9 +14,21 @@ package struct RequestLogEntry: Sendable {
     package var uri: KMSURI?
     package var user: String?
     package var effectiveUser: String?
+    package var clientID: String?
     package var isReplay = false
+    /// Under this id the decision stands in the audit trail.
+    package private(set) var auditID: AuditID
+    /// The rule that decided, once it is known.
+    package var rule: String?
 
-    init(started: ContinuousClock.Instant = .now) { self.started = started }
+    init(at time: Timestamp, started: ContinuousClock.Instant = .now) {
+        self.started = started
+        auditID = AuditID.make(at: time)
+    }
+
+    /// The commit's outcome is not known: the change's record may come into the trail from the ledger, so what is told to
+    /// the client stands there under another id.
+    mutating func renewAuditID(at time: Timestamp) { auditID = AuditID.make(at: time) }
 
     /// Time taken until now, in microseconds.
     package var elapsedMicroseconds: Int64 {
@@ -27,6 +41,7 @@ package struct RequestLogEntry: Sendable {
         method = request.method.rawValue
         type = request.uri.object.logName
         uri = request.uri
+        clientID = request.clientID
     }
 }
 

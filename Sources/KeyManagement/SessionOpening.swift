@@ -12,29 +12,32 @@ extension RequestHandler {
         _ message: JWECompact, text: [UInt8], key: KMSStaticKey, source: String, now: Timestamp
     ) async -> Reply {
         let digest = SHA256.hash(text)
-        var entry = RequestLogEntry()
+        var entry = RequestLogEntry(at: now)
         do {
-            if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
+            if let earlier = try await store.ledgerEntry(digest) {
+                try await audit?.settle()
+                return .answer(earlier.sealedAnswer)
+            }
             guard budgets.takeOpening(now: now) else { return .drop("too many session openings") }
             guard let plain = try? key.open(message) else {
                 return reset("Request could not be decrypted", source: source, now: now)
             }
             guard let root = try? plain.withUnsafeBytes({ try JSONDocument($0, limits: KMSRequest.jsonLimits).root })
             else {
-                return refuse(KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), key, &entry)
+                return refuse(KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), key, &entry, now)
             }
             entry.requestID = KMSRequest.requestID(of: root)
             let opening: Opening
             do throws(KMSFailure) {
                 opening = try await judgeOpening(root, key, &entry, now)
             } catch {
-                return refuse(error, key, &entry)
+                return refuse(error, key, &entry, now)
             }
             let agreement: KMSHandshake.Agreement
             do {
                 agreement = try KMSHandshake.agree(withX: opening.x, y: opening.y)
             } catch {
-                return refuse(Opening.badKey, key, &entry)
+                return refuse(Opening.badKey, key, &entry, now)
             }
             let id = UUIDText.random()
             entry.session = id
@@ -46,15 +49,20 @@ extension RequestHandler {
                 clientID: content.clientID, createDate: content.created, expirationDate: content.expires)
             let answer = KMSAnswer(
                 status: KMSStatus.created, requestID: entry.requestID, body: .ephemeralKey(ephemeral))
+            if let blocked = audit?.blocked { throw blocked }
             let signedAnswer = try key.sign(answer.json())
+            entry.rule = "session-opened"
+            let record = try auditRecord(entry, answer, now)
             // A conflict: the key of the day was destroyed between sealing and writing; the next one is taken.
             for _ in 0..<3 {
                 let change = StoreChange(writes: [
                     .insertSession(try await sessions.record(content, id: id, now: now)),
                     .insertLedger(
-                        LedgerRecord(digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer)),
+                        LedgerRecord(
+                            digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer,
+                            audit: try record.flatMap { try audit?.ledgerForm(of: $0) } ?? [])),
                 ])
-                switch try await store.commit(change) {
+                switch try await commit(change, record: record) {
                 case .committed:
                     sessions.remember(content, id: id)
                     log.request(entry, status: answer.status, reason: nil)
@@ -65,10 +73,11 @@ extension RequestHandler {
                 case .conflict: continue
                 }
             }
-            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
+            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
         } catch {
             log.failure(error, while: "opening a session")
-            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry)
+            entry.renewAuditID(at: now)
+            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
         }
     }
 
@@ -119,7 +128,11 @@ extension RequestHandler {
         return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID, holder: end)
     }
 
-    private func refuse(_ failure: KMSFailure, _ key: KMSStaticKey, _ entry: inout RequestLogEntry) -> Reply {
+    private func refuse(
+        _ failure: KMSFailure, _ key: KMSStaticKey, _ entry: inout RequestLogEntry, _ now: Timestamp
+    ) -> Reply {
+        entry.rule = failure.rule
+        noteRefusal(entry, KMSAnswer(failure, requestID: entry.requestID), now)
         log.request(entry, status: failure.status, reason: failure.reason)
         do {
             return .answer(try key.sign(KMSAnswer(failure, requestID: entry.requestID).json()))

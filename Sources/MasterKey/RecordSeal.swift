@@ -7,7 +7,7 @@ import SecretMemory
 package enum RecordKind: String, Sendable, CaseIterable {
     case key, resource, authorization, session
     case sessionKEK = "session-kek"
-    case setting
+    case setting, audit
 }
 
 /// The seal of one record: AES-256-GCM under a key that HKDF derives for exactly this record, kind, id and version.

@@ -1,3 +1,4 @@
+import AuditTrail
 import Cryptography
 import Encryption
 import JOSEEncryption
@@ -20,23 +21,25 @@ final class TestKMS: Sendable {
     let staticKey: KMSStaticKey
     let clock: TestClock
     let log = RecordingLog()
+    let audit: DecisionAudit?
 
     /// - Parameter store: nil for one in memory.
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
         identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, freezes: FreezeBoard? = nil,
+        audit: AuditTrail? = nil,
         now: Timestamp = Timestamp.now()
     ) async throws -> TestKMS {
         let store = store ?? MemoryKeyStore()
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, identity: identity,
-            verifier: verifier ?? TestTokens(), freezes: freezes, now: now)
+            verifier: verifier ?? TestTokens(), freezes: freezes, audit: audit, now: now)
     }
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, identity: TestIdentity,
-        verifier: any BearerVerifier, freezes: FreezeBoard?, now: Timestamp
+        verifier: any BearerVerifier, freezes: FreezeBoard?, audit trail: AuditTrail?, now: Timestamp
     ) async throws {
         self.store = store
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
@@ -44,6 +47,8 @@ final class TestKMS: Sendable {
         let sessionRing = SessionSealRing(store: store, ring: ring)
         staticKey = try KMSStaticKey(
             privateKey: identity.privateKey, chain: identity.chain, host: Self.host, now: identity.validAt)
+        let audit = trail.map { DecisionAudit(trail: $0, ring: ring, store: store) }
+        self.audit = audit
         let clock = TestClock(now)
         self.clock = clock
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
@@ -51,7 +56,7 @@ final class TestKMS: Sendable {
         handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
-            staticKeys: [staticKey], log: log, clock: { clock.now })
+            staticKeys: [staticKey], log: log, audit: audit, clock: { clock.now })
     }
 
     static func testPolicy() -> KMSPolicy {

@@ -1,0 +1,158 @@
+import AuditTrail
+import Cryptography
+import Diagnostics
+import Glibc
+import KeyManagement
+import KeyStore
+import MasterKey
+import ServiceLifecycle
+package import ServiceRuntime
+import WireText
+
+/// The audit trail as the service keeps it: opened, completed, sealed each minute, watched.
+struct KMSAudit: Service {
+    let audit: DecisionAudit
+    private let health: HealthRegistry
+    private let log: KMSRequestLog
+    private static let check = HealthCheck("audit", "the audit trail", gate: .required)
+
+    /// Opens the trail and adds what a crash kept out of it.
+    static func open(
+        _ section: AuditSection, _ configuration: KMSServiceConfiguration, _ context: ServiceContext, ring: SealRing,
+        store: any KeyStore, log: KMSRequestLog
+    ) async throws -> KMSAudit {
+        let folder = section.folder?.path ?? configuration.store.file.path.folder + "/audit"
+        let key = try attestationKey(
+            section.attestationKey ?? .file(FileLocation(configuration.store.file.path.folder + "/attestation.key")),
+            mayMake: section.attestationKey == nil, context)
+        var settings = AuditTrailConfiguration(folder: folder, node: configuration.node, key: key)
+        settings.limit = section.megabytes << 20
+        settings.retention = section.retention
+        settings.successions = try section.successions.map { file in
+            let text = try file.text(upTo: 64 << 10)
+            return text.split(whereSeparator: \.isWhitespace).joined()
+        }
+        let events = context.events
+        let journal = ClosureWitness("journal") { head in
+            events.record(.auditHead, [.detail: Loggable(reviewed: head.jws)])
+        }
+        settings.witnesses = [journal] + section.witnesses.map { FileWitness($0.path) }
+        settings.witnessFiles = section.witnesses.map(\.path).filter { access($0, F_OK) == 0 }
+        let trail = try await AuditTrail.open(settings)
+        let audit = DecisionAudit(trail: trail, ring: ring, store: store)
+        let added = try await audit.complete()
+        events.record(
+            .auditOpened,
+            [
+                .fingerprint: Loggable(reviewed: key.fingerprint), .file: Loggable(reviewed: folder),
+                .detail: "\(trail.state.lastSeq) records, \(added) of them added from the ledger",
+            ])
+        context.health.declare(check)
+        let service = KMSAudit(audit: audit, health: context.health, log: log)
+        service.report()
+        return service
+    }
+
+    private init(audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog) {
+        self.audit = audit
+        self.health = health
+        self.log = log
+    }
+
+    private static func attestationKey(
+        _ location: SecretLocation, mayMake: Bool, _ context: ServiceContext
+    ) throws -> AttestationKey {
+        switch location {
+        case .file(let file):
+            if mayMake, access(file.path, F_OK) != 0, errno == ENOENT {
+                try AttestationKey.createP256().save(toNewFile: file.path)
+            }
+            return try AttestationKey.load(fromFile: file.path)
+        case .credential:
+            return try context.credentials.withBytes(of: location) { AttestationKey(try PrivateKey(pem: $0)) }
+        }
+    }
+
+    func run() async throws {
+        try? await cancelWhenGracefulShutdown {
+            var sealed = ContinuousClock.now
+            while !Task.isCancelled {
+                try await Task.sleep(for: .seconds(5))
+                if sealed.duration(to: .now) >= .seconds(60) {
+                    sealed = .now
+                    do {
+                        try await audit.seal(now: Timestamp.now())
+                    } catch {
+                        log.failure(error, while: "sealing the audit trail")
+                    }
+                }
+                if audit.trail.state.blocked != nil { await audit.probe(now: Timestamp.now()) }
+                report()
+            }
+        }
+    }
+
+    /// The last records and a last head; called when nothing is answered any more.
+    func close() async {
+        do {
+            try await audit.trail.close()
+        } catch {
+            log.failure(error, while: "closing the audit trail")
+        }
+    }
+
+    private func report() {
+        let state = audit.trail.state
+        let used: Loggable = "\(state.percent) % of \(state.limitOctets >> 20) MiB used, \(state.lastSeq) records"
+        if let blocked = state.blocked {
+            health.report(Self.check, .fail(blocked))
+            health.alarms.raise(.auditBlocked, stage: 3, Loggable(blocked))
+            return
+        }
+        health.report(Self.check, .ok(used))
+        switch state.level {
+        case .normal: health.alarms.clear(.auditBlocked, used)
+        case .half: health.alarms.raise(.auditBlocked, stage: 1, used)
+        case .high, .full: health.alarms.raise(.auditBlocked, stage: 2, used)
+        }
+    }
+}
+
+/// Where the audit trail lies and how large it may grow.
+package struct AuditSection: Decodable, Sendable {
+    /// Nil: `audit` beside the key store.
+    package let folder: FileLocation?
+    /// Nil: `attestation.key` beside the key store, made when missing.
+    package let attestationKey: SecretLocation?
+    package let successions: [FileLocation]
+    package let witnesses: [FileLocation]
+    package let megabytes: Int
+    /// Seconds.
+    package let retention: Int64
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case folder
+        case attestationKey = "attestation-key"
+        case successions
+        case witnesses
+        case megabytes = "limit-megabytes"
+        case retention
+    }
+
+    package init() {
+        (folder, attestationKey, successions, witnesses) = (nil, nil, [], [])
+        (megabytes, retention) = (10_240, 90 * 86_400)
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        folder = try section.optional(.folder)
+        attestationKey = try section.optional(.attestationKey)
+        successions = try section.value(.successions, default: [])
+        witnesses = try section.value(.witnesses, default: [])
+        megabytes = try section.value(.megabytes, default: 10_240, in: 16...10_000_000)
+        retention = try section.value(
+            .retention, default: Duration.seconds(90 * 86_400), in: .seconds(86_400) ... .seconds(3650 * 86_400)
+        ).components.seconds
+    }
+}

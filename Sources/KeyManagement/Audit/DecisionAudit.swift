@@ -1,0 +1,168 @@
+package import AuditTrail
+import Diagnostics
+package import KeyStore
+package import MasterKey
+import SecretMemory
+import Synchronization
+package import WireText
+
+/// Brings each decision into the audit trail exactly once, before its answer leaves (security model, rule 26).
+///
+/// Rules:
+/// 1. What releases a key or changes something is kept first; when it can not be kept, it is refused.
+/// 2. A change carries its record in the ledger entry of its own transaction; after a crash, or when keeping failed
+///    behind a commit, the trail is completed from there (`complete`).
+/// 3. Refusals are noted, counted per source, and never wait.
+/// 4. Identifiers stand as HMACs (`u:` users, `c:` clients, `o:` objects); what an officer needs in clear is sealed
+///    beside them under the root key, bound to the record's id.
+package final class DecisionAudit: Sendable {
+    private struct State {
+        /// Numbers of the changes whose record is not kept yet, with the position of the last seal before they began.
+        var open: [UInt64: Int64] = [:]
+        /// The ledger's position at the last seal.
+        var known: Int64 = 0
+        var next: UInt64 = 0
+        var mustComplete = false
+    }
+
+    package let trail: AuditTrail
+    private let ring: SealRing
+    private let store: any KeyStore
+    private let state = Mutex(State())
+
+    package init(trail: AuditTrail, ring: SealRing, store: any KeyStore) {
+        self.trail = trail
+        self.ring = ring
+        self.store = store
+    }
+
+    /// Why nothing can be kept now; nil when it can.
+    var blocked: DiagnosedError? { trail.state.blocked }
+
+    // MARK: Records
+
+    /// The pseudonym under which an identifier stands in the trail.
+    package func pseudonym(user: String) -> String { "u:" + code(user.canonicalAuthID) }
+    package func pseudonym(client: String) -> String { "c:" + code(client) }
+    package func pseudonym(object: String) -> String { "o:" + code(object) }
+
+    private func code(_ text: String) -> String { Hexadecimal.encode(ring.lookup(text, purpose: "audit")) }
+
+    func record(_ decision: Decision) throws -> AuditRecord {
+        var record = AuditRecord(.decision, id: decision.id, at: decision.time)
+        record.user = decision.user.map(pseudonym(user:))
+        record.effectiveUser =
+            decision.effectiveUser == decision.user ? record.user : decision.effectiveUser.map(pseudonym(user:))
+        record.client = decision.client.map(pseudonym(client:))
+        record.method = decision.method
+        record.type = decision.type
+        record.object = decision.object.map(pseudonym(object:))
+        record.requestId = decision.requestID.map { String(decoding: $0.utf8.prefix(256), as: UTF8.self) }
+        record.rule = decision.rule
+        record.status = decision.status
+        record.durationUs = decision.durationMicroseconds
+        let details = decision.details()
+        let sealed = try details.withUnsafeBytes {
+            try ring.seal($0, kind: .audit, id: decision.id.description, version: 1)
+        }
+        record.sealed = Base64URL.encode(sealed)
+        return record
+    }
+
+    /// The clear part of a record of this KMS; nil for one without.
+    func details(of record: AuditRecord) throws -> Decision.Details? {
+        guard let sealed = record.sealed.flatMap({ Base64URL.decode($0) }) else { return nil }
+        let plain = try ring.open(sealed, kind: .audit, id: record.id.description, version: 1)
+        guard let details = plain.withUnsafeBytes({ Decision.Details($0) }) else {
+            throw RecordVault.forged("audit record")
+        }
+        return details
+    }
+
+    // MARK: Keeping
+
+    func keep(_ record: AuditRecord) async throws { try await trail.keep(record) }
+
+    func note(_ record: AuditRecord, source: String) { trail.noteRefusal(record, source: source) }
+
+    /// The record as a ledger entry carries it.
+    func ledgerForm(of record: AuditRecord) throws -> [UInt8] {
+        let fields = record.ledgerForm()
+        return try fields.withUnsafeBytes {
+            try ring.seal($0, kind: .audit, id: "ledger " + record.id.description, version: 1)
+        } + Array(record.id.description.utf8)
+    }
+
+    private func record(ledgerForm value: [UInt8]) throws -> AuditRecord {
+        let id = String(decoding: value.suffix(36), as: UTF8.self)
+        let plain = try ring.open(Array(value.dropLast(36)), kind: .audit, id: "ledger " + id, version: 1)
+        guard let record = plain.withUnsafeBytes({ AuditRecord(ledgerForm: $0) }), record.id.description == id else {
+            throw RecordVault.forged("audit record")
+        }
+        return record
+    }
+
+    /// Tries to write while nothing can be kept, so that a trail is open again as soon as its disk is.
+    package func probe(now: Timestamp) async {
+        var record = AuditRecord(.lookup, at: now)
+        record.rule = "probe"
+        try? await trail.keep(record)
+    }
+
+    /// Runs a commit whose record is kept afterwards, so that the trail's position never passes a record on its way.
+    func tracking<R: Sendable>(_ body: () async throws -> R) async throws -> R {
+        let number = state.withLock { state in
+            state.next += 1
+            state.open[state.next] = state.known
+            return state.next
+        }
+        do {
+            let result = try await body()
+            state.withLock { _ = $0.open.removeValue(forKey: number) }
+            return result
+        } catch {
+            // Whether the commit took effect is not known: what the ledger has is looked at before the next head.
+            state.withLock { state in
+                state.open.removeValue(forKey: number)
+                state.mustComplete = true
+            }
+            throw error
+        }
+    }
+
+    /// Before an earlier answer is given again: a change whose record could not be kept is completed first.
+    func settle() async throws {
+        guard state.withLock({ $0.mustComplete }) else { return }
+        _ = try await complete()
+        state.withLock { $0.mustComplete = false }
+    }
+
+    /// Adds what the ledger carries and the trail lacks; how many records that were. At the start, and after a failure.
+    package func complete() async throws -> Int {
+        var position = trail.state.position ?? 0
+        var added = 0
+        while true {
+            let page = try await store.ledgerAudits(after: position, limit: 500)
+            guard let last = page.last else { return added }
+            let records = try page.map { try record(ledgerForm: $0.audit) }
+            let standing = try await trail.present(records.map(\.id))
+            let missing = records.filter { !standing.contains($0.id) }
+            if !missing.isEmpty { try await trail.keep(missing) }
+            added += missing.count
+            position = last.position
+        }
+    }
+
+    /// Seals the chain's head; called each minute. The position that goes with it says up to where the ledger stands in
+    /// the trail for sure.
+    package func seal(now: Timestamp) async throws {
+        try await settle()
+        let newest = try await store.ledgerPosition()
+        let position = state.withLock { state -> Int64? in
+            state.known = newest
+            return state.mustComplete ? nil : state.open.values.min() ?? newest
+        }
+        try await trail.sealRoot(now: now)
+        try await trail.sealHead(now: now, position: position)
+    }
+}
