@@ -85,9 +85,11 @@ extension Alarm {
     package static let auditBlocked = Alarm(
         "HDS-AUDIT-BLOCKED", "7c0d3b1e9a524f0f8b6e2d1c5a4f3e98", .critical,
         title: "the audit trail is full or can not be written",
-        text: "Raised at 50 and 80 % of its limit, and when nothing can be kept: then no key is released, for a release "
+        text:
+            "Raised at 50 and 80 % of its limit, and when nothing can be kept: then no key is released, for a release "
             + "that nobody can prove is none. Nothing that was kept is lost.",
-        fix: "Free space on its disk, or export it (hdsctl audit export FOLDER OUT): exported segments are deleted when "
+        fix:
+            "Free space on its disk, or export it (hdsctl audit export FOLDER OUT): exported segments are deleted when "
             + "room is needed. Or raise audit.limit-megabytes.",
         clears: "when records are kept again and less than half of the limit is used")
     package static let keyReadAnomaly = Alarm(

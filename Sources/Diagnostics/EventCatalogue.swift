@@ -80,7 +80,8 @@ extension Event {
     package static let auditOpened = Event(
         "HDS-AUDIT-OPENED", "9e1f64d0c2b84b3a8f7d5e6a1b2c3d40", .notice,
         "the audit trail @FILE@ is open: @DETAIL@; its key has the fingerprint @FINGERPRINT@",
-        explanation: "Every decision is kept in the audit trail before its answer leaves. Whoever verifies the trail needs "
+        explanation:
+            "Every decision is kept in the audit trail before its answer leaves. Whoever verifies the trail needs "
             + "the fingerprint of the key that signs it.",
         fix: "Keep the fingerprint where nobody who can write to this machine can change it.")
     package static let auditHead = Event(
@@ -144,7 +145,8 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
-        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .rootKeyCreated, .staticKeyLoaded, .linkUp, .linkDown,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .rootKeyCreated, .staticKeyLoaded,
+        .linkUp, .linkDown,
         .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
         .signingKeyRolled,
     ]
