@@ -96,9 +96,8 @@ var targets: [Target] = [
     library(
         "KeyManagement",
         [
-            "AuditTrail", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature", "Cryptography",
-            "SecretMemory",
-            "WireText", "Diagnostics",
+            "AuditTrail", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     library(
         "KMSClient",

@@ -81,6 +81,21 @@ extension Alarm {
             + "the space left.",
         fix: "Free space or enlarge the disk; never delete files of the key store.",
         clears: "when enough space is free again")
+    package static let partnerUnreachable = Alarm(
+        "HDS-PARTNER-UNREACHABLE", "467b7c4f67344b47987214a35a3e956f", .warning,
+        title: "a partner's KMS can not be asked",
+        text: "Own users can not read in spaces of that partner; they get 502 and try again. Nothing else is affected. "
+            + "DETAIL names the partner and what was seen.",
+        fix: "If it lasts, ask the partner's administrator; after a change of certificates compare federation.partners.",
+        clears: "when the partner's KMS answers again")
+    package static let userContested = Alarm(
+        "HDS-USER-CONTESTED", "8ff8f2b7028d4293ac03dc300e862103", .error,
+        title: "more than one side claims a user id",
+        text: "A user id may stand for one person only. Until it is settled whose it is, the partners that claim it are "
+            + "refused for this user; an own user goes on without restriction. DETAIL names who claims it.",
+        fix: "Find out where the user is at home. For a partner's user list the id in that partner's file of users, and in "
+            + "no other; ask a partner that claimed an own user why.",
+        clears: "with the next start of the service, unless it is claimed again")
 
     package static let auditBlocked = Alarm(
         "HDS-AUDIT-BLOCKED", "7c0d3b1e9a524f0f8b6e2d1c5a4f3e98", .critical,
@@ -103,6 +118,7 @@ extension Alarm {
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow, .auditBlocked, .keyReadAnomaly,
+        .databaseUnreachable, .diskLow, .auditBlocked, .keyReadAnomaly, .partnerUnreachable,
+        .userContested,
     ]
 }

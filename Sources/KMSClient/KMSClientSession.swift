@@ -2,7 +2,7 @@ package import Diagnostics
 import JOSEEncryption
 import JOSESignature
 package import KMSProtocol
-import SecretMemory
+package import SecretMemory
 import Synchronization
 package import WireText
 
@@ -23,7 +23,7 @@ package final class KMSClientSession: Sendable {
     let key: SymmetricKey
     private let counter: Mutex<RequestCounter>
 
-    init(
+    package init(
         uri: String, host: String, userID: String, key: SymmetricKey, created: Timestamp, expires: Timestamp,
         clockOffset: Int64, lastCounter: Int64 = 0
     ) {

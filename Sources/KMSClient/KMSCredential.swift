@@ -6,15 +6,15 @@ package struct KMSCredential: Sendable {
     /// URL of the device, stored on keys that it creates.
     package var clientID: String
     package var userID: String
-    /// The token for the KMS, not the one for the cloud.
-    package var bearer: Redacted<String>
+    /// The token for the KMS, not the one for the cloud; nil only between two KMSs.
+    package var bearer: Redacted<String>?
     /// Whose rights count, for agents of the organisation.
     package var onBehalfOf: String?
     /// Of a service whose tokens are bound to it.
     package var serviceKey: ServiceKey?
 
     package init(
-        clientID: String, userID: String, bearer: Redacted<String>, onBehalfOf: String? = nil,
+        clientID: String, userID: String, bearer: Redacted<String>?, onBehalfOf: String? = nil,
         serviceKey: ServiceKey? = nil
     ) {
         self.clientID = clientID

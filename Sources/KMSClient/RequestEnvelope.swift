@@ -27,7 +27,7 @@ enum RequestEnvelope {
         json.name("credential")
         json.beginObject()
         json.member("userId", credential.userID)
-        credential.bearer.reveal { json.member("bearer", $0) }
+        credential.bearer?.reveal { json.member("bearer", $0) }
         json.member("onBehalfOf", ifPresent: credential.onBehalfOf)
         if let proof, let key = credential.serviceKey {
             json.name("jwk")

@@ -36,7 +36,8 @@ package struct KMSRequest: Sendable {
     /// Limits for the JSON of an envelope: deep enough for every request known, far from hurting.
     package static let jsonLimits = JSONDocument.Limits(maximumDepth: 12, maximumNodes: 20_000, maximumBytes: 256 << 10)
 
-    package init(_ root: JSONNode) throws(KMSFailure) {
+    /// - Parameter needsBearer: false for what another KMS asks: it may name a user without a token, which is then empty.
+    package init(_ root: JSONNode, needsBearer: Bool = true) throws(KMSFailure) {
         guard root.kind == .object else { throw .malformed("the request is not a JSON object") }
         requestID = try Self.text(root["requestId"], "requestId")
         guard root["status"] == nil else { throw .malformed("the request has a member 'status': it is an answer") }
@@ -57,7 +58,8 @@ package struct KMSRequest: Sendable {
         guard let credential = client["credential"], credential.kind == .object else {
             throw .malformed("member 'client.credential' is missing or not an object")
         }
-        guard let bearer = credential["bearer"]?.string, !bearer.isEmpty, bearer.utf8.count <= 16 << 10 else {
+        let bearer = credential["bearer"]?.string ?? ""
+        guard !(needsBearer && bearer.isEmpty), bearer.utf8.count <= 16 << 10 else {
             throw KMSFailure(KMSStatus.unauthorized, "client.credential has no bearer token")
         }
         self.credential = Credential(

@@ -65,10 +65,15 @@ package final class KMSStaticKey: Sendable {
     /// The plaintext of a handshake request; one error whatever was wrong.
     package func open(_ message: JWECompact) throws -> SecretBytes { try JWE.decryptRSAOAEP(message, with: privateKey) }
 
-    /// A compact JWS over an answer or a reset; with a type, over what else the protocol has the KMS sign.
-    package func sign(_ json: borrowing JSONWriter, typ: String? = nil) throws -> [UInt8] {
+    /// A compact JWS over an answer or a reset; with a type, over what else the protocol has the KMS sign. For another KMS
+    /// with the certificates, for it has no details document.
+    package func sign(_ json: borrowing JSONWriter, typ: String? = nil, withChain: Bool = false) throws -> [UInt8] {
         let payload = json.bytes()
-        return Array(try JWS.sign(payload, with: privateKey, algorithm: algorithm, kid: kid, typ: typ).utf8)
+        return Array(
+            try JWS.sign(
+                payload, with: privateKey, algorithm: algorithm, kid: kid, typ: typ,
+                x5c: withChain ? chain.map(\.der) : []
+            ).utf8)
     }
 
     package var publicKey: PublicKey { privateKey.publicKey }

@@ -44,21 +44,24 @@ package enum KMSAssembly {
             configuration.audit, configuration, context, ring: ring, store: store, log: log)
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
+        let links = LinkHolder()
+        let federation = try federation(configuration, context, own: staticKeys[0], links: links)
         let handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: trust.directory,
-            staticKeys: staticKeys, log: log, audit: audit.audit)
+            staticKeys: staticKeys, log: log, audit: audit.audit,
+            federation: federation?.settings)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
         checks.watch(store: store, file: configuration.store.file, key: staticKeys[0])
-        let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks)
+        let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
             services: [housekeeping, FreezeWatch(freezes: freezes, log: log), audit, LaneDrain(lanes: lanes), link]
-                + trust.polls,
+                + trust.polls + (federation.map { [$0.sweep] } ?? []),
             selfTest: { try await canary.run() },
             finish: {
                 workers.shutDown()
@@ -101,13 +104,13 @@ package enum KMSAssembly {
         return try [present] + section.previous.map { try key($0.privateKey, $0.certificate) }
     }
 
-    private static func certificates(in file: FileLocation) throws -> [Certificate] {
+    static func certificates(in file: FileLocation) throws -> [Certificate] {
         try Certificate.all(inPEM: try file.text(upTo: 1 << 20))
     }
 
     private static func link(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, lanes: RequestLanes, key: KMSStaticKey,
-        checks: KMSChecks
+        checks: KMSChecks, links: LinkHolder
     ) throws -> CoreLink {
         let account = configuration.authorization.service
         let tokens = ServiceTokens(
@@ -126,7 +129,6 @@ package enum KMSAssembly {
         let trust = TLSTrust(
             roots: try certificates(in: configuration.core.authorities), pins: pins, requirePathLengthZero: true)
         let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
-        let links = LinkHolder()
         let address = Loggable(reviewed: configuration.core.link.text)
         let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
         let link = CoreLink(

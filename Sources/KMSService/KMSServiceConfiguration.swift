@@ -20,6 +20,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let authorization: AuthorizationSection
     package let policy: PolicySection
     package let audit: AuditSection
+    /// Other organisations' KMSs; nil: none is asked or answered.
+    package let federation: FederationSection?
     /// Threads that answer requests; 0 means one for each processor.
     package let workers: Int
 
@@ -28,7 +30,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case machineAccount = "machine-account"
         case staticKey = "static-key"
         case masterKey = "master-key"
-        case store, core, authorization, policy, audit, workers
+        case store, core, authorization, policy, audit, federation, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -45,6 +47,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         authorization = try section.value(.authorization)
         policy = try section.value(.policy, default: PolicySection())
         audit = try section.value(.audit, default: AuditSection())
+        federation = try section.optional(.federation)
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")

@@ -10,6 +10,8 @@ struct Caller: Sendable, Equatable {
         case officer
         /// The holder of an anonymous authorization's bearer; by the authorization's id.
         case anonymous(authorization: String)
+        /// A partner's KMS, for one of its users.
+        case partner(host: String)
     }
 
     let tokenUser: String
@@ -119,7 +121,7 @@ extension KeyManagement {
         guard let record = try await store.resource(id), record.deletedAt == nil else { return nil }
         let head = try vault.content(record)
         guard !head.isGone(now) else { return nil }
-        // Nobody reads through `/public` in somebody else's name.
+        // Nobody reads through `/public` in somebody else's name, and no partner's user does.
         if head.isPublic && policy.allowsPublic && caller.capacity == .user { return .everybody }
         return try await nestedAccess(user, from: id, head, now)
     }

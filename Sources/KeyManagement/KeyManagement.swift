@@ -34,7 +34,9 @@ package struct KeyManagement: Sendable {
         /// By which path a resource was read.
         var path: AccessPath?
         /// The rule that allowed it, for audit and explanations.
-        var rule: String { path?.rule ?? "member" }
+        var rule: String { isForeign ? "partner-decided" : path?.rule ?? "member" }
+        /// Another KMS decided.
+        var isForeign = false
 
         init(
             _ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange(), path: AccessPath? = nil

@@ -108,7 +108,8 @@ extension KeyManagement {
     /// The id in a URI that must name a resource of this KMS.
     func resourceID(_ uri: KMSURI) throws(KMSFailure) -> String {
         guard names.owns(uri) else {
-            throw KMSFailure(KMSStatus.notImplemented, "no federation with \(uri.host ?? "") is configured")
+            throw KMSFailure(
+                KMSStatus.notImplemented, "resourceUri names a resource of \(uri.host ?? ""), which is not this KMS")
         }
         guard case .resource(let id) = uri.object else {
             throw KMSFailure(KMSStatus.malformed, "resourceUri does not name a resource")

@@ -44,11 +44,15 @@ package final class RequestHandler: Sendable {
     /// Nil: nothing is kept, for tests and benchmarks of what lies below.
     let audit: DecisionAudit?
     let clock: @Sendable () -> Timestamp
+    let homes: UserHomes
+    let federation: Federation?
 
-    /// - Parameter staticKeys: the present one first, then earlier ones that clients may still know.
+    /// - Parameters:
+    ///   - staticKeys: the present one first, then earlier ones that clients may still know.
+    ///   - federation: nil: nobody else's KMS is asked or answered.
     package init(
         keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier, staticKeys: [KMSStaticKey],
-        log: any RequestLog, audit: DecisionAudit? = nil,
+        log: any RequestLog, audit: DecisionAudit? = nil, federation: Federation? = nil,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         var keyManagement = keyManagement
@@ -64,6 +68,8 @@ package final class RequestHandler: Sendable {
         self.log = log
         self.audit = audit
         self.clock = clock
+        self.federation = federation
+        homes = UserHomes(store: keyManagement.store, ring: keyManagement.vault.ring)
     }
 
     var staticKey: KMSStaticKey { staticKeys[0] }
@@ -73,6 +79,9 @@ package final class RequestHandler: Sendable {
         let now = clock()
         guard text.count <= Self.maximumLength else {
             return reset("the message is longer than \(Self.maximumLength) octets", source: source, now: now)
+        }
+        if federation != nil, let host = FederationRequest.claimedHost(of: text, asked: keyManagement.names) {
+            return await openSession(forPartner: text, claimed: host, source: source, now: now)
         }
         guard let message = try? JWE.parse(text) else {
             return reset("Request could not be decrypted", source: source, now: now)
@@ -121,6 +130,9 @@ package final class RequestHandler: Sendable {
                 try JSONDocument($0, limits: KMSRequest.jsonLimits).root
             }
             entry.requestID = KMSRequest.requestID(of: root)
+            if case .partner(let host) = session.content.holder {
+                return await self.answer(partner: host, root, session: session, text: text, entry: entry, now: now)
+            }
             do throws(KMSFailure) {
                 let request = try KMSRequest(root)
                 entry.note(request)
@@ -250,6 +262,17 @@ package final class RequestHandler: Sendable {
     private func decide(
         _ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp
     ) async throws(KMSFailure) -> KeyManagement.Outcome {
+        if let federation, !keyManagement.names.owns(request.uri) {
+            guard caller.capacity == .user else {
+                throw KMSFailure(
+                    KMSStatus.forbidden, "another KMS is asked for users themselves only", rule: "foreign-on-behalf")
+            }
+            try keyManagement.freezes?.check(caller.release())
+            let (status, body) = try await federation.client.answer(request, user: caller.effectiveUser)
+            var outcome = KeyManagement.Outcome(status, body)
+            outcome.isForeign = true
+            return outcome
+        }
         do {
             return try await keyManagement.decide(request, caller: caller, session: session, now: now)
         } catch let failure as KMSFailure {
@@ -261,7 +284,7 @@ package final class RequestHandler: Sendable {
     }
 
     /// Wraps an answer that changes nothing; one that releases something is kept in the audit trail first.
-    private func finish(
+    func finish(
         _ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry, now: Timestamp
     ) async -> Reply {
         var entry = entry
@@ -328,12 +351,13 @@ package final class RequestHandler: Sendable {
         guard budgets.takeReset(source: source, now: now) else { return .drop("too many resets") }
         let reset = KMSReset(reason: reason, requestID: UUIDText.random(), session: session, time: now)
         log.reset(reason: reason, session: session)
-        return signed(reset.json())
+        // A partner has no details document to know the key from.
+        return signed(reset.json(), withChain: federation != nil)
     }
 
-    func signed(_ json: borrowing JSONWriter) -> Reply {
+    func signed(_ json: borrowing JSONWriter, withChain: Bool = false) -> Reply {
         do {
-            return .answer(try staticKey.sign(json))
+            return .answer(try staticKey.sign(json, withChain: withChain))
         } catch {
             log.failure(error, while: "signing an answer")
             return .decline("internal error")

@@ -55,15 +55,22 @@ extension RequestHandler {
             let record = try auditRecord(entry, answer, now)
             // A conflict: the key of the day was destroyed between sealing and writing; the next one is taken.
             for _ in 0..<3 {
-                let change = StoreChange(writes: [
+                var change = StoreChange(writes: [
                     .insertSession(try await sessions.record(content, id: id, now: now)),
                     .insertLedger(
                         LedgerRecord(
                             digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer,
                             audit: try record.flatMap { try audit?.ledgerForm(of: $0) } ?? [])),
                 ])
+                let claimants: [String]
+                if case .user = opening.holder {
+                    claimants = try await homes.noteOwn(content.userID, in: &change)
+                } else {
+                    claimants = []
+                }
                 switch try await commit(change, record: record) {
                 case .committed:
+                    if !claimants.isEmpty { federation?.observer.contested(content.userID, claimants) }
                     sessions.remember(content, id: id)
                     log.request(entry, status: answer.status, reason: nil)
                     return .answer(signedAnswer)

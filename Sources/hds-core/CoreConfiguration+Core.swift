@@ -51,7 +51,7 @@ extension CoreConfiguration.OrganisationSection {
         return CloudCoreConfiguration.Organisation(
             id: id, domains: domains, authorizationServer: authorizationServer.text, issuer: issuer,
             jwksURL: keySet.text, kmsCluster: kmsCluster,
-            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins))
+            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins), partners: partners)
     }
 }
 

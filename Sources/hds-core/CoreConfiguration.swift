@@ -39,6 +39,8 @@ import ServiceRuntime
 ///     pins: []
 ///     # The destination of its KMS: only a link with a token of this organisation can answer for it.
 ///     kms-cluster: kms://kms.example.com
+///     # Ids of the organisations that it deals with. Optional; none by default.
+///     partners: []
 ///
 /// # The most connections at a time, sockets included (16 to 1000000). Optional; this is the default.
 /// maximum-connections: 10000
@@ -82,6 +84,12 @@ struct CoreConfiguration: RuntimeConfiguration {
         ] where Set(values).count != values.count {
             throw section.problem(.organisations, "\(name) has to be different for each organisation")
         }
+        for organisation in organisations {
+            let others = Set(organisations.map(\.id)).subtracting([organisation.id])
+            guard others.isSuperset(of: organisation.partners) else {
+                throw section.problem(.organisations, "partners of \(organisation.id) has an id of no other organisation")
+            }
+        }
         maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)
         runtime = try section.value(.runtime)
     }
@@ -112,6 +120,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         let authorities: FileLocation
         let pins: [String]
         let kmsCluster: String
+        let partners: [String]
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case id, domains
@@ -121,6 +130,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             case authorities = "ca"
             case pins
             case kmsCluster = "kms-cluster"
+            case partners
         }
 
         init(from decoder: any Decoder) throws {
@@ -139,6 +149,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             authorities = try section.value(.authorities)
             pins = try section.value(.pins, default: [])
             kmsCluster = try section.value(.kmsCluster)
+            partners = try section.value(.partners, default: [])
             let host = kmsCluster.dropFirst("kms://".count)
             guard kmsCluster.hasPrefix("kms://"), !host.isEmpty, host == host.lowercased(), !host.contains("/") else {
                 throw section.problem(.kmsCluster, "expected kms://HOST in lower case")

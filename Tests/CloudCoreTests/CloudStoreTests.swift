@@ -60,7 +60,7 @@ struct CloudStoreTests {
     ) async throws -> (AppendOutcome, readers: [String]) {
         let readers = Mutex<[String]>([])
         let outcome = try await store.append(draft, id: UUIDText.random(), url: "u", kmsAnswer: answer, now: Self.now) {
-            _, who in readers.withLock { $0 = who }
+            _, who in readers.withLock { $0 = who.map(\.user) }
         }
         return (outcome, readers.withLock { $0 })
     }

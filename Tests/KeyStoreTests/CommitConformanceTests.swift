@@ -48,7 +48,7 @@ import WireText
             for wrong: StoreExpectation in [
                 .resource(id: Sample.id(50), version: 2), .resource(id: Sample.id(51), version: 1),
                 .key(id: Sample.id(1), version: 2), .key(id: Sample.id(50), version: 1),
-                .session(id: Sample.id(71)),
+                .session(id: Sample.id(71)), .setting(name: "a", value: [1]), .setting(name: "a", value: []),
             ] {
                 #expect(try await store.apply(setting, expecting: [wrong]) == .conflict)
                 #expect(
@@ -60,9 +60,16 @@ import WireText
                     setting,
                     expecting: [
                         .resource(id: Sample.id(50), version: 1), .key(id: Sample.id(1), version: 1),
-                        .session(id: Sample.id(70)),
+                        .session(id: Sample.id(70)), .setting(name: "a", value: nil),
                     ]) == .committed)
             #expect(try await store.setting("a") == [1])
+            let next = StoreWrite.putSetting(name: "a", value: [2])
+            for wrong: [UInt8]? in [nil, [], [2], [1, 1]] {
+                #expect(
+                    try await store.apply(next, expecting: [.setting(name: "a", value: wrong)]) == .conflict)
+            }
+            #expect(try await store.apply(next, expecting: [.setting(name: "a", value: [1])]) == .committed)
+            #expect(try await store.setting("a") == [2])
         }
     }
 
@@ -250,7 +257,9 @@ import WireText
                 #expect(
                     await code { try await store.apply(.insertKey(Sample.key(1)), write) } == .storeChangeMalformed)
             }
-            for expectation: StoreExpectation in [.resource(id: "x", version: 1), .key(id: Sample.id(1), version: 0)] {
+            for expectation: StoreExpectation in [
+                .resource(id: "x", version: 1), .key(id: Sample.id(1), version: 0), .setting(name: "", value: nil),
+            ] {
                 #expect(await code { try await store.apply(expecting: [expectation]) } == .storeChangeMalformed)
             }
             #expect(try await store.isEmpty())

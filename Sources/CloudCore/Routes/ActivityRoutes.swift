@@ -40,19 +40,19 @@ struct ActivityRoutes {
     private func append(_ request: Request, _ context: CoreRequestContext) async throws -> Response {
         let user = try context.user()
         let body = try await RequestJSON(request)
-        let draft = try draft(body, conversation: context.id(), actor: user)
+        var draft = try draft(body, conversation: context.id(), actor: user)
+        draft.partners = services.configuration.partners(of: user.organisation).map(\.id)
         let message = draft.verb.needsKMS || body.root["kmsMessage"]?.isNull == false ? try body.kmsMessage() : nil
         if let first = try await services.store.prepare(draft) { return answer(.ok, first) }
         var kmsAnswer: String?
         if let message { kmsAnswer = try await services.forward(message, of: user) }
         let (events, wall) = (services.events, services.wall)
+        let judged = draft
         let outcome = try await services.store.append(
-            draft, id: UUIDText.random(), url: services.urls.conversation(draft.conversation), kmsAnswer: kmsAnswer,
+            judged, id: UUIDText.random(), url: services.urls.conversation(draft.conversation), kmsAnswer: kmsAnswer,
             now: wall()
         ) { json, readers in
-            events.push(
-                .activity(json, wall: wall()),
-                to: readers.map { UserKey(organisation: user.organisation, user: $0) })
+            events.push(.activity(json, wall: wall()), to: readers)
         }
         switch outcome {
         case .stored(let activity): return answer(.created, activity)

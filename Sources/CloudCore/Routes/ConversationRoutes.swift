@@ -50,7 +50,8 @@ struct ConversationRoutes {
             displayName: try body.content("displayName", maximum: Self.maximumNameBytes),
             encryptionKeyURL: try body.keyURL("encryptionKeyUrl"),
             others: named.map { $0.lowercased() }.filter { seen.insert($0).inserted },
-            clientTempID: try body.optionalText("clientTempId", maximum: 255))
+            clientTempID: try body.optionalText("clientTempId", maximum: 255),
+            partners: services.configuration.partners(of: user.organisation).map(\.id))
         guard seen.count <= CloudStore.maximumParticipants else {
             throw Refusal(.badRequest, "a conversation has at most \(CloudStore.maximumParticipants) participants")
         }

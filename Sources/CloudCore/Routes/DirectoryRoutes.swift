@@ -1,7 +1,7 @@
 import Hummingbird
 import WireText
 
-/// Users of the caller's own organisation, by address or id.
+/// Users of the caller's own organisation and of those that it deals with, by address or id.
 struct DirectoryRoutes {
     let services: CoreServices
 
@@ -9,11 +9,15 @@ struct DirectoryRoutes {
         router.get("directory/users") { request, context -> Response in
             let organisation = try context.user().organisation
             let query = request.uri.queryParameters
-            let user: UserRecord?
+            let organisations = [organisation] + services.configuration.partners(of: organisation).map(\.id)
+            var user: UserRecord?
             if let email = query["email"].map(String.init), email.utf8.count <= 320 {
-                user = try await services.store.user(organisation: organisation, email: email)
+                // A partner's users go by the addresses of its own domains only.
+                let home = services.configuration.organisation(ofAddress: email)?.id ?? organisation
+                user = try await services.store.user(
+                    organisation: organisations.contains(home) ? home : organisation, email: email)
             } else if let id = query["id"], UUIDText.isValid(id) {
-                user = try await services.store.user(UserKey(organisation: organisation, user: id.lowercased()))
+                user = try await services.store.user(id.lowercased(), of: organisations)
             } else {
                 throw Refusal(.badRequest, "email or id is missing: expected ?email=NAME@DOMAIN or ?id=UUID")
             }

@@ -17,7 +17,7 @@ extension CloudStore {
     /// conversations, when they are on the disk, with those who are to see it.
     func append(
         _ draft: ActivityDraft, id: String, url: String, kmsAnswer: String?, now: Timestamp,
-        committed: @escaping @Sendable (_ json: String, _ readers: [String]) -> Void
+        committed: @escaping @Sendable (_ json: String, _ readers: [UserKey]) -> Void
     ) async throws -> AppendOutcome {
         try await pool.write { db in
             var conversation = try Self.requireParticipant(draft.actor, in: draft.conversation, db)
@@ -38,7 +38,7 @@ extension CloudStore {
             try db.execute(
                 sql: "UPDATE conversation SET lastSequence = ? WHERE id = ?",
                 arguments: [sequence, draft.conversation])
-            let readers = conversation.participants
+            let readers = conversation.members
             db.afterNextTransaction { _ in committed(json, readers) }
             return .stored(StoredActivity(json: json, kmsAnswer: kmsAnswer))
         }
@@ -94,8 +94,11 @@ extension CloudStore {
     private static func judge(
         _ draft: ActivityDraft, _ conversation: ConversationRecord, _ db: Database
     ) throws {
+        let isAtHome = draft.actor.organisation == conversation.organisation
         switch draft.verb {
-        case .post, .updateKey: return
+        case .post: return
+        case .updateKey:
+            guard isAtHome else { throw guest }
         case .share:
             for file in draft.files {
                 guard let record = try Self.file(file, db), record.size != nil,
@@ -103,13 +106,15 @@ extension CloudStore {
                 else { throw Refusal(.notFound, "a shared file is not uploaded, or it is not yours") }
             }
         case .add:
-            let person = draft.person ?? ""
-            try requireUsers([person], draft.actor.organisation, db)
-            guard
-                conversation.participants.count < maximumParticipants
-                    || conversation.participants.contains(person)
-            else { throw Refusal(.badRequest, "a conversation has at most \(maximumParticipants) participants") }
+            guard isAtHome else { throw guest }
+            let person = try requireUser(draft.person ?? "", of: [draft.actor.organisation] + draft.partners, db)
+            let isThere = conversation.participants.contains(person.user)
+            guard isThere == conversation.members.contains(person) else {
+                throw Refusal(.conflict, "a user of another organisation with that id takes part")
+            }
+            guard conversation.members.count < maximumParticipants || isThere else { throw Refusal(.badRequest, "a conversation has at most \(maximumParticipants) participants") }
         case .leave:
+            guard isAtHome || draft.person == draft.actor.user else { throw guest }
             // One who left already may be removed again: the step at the KMS may have failed the first time.
             let wasThere = try Bool.fetchOne(
                 db, sql: "SELECT 1 FROM participant WHERE conversation = ? AND user = ?",
@@ -118,7 +123,11 @@ extension CloudStore {
         }
     }
 
-    /// Changes the tables, and `participants` to those who are to see the activity.
+    /// Keys and access are the business of the KMS that has the conversation's keys: others only read and write.
+    private static let guest = Refusal(
+        .forbidden, "only users of the organisation that made this conversation change who takes part and its key")
+
+    /// Changes the tables, and `members` to those who are to see the activity.
     private static func apply(
         _ draft: ActivityDraft, sequence: Int64, to conversation: inout ConversationRecord, _ db: Database
     ) throws {
@@ -135,16 +144,17 @@ extension CloudStore {
                     arguments: [file, conversation.id])
             }
         case .add:
-            guard let person = draft.person, !conversation.participants.contains(person) else { return }
+            let person = try requireUser(draft.person ?? "", of: [draft.actor.organisation] + draft.partners, db)
+            guard !conversation.members.contains(person) else { return }
             try db.execute(
                 sql: """
-                    INSERT INTO participant (conversation, user, position, joinedAt)
-                    VALUES (?1, ?2, (SELECT 1 + max(position) FROM participant WHERE conversation = ?1), ?3)
+                    INSERT INTO participant (conversation, user, organisation, position, joinedAt)
+                    VALUES (?1, ?2, ?4, (SELECT 1 + max(position) FROM participant WHERE conversation = ?1), ?3)
                     ON CONFLICT (conversation, user) DO UPDATE SET leftAt = NULL, joinedAt = excluded.joinedAt,
-                        position = excluded.position
+                        position = excluded.position, organisation = excluded.organisation
                     """,
-                arguments: [conversation.id, person, sequence])
-            conversation.participants.append(person)
+                arguments: [conversation.id, person.user, sequence, person.organisation])
+            conversation.members.append(person)
         case .leave:
             guard let person = draft.person else { return }
             try db.execute(

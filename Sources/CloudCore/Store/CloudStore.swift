@@ -59,8 +59,18 @@ final class CloudStore: Sendable {
     private static let migrator: DatabaseMigrator = {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { try $0.execute(sql: schema) }
+        migrator.registerMigration("2") { try $0.execute(sql: participantsOfPartners) }
         return migrator
     }()
+
+    /// Users of an organisation that the conversation's one deals with may take part.
+    private static let participantsOfPartners = """
+        ALTER TABLE participant ADD COLUMN organisation TEXT NOT NULL DEFAULT '';
+        UPDATE participant SET organisation =
+            (SELECT organisation FROM conversation WHERE conversation.id = participant.conversation);
+        DROP INDEX participantByUser;
+        CREATE INDEX participantByUser ON participant (user, organisation);
+        """
 
     private static let schema = """
         CREATE TABLE user (

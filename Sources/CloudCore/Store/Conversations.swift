@@ -14,13 +14,16 @@ extension CloudStore {
         /// Without the creator and without duplicates.
         var others: [String]
         var clientTempID: String?
+        /// Organisations besides the creator's whose users may be named.
+        var partners: [String] = []
+        var organisations: [String] { [creator.organisation] + partners }
     }
 
     /// Judges a draft before anything is asked of the KMS.
     func prepare(_ draft: ConversationDraft) async throws {
         try await pool.read { db in
             try Self.requireKnown(draft.creator, db)
-            try Self.requireUsers(draft.others, draft.creator.organisation, db)
+            for other in draft.others { _ = try Self.requireUser(other, of: draft.organisations, db) }
         }
     }
 
@@ -46,7 +49,7 @@ extension CloudStore {
         try await pool.write { db in
             let creator = draft.creator
             try Self.requireKnown(creator, db)
-            try Self.requireUsers(draft.others, creator.organisation, db)
+            let others = try draft.others.map { try Self.requireUser($0, of: draft.organisations, db) }
             if let tempID = draft.clientTempID,
                 let row = try Row.fetchOne(
                     db,
@@ -66,10 +69,13 @@ extension CloudStore {
                     draft.id, creator.organisation, creator.user, draft.displayName, draft.encryptionKeyURL,
                     now.milliseconds, draft.clientTempID, kmsAnswer,
                 ])
-            for (position, user) in ([creator.user] + draft.others).enumerated() {
+            for (position, member) in ([creator] + others).enumerated() {
                 try db.execute(
-                    sql: "INSERT INTO participant (conversation, user, position, joinedAt) VALUES (?, ?, ?, 0)",
-                    arguments: [draft.id, user, position])
+                    sql: """
+                        INSERT INTO participant (conversation, user, organisation, position, joinedAt)
+                        VALUES (?, ?, ?, ?, 0)
+                        """,
+                    arguments: [draft.id, member.user, member.organisation, position])
             }
             guard let record = try Self.conversation(draft.id, db) else {
                 throw Refusal(.internalError, "the conversation was not stored")
@@ -90,7 +96,7 @@ extension CloudStore {
                 db,
                 sql: """
                     SELECT conversation.* FROM participant JOIN conversation ON conversation.id = participant.conversation
-                    WHERE participant.user = ? AND participant.leftAt IS NULL AND conversation.organisation = ?
+                    WHERE participant.user = ? AND participant.leftAt IS NULL AND participant.organisation = ?
                     ORDER BY conversation.published DESC, conversation.id
                     """,
                 arguments: [user.user, user.organisation]
@@ -103,7 +109,7 @@ extension CloudStore {
         try await pool.write { db in
             let record = try Self.requireParticipant(user, in: id, db)
             if record.resourceURL == url { return record }
-            guard record.creator == user.user else {
+            guard UserKey(organisation: record.organisation, user: record.creator) == user else {
                 throw Refusal(.forbidden, "only the creator of a conversation names its resource object")
             }
             guard record.resourceURL == nil else {
@@ -121,10 +127,11 @@ extension CloudStore {
         _ user: UserKey, in id: String, _ db: Database
     ) throws -> ConversationRecord {
         let unknown = Refusal(.notFound, "there is no such conversation, or it is not yours")
-        guard let record = try conversation(id, db), record.organisation == user.organisation else { throw unknown }
-        if record.participants.contains(user.user) { return record }
+        guard let record = try conversation(id, db) else { throw unknown }
+        if record.members.contains(user) { return record }
         let wasThere = try Bool.fetchOne(
-            db, sql: "SELECT 1 FROM participant WHERE conversation = ? AND user = ?", arguments: [id, user.user])
+            db, sql: "SELECT 1 FROM participant WHERE conversation = ? AND user = ? AND organisation = ?",
+            arguments: [id, user.user, user.organisation])
         throw wasThere == nil ? unknown : Refusal(.forbidden, "you have left this conversation")
     }
 
@@ -135,14 +142,19 @@ extension CloudStore {
         guard isKnown != nil else { throw Refusal(.forbidden, "register a device first") }
     }
 
-    static func requireUsers(_ ids: [String], _ organisation: String, _ db: Database) throws {
-        for id in ids {
-            let isKnown = try Bool.fetchOne(
-                db, sql: "SELECT 1 FROM user WHERE organisation = ? AND id = ?", arguments: [organisation, id])
-            guard isKnown != nil else {
-                throw Refusal(.notFound, "a participant is not known here: users become known when they first log in")
-            }
+    /// The user of that id: of the first organisation if it has one, else of the only other one that has.
+    static func requireUser(_ id: String, of organisations: [String], _ db: Database) throws -> UserKey {
+        let homes = try organisations.filter { organisation in
+            try Bool.fetchOne(
+                db, sql: "SELECT 1 FROM user WHERE organisation = ? AND id = ?", arguments: [organisation, id]) != nil
         }
+        guard let home = homes.first else {
+            throw Refusal(.notFound, "a participant is not known here: users become known when they first log in")
+        }
+        guard home == organisations.first || homes.count == 1 else {
+            throw Refusal(.conflict, "more than one organisation has a user of that id")
+        }
+        return UserKey(organisation: home, user: id)
     }
 
     private static func conversation(_ id: String, _ db: Database) throws -> ConversationRecord? {
@@ -151,14 +163,19 @@ extension CloudStore {
 
     private static func record(_ row: Row, _ db: Database) throws -> ConversationRecord {
         let id: String = row["id"]
-        let participants = try String.fetchAll(
-            db, sql: "SELECT user FROM participant WHERE conversation = ? AND leftAt IS NULL ORDER BY position, user",
-            arguments: [id])
+        let members = try Row.fetchAll(
+            db,
+            sql: """
+                SELECT organisation, user FROM participant WHERE conversation = ? AND leftAt IS NULL
+                ORDER BY position, user
+                """,
+            arguments: [id]
+        ).map { UserKey(organisation: $0["organisation"], user: $0["user"]) }
         return ConversationRecord(
             id: id, organisation: row["organisation"], creator: row["creator"], displayName: row["displayName"],
             encryptionKeyURL: row["encryptionKeyURL"], defaultKeyURL: row["defaultKeyURL"],
             resourceURL: row["resourceURL"], published: Timestamp(milliseconds: row["published"]),
             lastSequence: row["lastSequence"],
-            participants: participants)
+            members: members)
     }
 }

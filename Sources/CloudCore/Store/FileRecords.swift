@@ -54,13 +54,13 @@ extension CloudStore {
 
     static func mayRead(_ user: UserKey, _ file: FileRecord, _ db: Database) throws -> Bool {
         if file.owner == user { return true }
-        guard file.owner.organisation == user.organisation else { return false }
         return try Bool.fetchOne(
             db,
             sql: """
                 SELECT 1 FROM fileShare JOIN participant ON participant.conversation = fileShare.conversation
-                WHERE fileShare.file = ? AND participant.user = ? AND participant.leftAt IS NULL LIMIT 1
+                WHERE fileShare.file = ? AND participant.user = ? AND participant.organisation = ?
+                    AND participant.leftAt IS NULL LIMIT 1
                 """,
-            arguments: [file.id, user.user]) != nil
+            arguments: [file.id, user.user, user.organisation]) != nil
     }
 }

@@ -62,6 +62,15 @@ extension CloudStore {
         }
     }
 
+    /// The user of that id as `requireUser` finds it; nil when there is none, or no single one.
+    func user(_ id: String, of organisations: [String]) async throws -> UserRecord? {
+        do {
+            return try await user(try await pool.read { db in try Self.requireUser(id, of: organisations, db) })
+        } catch is Refusal {
+            return nil
+        }
+    }
+
     func user(_ key: UserKey) async throws -> UserRecord? {
         try await pool.read { db in
             try Row.fetchOne(

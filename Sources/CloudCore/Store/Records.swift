@@ -35,7 +35,8 @@ struct ConversationRecord: Equatable, Sendable {
     var published: Timestamp
     var lastSequence: Int64
     /// Those who take part now, in the order in which they came.
-    var participants: [String]
+    var members: [UserKey]
+    var participants: [String] { members.map(\.user) }
 }
 
 /// One upload: `size` is nil until the octets are there.
@@ -65,6 +66,8 @@ struct ActivityDraft: Equatable, Sendable {
     /// The participant that an `add` or `leave` is about.
     var person: String?
     var encryptionKeyURL: String?
+    /// Organisations besides the actor's whose users may be added.
+    var partners: [String] = []
     /// Ids of the files that a `share` names.
     var files: [String] = []
     /// The `object` member, rebuilt from the members that are known.

@@ -147,8 +147,10 @@ package final class FreezeBoard: Sendable {
 extension Caller {
     /// What is released to this caller, for `FreezeBoard.check`.
     func release(spaces: [String] = [], bound: [Timestamp] = []) -> Freeze.Release {
-        Freeze.Release(
+        var partner: String?
+        if case .partner(let host) = capacity { partner = host }
+        return Freeze.Release(
             user: tokenUser.canonicalAuthID, effectiveUser: effectiveUser.canonicalAuthID, device: clientID,
-            spaces: spaces, bound: bound)
+            partner: partner, spaces: spaces, bound: bound)
     }
 }
