@@ -177,7 +177,11 @@ targets += [
     tests(
         "JOSETests",
         ["JOSESignature", "JOSEEncryption", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
-    tests("KMSProtocolTests", ["KMSProtocol", "Cryptography", "WireText", "Diagnostics"]),
+    tests(
+        "KMSProtocolTests",
+        [
+            "KMSProtocol", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+        ]),
     tests(
         "TransportTests",
         [

@@ -19,7 +19,8 @@ extension KMSAssembly {
     }
 
     static func federation(
-        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: KMSStaticKey, links: LinkHolder
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: KMSStaticKey, links: LinkHolder,
+        log: KMSRequestLog
     ) throws -> FederationParts? {
         guard let section = configuration.federation else { return nil }
         let partners = try section.partners.map { try partner($0, own: own.names) }
@@ -32,7 +33,7 @@ extension KMSAssembly {
                     "a partner may speak for users whom nobody listed, and own users who never came are not known",
                     fix: "name the file of own users in federation.own-users, or list the partner's users"))
         }
-        let observer = observer(context.health.alarms)
+        let observer = observer(context.health.alarms, log)
         let client = FederationClient(
             own: own, partners: partners, carrier: LinkCarrier(links: links), observer: observer)
         return FederationParts(
@@ -61,9 +62,10 @@ extension KMSAssembly {
         let assertions = try section.assertionIssuer.map { issuer -> any BearerVerifier in
             let client = WebClient(trust: TLSTrust(roots: try certificates(in: issuer.authorities)))
             let keys = IssuerKeys(client: client, url: issuer.keySet.text)
-            return JWTBearerVerifier(
+            let verifier = JWTBearerVerifier(
                 policy: TokenPolicy(issuer: issuer.issuer, audience: own.cluster, isCustomerControlled: false),
                 keys: { refresh in try await keys.keySet(refresh: refresh) })
+            return BearerDirectory(issuers: [verifier])
         }
         return FederationPartner(
             trust: trust, organisation: section.organisation, mayAskUs: section.mayAskUs, weMayAsk: section.weMayAsk,
@@ -103,12 +105,13 @@ extension KMSAssembly {
         }
     }
 
-    private static func observer(_ alarms: AlarmBoard) -> FederationObserver {
+    private static func observer(_ alarms: AlarmBoard, _ log: KMSRequestLog) -> FederationObserver {
         FederationObserver(
             contested: { user, claimants in
                 let sides = claimants.joined(separator: ", ")
                 alarms.raise(
-                    .userContested, about: Loggable(reviewed: user), "user \(reviewed: user): claimed by \(reviewed: sides)")
+                    .userContested, about: log.pseudonym(user),
+                    "user \(log.pseudonym(user)): claimed by \(reviewed: sides)")
             },
             partner: { host, problem in
                 let subject = Loggable(reviewed: host)

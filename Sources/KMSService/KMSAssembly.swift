@@ -45,7 +45,7 @@ package enum KMSAssembly {
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
         let links = LinkHolder()
-        let federation = try federation(configuration, context, own: staticKeys[0], links: links)
+        let federation = try federation(configuration, context, own: staticKeys[0], links: links, log: log)
         let handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: trust.directory,

@@ -102,7 +102,7 @@ struct KMSRequestLog: RequestLog {
             ])
     }
 
-    private func pseudonym(_ text: String) -> Loggable {
+    func pseudonym(_ text: String) -> Loggable {
         guard usesPseudonyms else { return Loggable(reviewed: text.printable) }
         return Loggable(reviewed: Hexadecimal.encode(ring.lookup(text, purpose: "log").prefix(8)))
     }

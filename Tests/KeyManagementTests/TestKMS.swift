@@ -17,7 +17,7 @@ final class TestKMS: Sendable {
 
     let store: any KeyStore
     let handler: RequestHandler
-    let names = KMSNames(host: TestKMS.host)
+    let names: KMSNames
     let staticKey: KMSStaticKey
     let clock: TestClock
     let log = RecordingLog()
@@ -27,36 +27,41 @@ final class TestKMS: Sendable {
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
         identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, freezes: FreezeBoard? = nil,
-        audit: AuditTrail? = nil,
-        now: Timestamp = Timestamp.now()
+        audit: AuditTrail? = nil, now: Timestamp = Timestamp.now(), host: String = TestKMS.host,
+        clock: TestClock? = nil,
+        federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation? = { _, _ in nil }
     ) async throws -> TestKMS {
         let store = store ?? MemoryKeyStore()
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, identity: identity,
-            verifier: verifier ?? TestTokens(), freezes: freezes, audit: audit, now: now)
+            verifier: verifier ?? TestTokens(), freezes: freezes, audit: audit, clock: clock ?? TestClock(now),
+            host: host, federation: federation)
     }
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, identity: TestIdentity,
-        verifier: any BearerVerifier, freezes: FreezeBoard?, audit trail: AuditTrail?, now: Timestamp
+        verifier: any BearerVerifier, freezes: FreezeBoard?, audit trail: AuditTrail?, clock: TestClock, host: String,
+        federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation?
     ) async throws {
+        let now = clock.now
         self.store = store
+        names = KMSNames(host: host)
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
         let vault = RecordVault(ring: ring, store: store)
         let sessionRing = SessionSealRing(store: store, ring: ring)
         staticKey = try KMSStaticKey(
-            privateKey: identity.privateKey, chain: identity.chain, host: Self.host, now: identity.validAt)
+            privateKey: identity.privateKey, chain: identity.chain, host: host, now: identity.validAt)
         let audit = trail.map { DecisionAudit(trail: $0, ring: ring, store: store) }
         self.audit = audit
-        let clock = TestClock(now)
         self.clock = clock
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
         handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
-            staticKeys: [staticKey], log: log, audit: audit, clock: { clock.now })
+            staticKeys: [staticKey], log: log, audit: audit, federation: try federation(staticKey, clock),
+            clock: { clock.now })
     }
 
     static func testPolicy() -> KMSPolicy {

@@ -7,26 +7,31 @@
 declare -A password=()
 mail_domain=example.com
 kms_host=kms.example.com
+organisation=example
 
-# make_domain DIR PROGRAMS LOG-LEVEL
+# make_domain DIR PROGRAMS LOG-LEVEL [CORE-DIR]: with CORE-DIR a further domain, at the core that make_domain made there
+# (core_url and core_port are that one's); mail_domain, kms_host and organisation have to be its own.
 make_domain() {
     local dir=$1 programs=$2 level=$3 person allow_root=false
+    # Where the core's certificates are, and how the configuration in DIR/kms names that.
+    local core_pki=${4:-$dir}/pki/core core_files=${4:-..}/pki/core
     ((EUID == 0)) && allow_root=true
     umask 077
     "$repository/deploy/lib/pki.sh" "$dir/pki" "$kms_host"
     mkdir -p "$dir"/{auth,core,kms,log}
     local port
-    for port in auth_port core_port auth_health_port core_health_port kms_health_port; do free_port "$port"; done
+    for port in auth_port auth_health_port kms_health_port; do free_port "$port"; done
+    [[ -n ${4:-} ]] || for port in core_port core_health_port; do free_port "$port"; done
     auth_url=https://localhost:$auth_port
     core_url=https://localhost:$core_port
 
     for person in alice bob; do
         password[$person]=$(openssl rand -hex 16)
         "$programs/hds-auth" add-account --accounts "$dir/auth/accounts.yaml" --email "$person@$mail_domain" \
-            --name "${person^}" --organisation example <<<"${password[$person]}" >"$dir/auth/$person.id"
+            --name "${person^}" --organisation "$organisation" <<<"${password[$person]}" >"$dir/auth/$person.id"
         printf '%s\n' "${password[$person]}" >"$dir/$person.password"
     done
-    "$programs/hds-auth" add-service --accounts "$dir/auth/accounts.yaml" --id hds-kms --organisation example \
+    "$programs/hds-auth" add-service --accounts "$dir/auth/accounts.yaml" --id hds-kms --organisation "$organisation" \
         --grant cloud=link:kms --introspects kms --secret-file "$dir/kms/client-secret"
     "$programs/hdsctl" master-key create "$dir/kms/master-key" >"$dir/log/master-key.txt"
 
@@ -52,7 +57,7 @@ domain:
 END
         runtime "$auth_health_port"
     } >"$dir/auth/hds-auth.yaml"
-    {
+    [[ -n ${4:-} ]] || {
         cat <<END
 listen: 127.0.0.1:$core_port
 public-url: $core_url
@@ -63,7 +68,7 @@ store:
   database: core.sqlite
   files: files
 organisations:
-  - id: example
+  - id: $organisation
     domains: [$mail_domain]
     authorization-server: $auth_url
     issuer: $auth_url
@@ -76,7 +81,7 @@ END
     {
         cat <<END
 node: trial
-organisation: example
+organisation: $organisation
 host: $kms_host
 machine-account: $(cat /proc/sys/kernel/random/uuid)
 static-key:
@@ -87,8 +92,8 @@ store:
   file: kms.sqlite
 core:
   link: wss://localhost:$core_port/link/v1
-  ca: ../pki/core/root.pem
-  pins: [$(cat "$dir/pki/core/core.pin")]
+  ca: $core_files/root.pem
+  pins: [$(cat "$core_pki/core.pin")]
 authorization:
   issuers:
     - issuer: $auth_url
@@ -110,7 +115,7 @@ END
     pem() { awk '{ printf "%s\\n", $0 }' "$1"; }
     cat >"$dir/domain.json" <<END
 {"domain": "$mail_domain", "issuer": "$auth_url", "issuerRoots": ["$(pem "$dir/pki/customer/root.pem")"],
- "core": "$core_url", "coreRoots": ["$(pem "$dir/pki/core/root.pem")"], "corePins": ["$(cat "$dir/pki/core/core.pin")"],
+ "core": "$core_url", "coreRoots": ["$(pem "$core_pki/root.pem")"], "corePins": ["$(cat "$core_pki/core.pin")"],
  "kmsCluster": "kms://$kms_host", "kmsRoots": ["$(pem "$dir/pki/customer/root.pem")"]}
 END
 }

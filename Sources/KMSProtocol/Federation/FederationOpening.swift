@@ -53,8 +53,10 @@ package struct FederationOpening: Sendable {
     /// answer to this request is a `DiagnosedError`.
     package func finish(_ message: [UInt8], trust: FederationTrust, at now: Timestamp) throws -> FederationAgreement {
         let root = try trust.verify(message, at: now)
-        guard let answer = KMSAnswer(root), answer.requestID == requestID || answer.status == KMSStatus.reset else {
-            throw Self.refused(trust.host, "it does not belong to the request")
+        guard let answer = KMSAnswer(root), answer.requestID == requestID else {
+            // The partner can not read whose request it is when it does not believe it.
+            let reason = KMSAnswer(root)?.reason.map { ": " + String($0.filter(\.isASCII).prefix(200)) } ?? ""
+            throw Self.refused(trust.host, "the answer does not name the request\(reason)")
         }
         guard answer.status == KMSStatus.created, case .ephemeralKey(let offered) = answer.body else {
             throw KMSFailure(answer.status, answer.reason ?? "no reason given", errorCode: answer.errorCode)

@@ -167,6 +167,8 @@ package actor FederationClient {
         let agreement: FederationAgreement
         do {
             agreement = try opening.finish(reply, trust: partner.trust, at: clock())
+        } catch let refusal as KMSFailure where refusal.status == KMSStatus.forbidden {
+            throw KMSFailure(KMSStatus.forbidden, refusal.reason.plain)
         } catch let refusal as KMSFailure {
             note(partner.host, problem: "it refuses a session: \(refusal.status) \(refusal.reason.plain)")
             throw Self.unreachable(partner.host, "it refuses a session: \(refusal.reason.plain)")

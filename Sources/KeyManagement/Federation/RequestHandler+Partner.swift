@@ -12,7 +12,7 @@ extension RequestHandler {
         var entry = RequestLogEntry(at: now)
         entry.user = host
         do {
-            guard let federation, let partner = federation.partners[host], partner.mayAskUs else {
+            guard let federation, let partner = federation.partners[host] else {
                 return refuseStranger("\(keyManagement.names.host) has no federation with \(host)", source, entry, now)
             }
             if let earlier = try await store.ledgerEntry(digest) {
@@ -30,6 +30,9 @@ extension RequestHandler {
             entry.requestID = request.requestID
             entry.method = KMSRequest.Method.create.rawValue
             entry.type = KMSURI.Object.sessions.logName
+            guard partner.mayAskUs else {
+                throw KMSFailure(KMSStatus.forbidden, "\(keyManagement.names.host) has no federation with \(host)")
+            }
             guard try await sessions.count(ofUser: host, now: now) < policy.sessionsPerUser else {
                 throw KMSFailure(KMSStatus.tooManyRequests, "\(host) has as many sessions as are allowed; keep and use one")
             }

@@ -8,7 +8,12 @@ struct Domain: Sendable {
     static let kmsHost = "kms.example.com"
 
     /// Makes it with the scripts of `deploy/lib`, so that the tests run what users run.
-    static func make(logLevel: String = "debug") async throws -> Domain {
+    ///
+    /// - Parameter core: a domain whose core is used; without one a core is made, too.
+    static func make(
+        logLevel: String = "debug", organisation: String = "example", mailDomain: String = "example.com",
+        kmsHost: String = kmsHost, core: Domain? = nil
+    ) async throws -> Domain {
         let folder = NSTemporaryDirectory() + "hds-story-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(
             atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -19,15 +24,21 @@ struct Domain: Sendable {
             . "$repository/deploy/lib/terminal.sh"
             . "$repository/deploy/lib/services.sh"
             . "$repository/deploy/lib/domain.sh"
-            make_domain "$2" "$3" "$4"
-            for name in auth_url core_url auth_port core_port auth_health_port core_health_port kms_health_port; do
-                printf 'value %s %s\\n' "$name" "${!name}"
+            organisation=$5 mail_domain=$6 kms_host=$7 core_port=$9 core_url=https://localhost:$9 ports_taken+=${10}
+            make_domain "$2" "$3" "$4" "$8"
+            for name in auth_url core_url auth_port core_port auth_health_port core_health_port kms_health_port \\
+                mail_domain; do
+                printf 'value %s %s\\n' "$name" "${!name:-none}"
             done
             for person in alice bob; do printf 'value %s %s\\n' "$person" "${password[$person]}"; done
             """
+        let taken = core?.values.filter { $0.key.hasSuffix("_port") }.values.joined(separator: " ") ?? ""
         let text = try await ChildProcess.run(
-            "bash", ["-c", script, "make-domain", Repository.root, folder, Repository.programs, logLevel],
-            folder: folder)
+            "bash",
+            [
+                "-c", script, "make-domain", Repository.root, folder, Repository.programs, logLevel, organisation,
+                mailDomain, kmsHost, core?.folder ?? "", core?["core_port"] ?? "", taken + " ",
+            ], folder: folder)
         var values: [String: String] = [:]
         for line in text.split(separator: "\n") {
             let parts = line.split(separator: " ")

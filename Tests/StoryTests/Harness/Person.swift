@@ -17,7 +17,7 @@ final class Person: Sendable {
         let store = try StateStore.open(folder: deployment.domain.path("home-\(name)-\(device)")) { nil }
         let login = Login(store)
         try login.pin(try deployment.profile())
-        let email = name + "@example.com"
+        let email = name + "@" + deployment.domain["mail_domain"]
         _ = try await login.logIn(
             email: email, proof: .password(Redacted(deployment.domain.password(of: name))))
         return Person(name: name, email: email, store: store, client: try await Client.connect(store))

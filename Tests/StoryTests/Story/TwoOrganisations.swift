@@ -1,0 +1,98 @@
+import Foundation
+import HDSClient
+import Testing
+
+/// Two customers of one core, each with an authorization service and a KMS of its own, as real processes.
+///
+/// A is the deployment with the core; B's services run in a folder of their own. Both are partners at the core and at
+/// each other's KMS, by the roots of their own PKIs; A lets B speak for B's Bob alone.
+final class TwoOrganisations: Sendable {
+    let a: Deployment
+    let b: Deployment
+
+    static let hostOfA = "kms.example.com"
+    static let hostOfB = "kms.partner.example.org"
+
+    static func with(_ body: (TwoOrganisations) async throws -> Void) async throws {
+        let both = try await TwoOrganisations()
+        do {
+            try await both.start()
+            try await body(both)
+        } catch {
+            try? await both.end()
+            throw error
+        }
+        try await both.end()
+    }
+
+    private init() async throws {
+        let first = try await Domain.make()
+        let second = try await Domain.make(
+            organisation: "partner", mailDomain: "partner.example.org", kmsHost: Self.hostOfB, core: first)
+        (a, b) = (Deployment(first), Deployment(second))
+        try first.replace(
+            "    kms-cluster: kms://\(Self.hostOfA)\n",
+            with: """
+                    kms-cluster: kms://\(Self.hostOfA)
+                    partners: [partner]
+                  - id: partner
+                    domains: [partner.example.org]
+                    authorization-server: \(second.authURL)
+                    issuer: \(second.authURL)
+                    jwks: \(second.authURL)/jwks.json
+                    ca: \(second.path("pki/customer/root.pem"))
+                    kms-cluster: kms://\(Self.hostOfB)
+                    partners: [example]
+
+                """, in: Service.core.configuration)
+        try first.write(first.read("auth/alice.id") + first.read("auth/bob.id"), to: "kms/own-users")
+        try first.write(second.read("auth/bob.id"), to: "kms/partner-users")
+        try first.write(first.read(Service.kms.configuration) + federationOfA, to: Service.kms.configuration)
+        try second.write(
+            second.read(Service.kms.configuration) + """
+                federation:
+                  partners:
+                    - host: \(Self.hostOfA)
+                      organisation: example
+                      roots: \(first.path("pki/customer/root.pem"))
+                      we-may-ask: true
+                      cache: 5m
+
+                """, to: Service.kms.configuration)
+    }
+
+    /// The section of A's KMS that lets B ask.
+    var federationOfA: String {
+        """
+        federation:
+          own-users: own-users
+          partners:
+            - host: \(Self.hostOfB)
+              organisation: partner
+              roots: \(b.domain.path("pki/customer/root.pem"))
+              may-ask-us: true
+              users: partner-users
+
+        """
+    }
+
+    private func start() async throws {
+        try await a.startAll()
+        for service in [Service.auth, .kms] { try b.start(service) }
+        for service in [Service.auth, .kms] { try await b.waitUntilReady(service) }
+    }
+
+    /// A's KMS again, with or without its partner.
+    func restartKMSOfA(withPartner: Bool) async throws {
+        try await a[.kms]?.cut()
+        let text = try a.domain.read(Service.kms.configuration).replacingOccurrences(of: federationOfA, with: "")
+        try a.domain.write(text + (withPartner ? federationOfA : ""), to: Service.kms.configuration)
+        try a.start(.kms)
+        try await a.waitUntilReady(.kms)
+    }
+
+    private func end() async throws {
+        try await b.end()
+        try await a.end()
+    }
+}
