@@ -115,7 +115,7 @@ struct FederationOpeningTests {
         let tight = try await FederationWorld.make(policy: policy)
         var declined = 0
         for _ in 0..<5 {
-            if case .decline = await tight.a.handler.reply(to: try opening(tight).text, source: "s") { declined += 1 }
+            if case .drop = await tight.a.handler.reply(to: try opening(tight).text, source: "s") { declined += 1 }
         }
         #expect(declined == 3)
     }

@@ -190,7 +190,7 @@ struct RawPartner: Sendable {
         _ uri: String, for user: String, method: String = "retrieve", bearer: String = "", onBehalfOf: String? = nil,
         _ members: (inout JSONWriter) -> Void = { _ in }
     ) async throws -> KMSAnswer {
-        let client = TestClient(kms: kms, user: user, session: session, key: key)
+        let client = TestClient(kms: kms, user: user, session: session, key: key, token: bearer)
         return try await client.send(
             client.wrapped(method, uri, token: bearer, onBehalfOf: onBehalfOf, members))
     }
