@@ -194,7 +194,7 @@ targets += [
             "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
             "WireText", "Diagnostics", hummingbird, "TestServers",
         ]),
-    tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb]),
+    tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb, "TestServers"]),
     tests(
         "MasterKeyTests",
         ["MasterKey", "KeyStore", "KeyStoreSQLite", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
@@ -226,6 +226,8 @@ targets += [
         [
             "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            // The servers that the client is tried against.
+            "TokenIssuer", "CloudCore", "CoreLink", "HTTPServer", "HTTPClient", nioCore, nioPosix, "TestServers",
         ]),
     tests(
         "AuditTrailTests",

@@ -32,7 +32,7 @@ final class DatabaseFile: Sendable {
         do {
             return DatabaseFile(path: path, lock: lock, identity: Identity(try prepare(path)))
         } catch {
-            close(lock)
+            unlock(lock)
             throw error
         }
     }
@@ -48,9 +48,15 @@ final class DatabaseFile: Sendable {
     /// Lets another process open the database.
     func release() {
         lock.withLock { descriptor in
-            if let descriptor { close(descriptor) }
+            if let descriptor { Self.unlock(descriptor) }
             descriptor = nil
         }
+    }
+
+    /// Said, not only closed: a program that is being started has a copy of the descriptor for a moment.
+    private static func unlock(_ descriptor: Int32) {
+        flock(descriptor, LOCK_UN)
+        close(descriptor)
     }
 
     var size: Int {
@@ -98,7 +104,7 @@ final class DatabaseFile: Sendable {
         }
         let text = "\(getpid())\n"
         guard ftruncate(descriptor, 0) == 0, pwrite(descriptor, text, text.utf8.count, 0) == text.utf8.count else {
-            defer { close(descriptor) }
+            defer { unlock(descriptor) }
             throw unreachable(lockPath, errno)
         }
         return descriptor

@@ -3,6 +3,7 @@ import FoundationEssentials
 import GRDB
 import Glibc
 import KeyStore
+import TestServers
 import Testing
 
 @testable import KeyStoreSQLite
@@ -61,6 +62,16 @@ import Testing
             await store.close()
         }
         #expect(try lockIsFreeForAnotherProcess())
+    }
+
+    @Test("it is free when the first has ended, also while a program that is being started has copies of its files")
+    func copiedLock() async throws {
+        let store = try SQLiteKeyStore(path: path)
+        let copy = try #require(Descriptors.copy(of: path + ".lock"))
+        defer { close(copy) }
+        #expect(await refusal()?.code == .storeInUse)
+        await store.close()
+        await #expect(refusal() == nil)
     }
 
     /// As `flock(1)`, another process, sees it.

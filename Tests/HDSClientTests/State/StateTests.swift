@@ -4,6 +4,7 @@ import Glibc
 import KMSClient
 import KMSProtocol
 import SecretMemory
+import TestServers
 import Testing
 import WireText
 
@@ -216,6 +217,17 @@ struct StateTests {
         #expect(system("flock -n '\(path)' true") != 0)
         held.release()
         #expect(system("flock -n '\(path)' true") == 0)
+    }
+
+    @Test("A lock that is let go is free, also while a program that is being started has a copy of its descriptor")
+    func copiedLock() throws {
+        let path = folder.path + "/a.lock"
+        guard let held = try FileLock.attempt(path) else { throw TestFailure("no lock") }
+        let copy = try #require(Descriptors.copy(of: path))
+        defer { close(copy) }
+        #expect(try !isFree(path))
+        held.release()
+        #expect(try isFree(path))
     }
 
     @Test("A passphrase protects the state, can be changed and removed, and a wrong one is said")
