@@ -1,6 +1,7 @@
 import Diagnostics
 import NIOCore
 import NIOPosix
+import Synchronization
 import WireText
 
 /// Listens on 127.0.0.1 for the one redirect with which a browser brings the authorization code (RFC 8252, section 7.3).
@@ -11,18 +12,21 @@ import WireText
 final class BrowserCallback: Sendable {
     let redirectURI: String
     private let channel: any Channel
+    private let connections: Connections
     private let queries: AsyncStream<String>
     private let source: AsyncStream<String>.Continuation
 
     /// Listens on a port that the system chooses.
     static func listen() async throws -> BrowserCallback {
         let (queries, source) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(16))
+        let connections = Connections()
         let channel: any Channel
         do {
             channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .childChannelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try channel.pipeline.syncOperations.addHandler(CallbackHandler(source))
+                        connections.add(channel)
                     }
                 }
                 .bind(host: "127.0.0.1", port: 0).get()
@@ -34,14 +38,17 @@ final class BrowserCallback: Sendable {
         guard let port = channel.localAddress?.port else {
             throw DiagnosedError(.loginRefused, fault: .internal, "the listening port is not known")
         }
-        return BrowserCallback(port: port, channel: channel, queries: queries, source: source)
+        return BrowserCallback(
+            port: port, channel: channel, connections: connections, queries: queries, source: source)
     }
 
     private init(
-        port: Int, channel: any Channel, queries: AsyncStream<String>, source: AsyncStream<String>.Continuation
+        port: Int, channel: any Channel, connections: Connections, queries: AsyncStream<String>,
+        source: AsyncStream<String>.Continuation
     ) {
         redirectURI = "http://127.0.0.1:\(port)/callback"
         self.channel = channel
+        self.connections = connections
         self.queries = queries
         self.source = source
     }
@@ -57,6 +64,7 @@ final class BrowserCallback: Sendable {
         defer {
             timer.cancel()
             channel.close(promise: nil)
+            connections.close()
         }
         for await query in queries {
             do {
@@ -65,15 +73,44 @@ final class BrowserCallback: Sendable {
                 continue
             }
         }
+        try Task.checkCancellation()
         throw DiagnosedError(
             .loginTimeout, fault: .client, "no login came back from the browser",
             expected: "within \(milliseconds / 60_000) minutes", hint: "begin again")
     }
 }
 
-private final class CallbackHandler: ChannelInboundHandler {
+/// The browser's connections, of which those that have not asked anything end with the listening.
+private final class Connections: Sendable {
+    private let open = Mutex<[ObjectIdentifier: any Channel]?>([:])
+
+    /// On the channel's event loop.
+    func add(_ channel: any Channel) {
+        let id = ObjectIdentifier(channel)
+        let isLate = open.withLock { open in
+            open?[id] = channel
+            return open == nil
+        }
+        if isLate { return channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { [self] _ in open.withLock { _ = $0?.removeValue(forKey: id) } }
+    }
+
+    func close() {
+        let channels = open.withLock { open in
+            defer { open = nil }
+            return open.map { Array($0.values) } ?? []
+        }
+        for channel in channels { channel.triggerUserOutboundEvent(CallbackHandler.Ended(), promise: nil) }
+    }
+}
+
+private final class CallbackHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
+
+    /// The login is over.
+    struct Ended: Sendable {}
 
     private static let maximumBytes = 16 << 10
     private let queries: AsyncStream<String>.Continuation
@@ -106,6 +143,13 @@ private final class CallbackHandler: ChannelInboundHandler {
             context, "200 OK",
             "Thank you. Close this page and go back to the terminal, which says whether you are signed in.")
         queries.yield(String(words[1].dropFirst("/callback?".count)))
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard event is Ended else { return context.triggerUserOutboundEvent(event, promise: promise) }
+        // An answer that is on its way closes the connection itself.
+        if !isAnswered { context.close(promise: nil) }
+        promise?.succeed()
     }
 
     private func answer(_ context: ChannelHandlerContext, _ status: String, _ text: String) {

@@ -27,17 +27,21 @@ package struct TokenAnswer: Sendable {
     package let tokens: Tokens
     package let account: Account
 
-    /// - Parameter status: of the HTTP answer; anything but 200 is a refusal (RFC 6749, section 5.2).
+    /// - Parameter status: of the HTTP answer. A refusal is 400 or 401 with an error of OAuth (RFC 6749, section 5.2) and
+    ///   has the fault `.client`; whatever else is not 200 says nothing about the login.
     package init(status: Int, body: [UInt8], now: Timestamp) throws(DiagnosedError) {
         let root: JSONNode
         do {
             root = try JSONDocument(body, limits: .init(maximumDepth: 4, maximumNodes: 200, maximumBytes: 64 << 10))
                 .root
         } catch {
-            throw Self.refused("the token endpoint answered with status \(status) and no JSON", fault: .peer)
+            throw Self.unusual("status \(status) without JSON")
         }
         guard status == 200 else {
-            let text = [root["error"]?.string, root["error_description"]?.string].compactMap { $0?.loggable }
+            guard status == 400 || status == 401, let error = root["error"]?.string else {
+                throw Self.unusual("status \(status)")
+            }
+            let text = [error, root["error_description"]?.string].compactMap { $0?.loggable }
             throw Self.refused(
                 "the authorization server gives no token", fault: .client,
                 found: "\(status) " + text.joined(separator: ": "), hint: "log in again")
@@ -70,9 +74,17 @@ package struct TokenAnswer: Sendable {
         !text.isEmpty && text.utf8.count <= 16 << 10 && text.utf8.allSatisfy { (0x21...0x7E).contains($0) }
     }
 
+    private static func unusual(_ found: String) -> DiagnosedError {
+        refused(
+            "the token endpoint answers as none would", fault: .peer, found: found,
+            hint: "is something between here and the authorization service? try again, then ask your administrator")
+    }
+
     private static func refused(
         _ summary: String, fault: DiagnosedError.Fault, found: String? = nil, hint: String? = nil
     ) -> DiagnosedError {
-        DiagnosedError(.tokenRefused, fault: fault, summary, found: found, hint: hint)
+        DiagnosedError(
+            .tokenRefused, fault: fault, summary, found: found,
+            hint: hint ?? "tell your administrator: the authorization service may not be set up for this client")
     }
 }

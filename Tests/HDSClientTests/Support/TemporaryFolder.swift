@@ -1,16 +1,25 @@
+import FoundationEssentials
 import Glibc
 
 /// A folder of one test, removed with the value.
 final class TemporaryFolder: Sendable {
     let path: String
+    private let isKept: Bool
+
+    /// One that is there, and stays.
+    init(keeping path: String) {
+        self.path = path
+        isKept = true
+    }
 
     init() {
+        isKept = false
         var template = Array("/tmp/hds-client-test-XXXXXX".utf8CString)
         guard let made = mkdtemp(&template) else { fatalError("no temporary folder") }
         path = String(cString: made)
     }
 
-    deinit { _ = system("rm -rf '\(path)'") }
+    deinit { if !isKept { _ = system("rm -rf '\(path)'") } }
 
     struct Failure: Error { let path: String }
 
@@ -41,8 +50,8 @@ final class TemporaryFolder: Sendable {
     func text(_ name: String) throws -> String { String(decoding: try bytes(name), as: UTF8.self) }
 
     func mode(_ name: String) -> mode_t {
-        var status = stat()
-        return stat(path + "/" + name, &status) == 0 ? status.st_mode & 0o777 : 0
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path + "/" + name)
+        return (attributes?[.posixPermissions] as? Int).map { mode_t($0) & 0o777 } ?? 0
     }
 
     var names: [String] {

@@ -8,7 +8,8 @@ import WireText
 final class TestClock: Sendable {
     private struct State {
         var now: Timestamp
-        var sleepers: [Int: (until: Timestamp, continuation: CheckedContinuation<Void, any Error>)] = [:]
+        var sleepers:
+            [Int: (until: Timestamp, milliseconds: Int64, continuation: CheckedContinuation<Void, any Error>)] = [:]
         var lastID = 0
     }
 
@@ -29,6 +30,11 @@ final class TestClock: Sendable {
         }
     }
 
+    /// Sleeps that wait and were begun for exactly this time.
+    func count(of milliseconds: Int64) -> Int {
+        state.withLock { $0.sleepers.values.count { $0.milliseconds == milliseconds } }
+    }
+
     func advance(milliseconds: Int64) {
         let ready = state.withLock { state in
             state.now = state.now.adding(milliseconds: milliseconds)
@@ -41,9 +47,9 @@ final class TestClock: Sendable {
 
     func advance(seconds: Int64) { advance(milliseconds: seconds * 1000) }
 
-    var sleep: Sleep { Sleep { try await self.sleep(milliseconds: $0) } }
+    var sleep: Sleep { Sleep { try await self.wait(milliseconds: $0) } }
 
-    private func sleep(milliseconds: Int64) async throws {
+    func wait(milliseconds: Int64) async throws {
         let id = state.withLock { state in
             state.lastID += 1
             return state.lastID
@@ -52,7 +58,9 @@ final class TestClock: Sendable {
             try await withCheckedThrowingContinuation { continuation in
                 let isOver: Bool = state.withLock { state in
                     if Task.isCancelled { return true }
-                    state.sleepers[id] = (state.now.adding(milliseconds: milliseconds), continuation)
+                    state.sleepers[id] = (
+                        state.now.adding(milliseconds: milliseconds), milliseconds, continuation
+                    )
                     return false
                 }
                 if isOver { continuation.resume(throwing: CancellationError()) }

@@ -25,11 +25,15 @@ final class TestKMS: Sendable {
         var requests: [KMSRequest] = []
         var handshakes = 0
         var acceptedBearers: Set<String> = [TestKMS.bearer]
+        /// Whoever asks is believed: the tokens are those of a real authorization service.
+        var acceptsEveryBearer = false
         var highestCounter: Int64 = 0
         var enforcesCounters = false
         /// Answers every request with this failure until it is used up.
         var failures: [KMSFailure] = []
         var tellsRemovals = true
+
+        func accepts(_ bearer: String) -> Bool { acceptsEveryBearer || acceptedBearers.contains(bearer) }
     }
 
     let names = KMSNames(host: TestPKI.host)
@@ -108,7 +112,7 @@ final class TestKMS: Sendable {
 
     private func openSession(_ root: JSONNode) throws -> String {
         let request = try KMSRequest(root)
-        guard state.withLock({ $0.acceptedBearers.contains(request.credential.bearer) }) else {
+        guard state.withLock({ $0.accepts(request.credential.bearer) }) else {
             return try sign(KMSAnswer(KMSFailure(401, "bad bearer"), requestID: request.requestID).json())
         }
         let jwk = try #require(root["jwk"])
@@ -133,7 +137,7 @@ final class TestKMS: Sendable {
             func refused(_ status: Int, _ reason: String, _ code: Int? = nil) -> KMSAnswer {
                 KMSAnswer(KMSFailure(status, reason, errorCode: code), requestID: request.requestID)
             }
-            guard state.acceptedBearers.contains(request.credential.bearer) else { return refused(401, "bad bearer") }
+            guard state.accepts(request.credential.bearer) else { return refused(401, "bad bearer") }
             if state.enforcesCounters, request.isMutating, request.counter ?? 0 <= state.highestCounter {
                 return refused(409, "stale", KMSFailure.staleCounterCode)
             }
@@ -176,7 +180,8 @@ final class TestKMS: Sendable {
                 var entry = state.resources[names.resource(resourceID)]
             else { return (404, .none) }
             key.resourceURI = entry.resource.uri
-            key.bindDate = now
+            // A KMS orders what it binds after what it removed, in however short a time.
+            key.bindDate = max(now, entry.resource.lastRemovalDate?.adding(milliseconds: 1) ?? now)
             key.expirationDate = now.adding(seconds: 365 * 86_400)
             state.keys[key.uri] = key
             if !entry.resource.keyURIs.contains(key.uri) { entry.resource.keyURIs.append(key.uri) }
