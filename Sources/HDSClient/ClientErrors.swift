@@ -32,6 +32,8 @@ extension DiagnosedError.Code {
     package static let cloudAnswer: Self = "cloud-answer"
     package static let cloudForbidden: Self = "cloud-forbidden"
     package static let cloudNotFound: Self = "cloud-not-found"
+    /// Something with that name or in that state is there already.
+    package static let cloudConflict: Self = "cloud-conflict"
     package static let cloudUnavailable: Self = "cloud-unavailable"
     package static let eventSocket: Self = "event-socket"
     package static let eventSocketReplaced: Self = "event-socket-replaced"

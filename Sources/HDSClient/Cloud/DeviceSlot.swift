@@ -12,6 +12,7 @@ actor DeviceSlot {
     private let store: StateStore
     private let cloud: CloudService
     private let name: String
+    private var registration: Task<ClientState.Device, any Error>?
 
     static func take(store: StateStore, cloud: CloudService, name: String) throws -> DeviceSlot {
         for index in 0..<maximum {
@@ -31,15 +32,23 @@ actor DeviceSlot {
         self.name = name
     }
 
+    /// Calls that come during a registration wait for it: of two devices one would get what the other asked for.
+    ///
     /// - Parameter renewed: the core does not know the device any more.
     func device(renewed: Bool = false) async throws -> ClientState.Device {
+        if let registration { return try await registration.value }
         if !renewed, let known = try store.current().devices[index] {
             try cloud.pins.check(coreURL: known.url)
             try cloud.pins.check(coreURL: known.webSocketURL)
             return known
         }
-        let device = try await cloud.registerDevice(name: name)
-        try store.update { $0.devices[index] = device }
-        return device
+        let task = Task {
+            let device = try await cloud.registerDevice(name: name)
+            try store.update { $0.devices[index] = device }
+            return device
+        }
+        registration = task
+        defer { registration = nil }
+        return try await task.value
     }
 }

@@ -58,12 +58,13 @@ extension KMSConnection {
             let opening = try SessionOpening(to: key, as: credential, at: now())
             ids.append(opening.requestID)
             openings[opening.requestID] = (opening, answered)
+            var wait = patience
             if case .failure(let error)? = await outbox.enqueue(opening.text).value() {
                 guard (error as? DiagnosedError)?.code == .cloudUnavailable else { throw error }
-                try await sleep.milliseconds(min(patience, 1000))
-                continue
+                // The core may have taken it all the same: then the answer comes.
+                wait = min(patience, 1000)
             }
-            if let answer = await answered.value(within: patience, sleep: sleep) {
+            if let answer = await answered.value(within: wait, sleep: sleep) {
                 return try answer.opening.finish(answer.answer, at: now())
             }
         }

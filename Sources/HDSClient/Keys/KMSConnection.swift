@@ -103,12 +103,13 @@ package actor KMSConnection {
                     waiting[request.id] = Waiting(request: request, session: session, call: call)
                     sent = await outbox.enqueue(request.text)
                 }
+                var wait = patience
                 if case .failure(let error)? = await sent.value() {
                     try Self.rethrowUnlessPassing(error)
-                    try await sleep.milliseconds(min(patience, 1000))
-                    break
+                    // The core may have taken it all the same: then the answer comes.
+                    wait = min(patience, 1000)
                 }
-                guard let received = await call.outcome.value(within: patience, sleep: sleep) else { break }
+                guard let received = await call.outcome.value(within: wait, sleep: sleep) else { break }
                 if let reply = try await judge(received, session, &trials) { return reply }
             }
         }

@@ -39,7 +39,6 @@ extension Spaces {
         }
         // Before anything is encrypted: without a key nothing leaves.
         _ = try await writingKey(of: space)
-        let (uploadURL, downloadURL) = try await cloud.createFile()
         let temporary = try temporaryPath()
         defer { unlink(temporary) }
         var sealer = try FileSealer(at: now())
@@ -52,17 +51,35 @@ extension Spaces {
             done += piece.count
             progress(.encrypting, done, source.size)
         }
-        let record = try sealer.finish(location: downloadURL)
         progress(.sending, 0, done)
-        try await cloud.upload(temporary, to: uploadURL)
+        let location = try await upload(temporary)
+        let record = try sealer.finish(location: location)
         progress(.sending, done, done)
         let key = try await writingKey(of: space)
         let share = (
-            name: try EncryptedText(encrypting: name, under: key.key), size: done, url: downloadURL,
+            name: try EncryptedText(encrypting: name, under: key.key), size: done, url: location,
             record: try record.encrypted(under: key.key)
         )
         _ = try await send(.share([share], keyURI: key.uri), to: space)
         return FileTransfer(name: name, size: done, sha256: Hexadecimal.encode(hasher.finalize()), path: path)
+    }
+
+    /// Brings the sealed octets to the core; where they are.
+    ///
+    /// A place takes one upload. When nobody knows whether it has had it, the next try is made at a new place: nobody
+    /// gets to know the other one.
+    private func upload(_ path: String) async throws -> String {
+        try await persistently { [cloud] in
+            let place = try await cloud.createFile()
+            do {
+                try await cloud.upload(path, to: place.uploadURL)
+            } catch let error as DiagnosedError where error.code == .cloudConflict {
+                // Nobody else knows the place: an answer was lost, and the octets were sent again.
+                throw DiagnosedError(
+                    .cloudUnavailable, fault: .peer, error.summary, found: error.found, hint: "try again in a moment")
+            }
+            return place.downloadURL
+        }
     }
 
     /// The one file with that name, number of its entry (`#12` or `12`), or beginning of its entry's id.

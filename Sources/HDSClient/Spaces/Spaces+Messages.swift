@@ -26,10 +26,15 @@ extension Spaces {
     /// Sends what needs no answer of the KMS; again under the same name while nobody knows whether it was taken.
     func send(_ draft: CloudService.Draft, to space: Space) async throws -> Activity {
         let step = UUIDText.random()
+        return try await persistently { [cloud] in try await cloud.append(draft, to: space.id, step: step) }
+    }
+
+    /// Again while the core can not be reached, a few times: for what may reach it twice.
+    func persistently<R: Sendable>(_ body: () async throws -> R) async throws -> R {
         var attempt: Int64 = 0
         while true {
             do {
-                return try await cloud.append(draft, to: space.id, step: step)
+                return try await body()
             } catch let error as DiagnosedError where error.code == .cloudUnavailable && attempt < 4 {
                 try await sleep.milliseconds(250 << attempt)
                 attempt += 1

@@ -146,7 +146,7 @@ package actor Spaces {
         try store.update { state in
             state.spaces[created.id] = .init(resource: resource.uri, authorizations: Set(resource.authorizationURIs))
         }
-        try await cloud.setResource(resource.uri, of: created.id)
+        try await persistently { [cloud] in try await cloud.setResource(resource.uri, of: created.id) }
         return Space(
             id: created.id, name: name, resource: resource.uri, participants: created.participants,
             published: created.published, defaultKeyURI: key.uri, problem: nil)
