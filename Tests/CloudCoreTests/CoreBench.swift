@@ -64,6 +64,7 @@ final class CoreBench: Sendable {
     var core: CloudCore? { running.withLock { $0?.core } }
 
     func start() async throws {
+        try await LoopbackPort.untilFree(port)
         let core = try CloudCore(
             configuration: CloudCoreConfiguration(
                 publicURL: url, databasePath: folder.path + "/core.sqlite", filesPath: folder.path + "/files",

@@ -69,6 +69,7 @@ final class ScriptedCore: Sendable {
     init(port wanted: Int = 0) async throws {
         let (peers, sink) = AsyncStream.makeStream(of: Peer.self)
         self.peers = peers
+        if wanted != 0 { try await LoopbackPort.untilFree(wanted) }
         let refusal = refusal
         let route = WebSocketRoute("/link/v1") { request in
             refusal.count()

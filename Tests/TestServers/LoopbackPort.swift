@@ -16,9 +16,22 @@ package enum LoopbackPort {
         throw TestPKI.Failure(what: "a free port")
     }
 
+    /// Returns when nobody listens there any more: a program that is being started has a copy of the listener for a
+    /// moment after its server has ended.
+    package static func untilFree(_ port: Int) async throws {
+        let deadline = ContinuousClock.now + .seconds(30)
+        while !isFree(UInt16(port)) {
+            guard ContinuousClock.now < deadline else { throw TestPKI.Failure(what: "port \(port) back") }
+            await Task.yield()
+        }
+    }
+
     private static func isFree(_ port: UInt16) -> Bool {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         defer { close(descriptor) }
+        // Connections that linger are no obstacle for a server either.
+        var yes: Int32 = 1
+        setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
