@@ -86,14 +86,17 @@ extension Alarm {
         title: "a partner's KMS can not be asked",
         text: "Own users can not read in spaces of that partner; they get 502 and try again. Nothing else is affected. "
             + "DETAIL names the partner and what was seen.",
-        fix: "If it lasts, ask the partner's administrator; after a change of certificates compare federation.partners.",
+        fix:
+            "If it lasts, ask the partner's administrator; after a change of certificates compare federation.partners.",
         clears: "when the partner's KMS answers again")
     package static let userContested = Alarm(
         "HDS-USER-CONTESTED", "8ff8f2b7028d4293ac03dc300e862103", .error,
         title: "more than one side claims a user id",
-        text: "A user id may stand for one person only. Until it is settled whose it is, the partners that claim it are "
+        text:
+            "A user id may stand for one person only. Until it is settled whose it is, the partners that claim it are "
             + "refused for this user; an own user goes on without restriction. DETAIL names who claims it.",
-        fix: "Find out where the user is at home. For a partner's user list the id in that partner's file of users, and in "
+        fix:
+            "Find out where the user is at home. For a partner's user list the id in that partner's file of users, and in "
             + "no other; ask a partner that claimed an own user why.",
         clears: "with the next start of the service, unless it is claimed again")
 

@@ -35,7 +35,8 @@ package enum KMSOperation: Sendable, Equatable {
     package var uri: String {
         switch self {
         case .ping: "/ping"
-        case .deleteSession(let uri), .retrieveKey(let uri), .confirmKey(let uri, _), .bindKey(let uri, _), .retrieveResource(let uri),
+        case .deleteSession(let uri), .retrieveKey(let uri), .confirmKey(let uri, _), .bindKey(let uri, _),
+            .retrieveResource(let uri),
             .deleteResource(let uri):
             uri
         case .createKeys: "/keys"

@@ -50,7 +50,8 @@ extension KMSAssembly {
         let pins = try section.pins.map { text in
             guard let pin = SPKIPin(text) else {
                 throw DiagnosedError(
-                    "pin-malformed", fault: .configuration, "pins of the partner \(section.host) has an entry that is none",
+                    "pin-malformed", fault: .configuration,
+                    "pins of the partner \(section.host) has an entry that is none",
                     expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
                     hint: "make one with: openssl x509 -in kms.pem -noout -pubkey | openssl pkey -pubin -outform der | "
                         + "openssl dgst -sha256 -binary | base64")

@@ -87,7 +87,8 @@ struct CoreConfiguration: RuntimeConfiguration {
         for organisation in organisations {
             let others = Set(organisations.map(\.id)).subtracting([organisation.id])
             guard others.isSuperset(of: organisation.partners) else {
-                throw section.problem(.organisations, "partners of \(organisation.id) has an id of no other organisation")
+                throw section.problem(
+                    .organisations, "partners of \(organisation.id) has an id of no other organisation")
             }
         }
         maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)

@@ -54,7 +54,8 @@ struct FederationHandshakeTests {
     func recognised() throws {
         let names = KMSNames(host: a.host)
         #expect(FederationRequest.claimedHost(of: try a.sign("{}"), asked: names) == nil, "the own key")
-        #expect(FederationRequest.claimedHost(of: try b.sign("{}", kid: "kms://\(b.host)/ecdhe/1"), asked: names) == nil)
+        #expect(
+            FederationRequest.claimedHost(of: try b.sign("{}", kid: "kms://\(b.host)/ecdhe/1"), asked: names) == nil)
         #expect(FederationRequest.claimedHost(of: try b.sign("{}", kid: "/statickeys/1"), asked: names) == nil)
         for text in ["", "a", "a.b", "a.b.c", "a.b.c.d", "..", String(repeating: "a.", count: 40_000)] {
             #expect(FederationRequest.claimedHost(of: Array(text.utf8), asked: names) == nil)
@@ -93,13 +94,16 @@ struct FederationHandshakeTests {
     @Test("what B signed is no request when it has a status, or no method, or asks for something else")
     func reflected() throws {
         #expect(refusal(try text()) == nil, "the control")
-        for (what, members, status) in Self.members { #expect(refusal(try text(members: members)) == status, "\(what)") }
+        for (what, members, status) in Self.members {
+            #expect(refusal(try text(members: members)) == status, "\(what)")
+        }
     }
 
     @Test("uri has to be absolute, with the host of the KMS that is asked")
     func uri() throws {
         for uri in [
-            "/ecdhe", "kms://\(c.host)/ecdhe", "kms://\(b.host)/ecdhe", "kms://\(a.host)", "kms://\(a.host)/keys", "ecdhe",
+            "/ecdhe", "kms://\(c.host)/ecdhe", "kms://\(b.host)/ecdhe", "kms://\(a.host)", "kms://\(a.host)/keys",
+            "ecdhe",
         ] {
             #expect(refusal(try text(uri: uri)) == 400, "\(uri)")
         }

@@ -31,7 +31,8 @@ struct FederationTrustTests {
         try FederationTrust(host: partner.host, roots: roots, pins: Set(pins.map(\.spkiSHA256)))
     }
 
-    @Test("a chain to the partner's root is taken, with both algorithms of the protocol, with or without the root in it")
+    @Test(
+        "a chain to the partner's root is taken, with both algorithms of the protocol, with or without the root in it")
     func chained() throws {
         for algorithm in [SignatureAlgorithm.ps256, .rs256] {
             #expect(try isTaken(partner.sign(#"{"a":1}"#, algorithm: algorithm)))
@@ -71,7 +72,8 @@ struct FederationTrustTests {
     @Test("kid has to name the key of the first certificate at the partner's host")
     func kid() throws {
         for kid in [
-            "kms://\(partner.host)/statickeys/1", "kms://kms.c.example.net/statickeys/\(partner.kid.split(separator: "/")[3])",
+            "kms://\(partner.host)/statickeys/1",
+            "kms://kms.c.example.net/statickeys/\(partner.kid.split(separator: "/")[3])",
             "/statickeys/\(partner.chain[0].serialNumberDecimal)", "kms://\(partner.host)", partner.kid + "0", "",
             "https://\(partner.host)/statickeys/\(partner.chain[0].serialNumberDecimal)",
         ] {

@@ -112,7 +112,9 @@ extension CloudStore {
             guard isThere == conversation.members.contains(person) else {
                 throw Refusal(.conflict, "a user of another organisation with that id takes part")
             }
-            guard conversation.members.count < maximumParticipants || isThere else { throw Refusal(.badRequest, "a conversation has at most \(maximumParticipants) participants") }
+            guard conversation.members.count < maximumParticipants || isThere else {
+                throw Refusal(.badRequest, "a conversation has at most \(maximumParticipants) participants")
+            }
         case .leave:
             guard isAtHome || draft.person == draft.actor.user else { throw guest }
             // One who left already may be removed again: the step at the KMS may have failed the first time.

@@ -213,7 +213,8 @@ package actor FederationClient {
     }
 
     private static func answer(_ host: String) -> DiagnosedError {
-        DiagnosedError(.federationAnswer, fault: .peer, "\(host) answered a request by a signed message that is no reset")
+        DiagnosedError(
+            .federationAnswer, fault: .peer, "\(host) answered a request by a signed message that is no reset")
     }
 }
 

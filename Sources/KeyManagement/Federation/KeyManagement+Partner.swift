@@ -17,7 +17,7 @@ extension KeyManagement {
             Caller(
                 tokenUser: partner.host, effectiveUser: user, clientID: partner.host,
                 capacity: .partner(host: partner.host))
-         }
+        }
     }
 
     /// The answer to a request that `PartnerRules` let through, when the user may read the object.

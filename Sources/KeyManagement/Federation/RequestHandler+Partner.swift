@@ -34,7 +34,8 @@ extension RequestHandler {
                 throw KMSFailure(KMSStatus.forbidden, "\(keyManagement.names.host) has no federation with \(host)")
             }
             guard try await sessions.count(ofUser: host, now: now) < policy.sessionsPerUser else {
-                throw KMSFailure(KMSStatus.tooManyRequests, "\(host) has as many sessions as are allowed; keep and use one")
+                throw KMSFailure(
+                    KMSStatus.tooManyRequests, "\(host) has as many sessions as are allowed; keep and use one")
             }
             guard let agreement = try? KMSHandshake.agree(withX: request.x, y: request.y) else {
                 throw KMSFailure(KMSStatus.malformed, "request does not contain a key of type EC on P-256 curve")
@@ -138,7 +139,8 @@ extension RequestHandler {
     }
 
     /// Who is not believed gets a signed refusal as long as the budget for resets lasts.
-    private func refuseStranger(_ reason: String, _ source: String, _ entry: RequestLogEntry, _ now: Timestamp) -> Reply {
+    private func refuseStranger(_ reason: String, _ source: String, _ entry: RequestLogEntry, _ now: Timestamp) -> Reply
+    {
         guard budgets.takeReset(source: source, now: now) else { return .drop("too many refusals") }
         return refusePartner(KMSFailure(KMSStatus.forbidden, reason), entry, now)
     }

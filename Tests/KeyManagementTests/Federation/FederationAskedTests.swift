@@ -40,7 +40,8 @@ struct FederationAskedTests {
         let raw = try await world.raw(world.b)
         let requests: [(String, String)] = [
             ("create", "/keys"), ("create", "/resources"), ("create", "/authorizations"), ("update", key.uri),
-            ("delete", space.uri), ("delete", "\(space.uri)/authorizations?authId=\(People.alice)"), ("update", "/ping"),
+            ("delete", space.uri), ("delete", "\(space.uri)/authorizations?authId=\(People.alice)"),
+            ("update", "/ping"),
             ("delete", raw.session), ("create", "/ecdhe"), ("retrieve", "/ping"), ("retrieve", raw.session),
             ("retrieve", "/keys"), ("retrieve", "kms://\(Host.a)"), ("retrieve", space.authorizationURIs[0]),
             ("retrieve", "/nothing"),
@@ -175,7 +176,8 @@ struct FederationAskedTests {
             #expect(try await raw.status(uri, for: People.bob) == 403, "\(uri)")
         }
         let open = RawPartner(
-            kms: try await world.restartA([try partner(Host.b, allowsNested: true)]), session: raw.session, key: raw.key)
+            kms: try await world.restartA([try partner(Host.b, allowsNested: true)]), session: raw.session, key: raw.key
+        )
         for uri in [key.uri, space.uri, "\(space.uri)/keys", "\(space.uri)/authorizations"] {
             #expect(try await open.status(uri, for: People.bob) == 200, "\(uri)")
         }

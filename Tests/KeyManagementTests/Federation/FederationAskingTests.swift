@@ -185,15 +185,21 @@ struct FederationAskingTests {
         let reset = try KMSStaticKey(
             privateKey: forgedReset.privateKey, chain: forgedReset.chain, host: FederationWorld.Host.c,
             now: forgedReset.validAt
-        ).sign(KMSReset(reason: "gone", requestID: "r", session: bob.session, time: world.clock.now).json(), withChain: true)
+        ).sign(
+            KMSReset(reason: "gone", requestID: "r", session: bob.session, time: world.clock.now).json(),
+            withChain: true)
         let changes: [(String, @Sendable ([UInt8]) throws -> [UInt8])] = [
             ("an earlier answer", { _ in earlier }), ("the answer to the opening", { _ in opened }),
             ("a reset of another KMS", { _ in reset }), ("nothing", { _ in [] }),
-            ("octets", { _ in [0xFF, 0x00] }), ("a changed octet", { text in
-                var text = text
-                text[text.count / 2] ^= 1
-                return text
-            }),
+            ("octets", { _ in [0xFF, 0x00] }),
+            (
+                "a changed octet",
+                { text in
+                    var text = text
+                    text[text.count / 2] ^= 1
+                    return text
+                }
+            ),
         ]
         for (what, change) in changes {
             world.network.set(.changing(change))
@@ -218,7 +224,8 @@ struct FederationAskingTests {
         #expect(try await bob.status(retrieving: key.uri) == 200)
         let session = try #require(world.network.passed.last.flatMap { try? JWEHeader.kid(of: $0.text) })
         let old = try world.a.staticKey.sign(
-            KMSReset(reason: "gone", requestID: "r", session: session, time: world.clock.now.adding(seconds: -600)).json(),
+            KMSReset(reason: "gone", requestID: "r", session: session, time: world.clock.now.adding(seconds: -600))
+                .json(),
             withChain: true)
         world.network.set(.changing { _ in old })
         #expect(try await bob.status(retrieving: key.uri) == 502)

@@ -74,7 +74,8 @@ struct FederationCacheTests {
     private func key(_ number: Int) -> KMSKey {
         KMSKey(
             uri: "kms://kms.a.example.com/keys/\(number)", key: SymmetricKey(copying: [UInt8](repeating: 1, count: 32)),
-            userID: "u", clientID: "c", createDate: Timestamp(milliseconds: 0), expirationDate: Timestamp(milliseconds: 1))
+            userID: "u", clientID: "c", createDate: Timestamp(milliseconds: 0),
+            expirationDate: Timestamp(milliseconds: 1))
     }
 
     @Test("a sweep drops what has ended and nothing else; the number is bounded by dropping what ends first")

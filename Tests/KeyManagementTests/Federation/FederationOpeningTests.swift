@@ -12,7 +12,9 @@ import WireText
 struct FederationOpeningTests {
     private typealias Host = FederationWorld.Host
 
-    private func sign(_ json: String, by host: String, kid: String? = nil, chainOf other: String? = nil) throws -> [UInt8] {
+    private func sign(_ json: String, by host: String, kid: String? = nil, chainOf other: String? = nil) throws
+        -> [UInt8]
+    {
         let identity = try FederationWorld.identity(host)
         let chain = try FederationWorld.identity(other ?? host).chain
         let own = KMSNames(host: host).staticKey(serialNumber: identity.chain[0].serialNumberDecimal)
@@ -74,7 +76,8 @@ struct FederationOpeningTests {
             #expect(refused.status == 403, "\(what)")
             #expect(refused.reason?.isEmpty == false)
         }
-        #expect(try await answer(world, to: sign(json, by: Host.b)).status == 400, "the control: B's own, without a key")
+        #expect(
+            try await answer(world, to: sign(json, by: Host.b)).status == 400, "the control: B's own, without a key")
     }
 
     @Test("what B signed for another purpose opens nothing: an answer, a request to another KMS, one with a path")
@@ -125,6 +128,7 @@ struct FederationOpeningTests {
         let kms = try await TestKMS.start()
         let world = try await FederationWorld.make()
         let text = try FederationOpening(from: world.b.staticKey, to: TestKMS.host, at: kms.clock.now).text
-        #expect(try kms.openReset(await kms.handler.reply(to: text, source: "")).reason == "Request could not be decrypted")
+        #expect(
+            try kms.openReset(await kms.handler.reply(to: text, source: "")).reason == "Request could not be decrypted")
     }
 }

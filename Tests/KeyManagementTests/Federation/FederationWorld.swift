@@ -160,7 +160,8 @@ final class FederationWorld: Sendable {
     }
 
     /// Alice's space at A with a key in it.
-    func space(with users: [String] = [People.bob]) async throws -> (alice: TestClient, key: KMSKey, space: KMSResource) {
+    func space(with users: [String] = [People.bob]) async throws -> (alice: TestClient, key: KMSKey, space: KMSResource)
+    {
         let alice = try await TestClient.open(a, People.alice)
         let key = try await alice.createKeys()[0]
         let space = try await alice.createSpace([key], with: users)
