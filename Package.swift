@@ -218,7 +218,7 @@ targets += [
         "CloudCoreTests",
         [
             "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore, grdb,
             "TestServers",
         ]),
     tests(

@@ -23,6 +23,8 @@ final class CoreBench: Sendable {
     private let running = Mutex<(service: RunningService, core: CloudCore)?>(nil)
     private let clock: @Sendable () -> Int64
     private let wallOffset = WallOffset()
+    /// Which organisation names which as its partner.
+    private let partners: [String: [String]]
 
     private final class WallOffset: Sendable {
         private let seconds = Mutex<Int64>(0)
@@ -35,8 +37,12 @@ final class CoreBench: Sendable {
 
     static let foreignCluster = "kms://kms.other.example.com"
 
-    init(clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() }) async throws {
+    init(
+        clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
+        partners: [String: [String]] = [:]
+    ) async throws {
         self.clock = clock
+        self.partners = partners
         issuer = try await TestIssuer()
         foreign = try await TestIssuer(organisation: "other", name: "auth.other.example.com")
         port = try LoopbackPort.take()
@@ -48,9 +54,9 @@ final class CoreBench: Sendable {
     /// Runs a test on a bench and takes the bench down.
     static func run(
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
-        _ body: (CoreBench) async throws -> Void
+        partners: [String: [String]] = [:], _ body: (CoreBench) async throws -> Void
     ) async throws {
-        let bench = try await CoreBench(clock: clock)
+        let bench = try await CoreBench(clock: clock, partners: partners)
         do {
             try await body(bench)
         } catch {
@@ -65,13 +71,14 @@ final class CoreBench: Sendable {
 
     func start() async throws {
         try await LoopbackPort.untilFree(port)
+        var own = try issuer.configuration()
+        var other = try foreign.configuration(domain: "other.example.com", cluster: Self.foreignCluster)
+        own.partners = partners[own.id] ?? []
+        other.partners = partners[other.id] ?? []
         let core = try CloudCore(
             configuration: CloudCoreConfiguration(
                 publicURL: url, databasePath: folder.path + "/core.sqlite", filesPath: folder.path + "/files",
-                organisations: [
-                    try issuer.configuration(),
-                    try foreign.configuration(domain: "other.example.com", cluster: Self.foreignCluster),
-                ]), clock: clock, wall: { [wallOffset] in wallOffset.now })
+                organisations: [own, other]), clock: clock, wall: { [wallOffset] in wallOffset.now })
         try await core.prepare()
         let server = core.server(
             WebServerConfiguration(

@@ -72,7 +72,8 @@ final class CloudStore: Sendable {
         CREATE INDEX participantByUser ON participant (user, organisation);
         """
 
-    private static let schema = """
+    /// As the first release made it.
+    static let schema = """
         CREATE TABLE user (
             organisation TEXT NOT NULL, id TEXT NOT NULL, email TEXT, name TEXT NOT NULL, firstSeen INTEGER NOT NULL,
             PRIMARY KEY (organisation, id)) STRICT, WITHOUT ROWID;
