@@ -218,7 +218,8 @@ targets += [
         "CloudCoreTests",
         [
             "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore, grdb,
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
+            grdb,
             "TestServers",
         ]),
     tests(

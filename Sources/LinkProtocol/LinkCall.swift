@@ -17,6 +17,8 @@ package struct LinkCallRefusal: RawRepresentable, Hashable, Sendable {
     package static let tooMany = Self(rawValue: "too-many")
     /// The destination did not answer in time.
     package static let timeout = Self(rawValue: "timeout")
+    /// Longer than the core takes; never on the wire.
+    package static let tooLong = Self(rawValue: "too-long")
     /// The core knows no calls; never on the wire.
     package static let notSupported = Self(rawValue: "not-supported")
 }

@@ -108,6 +108,9 @@ package struct LinkServiceHalf: Sendable {
         guard state == .open || state == .draining else { return refused(.notLinked) }
         guard callLimit > 0 else { return refused(.notSupported) }
         guard calls.count < callLimit else { return refused(.tooMany) }
+        guard text.count <= LinkFrame.maximumStringBytes, destination.utf8.count <= LinkFrame.maximumSourceBytes else {
+            return refused(.tooLong)
+        }
         calls.insert(lastCall)
         return (lastCall, [.send(.call(id: lastCall, destination: destination, text: text))])
     }

@@ -22,7 +22,9 @@ struct PartnerTests {
 
     @Test("their users find each other by address and id; one-sided naming, or none, shows nobody")
     func directory() async throws {
-        for (partners, found) in [(Self.agreed, 200), (["acme": ["other"]], 404), (["other": ["acme"]], 404), ([:], 404)] {
+        for (partners, found) in [
+            (Self.agreed, 200), (["acme": ["other"]], 404), (["other": ["acme"]], 404), ([:], 404),
+        ] {
             try await CoreBench.run(partners: partners) { bench in
                 let alice = try await bench.signIn(.alice)
                 let eve = try await bench.signIn(.eve, at: bench.foreign)
@@ -49,7 +51,8 @@ struct PartnerTests {
         }
     }
 
-    @Test("a guest sees, is told of and writes in the conversation; who takes part and the key are not a guest's affair")
+    @Test(
+        "a guest sees, is told of and writes in the conversation; who takes part and the key are not a guest's affair")
     func guest() async throws {
         try await CoreBench.run(partners: Self.agreed) { bench in
             let kms = try await bench.kms()
@@ -158,7 +161,8 @@ struct PartnerTests {
                 let other = TestKMSLink(
                     bench.linkConfiguration(
                         node: "o1", organisation: "other", destination: CoreBench.foreignCluster,
-                        token: { [foreign = bench.foreign] in try foreign.serviceToken() })) { _ in nil }
+                        token: { [foreign = bench.foreign] in try foreign.serviceToken() })
+                ) { _ in nil }
                 try await other.wait { $0.phase == .open }
                 let outcome = await other.link.call(
                     RelayBench.destination, text: Array("over".utf8), within: .seconds(60))

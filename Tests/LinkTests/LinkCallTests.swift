@@ -49,6 +49,12 @@ struct LinkCallTests {
         _ = service.call("kms://b.example.com", text: [])
         let more = service.call("kms://b.example.com", text: [])
         #expect(more.actions == [.called(id: more.id, .refused(.tooMany))])
+        // What the core would close the link for is not sent.
+        var other = Self.service()
+        let long = other.call("kms://b", text: [UInt8](repeating: 0, count: LinkFrame.maximumStringBytes + 1))
+        #expect(long.actions == [.called(id: long.id, .refused(.tooLong))])
+        let name = other.call(String(repeating: "b", count: 256), text: [])
+        #expect(name.actions == [.called(id: name.id, .refused(.tooLong))])
     }
 
     @Test("when the link ends, by whichever side, each call without an outcome gets one, and only one")

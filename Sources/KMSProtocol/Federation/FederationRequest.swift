@@ -36,8 +36,14 @@ package struct FederationRequest: Sendable {
 
     /// Throws a `DiagnosedError` when the partner did not sign it, a `KMSFailure` for what is wrong in what it signed.
     package init(_ text: [UInt8], trust: FederationTrust, asked: KMSNames, at now: Timestamp) throws {
-        let root = try trust.verify(text, at: now)
-        host = trust.host
+        try self.init(verified: trust.verify(text, at: now), of: trust.host, asked: asked, at: now)
+    }
+
+    /// From what `FederationTrust` of that host has verified.
+    package init(
+        verified root: JSONNode, of host: String, asked: KMSNames, at now: Timestamp
+    ) throws(KMSFailure) {
+        self.host = host
         let request = try KMSRequest(root, needsBearer: false)
         requestID = request.requestID
         clientID = request.clientID

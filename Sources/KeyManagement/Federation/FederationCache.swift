@@ -22,16 +22,20 @@ struct FederationCache: Sendable {
     init(capacity: Int = 10_000) { self.capacity = capacity }
 
     var count: Int { entries.count }
+    /// Ends that are noted, for tests.
+    var notes: Int { order.count }
 
     func entry(_ uri: String, at now: Timestamp) -> Entry? {
         guard let entry = entries[uri], now < entry.ends else { return nil }
         return entry
     }
 
+    /// What is kept already does not live longer for being confirmed.
     mutating func keep(_ key: KMSKey, for seconds: Int64, at now: Timestamp) {
-        guard seconds > 0 else { return }
-        if entries.count >= capacity { dropEarliest() }
         let digest = key.key.withUnsafeBytes { Base64URL.encode(SHA256.hash($0)) }
+        guard seconds > 0, entry(key.uri, at: now)?.digest != digest else { return }
+        if order.count >= 2 * capacity { order.removeAll { entries[$0.uri]?.ends != $0.ends } }
+        if entries.count >= capacity { dropEarliest() }
         let ends = now.adding(seconds: seconds)
         entries[key.uri] = Entry(key: key, digest: digest, ends: ends)
         let place = order.lastIndex { $0.ends <= ends }.map { $0 + 1 } ?? 0
@@ -39,9 +43,6 @@ struct FederationCache: Sendable {
     }
 
     mutating func drop(_ uri: String) { entries[uri] = nil }
-
-    /// Drops the keys of one partner.
-    mutating func drop(host: String) { for uri in entries.keys where KMSURI(uri)?.host == host { entries[uri] = nil } }
 
     mutating func sweep(_ now: Timestamp) {
         let ended = order.prefix { $0.ends <= now }

@@ -19,6 +19,9 @@ package actor FederationClient {
     /// Milliseconds for which a partner that did not answer in time is not asked.
     package static let pause: Int64 = 3_000
 
+    /// A call of the link has a bound of its own that must not be met.
+    static let maximumAssertionLength = 16 << 10
+
     private let own: KMSStaticKey
     private let partners: [String: FederationPartner]
     private let carrier: any FederationCarrier
@@ -53,6 +56,9 @@ package actor FederationClient {
         let operation = try operation(request, host)
         // The user's own issuer may have given the client an assertion for the partner.
         let assertion = request.body["client"]?["credential"]?["assertion"]?.string
+        guard assertion?.utf8.count ?? 0 <= Self.maximumAssertionLength else {
+            throw .malformedRequest("client.credential.assertion is longer than \(Self.maximumAssertionLength) octets")
+        }
         let credential = KMSCredential(
             clientID: own.names.cluster, userID: user, bearer: assertion.map { Redacted($0) })
         let deadline = clock().adding(milliseconds: Self.patience)
@@ -109,14 +115,18 @@ package actor FederationClient {
                 let answer = try session.open(String(decoding: reply, as: UTF8.self))
                 try request.check(answer, host: partner.host)
                 note(partner.host, problem: nil)
+                // The clocks were compared when the session was opened, and nowhere else.
+                if answer.errorCode == KMSFailure.staleTimeCode, !isLast {
+                    forget(session)
+                    continue
+                }
                 return answer
             }
             // Signed: the partner has lost the session, or does not take what it was sent.
             let root = try partner.trust.verify(reply, at: clock())
             guard root["method"] == nil, let reset = KMSReset(root) else { throw Self.answer(partner.host) }
             try session.accept(reset, at: clock())
-            if sessions[partner.host]?.uri == session.uri { sessions[partner.host] = nil }
-            if isLast { break }
+            forget(session)
         }
         throw Self.unreachable(partner.host, "it loses each session at once")
     }
@@ -159,6 +169,10 @@ package actor FederationClient {
         openings[partner.host] = opening
         defer { openings[partner.host] = nil }
         return try await opening.value
+    }
+
+    private func forget(_ session: KMSClientSession) {
+        if sessions[session.host]?.uri == session.uri { sessions[session.host] = nil }
     }
 
     private func open(_ partner: FederationPartner, until deadline: Timestamp) async throws -> KMSClientSession {

@@ -8,9 +8,9 @@ import WireText
 /// 3. The object is this KMS's own: no KMS is asked through another one.
 /// 4. It names one user, by a UUID, and nobody on behalf of whom it asks.
 /// 5. The user is not one of this KMS's own: neither listed as such, nor one who had or has a session here.
-/// 6. The user is the partner's: in its list when it has one, and in no other partner's.
-/// 7. When the partner's users prove themselves by assertions, the request brings one: of the partner's issuer, for this
+/// 6. When the partner's users prove themselves by assertions, the request brings one: of the partner's issuer, for this
 ///    KMS, of this very user.
+/// 7. The user is the partner's: in its list when it has one, and in no other partner's.
 ///
 /// What follows is in `KeyManagement+Partner.swift`: 8. the user may read the object, `/public` not counted; 9. the user
 /// is bound to this partner (`UserHomes`).
@@ -42,31 +42,17 @@ enum PartnerRules {
         return named.lowercased()
     }
 
-    /// Rules 5 and 6 for what is known without the store.
-    static func judge(_ user: String, of partner: FederationPartner, in federation: Federation) throws(KMSFailure) {
-        guard !federation.ownUsers.contains(user) else { throw ownUser(user, partner) }
-        let listing = federation.partners(listing: user)
-        if partner.users != nil {
-            guard listing.contains(partner.host) else {
-                throw KMSFailure(KMSStatus.forbidden, "\(partner.host) may not speak for user \(user)")
-            }
-        }
-        let others = listing.filter { $0 != partner.host }
-        guard others.isEmpty else {
-            federation.observer.contested(user, (others + [partner.host]).sorted())
-            throw contested(user, partner)
-        }
-    }
-
-    /// Rule 5 for what the store knows.
-    static func judge(
-        _ user: String, of partner: FederationPartner, homes: UserHomes, sessions: SessionTable, now: Timestamp
+    /// Rule 5.
+    static func judgeOwn(
+        _ user: String, of partner: FederationPartner, in federation: Federation, homes: UserHomes,
+        sessions: SessionTable, now: Timestamp
     ) async throws {
-        if try await homes.home(of: user) == .own { throw ownUser(user, partner) }
-        if try await sessions.count(ofUser: user, now: now) > 0 { throw ownUser(user, partner) }
+        guard !federation.ownUsers.contains(user), try await homes.home(of: user) != .own,
+            try await sessions.count(ofUser: user, now: now) == 0
+        else { throw ownUser(user, partner) }
     }
 
-    /// Rule 7.
+    /// Rule 6.
     static func judgeAssertion(
         _ request: KMSRequest, of user: String, partner: FederationPartner, now: Timestamp
     ) async throws(KMSFailure) {
@@ -78,6 +64,20 @@ enum PartnerRules {
         let identity = try await assertions.identity(of: request.credential.bearer, now: now)
         guard identity.userID.lowercased() == user else {
             throw KMSFailure(KMSStatus.forbidden, "the assertion is not of user \(user)")
+        }
+    }
+
+    /// Rule 7. After the assertion: nobody raises an alarm about a user without a proof.
+    static func judgeLists(
+        _ user: String, of partner: FederationPartner, in federation: Federation
+    ) throws(KMSFailure) {
+        let listing = federation.partners(listing: user)
+        guard partner.users == nil || listing.contains(partner.host) else {
+            throw KMSFailure(KMSStatus.forbidden, "\(partner.host) may not speak for user \(user)")
+        }
+        guard listing.allSatisfy({ $0 == partner.host }) else {
+            federation.observer.contested(user, Set(listing + [partner.host]).sorted())
+            throw contested(user, partner)
         }
     }
 

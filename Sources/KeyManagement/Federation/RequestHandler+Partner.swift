@@ -20,16 +20,16 @@ extension RequestHandler {
                 return .answer(earlier.sealedAnswer)
             }
             guard budgets.takeOpening(now: now) else { return .drop("too many session openings") }
-            let request: FederationRequest
+            let root: JSONNode
             do {
-                request = try FederationRequest(text, trust: partner.trust, asked: keyManagement.names, at: now)
-            } catch let error as DiagnosedError {
-                log.failure(error, while: "verifying a request of another KMS")
+                root = try partner.trust.verify(text, at: now)
+            } catch {
                 return refuseStranger(error.summary, source, entry, now)
             }
-            entry.requestID = request.requestID
+            entry.requestID = KMSRequest.requestID(of: root)
             entry.method = KMSRequest.Method.create.rawValue
             entry.type = KMSURI.Object.sessions.logName
+            let request = try FederationRequest(verified: root, of: host, asked: keyManagement.names, at: now)
             guard partner.mayAskUs else {
                 throw KMSFailure(KMSStatus.forbidden, "\(keyManagement.names.host) has no federation with \(host)")
             }
@@ -124,9 +124,10 @@ extension RequestHandler {
         guard let federation, let partner else { throw KMSFailure(KMSStatus.forbidden, "refused") }
         let digest = request.counter == nil ? [] : SHA256.hash(text)
         try CounterRules.check(request, digest: digest, session: session, window: policy.requestTimeWindow, now: now)
-        try PartnerRules.judge(user, of: partner, in: federation)
-        try await PartnerRules.judge(user, of: partner, homes: homes, sessions: sessions, now: now)
+        try await PartnerRules.judgeOwn(
+            user, of: partner, in: federation, homes: homes, sessions: sessions, now: now)
         try await PartnerRules.judgeAssertion(request, of: user, partner: partner, now: now)
+        try PartnerRules.judgeLists(user, of: partner, in: federation)
         let asking = KeyManagement.PartnerCaller(partner: partner, user: user)
         let outcome = try await keyManagement.decide(request, for: asking, now: now)
         switch try await homes.claim(user, for: host, isDecided: asking.isListed) {

@@ -104,7 +104,7 @@ struct FederationAskedTests {
         #expect(try await later.status(space.uri, for: People.bob) == 200)
     }
 
-    @Test("rule 6: a partner speaks for the users in its list only")
+    @Test("rule 7: a partner speaks for the users in its list only")
     func lists() async throws {
         let world = try await FederationWorld.make()
         let (_, key, _) = try await world.space(with: [People.bob, People.dan, People.carol])
@@ -129,7 +129,7 @@ struct FederationAskedTests {
         static func of(_ user: String) -> String { "for-kms://\(FederationWorld.Host.a)-\(user)" }
     }
 
-    @Test("rule 7: with an assertion issuer each request brings an assertion of this user for this KMS")
+    @Test("rule 6: with an assertion issuer each request brings an assertion of this user for this KMS")
     func assertions() async throws {
         let world = try await FederationWorld.make(
             atA: [try partner(Host.b, users: nil, assertions: Assertions())])

@@ -216,6 +216,38 @@ struct FederationAskingTests {
         #expect(world.network.openings == 1, "nothing of it cost the session")
     }
 
+    @Test("a clock that was set costs one session, not the service")
+    func clockSet() async throws {
+        let world = try await FederationWorld.make()
+        let (_, key, _) = try await world.space()
+        let bob = try await TestClient.open(world.b, People.bob)
+        #expect(try await bob.status(retrieving: key.uri) == 200)
+        // Forwards and back; the certificates of a test begin too late for a clock that is behind.
+        for (openings, skew) in [(2, 240_000), (3, 120_000)] {
+            world.skew.withLock { $0 = Int64(skew) }
+            #expect(try await bob.status(retrieving: key.uri) == 200)
+            #expect(try await bob.status(retrieving: key.uri) == 200)
+            #expect(world.network.openings == openings)
+        }
+        // Too far away for a session: A says so, and Bob is told that A can not be asked.
+        world.skew.withLock { $0 = 400_000 }
+        let refused = try await bob.ask("retrieve", key.uri)
+        #expect(refused.status == 502 && refused.reason?.contains("client.time") == true)
+    }
+
+    @Test("an assertion that is too long is refused before it is sent anywhere")
+    func longAssertion() async throws {
+        let world = try await FederationWorld.make()
+        let (_, key, _) = try await world.space()
+        let bob = try await TestClient.open(world.b, People.bob)
+        let text =
+            "{\"requestId\":\"r\",\"method\":\"retrieve\",\"uri\":\"\(key.uri)\",\"client\":{\"clientId\":\"c\","
+            + "\"credential\":{\"bearer\":\"\(TestTokens.token(People.bob))\","
+            + "\"assertion\":\"\(String(repeating: "a", count: 16_385))\"}}}"
+        #expect(try await bob.send(try bob.wrap(text: text)).status == 400)
+        #expect(world.network.passed.isEmpty)
+    }
+
     @Test("an old genuine reset does not end a newer session")
     func staleReset() async throws {
         let world = try await FederationWorld.make()

@@ -91,11 +91,20 @@ struct FederationCacheTests {
         #expect(cache.count == 3 && cache.entry(key(1).uri, at: now) == nil)
         cache.sweep(now.adding(seconds: 20))
         #expect(cache.count == 1 && cache.entry(key(2).uri, at: now.adding(seconds: 20)) != nil)
-        // Kept again, it lives on past its first end.
+        // Kept again, it lives no longer for it.
         cache.keep(key(2), for: 30, at: now.adding(seconds: 20))
         cache.sweep(now.adding(seconds: 30))
-        #expect(cache.count == 1)
-        cache.sweep(now.adding(seconds: 50))
         #expect(cache.count == 0)
+        // Given up and kept again it lives its own life, and not the first one's.
+        cache.keep(key(5), for: 10, at: now)
+        cache.drop(key(5).uri)
+        cache.keep(key(5), for: 20, at: now)
+        cache.sweep(now.adding(seconds: 10))
+        #expect(cache.count == 1)
+        for round in 0..<100 {
+            cache.drop(key(5).uri)
+            cache.keep(key(5), for: 20, at: now.adding(milliseconds: Int64(round)))
+        }
+        #expect(cache.notes <= 6)
     }
 }

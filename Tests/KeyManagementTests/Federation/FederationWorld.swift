@@ -84,6 +84,8 @@ final class FederationWorld: Sendable {
     let network = TestNetwork()
     let observer = TestObserver()
     let clock = TestClock(Timestamp.now())
+    /// Milliseconds by which the asking side's clock is ahead.
+    let skew = Shared<Int64>(0)
     let a: TestKMS
     let b: TestKMS
     let c: TestKMS
@@ -126,26 +128,27 @@ final class FederationWorld: Sendable {
     private init(
         atA: [FederationPartner], atB: [FederationPartner], ownUsersOfA: Set<String>, policy: KMSPolicy
     ) async throws {
-        let (network, observer, clock) = (network, observer, clock)
+        let (network, observer, clock, skew) = (network, observer, clock, skew)
         storeOfA = MemoryKeyStore()
         kekOfA = try KeyEncryptionKey.create()
         a = try await Self.start(
             Host.a, atA, network, observer, clock, ownUsers: ownUsersOfA, policy: policy, store: storeOfA, kek: kekOfA)
-        b = try await Self.start(Host.b, atB, network, observer, clock)
+        b = try await Self.start(Host.b, atB, network, observer, clock, skew: skew)
         c = try await Self.start(Host.c, [Self.partner(Host.a)], network, observer, clock)
     }
 
     private static func start(
         _ host: String, _ partners: [FederationPartner], _ network: TestNetwork, _ observer: TestObserver,
         _ clock: TestClock, ownUsers: Set<String> = [], policy: KMSPolicy = TestKMS.testPolicy(),
-        store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil
+        skew: Shared<Int64> = Shared(0), store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil
     ) async throws -> TestKMS {
         let kms = try await TestKMS.start(
             store: store, kek: kek, policy: policy, identity: identity(host), host: host, clock: clock
         ) { own, clock in
             guard !partners.isEmpty else { return nil }
             let client = FederationClient(
-                own: own, partners: partners, carrier: network, observer: observer.observer, clock: { clock.now })
+                own: own, partners: partners, carrier: network, observer: observer.observer,
+                clock: { clock.now.adding(milliseconds: skew.value) })
             return Federation(
                 partners: partners, ownUsers: ownUsers, client: client, observer: observer.observer)
         }

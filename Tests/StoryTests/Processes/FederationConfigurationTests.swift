@@ -22,9 +22,18 @@ extension StoryTests {
                 ("      roots: root.pem\n      users: no-ids\n", "no-ids:2"),
                 ("      roots: root.pem\n      cache: 2h\n", "cache"),
                 ("      roots: root.pem\n      nested: true\n", "nested"),
-                ("      roots: root.pem\n    - host: kms.partner.example.org\n      organisation: x\n      roots: root.pem\n", "host"),
-                ("      roots: root.pem\n    - host: kms.example.com\n      organisation: x\n      roots: root.pem\n", "itself"),
-                ("      roots: root.pem\n    - host: KMS.x.example\n      organisation: x\n      roots: root.pem\n", "lower case"),
+                (
+                    "      roots: root.pem\n    - host: kms.partner.example.org\n      organisation: x\n      roots: root.pem\n",
+                    "host"
+                ),
+                (
+                    "      roots: root.pem\n    - host: kms.example.com\n      organisation: x\n      roots: root.pem\n",
+                    "itself"
+                ),
+                (
+                    "      roots: root.pem\n    - host: KMS.x.example\n      organisation: x\n      roots: root.pem\n",
+                    "lower case"
+                ),
             ])
         func refused(_ more: String, _ expected: String) async throws {
             let domain = try await Domain.make()
