@@ -115,7 +115,7 @@ extension Alarm {
         title: "a user reads unusually many keys",
         text: "Somebody reads more keys within an hour than the policy calls usual: a new device that fetches history, "
             + "or a stolen session that copies everything. Nothing was refused.",
-        fix: "Look who it is (hdsctl audit show) and ask. If it is not the user, end the sessions: hds-auth revoke --user ID.",
+        fix: "Look who it is (hdsctl audit show) and ask. If it is not the user: hds-auth revoke --user ID.",
         clears: "an hour after it was raised, unless it goes on")
 
     /// Every alarm, in the order of the documentation page.
