@@ -11,6 +11,8 @@ extension DiagnosedError.Code {
     /// A key whose private half can be computed from it (ROCA).
     package static let keyVulnerable: Self = "key-vulnerable"
     package static let privateKeyInvalid: Self = "private-key-invalid"
+    /// An encrypted private key does not open with the passphrase at hand.
+    package static let keyPassphraseWrong: Self = "key-passphrase-wrong"
     package static let signatureFailure: Self = "signature-failure"
 }
 

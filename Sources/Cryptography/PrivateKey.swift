@@ -11,6 +11,9 @@ package final class PrivateKey: Sendable, CustomReflectable {
     /// For the modules that hand the key to OpenSSL.
     package let handle: KeyHandle
 
+    /// A key that OpenSSL has read, whose halves are checked here.
+    convenience init(owning handle: KeyHandle) throws { try self.init(handle: handle) }
+
     private init(handle: KeyHandle) throws {
         self.handle = handle
         publicKey = try PublicKey(handle: handle)
