@@ -99,6 +99,10 @@ var targets: [Target] = [
             "AuditTrail", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
             "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
+    library("SignedPolicy", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
+    library(
+        "PolicyFiles",
+        ["SignedPolicy", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", yams]),
     library(
         "KMSClient",
         [
@@ -208,6 +212,12 @@ targets += [
     tests(
         "ServiceRuntimeTests",
         ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle, "TestServers"]),
+    tests(
+        "SignedPolicyTests",
+        [
+            "SignedPolicy", "PolicyFiles", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "TestServers",
+        ]),
     tests(
         "TokenIssuerTests",
         [

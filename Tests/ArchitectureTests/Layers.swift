@@ -8,7 +8,10 @@ enum Layers {
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
             "KeyStoreSQLite",
         ],
-        ["AuditTrail", "MasterKey", "KeyManagement", "KMSClient", "CloudCore", "TokenIssuer", "HDSClient"],
+        [
+            "AuditTrail", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles", "KMSClient", "CloudCore",
+            "TokenIssuer", "HDSClient",
+        ],
         ["ServiceRuntime"],
         ["KMSService"],
         ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],

@@ -1,0 +1,3 @@
+import Glibc
+
+func changeMode(_ path: String, _ mode: UInt32) -> Bool { chmod(path, mode) == 0 }
