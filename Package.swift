@@ -118,6 +118,8 @@ var targets: [Target] = [
             unixSignals, logging, yams,
         ]),
 
+    library("ControlSocket", ["WireText", "Diagnostics"]),
+
     // Beside: the cloud, the customer's authorization service, the client
     library(
         "CloudCore",
@@ -157,7 +159,12 @@ var targets: [Target] = [
             "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", argumentParser,
         ]),
-    executable("hdsctl", ["AuditTrail", "MasterKey", "WireText", "Diagnostics", argumentParser]),
+    executable(
+        "hdsctl",
+        [
+            "AuditTrail", "MasterKey", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", argumentParser,
+        ]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
@@ -216,6 +223,13 @@ targets += [
         "SignedPolicyTests",
         [
             "SignedPolicy", "PolicyFiles", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "TestServers",
+        ]),
+    tests(
+        "ControlSocketTests",
+        [
+            // hdsctl is started as a process.
+            "hdsctl", "ControlSocket", "SignedPolicy", "WireText", "Diagnostics",
             "TestServers",
         ]),
     tests(

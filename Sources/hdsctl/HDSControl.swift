@@ -11,5 +11,8 @@ import ArgumentParser
             permissions are not as they must be. Errors go to standard error, one line each: what happened, what was \
             expected, what was found, what to do.
             """,
-        subcommands: [MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self])
+        subcommands: [
+            MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
+            PolicyCommand.self, ControlCommand.self,
+        ])
 }

@@ -28,3 +28,9 @@ private func exitCode(for fault: DiagnosedError.Fault) -> Int32 {
     case .configuration: EX_CONFIG
     }
 }
+
+/// A line beside the result, on standard error.
+func announce(_ text: String) {
+    let line = Array((Terminal.plain(text) + "\n").utf8)
+    _ = write(STDERR_FILENO, line, line.count)
+}

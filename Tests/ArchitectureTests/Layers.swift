@@ -12,7 +12,7 @@ enum Layers {
             "AuditTrail", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",
         ],
-        ["ServiceRuntime"],
+        ["ServiceRuntime", "ControlSocket"],
         ["KMSService"],
         ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
     ]
