@@ -57,6 +57,9 @@ struct WebServerFixture: Sendable {
         routes(router)
         var configuration = WebServerConfiguration(
             host: "127.0.0.1", port: 0, identity: isSecure ? try pki.identity("server", "issuing") : nil)
+        // Tests of the deadlines set their own: elsewhere a client may wait long for its thread.
+        configuration.deadlines.firstRequest = .minutes(5)
+        configuration.deadlines.idle = .minutes(5)
         adjust(&configuration)
         var logger = Logger(label: "test")
         logger.logLevel = .critical

@@ -21,7 +21,9 @@ final class Listener: Sendable {
         _ configuration: TLSConfiguration, above handlers: @escaping @Sendable () -> [any ChannelHandler]
     ) async throws -> Listener {
         try await Listener { channel in
-            try channel.pipeline.syncOperations.addHandler(TLSChannelHandler(configuration))
+            // The client may wait for its thread longer than a handshake should take.
+            try channel.pipeline.syncOperations.addHandler(
+                TLSChannelHandler(configuration, handshakeDeadline: .minutes(5)))
             try channel.pipeline.syncOperations.addHandlers(handlers())
         }
     }

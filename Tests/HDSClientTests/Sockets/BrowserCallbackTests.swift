@@ -88,7 +88,7 @@ struct BrowserCallbackTests {
         let twice = try await RawClient.exchange(get("/callback?wrong") + get("/callback?right"), with: port)
         #expect(twice.split(separator: "HTTP/1.1 200 OK").count == 1, "the second is not looked at")
         let slow = try await RawClient.connect(to: port)
-        for character in get("/callback?right") { try await slow.send(String(character)) }
+        try await slow.send(get("/callback?right"), inPiecesOf: 1)
         #expect(try await slow.rest().hasPrefix("HTTP/1.1 200 OK"))
         #expect(try await login.value == "right")
         withExtendedLifetime((silent, half)) {}

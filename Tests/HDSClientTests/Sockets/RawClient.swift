@@ -25,11 +25,12 @@ final class RawClient: Sendable {
 
     deinit { close(descriptor) }
 
-    func send(_ text: String) async throws {
-        try await onOwnThread { [descriptor] in
+    /// - Parameter count: octets that leave together.
+    func send(_ text: String, inPiecesOf count: Int = .max) async throws {
+        try await onOwnThread { [descriptor, piece = count] in
             var rest = Array(text.utf8)[...]
             while !rest.isEmpty {
-                let count = rest.withUnsafeBytes {
+                let count = rest.prefix(piece).withUnsafeBytes {
                     Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                 }
                 guard count > 0 else { return }
