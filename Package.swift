@@ -92,6 +92,7 @@ var targets: [Target] = [
 
     // Layer 4: domain
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+    library("Escrow", ["Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
     library(
         "KeyManagement",
@@ -219,6 +220,7 @@ targets += [
     tests(
         "ServiceRuntimeTests",
         ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle, "TestServers"]),
+    tests("EscrowTests", ["Escrow", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(
         "SignedPolicyTests",
         [

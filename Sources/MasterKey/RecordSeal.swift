@@ -2,6 +2,7 @@ import Cryptography
 import Diagnostics
 import Encryption
 import SecretMemory
+import WireText
 
 /// What a sealed record is: part of what its seal is bound to, so that a record of one kind never opens as another.
 package enum RecordKind: String, Sendable, CaseIterable {
@@ -99,17 +100,5 @@ enum RecordSeal {
         octets.append(lengthPrefixed: identity.id)
         octets.append(bigEndian: identity.version)
         return octets
-    }
-}
-
-extension [UInt8] {
-    mutating func append(bigEndian number: some FixedWidthInteger) {
-        Swift.withUnsafeBytes(of: number.bigEndian) { append(contentsOf: $0) }
-    }
-
-    /// The text behind its length, so that no two sequences of texts look the same.
-    mutating func append(lengthPrefixed text: String) {
-        append(bigEndian: UInt32(truncatingIfNeeded: text.utf8.count))
-        append(contentsOf: text.utf8)
     }
 }

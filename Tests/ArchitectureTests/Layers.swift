@@ -9,7 +9,7 @@ enum Layers {
             "KeyStoreSQLite",
         ],
         [
-            "AuditTrail", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles", "KMSClient", "CloudCore",
+            "AuditTrail", "Escrow", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",
         ],
         ["ServiceRuntime", "ControlSocket"],
