@@ -54,6 +54,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 var targets: [Target] = [
     // Layer 0: C
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CPKCS11", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
 
     // Layer 1: foundations, no word of the domain
@@ -94,6 +95,7 @@ var targets: [Target] = [
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("Escrow", ["Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
+    wrapper("HardwareToken", ["MasterKey", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "CPKCS11"]),
     library(
         "KeyManagement",
         [
@@ -220,6 +222,12 @@ targets += [
     tests(
         "ServiceRuntimeTests",
         ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle, "TestServers"]),
+    tests(
+        "HardwareTokenTests",
+        [
+            "HardwareToken", "MasterKey", "KeyStore", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "TestServers",
+        ]),
     tests("EscrowTests", ["Escrow", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(
         "SignedPolicyTests",

@@ -1,7 +1,7 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CSystemd"],
+        ["COpenSSL", "CPKCS11", "CSystemd"],
         ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
         ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol"],
         [
@@ -9,7 +9,8 @@ enum Layers {
             "KeyStoreSQLite",
         ],
         [
-            "AuditTrail", "Escrow", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles", "KMSClient", "CloudCore",
+            "AuditTrail", "Escrow", "HardwareToken", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles",
+            "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",
         ],
         ["ServiceRuntime", "ControlSocket"],
