@@ -147,7 +147,8 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite",
+            "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "HardwareToken", "KeyStore",
+            "KeyStoreSQLite",
             "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
@@ -165,7 +166,8 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "MasterKey", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
+            "AuditTrail", "MasterKey", "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature",
+            "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),

@@ -22,7 +22,7 @@ package enum KMSAssembly {
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
         let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
-        let kek = try keyEncryptionKey(configuration.masterKey)
+        let kek = try configuration.masterKey.open(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let store = try SQLiteKeyStore(path: configuration.store.file.path)
         let wasEmpty = try await store.isEmpty()
@@ -68,20 +68,6 @@ package enum KMSAssembly {
                 await audit.close()
                 await store.close()
             })
-    }
-
-    private static func keyEncryptionKey(_ location: SecretLocation) throws -> KeyEncryptionKey {
-        switch location {
-        case .file(let file): return try KeyEncryptionKey.load(fromFile: file.path)
-        case .credential(let name):
-            guard let folder = getenv("CREDENTIALS_DIRECTORY").map({ String(cString: $0) }) else {
-                throw DiagnosedError(
-                    .credentialMissing, fault: .configuration, "the secret \(location) is asked from systemd",
-                    expected: "$CREDENTIALS_DIRECTORY", found: "no such folder",
-                    hint: "start the service as a systemd unit with LoadCredential=\(name):..., or name a file")
-            }
-            return try KeyEncryptionKey.load(fromFile: "\(folder)/\(name)", credentialsDirectory: folder)
-        }
     }
 
     private static func loadStaticKeys(

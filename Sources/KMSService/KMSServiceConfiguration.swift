@@ -14,7 +14,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let machineAccount: String
     package let staticKey: StaticKeySection
     /// The key-encryption key.
-    package let masterKey: SecretLocation
+    package let masterKey: MasterKeyLocation
     package let store: StoreSection
     package let core: CoreSection
     package let authorization: AuthorizationSection
@@ -30,6 +30,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case machineAccount = "machine-account"
         case staticKey = "static-key"
         case masterKey = "master-key"
+        case masterKeyToken = "master-key-token"
         case store, core, authorization, policy, audit, federation, workers
     }
 
@@ -41,7 +42,14 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         host = try section.value(.host)
         machineAccount = try section.value(.machineAccount)
         staticKey = try section.value(.staticKey)
-        masterKey = try section.value(.masterKey)
+        if let token: TokenSection = try section.optional(.masterKeyToken) {
+            guard !section.contains(.masterKey) else {
+                throw section.problem(.masterKeyToken, "expected either master-key or master-key-token, found both")
+            }
+            masterKey = .token(token)
+        } else {
+            masterKey = .secret(try section.value(.masterKey))
+        }
         store = try section.value(.store)
         core = try section.value(.core)
         authorization = try section.value(.authorization)

@@ -1,5 +1,7 @@
 import ArgumentParser
+import HardwareToken
 import MasterKey
+import SecretMemory
 import WireText
 
 /// `hdsctl master-key`: the key-encryption key that everything in the key store rests on.
@@ -11,7 +13,7 @@ struct MasterKeyCommand: ParsableCommand {
             The master key wraps the root keys of the key store. It lives outside the database: in a file of mode \
             0600, or as a systemd credential. Without it nothing in the key store can ever be opened.
             """,
-        subcommands: [Create.self, Fingerprint.self])
+        subcommands: [Create.self, CreateInToken.self, Fingerprint.self])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,6 +37,41 @@ struct MasterKeyCommand: ParsableCommand {
                          without it nothing in the key store can ever be opened again.
                       2. Name it in the configuration of hds-kms as 'master-key', or hand it over as the systemd
                          credential kms-master-key, and start the service.
+                    """)
+            }
+        }
+    }
+
+    struct CreateInToken: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "create-in-token",
+            abstract: "Make a master key in a hardware token (PKCS#11), which it never leaves.",
+            discussion: """
+                The key is AES of 256 bits, sensitive and not extractable. A copy of it exists only if the token's own \
+                tools make one: without the token, and without an escrow, nothing in the key store can be opened. Asks \
+                for the token's user PIN.
+                """)
+
+        @Option(help: "The library that came with the token.", completion: .file())
+        var module: String
+        @Option(help: "Label of the token.")
+        var token: String
+        @Option(help: "Label of the new key.")
+        var key = "kms-master-key"
+        @OptionGroup var pin: PassphraseOptions
+        @OptionGroup var output: KeyOutput
+
+        func run() throws {
+            try reporting {
+                let pin = SymmetricKey(try pin.passphrase(for: "the token \(token) (its user PIN)"))
+                let made = try TokenKey.create(.init(module: module, token: token, key: key), pin: pin)
+                output.show(
+                    made.fingerprint, file: "\(token)/\(key)",
+                    """
+                    A new master key lies in the token \(token) as \(key), fingerprint \(made.fingerprint).
+                    Next:
+                      1. Copy the token with its own tools to a second one, and keep that elsewhere.
+                      2. Name it in the configuration of hds-kms as 'master-key-token' and start the service.
                     """)
             }
         }

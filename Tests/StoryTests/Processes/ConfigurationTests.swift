@@ -68,6 +68,58 @@ extension StoryTests {
             }
         }
 
+        @Test(
+            "The master key may stay in a hardware token; with a wrong PIN the KMS does not start and says so",
+            .enabled(
+                if: FileManager.default.isExecutableFile(atPath: "/usr/bin/softhsm2-util"),
+                "softhsm2 is not installed"))
+        func hardwareToken() async throws {
+            let deployment = Deployment(try await Domain.make())
+            let domain = deployment.domain
+            defer { domain.remove() }
+            let folder = domain.path("tokens")
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            try domain.write("directories.tokendir = \(folder)\nlog.level = ERROR\n", to: "softhsm.conf")
+            let environment = ["SOFTHSM2_CONF": domain.path("softhsm.conf")]
+            func run(_ program: String, _ arguments: [String]) async throws {
+                let child = try ChildProcess(
+                    program, arguments, output: domain.path("log/token.log"), environment: environment)
+                #expect(try await child.end() == .exit(0), "\(child.tail())")
+            }
+            try await run(
+                "/usr/bin/softhsm2-util",
+                ["--init-token", "--free", "--label", "hds", "--so-pin", "so-pin-1234", "--pin", "pin-5678"])
+            try domain.write("pin-5678\n", to: "kms/pin")
+            let module = "/usr/lib/softhsm/libsofthsm2.so"
+            try await run(
+                Repository.program("hdsctl"),
+                [
+                    "master-key", "create-in-token", "--module", module, "--token", "hds", "--passphrase-file",
+                    domain.path("kms/pin"),
+                ])
+            try domain.replace(
+                "master-key: master-key",
+                with: """
+                    master-key-token:
+                      module: \(module)
+                      token: hds
+                      key: kms-master-key
+                      pin: pin
+                    """, in: "kms/hds-kms.yaml")
+            // Twice: the second start opens what the first one sealed.
+            for _ in 0..<2 {
+                let child = try deployment.start(.kms, environment: environment)
+                _ = try await eventually("root keys unwrapped", within: .seconds(30), seen: { child.tail() }) {
+                    await deployment.status(of: .kms, "/livez") == 200 ? true : nil
+                } as Bool
+                try await child.cut()
+            }
+            try domain.write("pin-0000\n", to: "kms/pin")
+            let refused = try deployment.start(.kms, environment: environment)
+            #expect(try await refused.end() == .exit(78))
+            #expect(refused.log().contains("CKR_PIN_INCORRECT") && !refused.log().contains("pin-0000"))
+        }
+
         @Test("A second KMS on the same store is refused, and the first goes on")
         func secondOnTheSameStore() async throws {
             let deployment = try await Deployment.shared()
