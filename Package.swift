@@ -219,7 +219,7 @@ targets += [
         [
             "AuditTrail", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
             "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",

@@ -15,8 +15,9 @@ package import WireText
 /// 3. Decryption, envelope, bearer, caller, counter and time.
 /// 4. Decision; its change, the ledger entry with the wrapped answer, and the counter are one commit.
 ///
-/// Calls of one session come one after the other (`RequestLanes`); calls of different sessions run side by side. Runs
-/// on a pool that may block on the store.
+/// Calls of one session come one after the other (`RequestLanes`), each as soon as the one before has been judged and
+/// its change committed: its answer may still wait for its audit record. Calls of different sessions run side by side.
+/// Runs on a pool that may block on the store.
 package final class RequestHandler: Sendable {
     /// What becomes of a string.
     package enum Reply: Sendable, Equatable {
@@ -74,8 +75,18 @@ package final class RequestHandler: Sendable {
 
     var staticKey: KMSStaticKey { staticKeys[0] }
 
+    /// The answer when it may leave.
+    ///
     /// - Parameter source: an opaque name of the sender as the core gives it; only budgets use it.
     package func reply(to text: [UInt8], source: String) async -> Reply {
+        switch await judge(text, source: source) {
+        case .ready(let reply): reply
+        case .keeping(let ticket, let settle): settle(await ticket.ended())
+        }
+    }
+
+    /// Returns when the next request of the session may be judged.
+    func judge(_ text: [UInt8], source: String) async -> PendingReply {
         let now = clock()
         guard text.count <= Self.maximumLength else {
             return reset("the message is longer than \(Self.maximumLength) octets", source: source, now: now)
@@ -106,7 +117,7 @@ package final class RequestHandler: Sendable {
 
     private func answer(
         _ message: JWECompact, text: [UInt8], session id: String, source: String, now: Timestamp
-    ) async -> Reply {
+    ) async -> PendingReply {
         let uri = keyManagement.names.session(id)
         var entry = RequestLogEntry(at: now)
         entry.session = id
@@ -155,13 +166,13 @@ package final class RequestHandler: Sendable {
             answer = KMSAnswer(
                 KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), requestID: nil)
         }
-        return await finish(answer, session: session, entry: entry, now: now)
+        return finish(answer, session: session, entry: entry, now: now)
     }
 
     /// A mutating request: ledger first, then decision and commit, again while somebody else is quicker.
     private func mutate(
         _ request: KMSRequest, session: LiveSession, text: [UInt8], entry: RequestLogEntry, now: Timestamp
-    ) async -> Reply {
+    ) async -> PendingReply {
         var entry = entry
         let digest = SHA256.hash(text)
         do {
@@ -190,7 +201,7 @@ package final class RequestHandler: Sendable {
                     answer = KMSAnswer(error, requestID: request.requestID)
                     // Not judged, or judged by what passes by itself: the same string may come again.
                     entry.rule = error.rule
-                    guard error.isFinal else { return await finish(answer, session: session, entry: entry, now: now) }
+                    guard error.isFinal else { return finish(answer, session: session, entry: entry, now: now) }
                     outcome = KeyManagement.Outcome(error.status)
                 }
                 if answer.isSuccess {
@@ -211,14 +222,17 @@ package final class RequestHandler: Sendable {
                 if let counter = request.counter, answer.isSuccess, outcome.endedSession != session.id {
                     change.writes.append(.advanceSession(id: session.id, counter: counter))
                 }
-                switch try await commit(change, record: record) {
+                let (result, ticket) = try await commit(change, record: record)
+                switch result {
                 case .committed:
                     if let ended = outcome.endedSession { sessions.forget(ended) }
                     if record == nil { noteRefusal(entry, answer, now) }
-                    log.request(entry, status: answer.status, reason: answer.reason)
-                    return .answer(wrapped)
+                    return leave(wrapped, answer, when: ticket, entry) { [self, entry] in
+                        unkept($0, request.requestID, session: session, entry: entry, now: now)
+                    }
                 case .duplicate:
                     guard let earlier = try await store.ledgerEntry(digest) else { continue }
+                    try await audit?.settle()
                     return .answer(earlier.sealedAnswer)
                 case .conflict:
                     // The session may have been ended by another request meanwhile.
@@ -232,14 +246,10 @@ package final class RequestHandler: Sendable {
             }
             let busy = KMSFailure(
                 KMSStatus.tooManyRequests, "others change the same object at the same time; try again")
-            return await finish(KMSAnswer(busy, requestID: request.requestID), session: session, entry: entry, now: now)
+            return finish(KMSAnswer(busy, requestID: request.requestID), session: session, entry: entry, now: now)
         } catch {
             log.failure(error, while: "changing the key store")
-            entry.renewAuditID(at: now)
-            entry.rule = (error as? DiagnosedError)?.code == .auditBlocked ? "audit-blocked" : "internal-error"
-            let failure = KMSFailure(KMSStatus.internalError, "internal error")
-            return await finish(
-                KMSAnswer(failure, requestID: request.requestID), session: session, entry: entry, now: now)
+            return .ready(unkept(error, request.requestID, session: session, entry: entry, now: now))
         }
     }
 
@@ -283,34 +293,6 @@ package final class RequestHandler: Sendable {
         }
     }
 
-    /// Wraps an answer that changes nothing; one that releases something is kept in the audit trail first.
-    func finish(
-        _ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry, now: Timestamp
-    ) async -> Reply {
-        var entry = entry
-        var answer = answer
-        do {
-            if answer.isSuccess, entry.uri?.object != .ping, let audit, let record = try auditRecord(entry, answer, now)
-            {
-                do {
-                    try await audit.keep(record)
-                } catch {
-                    log.failure(error, while: "keeping a decision in the audit trail; the key is not released")
-                    entry.rule = "audit-blocked"
-                    answer = KMSAnswer(
-                        KMSFailure(KMSStatus.internalError, "internal error"), requestID: answer.requestID)
-                }
-            }
-            let wrapped = try wrap(&answer, session: session)
-            if !answer.isSuccess { noteRefusal(entry, answer, now) }
-            log.request(entry, status: answer.status, reason: answer.reason)
-            return .answer(wrapped)
-        } catch {
-            log.failure(error, while: "wrapping an answer")
-            return .decline("internal error")
-        }
-    }
-
     func auditRecord(_ entry: RequestLogEntry, _ answer: KMSAnswer, _ now: Timestamp) throws -> AuditRecord? {
         guard let audit else { return nil }
         return try audit.record(
@@ -323,18 +305,8 @@ package final class RequestHandler: Sendable {
         audit.note(record, source: record.user ?? "nobody")
     }
 
-    /// Commits; a record that goes with it is in the audit trail before this returns.
-    func commit(_ change: StoreChange, record: AuditRecord?) async throws -> CommitResult {
-        guard let record, let audit else { return try await store.commit(change) }
-        return try await audit.tracking {
-            let result = try await store.commit(change)
-            if result == .committed { try await audit.keep(record) }
-            return result
-        }
-    }
-
     /// Encrypts the answer under the session; one that is too long is replaced by a refusal that says so.
-    private func wrap(_ answer: inout KMSAnswer, session: LiveSession) throws -> [UInt8] {
+    func wrap(_ answer: inout KMSAnswer, session: LiveSession) throws -> [UInt8] {
         let uri = keyManagement.names.session(session.id)
         let json = answer.json()
         if json.count > Self.maximumAnswerLength {
@@ -347,7 +319,7 @@ package final class RequestHandler: Sendable {
     }
 
     /// A signed 499, while the budget for them lasts.
-    func reset(_ reason: String, session: String? = nil, source: String, now: Timestamp) -> Reply {
+    func reset(_ reason: String, session: String? = nil, source: String, now: Timestamp) -> PendingReply {
         guard budgets.takeReset(source: source, now: now) else { return .drop("too many resets") }
         let reset = KMSReset(reason: reason, requestID: UUIDText.random(), session: session, time: now)
         log.reset(reason: reason, session: session)
@@ -355,7 +327,7 @@ package final class RequestHandler: Sendable {
         return signed(reset.json(), withChain: federation != nil)
     }
 
-    func signed(_ json: borrowing JSONWriter, withChain: Bool = false) -> Reply {
+    func signed(_ json: borrowing JSONWriter, withChain: Bool = false) -> PendingReply {
         do {
             return .answer(try staticKey.sign(json, withChain: withChain))
         } catch {

@@ -1,12 +1,15 @@
+import AuditTrail
 import JOSEEncryption
 import Synchronization
 
 /// Keeps the requests of one session in their order while different sessions run side by side.
 ///
 /// Several deployed clients match answers to requests by order (protocol, section 5). A lane is the header text of the
-/// wrapped string: all requests of a session by one client carry the same. Handshakes of one sender share a lane, so that a
-/// client that retries in a loop opens one session at a time, and only a few of them wait. The number of strings waiting
-/// over all lanes is bounded.
+/// wrapped string: all requests of a session by one client carry the same. Within a lane a request is judged when the
+/// one before has been judged and its change is committed; answers leave in the same order, each when its record is in
+/// the audit trail, so that one sync serves many (`LaneTable`). Handshakes of one sender share a lane, so that a client
+/// that retries in a loop opens one session at a time, and only a few of them wait. The number of strings waiting over
+/// all lanes is bounded.
 package final class RequestLanes: Sendable {
     private struct Item: Sendable {
         let text: [UInt8]
@@ -15,27 +18,33 @@ package final class RequestLanes: Sendable {
     }
 
     private struct State {
-        var lanes: [[UInt8]: [Item]] = [:]
-        var waiting = 0
+        var table: LaneTable<Item>
         var idle: [CheckedContinuation<Void, Never>] = []
     }
 
-    /// How many handshakes of one sender wait behind the one under way.
-    private static let maximumHandshakes = 8
+    /// So many strings of a lane are judged before another lane has its turn.
+    private static let turn = 8
 
     private let handler: RequestHandler
     private let workers: any TaskExecutor
-    private let maximumWaiting: Int
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    package init(handler: RequestHandler, workers: any TaskExecutor, maximumWaiting: Int = 10_000) {
+    /// - Parameters:
+    ///   - depth: how many answers of one lane wait for their record.
+    ///   - capacity: how many of all lanes do, before each lane waits for its own.
+    package init(
+        handler: RequestHandler, workers: any TaskExecutor, maximumWaiting: Int = 10_000, depth: Int = 64,
+        capacity: Int = 1024
+    ) {
         self.handler = handler
         self.workers = workers
-        self.maximumWaiting = maximumWaiting
+        state = Mutex(State(table: LaneTable(maximumWaiting: maximumWaiting, depth: depth, capacity: capacity)))
     }
 
     /// How many strings wait or are being answered.
-    package var waiting: Int { state.withLock { $0.waiting } }
+    package var waiting: Int { state.withLock { $0.table.waiting } }
+    /// How many of them have been judged, or are, and have not left.
+    package var outstanding: Int { state.withLock { $0.table.outstanding } }
 
     /// Takes one string; `answer` is called exactly once, from a worker or at once when too many wait.
     package func submit(
@@ -43,24 +52,11 @@ package final class RequestLanes: Sendable {
     ) {
         let lane = Self.lane(of: text, source: source)
         let item = Item(text: text, source: source, answer: answer)
-        enum Step { case refuse, storm, start, queued }
-        let step = state.withLock { state -> Step in
-            guard state.waiting < maximumWaiting else { return .refuse }
-            if let queue = state.lanes[lane.name] {
-                guard !lane.isHandshake || queue.count < Self.maximumHandshakes else { return .storm }
-                state.waiting += 1
-                state.lanes[lane.name]?.append(item)
-                return .queued
-            }
-            state.waiting += 1
-            state.lanes[lane.name] = []
-            return .start
-        }
-        switch step {
-        case .refuse: answer(.decline("too many requests wait"))
+        switch state.withLock({ $0.table.submit(item, lane: lane.name, isHandshake: lane.isHandshake) }) {
+        case .refused: answer(.decline("too many requests wait"))
         case .storm: answer(.drop("too many session openings of this sender"))
         case .queued: break
-        case .start: Task(executorPreference: workers) { await self.run(item, lane.name) }
+        case .judge(let lane): judge(lane)
         }
     }
 
@@ -68,7 +64,7 @@ package final class RequestLanes: Sendable {
     package func drain() async {
         await withCheckedContinuation { continuation in
             let isIdle = state.withLock { state in
-                if state.waiting == 0 { return true }
+                if state.table.waiting == 0 { return true }
                 state.idle.append(continuation)
                 return false
             }
@@ -76,24 +72,44 @@ package final class RequestLanes: Sendable {
         }
     }
 
-    private func run(_ first: Item, _ lane: [UInt8]) async {
-        var item = first
-        while true {
-            item.answer(await handler.reply(to: item.text, source: item.source))
-            let (next, idle) = state.withLock { state -> (Item?, [CheckedContinuation<Void, Never>]) in
-                state.waiting -= 1
-                if let waiting = state.lanes[lane], !waiting.isEmpty {
-                    state.lanes[lane]?.removeFirst()
-                    return (waiting[0], [])
+    private func judge(_ lane: Int) {
+        Task(executorPreference: workers) {
+            var taken = 0
+            while let (item, slot) = self.state.withLock({ $0.table.take(lane) }) {
+                switch await self.handler.judge(item.text, source: item.source) {
+                case .ready(let reply): if self.settle(lane, slot, { reply }) { self.leave(lane) }
+                case .keeping(let ticket, let settle):
+                    // From here on it is the trail's thread that says when; settling and sending is not its work.
+                    ticket.whenEnded { failure in
+                        guard self.settle(lane, slot, { settle(failure) }) else { return }
+                        Task(executorPreference: self.workers) { self.leave(lane) }
+                    }
                 }
-                state.lanes[lane] = nil
-                guard state.waiting == 0 else { return (nil, []) }
+                taken += 1
+                if taken % Self.turn == 0 { await Task.yield() }
+            }
+        }
+    }
+
+    private func settle(_ lane: Int, _ slot: Int, _ settle: @escaping @Sendable () -> RequestHandler.Reply) -> Bool {
+        state.withLock { $0.table.settle(lane, slot: slot, settle) }
+    }
+
+    /// Lets answers of the lane leave as long as the oldest one may; one at a time does.
+    private func leave(_ lane: Int) {
+        var left = 0
+        while true {
+            let (departure, idle) = state.withLock { state in
+                let departure = state.table.depart(lane, left: left)
+                guard state.table.waiting == 0 else { return (departure, [CheckedContinuation<Void, Never>]()) }
                 defer { state.idle = [] }
-                return (nil, state.idle)
+                return (departure, state.idle)
             }
             for continuation in idle { continuation.resume() }
-            guard let next else { return }
-            item = next
+            if departure.judge { judge(lane) }
+            guard !departure.answers.isEmpty else { return }
+            for (item, settle) in departure.answers { item.answer(settle()) }
+            left = departure.answers.count
         }
     }
 

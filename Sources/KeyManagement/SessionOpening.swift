@@ -10,7 +10,7 @@ extension RequestHandler {
     /// Opens a session. The same string again gets its first answer, before any costly operation.
     func openSession(
         _ message: JWECompact, text: [UInt8], key: KMSStaticKey, source: String, now: Timestamp
-    ) async -> Reply {
+    ) async -> PendingReply {
         let digest = SHA256.hash(text)
         var entry = RequestLogEntry(at: now)
         do {
@@ -24,20 +24,21 @@ extension RequestHandler {
             }
             guard let root = try? plain.withUnsafeBytes({ try JSONDocument($0, limits: KMSRequest.jsonLimits).root })
             else {
-                return refuse(KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), key, &entry, now)
+                return .ready(
+                    refuse(KMSFailure(KMSStatus.malformed, "the request is not valid JSON"), key, &entry, now))
             }
             entry.requestID = KMSRequest.requestID(of: root)
             let opening: Opening
             do throws(KMSFailure) {
                 opening = try await judgeOpening(root, key, &entry, now)
             } catch {
-                return refuse(error, key, &entry, now)
+                return .ready(refuse(error, key, &entry, now))
             }
             let agreement: KMSHandshake.Agreement
             do {
                 agreement = try KMSHandshake.agree(withX: opening.x, y: opening.y)
             } catch {
-                return refuse(Opening.badKey, key, &entry, now)
+                return .ready(refuse(Opening.badKey, key, &entry, now))
             }
             let id = UUIDText.random()
             entry.session = id
@@ -68,23 +69,28 @@ extension RequestHandler {
                 } else {
                     claimants = []
                 }
-                switch try await commit(change, record: record) {
+                let (result, ticket) = try await commit(change, record: record)
+                switch result {
                 case .committed:
                     if !claimants.isEmpty { federation?.observer.contested(content.userID, claimants) }
                     sessions.remember(content, id: id)
-                    log.request(entry, status: answer.status, reason: nil)
-                    return .answer(signedAnswer)
+                    return leave(signedAnswer, answer, when: ticket, entry) { [self, entry] _ in
+                        var entry = entry
+                        entry.renewAuditID(at: now)
+                        return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
+                    }
                 case .duplicate:
                     guard let earlier = try await store.ledgerEntry(digest) else { continue }
+                    try await audit?.settle()
                     return .answer(earlier.sealedAnswer)
                 case .conflict: continue
                 }
             }
-            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
+            return .ready(refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now))
         } catch {
             log.failure(error, while: "opening a session")
             entry.renewAuditID(at: now)
-            return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
+            return .ready(refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now))
         }
     }
 

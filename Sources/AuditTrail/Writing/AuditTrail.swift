@@ -1,4 +1,4 @@
-import Diagnostics
+package import Diagnostics
 import Synchronization
 package import WireText
 
@@ -62,19 +62,43 @@ package final class AuditTrail: Sendable {
     /// All of them or none.
     package func keep(_ records: [AuditRecord]) async throws {
         guard let last = records.map(\.time).max() else { return }
-        let bodies = try records.map { record in
-            guard record.kind.isKept else {
-                throw DiagnosedError(
-                    .auditRecordInvalid, fault: .internal, "records of this kind are the trail's own",
-                    found: record.kind.rawValue)
-            }
-            return try RecordBody(record, node: node)
-        }
+        let bodies = try records.map { try keepable($0) }
         try await perform(at: last) { writer in
             guard writer.admits(bodies) else { throw writer.full }
             for body in bodies { writer.append(body) }
         }
     }
+
+    /// For callers that do not wait: `completion` is called exactly once, when the record is on the disk or can not be
+    /// brought there; on the trail's thread, which does nothing else meanwhile. Records stand in the order of calls.
+    package func keep(_ record: AuditRecord, then completion: @escaping @Sendable (DiagnosedError?) -> Void) {
+        let body: RecordBody
+        do throws(DiagnosedError) {
+            body = try keepable(record)
+        } catch {
+            return completion(error)
+        }
+        let job = WriterLoop.Job(time: body.time) { writer in
+            guard writer.admits([body]) else {
+                let full = writer.full
+                return { _ in completion(full) }
+            }
+            writer.append(body)
+            return completion
+        }
+        if !thread.submit(job) { completion(Self.closed) }
+    }
+
+    private func keepable(_ record: AuditRecord) throws(DiagnosedError) -> RecordBody {
+        guard record.kind.isKept else {
+            throw DiagnosedError(
+                .auditRecordInvalid, fault: .internal, "records of this kind are the trail's own",
+                found: record.kind.rawValue)
+        }
+        return try RecordBody(record, node: node)
+    }
+
+    private static let closed = DiagnosedError(.auditClosed, fault: .internal, "the audit trail is closed")
 
     /// Notes a refusal without waiting: the first ones of a source are kept as they are, the others counted.
     ///
@@ -216,10 +240,7 @@ package final class AuditTrail: Sendable {
                     return { _ in continuation.resume(throwing: error) }
                 }
             }
-            if !thread.submit(job) {
-                continuation.resume(
-                    throwing: DiagnosedError(.auditClosed, fault: .internal, "the audit trail is closed"))
-            }
+            if !thread.submit(job) { continuation.resume(throwing: Self.closed) }
         }
     }
 }

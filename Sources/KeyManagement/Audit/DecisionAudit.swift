@@ -17,12 +17,8 @@ package import WireText
 ///    beside them under the root key, bound to the record's id.
 package final class DecisionAudit: Sendable {
     private struct State {
-        /// Numbers of the changes whose record is not kept yet, with the position of the last seal before they began.
-        var open: [UInt64: Int64] = [:]
-        /// The ledger's position at the last seal.
-        var known: Int64 = 0
-        var next: UInt64 = 0
-        var mustComplete = false
+        var changes = OpenChanges()
+        var completing: Task<Void, any Error>?
     }
 
     package let trail: AuditTrail
@@ -81,7 +77,12 @@ package final class DecisionAudit: Sendable {
 
     // MARK: Keeping
 
-    func keep(_ record: AuditRecord) async throws { try await trail.keep(record) }
+    /// The record is on its way, behind all that were handed in before; the ticket tells how it ended.
+    func keep(_ record: AuditRecord) -> KeepTicket {
+        let ticket = KeepTicket()
+        trail.keep(record) { ticket.end($0) }
+        return ticket
+    }
 
     func note(_ record: AuditRecord, source: String) { trail.noteRefusal(record, source: source) }
 
@@ -109,32 +110,70 @@ package final class DecisionAudit: Sendable {
         try? await trail.keep(record)
     }
 
-    /// Runs a commit whose record is kept afterwards, so that the trail's position never passes a record on its way.
-    func tracking<R: Sendable>(_ body: () async throws -> R) async throws -> R {
-        let number = state.withLock { state in
-            state.next += 1
-            state.open[state.next] = state.known
-            return state.next
-        }
+    /// Runs a commit; when it took effect, the record is on its way and the ticket tells how that ended. The trail's
+    /// position never passes a record on its way.
+    func keep(
+        _ record: AuditRecord, after commit: () async throws -> CommitResult
+    ) async throws -> (CommitResult, KeepTicket?) {
+        let number = state.withLock { $0.changes.begin() }
+        let result: CommitResult
         do {
-            let result = try await body()
-            state.withLock { _ = $0.open.removeValue(forKey: number) }
-            return result
+            result = try await commit()
         } catch {
             // Whether the commit took effect is not known: what the ledger has is looked at before the next head.
-            state.withLock { state in
-                state.open.removeValue(forKey: number)
-                state.mustComplete = true
-            }
+            end(number, isKept: false)
             throw error
+        }
+        guard result == .committed else {
+            end(number, isKept: true)
+            return (result, nil)
+        }
+        let ticket = KeepTicket()
+        trail.keep(record) { [self] failure in
+            end(number, isKept: failure == nil)
+            ticket.end(failure)
+        }
+        return (result, ticket)
+    }
+
+    private func end(_ number: UInt64, isKept: Bool) {
+        let waiting = state.withLock { $0.changes.end(number, isKept: isKept) }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns when every change that is open now is kept, or has failed.
+    private func openOnesEnded() async {
+        await withCheckedContinuation { continuation in
+            if !state.withLock({ $0.changes.wait(continuation) }) { continuation.resume() }
         }
     }
 
-    /// Before an earlier answer is given again: a change whose record could not be kept is completed first.
+    /// Before an earlier answer is given again: its record is in the trail, or is completed now.
     func settle() async throws {
-        guard state.withLock({ $0.mustComplete }) else { return }
+        await openOnesEnded()
+        try await completeFailed()
+    }
+
+    /// One at a time, else two would add the same record.
+    private func completeFailed() async throws {
+        while true {
+            let running = state.withLock { state -> Task<Void, any Error>? in
+                guard state.changes.failed != nil else { return nil }
+                if let running = state.completing { return running }
+                let task = Task { try await self.completeOnce() }
+                state.completing = task
+                return task
+            }
+            guard let running else { return }
+            try await running.value
+        }
+    }
+
+    private func completeOnce() async throws {
+        defer { state.withLock { $0.completing = nil } }
+        guard let failed = state.withLock({ $0.changes.failed }) else { return }
         _ = try await complete()
-        state.withLock { $0.mustComplete = false }
+        state.withLock { $0.changes.completed(through: failed) }
     }
 
     /// Adds what the ledger carries and the trail lacks; how many records that were. At the start, and after a failure.
@@ -145,6 +184,8 @@ package final class DecisionAudit: Sendable {
             let page = try await store.ledgerAudits(after: position, limit: 500)
             guard let last = page.last else { return added }
             let records = try page.map { try record(ledgerForm: $0.audit) }
+            // What is on its way is not missing.
+            await openOnesEnded()
             let standing = try await trail.present(records.map(\.id))
             let missing = records.filter { !standing.contains($0.id) }
             if !missing.isEmpty { try await trail.keep(missing) }
@@ -156,12 +197,9 @@ package final class DecisionAudit: Sendable {
     /// Seals the chain's head; called each minute. The position that goes with it says up to where the ledger stands in
     /// the trail for sure.
     package func seal(now: Timestamp) async throws {
-        try await settle()
+        try await completeFailed()
         let newest = try await store.ledgerPosition()
-        let position = state.withLock { state -> Int64? in
-            state.known = newest
-            return state.mustComplete ? nil : state.open.values.min() ?? newest
-        }
+        let position = state.withLock { $0.changes.position(newest: newest) }
         try await trail.sealRoot(now: now)
         try await trail.sealHead(now: now, position: position)
     }

@@ -7,7 +7,9 @@ import WireText
 // The asked side of federation: sessions of other KMSs, and what is asked in them (protocol, section 10).
 extension RequestHandler {
     /// Opens a session for another KMS. The same string again gets its first answer, before any costly operation.
-    func openSession(forPartner text: [UInt8], claimed host: String, source: String, now: Timestamp) async -> Reply {
+    func openSession(
+        forPartner text: [UInt8], claimed host: String, source: String, now: Timestamp
+    ) async -> PendingReply {
         let digest = SHA256.hash(text)
         var entry = RequestLogEntry(at: now)
         entry.user = host
@@ -42,17 +44,17 @@ extension RequestHandler {
             }
             return try await establish(request, agreement, digest, entry, now)
         } catch let failure as KMSFailure {
-            return refusePartner(failure, entry, now)
+            return .ready(refusePartner(failure, entry, now))
         } catch {
             log.failure(error, while: "opening a session for another KMS")
-            return refusePartner(KMSFailure(KMSStatus.internalError, "internal error"), entry, now)
+            return .ready(refusePartner(KMSFailure(KMSStatus.internalError, "internal error"), entry, now))
         }
     }
 
     private func establish(
         _ request: FederationRequest, _ agreement: KMSHandshake.Agreement, _ digest: [UInt8],
         _ entry: RequestLogEntry, _ now: Timestamp
-    ) async throws -> Reply {
+    ) async throws -> PendingReply {
         let id = UUIDText.random()
         let content = SessionContent(
             key: agreement.sessionKey, userID: request.host, clientID: request.clientID, created: now,
@@ -77,13 +79,19 @@ extension RequestHandler {
                         digest: digest, session: id, expires: content.expires, sealedAnswer: signedAnswer,
                         audit: try record.flatMap { try audit?.ledgerForm(of: $0) } ?? [])),
             ])
-            switch try await commit(change, record: record) {
+            let (result, ticket) = try await commit(change, record: record)
+            switch result {
             case .committed:
                 sessions.remember(content, id: id)
-                log.request(entry, status: answer.status, reason: nil)
-                return .answer(signedAnswer)
+                return leave(signedAnswer, answer, when: ticket, entry) { [self, entry] _ in
+                    var entry = entry
+                    entry.renewAuditID(at: now)
+                    return refusePartner(KMSFailure(KMSStatus.internalError, "internal error"), entry, now)
+                }
             case .duplicate:
-                if let earlier = try await store.ledgerEntry(digest) { return .answer(earlier.sealedAnswer) }
+                guard let earlier = try await store.ledgerEntry(digest) else { continue }
+                try await audit?.settle()
+                return .answer(earlier.sealedAnswer)
             case .conflict: continue
             }
         }
@@ -94,7 +102,7 @@ extension RequestHandler {
     func answer(
         partner host: String, _ root: JSONNode, session: LiveSession, text: [UInt8], entry: RequestLogEntry,
         now: Timestamp
-    ) async -> Reply {
+    ) async -> PendingReply {
         var entry = entry
         entry.user = host
         var answer: KMSAnswer
@@ -111,7 +119,7 @@ extension RequestHandler {
             log.failure(error, while: "deciding on a request of another KMS")
             answer = KMSAnswer(KMSFailure(KMSStatus.internalError, "internal error"), requestID: entry.requestID)
         }
-        return await finish(answer, session: session, entry: entry, now: now)
+        return finish(answer, session: session, entry: entry, now: now)
     }
 
     private func decide(
@@ -140,10 +148,11 @@ extension RequestHandler {
     }
 
     /// Who is not believed gets a signed refusal as long as the budget for resets lasts.
-    private func refuseStranger(_ reason: String, _ source: String, _ entry: RequestLogEntry, _ now: Timestamp) -> Reply
-    {
+    private func refuseStranger(
+        _ reason: String, _ source: String, _ entry: RequestLogEntry, _ now: Timestamp
+    ) -> PendingReply {
         guard budgets.takeReset(source: source, now: now) else { return .drop("too many refusals") }
-        return refusePartner(KMSFailure(KMSStatus.forbidden, reason), entry, now)
+        return .ready(refusePartner(KMSFailure(KMSStatus.forbidden, reason), entry, now))
     }
 
     private func refusePartner(_ failure: KMSFailure, _ entry: RequestLogEntry, _ now: Timestamp) -> Reply {

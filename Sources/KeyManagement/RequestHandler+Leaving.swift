@@ -1,0 +1,85 @@
+import AuditTrail
+import Diagnostics
+import KMSProtocol
+import KeyStore
+import WireText
+
+// How an answer leaves: at once, or when its record is in the audit trail (security model, rule 26).
+extension RequestHandler {
+    /// An answer that has been decided on, and what it still waits for.
+    enum PendingReply: Sendable {
+        case ready(Reply)
+        /// May leave when the ticket ends; `settle` is called once, with how it ended, and says what leaves.
+        case keeping(KeepTicket, settle: @Sendable (DiagnosedError?) -> Reply)
+
+        static func answer(_ text: [UInt8]) -> PendingReply { .ready(.answer(text)) }
+        static func decline(_ reason: String) -> PendingReply { .ready(.decline(reason)) }
+        static func drop(_ reason: String) -> PendingReply { .ready(.drop(reason)) }
+    }
+
+    /// Commits; a record that goes with it is on its way into the audit trail when this returns.
+    func commit(_ change: StoreChange, record: AuditRecord?) async throws -> (CommitResult, KeepTicket?) {
+        guard let record, let audit else { return (try await store.commit(change), nil) }
+        return try await audit.keep(record) { try await store.commit(change) }
+    }
+
+    /// Wraps an answer that changes nothing; one that releases something leaves when it is kept in the audit trail.
+    func finish(
+        _ answer: KMSAnswer, session: LiveSession, entry: RequestLogEntry, now: Timestamp
+    ) -> PendingReply {
+        var answer = answer
+        do {
+            let wrapped = try wrap(&answer, session: session)
+            var ticket: KeepTicket?
+            if !answer.isSuccess {
+                noteRefusal(entry, answer, now)
+            } else if entry.uri?.object != .ping, let audit, let record = try auditRecord(entry, answer, now) {
+                ticket = audit.keep(record)
+            }
+            return leave(wrapped, answer, when: ticket, entry) { [self, requestID = answer.requestID] in
+                unkept($0, requestID, session: session, entry: entry, now: now)
+            }
+        } catch {
+            log.failure(error, while: "wrapping an answer")
+            return .decline("internal error")
+        }
+    }
+
+    /// The answer, logged as it leaves; the refusal in its place when its record could not be kept.
+    func leave(
+        _ text: [UInt8], _ answer: KMSAnswer, when ticket: KeepTicket?, _ entry: RequestLogEntry,
+        refusal: @escaping @Sendable (DiagnosedError) -> Reply
+    ) -> PendingReply {
+        guard let ticket else {
+            log.request(entry, status: answer.status, reason: answer.reason)
+            return .answer(text)
+        }
+        return .keeping(ticket) { [log, status = answer.status, reason = answer.reason] failure in
+            if let failure {
+                log.failure(failure, while: "keeping a decision in the audit trail; its answer does not leave")
+                return refusal(failure)
+            }
+            log.request(entry, status: status, reason: reason)
+            return .answer(text)
+        }
+    }
+
+    /// The refusal in place of an answer whose change or record failed.
+    func unkept(
+        _ error: any Error, _ requestID: String?, session: LiveSession, entry: RequestLogEntry, now: Timestamp
+    ) -> Reply {
+        var entry = entry
+        entry.renewAuditID(at: now)
+        entry.rule = (error as? DiagnosedError)?.code == .auditBlocked ? "audit-blocked" : "internal-error"
+        var answer = KMSAnswer(KMSFailure(KMSStatus.internalError, "internal error"), requestID: requestID)
+        do {
+            let wrapped = try wrap(&answer, session: session)
+            noteRefusal(entry, answer, now)
+            log.request(entry, status: answer.status, reason: answer.reason)
+            return .answer(wrapped)
+        } catch {
+            log.failure(error, while: "wrapping an answer")
+            return .decline("internal error")
+        }
+    }
+}

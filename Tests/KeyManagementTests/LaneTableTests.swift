@@ -1,0 +1,105 @@
+import TestServers
+import Testing
+
+@testable import KeyManagement
+
+/// The bookkeeping of lanes, without threads: every interleaving is a sequence of calls.
+@Suite("Lane table")
+struct LaneTableTests {
+    private static let settled: LaneTable<Int>.Settle = { .answer([]) }
+
+    @Test(
+        "whatever the order in which records are kept, a lane's answers leave once and in order, within the bounds",
+        arguments: SeededGenerator.seeds)
+    func order(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        let depth = Int.random(in: 1...6, using: &random)
+        let capacity = Int.random(in: 1...10, using: &random)
+        var table = LaneTable<Int>(maximumWaiting: 40, depth: depth, capacity: capacity)
+        var judging: Set<Int> = []
+        var leaving: [Int: Int] = [:]
+        var open: [(lane: Int, slot: Int)] = []
+        var lanes: [Int: UInt8] = [:]
+        var accepted: [UInt8: [Int]] = [:]
+        var left: [UInt8: [Int]] = [:]
+        var (item, gone) = (0, 0)
+        var isSubmitting = true
+        while isSubmitting || table.waiting > 0 {
+            isSubmitting = item < 400
+            switch Int.random(in: 0..<4, using: &random) {
+            case 0 where isSubmitting:
+                let name = UInt8.random(in: 0..<4, using: &random)
+                let admission = table.submit(item, lane: [name], isHandshake: false)
+                let isFull = accepted.values.joined().count - gone >= 40
+                #expect((admission == .refused) == isFull, "seed \(seed)")
+                if admission != .refused { accepted[name, default: []].append(item) }
+                if case .judge(let lane) = admission {
+                    lanes[lane] = name
+                    #expect(judging.insert(lane).inserted, "seed \(seed): one judges at a time")
+                }
+                item += 1
+            case 1:
+                guard let lane = judging.sorted().randomElement(using: &random) else { continue }
+                if let (_, slot) = table.take(lane) { open.append((lane, slot)) } else { judging.remove(lane) }
+                #expect(open.count { $0.lane == lane } <= depth, "seed \(seed)")
+            case 2:
+                guard let index = open.indices.randomElement(using: &random) else { continue }
+                let (lane, slot) = open.remove(at: index)
+                if table.settle(lane, slot: slot, Self.settled) {
+                    #expect(leaving.updateValue(0, forKey: lane) == nil, "seed \(seed): one lets leave at a time")
+                }
+            default:
+                guard let (lane, count) = leaving.sorted(by: { $0.key < $1.key }).randomElement(using: &random) else {
+                    continue
+                }
+                gone += count
+                let departure = table.depart(lane, left: count)
+                leaving[lane] = departure.answers.isEmpty ? nil : departure.answers.count
+                left[lanes[lane] ?? 0, default: []] += departure.answers.map(\.item)
+                if departure.judge { #expect(judging.insert(lane).inserted, "seed \(seed)") }
+            }
+            #expect(table.outstanding <= capacity + 4, "seed \(seed)")
+        }
+        #expect(left == accepted, "seed \(seed)")
+        #expect(table.outstanding == 0)
+    }
+
+    @Test("handshakes of one sender are judged one at a time, eight wait, further ones are a storm")
+    func handshakes() {
+        var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
+        let admissions = (0...9).map { table.submit($0, lane: [1], isHandshake: true) }
+        #expect(admissions == [.judge(lane: 1)] + Array(repeating: .queued, count: 8) + [.storm])
+        let other = table.submit(10, lane: [2], isHandshake: true)
+        #expect(other == .judge(lane: 2))
+        let (first, second) = (table.take(1), table.take(1))
+        #expect(first?.item == 0)
+        #expect(second == nil, "the first has not left")
+        let mayLeave = table.settle(1, slot: 0, Self.settled)
+        let departure = table.depart(1, left: 0)
+        #expect(mayLeave && departure.answers.map(\.item) == [0] && !departure.judge)
+        let next = table.depart(1, left: 1)
+        #expect(next.answers.isEmpty && next.judge)
+        // The next may be judged, so one more may wait.
+        let (late, tooLate) = (
+            table.submit(11, lane: [1], isHandshake: true), table.submit(12, lane: [1], isHandshake: true)
+        )
+        #expect(late == .queued && tooLate == .storm)
+    }
+
+    @Test("a queue gives back what was put in, in order, and holds nothing that has left")
+    func queue() {
+        final class Token { let number: Int; init(_ number: Int) { self.number = number } }
+        var queue = FIFO<Token>()
+        var next = 0
+        for round in 0..<300 {
+            for _ in 0...round % 3 { queue.append(Token(next)); next += 1 }
+            weak let gone = queue.first
+            #expect(gone != nil)
+            let first = queue.popFirst()?.number
+            #expect(first == round && gone == nil)
+        }
+        #expect(queue.count == next - 300 && queue[0].number == 300)
+        while queue.popFirst() != nil {}
+        #expect(queue.isEmpty && queue.first == nil)
+    }
+}
