@@ -219,7 +219,7 @@ targets += [
         [
             "AuditTrail", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
             "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "KeyStoreSQLite", "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",

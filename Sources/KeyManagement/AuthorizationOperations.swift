@@ -9,7 +9,7 @@ extension KeyManagement {
         _ request: KMSRequest, _ caller: Caller, _ session: LiveSession, _ now: Timestamp
     ) async throws -> Outcome {
         let target = try resourceID(request.resourceURI())
-        let ids = try request.ids()
+        let ids = Self.distinct(try request.ids())
         let role = try request.roleURI()
         let unnamed = try request.anonymousCount()
         guard !ids.isEmpty || unnamed > 0 else {
@@ -44,6 +44,12 @@ extension KeyManagement {
         return Outcome(KMSStatus.created, request.uri.wantsDetails ? .authorizations(entries) : .none, change: change)
     }
 
+    /// Two spellings of one id are one: the first stands.
+    static func distinct(_ ids: [String]) -> [String] {
+        var seen = Set<String>()
+        return ids.filter { seen.insert($0.canonicalAuthID).inserted }
+    }
+
     /// Gives somebody who is on the list already the role that was asked for; none asked for changes nothing.
     private func give(
         _ role: String?, to row: AuthorizationRecord, _ content: AuthorizationContent, _ head: inout ResourceContent,
@@ -51,8 +57,9 @@ extension KeyManagement {
     ) throws -> AuthorizationContent {
         guard let role, role != content.roleURI else { return content }
         var content = content
-        head.moderators += (Roles.isModerator(role) ? 1 : 0) - (Roles.isModerator(content.roleURI) ? 1 : 0)
+        head.moderators -= Roles.moderates(content) ? 1 : 0
         content.roleURI = role
+        head.moderators += Roles.moderates(content) ? 1 : 0
         change.writes.append(.updateAuthorization(try vault.record(content, id: row.id, version: row.version + 1)))
         return content
     }
@@ -72,10 +79,10 @@ extension KeyManagement {
             let inner = try await nestedResource(authID, in: resource, now)
             if !head.nested.contains(inner) { head.nested.append(inner) }
         }
-        if Roles.isModerator(roleURI) { head.moderators += 1 }
         let content = AuthorizationContent(
             authID: authID, resource: resource, roleURI: roleURI, created: now, createdBy: caller.effectiveUser,
             order: head.nextOrder, expires: head.expires)
+        if Roles.moderates(content) { head.moderators += 1 }
         head.nextOrder += 1
         let id = UUIDText.random()
         change.writes.append(.insertAuthorization(try vault.record(content, id: id, version: 1)))
@@ -191,7 +198,7 @@ extension KeyManagement {
             let content = try remove(row, caller, now, &change)
             contents.append((row.id, content))
             isLeaving = isLeaving && content.authID.canonicalAuthID == caller.effectiveUser.canonicalAuthID
-            if Roles.isModerator(content.roleURI) { head.moderators -= 1 }
+            if Roles.moderates(content) { head.moderators -= 1 }
             if content.authID == Self.publicAuthID { head.isPublic = false }
             if let uri = KMSURI(content.authID), case .resource(let inner) = uri.object {
                 head.nested.removeAll { $0 == inner }

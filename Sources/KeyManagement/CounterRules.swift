@@ -33,10 +33,10 @@ enum CounterRules {
             }
             return !request.isMutating || counter == counters.highest && digest == counters.digest
         }
-        guard isFresh else {
-            throw KMSFailure(
-                KMSStatus.conflict, "client.counter is not higher than that of an earlier request",
-                errorCode: KMSFailure.staleCounterCode)
-        }
+        guard isFresh else { throw stale }
     }
+
+    static let stale = KMSFailure(
+        KMSStatus.conflict, "client.counter is not higher than that of an earlier request",
+        errorCode: KMSFailure.staleCounterCode)
 }

@@ -235,12 +235,16 @@ package final class RequestHandler: Sendable {
                     try await audit?.settle()
                     return .answer(earlier.sealedAnswer)
                 case .conflict:
-                    // The session may have been ended by another request meanwhile.
-                    if try await store.session(session.id) == nil {
+                    // The session may have been ended by another request meanwhile, or moved on by another node.
+                    guard let row = try await store.session(session.id) else {
                         sessions.forget(session.id)
                         return reset(
                             "Ephemeral key is unknown or has expired",
                             session: keyManagement.names.session(session.id), source: "", now: now)
+                    }
+                    if let counter = request.counter, counter <= row.lastCounter {
+                        let stale = KMSAnswer(CounterRules.stale, requestID: request.requestID)
+                        return await finish(stale, session: session, entry: entry, now: now)
                     }
                 }
             }

@@ -11,7 +11,7 @@ extension KeyManagement {
     /// and never for an empty list of keys (security model, rule 14).
     func createResource(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let uris = try request.keyURIs()
-        let ids = try request.ids()
+        let ids = Self.distinct(try request.ids())
         let unnamed = try request.anonymousCount()
         let life = try request.timeToLive()
         var keyIDs: [String] = []

@@ -7,9 +7,17 @@ import KMSProtocol
 ///    it. Whoever is on the list reads, binds keys, and may leave.
 /// 3. Without a moderator everybody on the list may do all that, also appoint the first moderator.
 /// 4. When the last moderator leaves or is removed, the resource is not moderated any more.
+/// 5. `/public` and nested resources only give reading: with the role they moderate nothing, for nobody could act as
+///    them, and a resource whose only moderator they were could never be changed again.
 enum Roles {
     static func isModerator(_ role: String?) -> Bool {
         role?.split(separator: "/", omittingEmptySubsequences: false).last?.lowercased() == "moderator"
+    }
+
+    /// Whether an entry counts as a moderator.
+    static func moderates(_ entry: AuthorizationContent) -> Bool {
+        let onlyReads = entry.authID == KeyManagement.publicAuthID || entry.authID.prefix(6).lowercased() == "kms://"
+        return !onlyReads && isModerator(entry.roleURI)
     }
 
     static func requireManaging(

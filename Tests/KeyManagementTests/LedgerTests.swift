@@ -98,6 +98,30 @@ struct LedgerTests {
         #expect(try await alice.ask("create", "/keys", counter: 8, time: later) { $0.member("count", 1) }.status == 201)
     }
 
+    @Test("a request that was withheld from one node is refused as stale by another one, and has no effect")
+    func withheldAcrossNodes() async throws {
+        let store = MemoryKeyStore()
+        let kek = try KeyEncryptionKey.create()
+        let now = Timestamp.now()
+        let first = try await TestKMS.start(store: store, kek: kek, now: now)
+        let second = try await TestKMS.start(store: store, kek: kek, now: now)
+        let alice = try await TestClient.open(first, People.alice)
+        let space = try await alice.createSpace([])
+        // The second node has seen the session before, with a low counter.
+        let early = try alice.wrapped("retrieve", space.uri, counter: 1, time: now)
+        #expect(try alice.open(await second.handler.reply(to: early, source: "")).status == 200)
+        let withheld = try alice.wrapped("create", "/authorizations", counter: 2, time: now) {
+            $0.member("resourceUri", space.uri)
+            $0.member("userIds", [People.bob])
+        }
+        #expect(try await alice.ask("create", "/keys", counter: 3, time: now) { $0.member("count", 1) }.status == 201)
+        let refused = try alice.open(await second.handler.reply(to: withheld, source: ""))
+        #expect(refused.status == 409 && refused.errorCode == KMSFailure.staleCounterCode)
+        let list = try await alice.ask("retrieve", space.uri + "/authorizations", counter: 4, time: now)
+        guard case .authorizations(let entries) = list.body else { throw TestClient.Refused(answer: list) }
+        #expect(entries.map(\.authID) == [People.alice])
+    }
+
     @Test("counters of committed requests survive a restart")
     func counterAfterRestart() async throws {
         let store = MemoryKeyStore()

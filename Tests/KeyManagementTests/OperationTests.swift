@@ -214,6 +214,23 @@ struct OperationTests {
         #expect(try await alice.add([People.bob], to: "/resources/00000000-0000-4000-8000-000000000000").status == 404)
     }
 
+    @Test("two spellings of one id in a request are one entry, under the first")
+    func spellings() async throws {
+        let kms = try await TestKMS.start()
+        let alice = try await TestClient.open(kms, People.alice)
+        let inner = try await alice.createSpace([])
+        let shouted = inner.uri.replacing("kms.hds.example.com", with: "KMS.HDS.example.com")
+        let ids = [People.bob.uppercased(), People.bob, inner.uri, shouted]
+        let space = try await alice.createSpace(alice.createKeys(1), with: ids)
+        #expect(space.authorizationURIs.count == 3)
+        let other = try await alice.createSpace([])
+        guard case .authorizations(let entries) = try await alice.add(ids, to: other.uri).body else {
+            Issue.record("not added")
+            return
+        }
+        #expect(entries.map(\.authID) == [ids[0], ids[2]])
+    }
+
     @Test("retrieve <kro>/authorizations: the list for those on it, filtered to none or one by authId")
     func retrieveAuthorizations() async throws {
         let kms = try await TestKMS.start()

@@ -44,6 +44,25 @@ struct RoleTests {
         #expect(try await bob.status(retrieving: keys[0].uri) == 403)
     }
 
+    @Test("/public and nested resources moderate nothing, whatever role they are given")
+    func onlyPeopleModerate() async throws {
+        let kms = try await TestKMS.start()
+        let alice = try await TestClient.open(kms, People.alice)
+        let bob = try await TestClient.open(kms, People.bob)
+        let team = try await alice.createSpace([])
+        let space = try await alice.createSpace([], with: [People.bob])
+        for id in ["/public", team.uri] {
+            #expect(try await give(Self.moderator, to: id, by: alice, on: space.uri) == 201)
+            #expect(try await bob.add([People.carol], to: space.uri).status == 201, "\(id) locked everybody out")
+            #expect(try await alice.remove(id, from: space.uri).status == 200)
+        }
+        // The count is right afterwards: a person's role moderates.
+        #expect(try await give(Self.moderator, to: People.alice, by: alice, on: space.uri) == 201)
+        #expect(try await bob.add([People.dan], to: space.uri).status == 403)
+        #expect(try await alice.remove(People.alice, from: space.uri).status == 200)
+        #expect(try await bob.add([People.dan], to: space.uri).status == 201)
+    }
+
     @Test("a moderator may share and give up the role; when the last one is gone everybody manages again")
     func lastModerator() async throws {
         let kms = try await TestKMS.start()

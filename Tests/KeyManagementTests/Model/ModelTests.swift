@@ -1,0 +1,70 @@
+import Glibc
+import Testing
+import WireText
+
+/// Random histories: a small model of the documents and the KMS over the wire have to answer alike, step for step.
+///
+/// `deploy/model-run` makes a long one; `HDS_SEED` repeats a seed that a failure printed.
+@Suite("Model", .serialized)
+struct ModelTests {
+    private static func number(_ name: String) -> UInt64? {
+        getenv(name).flatMap { UInt64(String(cString: $0)) }
+    }
+    private static let seeds: [UInt64] = number("HDS_SEED").map { [$0] } ?? [1, UInt64.random(in: .min ... .max)]
+
+    @Test("the KMS answers a random history as the model does", arguments: seeds)
+    func history(_ seed: UInt64) async throws {
+        let operations = Self.number("HDS_MODEL_OPERATIONS").map { Int($0) } ?? 3000
+        let isLong = operations > 10_000
+        let run = try await ModelRun()
+        var generator = OperationGenerator(seed: seed)
+        var steps: [Step] = []
+        let started = ContinuousClock.now
+        while run.tally.operations < operations {
+            let step = generator.next(run.model)
+            steps.append(step)
+            var space: ReferenceModel.Space?
+            if case .ask(_, let request, _, _, _) = step.act {
+                space = request.shrinking.flatMap { run.model.spaces[$0] }
+            }
+            do {
+                try await run.take(step)
+            } catch {
+                let text = await Shrinker.report(steps, seed: seed, failure: error)
+                Issue.record(Comment(rawValue: text))
+                return
+            }
+            generator.learn(step, before: space, run.model)
+            if step.id % 500 == 0 { run.forget(before: step.id - 1000) }
+            if isLong, step.id % 10_000 == 0 { print("model: \(run.tally.operations) operations, seed \(seed)") }
+        }
+        let seen = run.tally.statuses
+        print(
+            "model: seed \(seed), \(run.tally.operations) operations in \(ContinuousClock.now - started), statuses "
+                + seen.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }.joined(separator: " ")
+                + ", repeated strings \(run.tally.repeated), "
+                + run.tally.rare.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }.joined(separator: ", "))
+        // A history that only meets refusals, or none, proves nothing.
+        for status in [200, 201, 400, 403, 404, 409] { #expect(seen[status, default: 0] > 20, "\(status): too tame") }
+        #expect(run.tally.repeated > 20)
+    }
+
+    @Test("a model that forgets a rule is found out: the comparison can fail")
+    func control() async throws {
+        var found: String?
+        let run = try await ModelRun(policy: .init(nestingDepth: 0))
+        var generator = OperationGenerator(seed: 7)
+        var steps: [Step] = []
+        while run.tally.operations < 6000, found == nil {
+            let step = generator.next(run.model)
+            steps.append(step)
+            do {
+                try await run.take(step)
+                generator.learn(step, before: nil, run.model)
+            } catch {
+                found = "\(error)"
+            }
+        }
+        #expect(found != nil, "nobody noticed that the model knows no nested resources")
+    }
+}
