@@ -69,6 +69,9 @@ package struct KeyManagement: Sendable {
         case (.delete, .resourceAuthorizations(let id)):
             return try await deleteAuthorizations(ofResource: id, request, caller, now)
         case (.delete, .authorization(let id)): return try await deleteAuthorization(id, caller, now)
+        case (_, .other(let path)) where Self.namesMasterKeys(path):
+            throw KMSFailure(
+                KMSStatus.notImplemented, "master keys are not administered over this protocol", rule: "no-master-keys")
         case (_, .other), (_, .cluster), (_, .staticKey):
             throw KMSFailure(KMSStatus.notFound, "no such object")
         case (.create, .sessions):
@@ -76,6 +79,16 @@ package struct KeyManagement: Sendable {
         default:
             throw KMSFailure(
                 KMSStatus.methodNotAllowed, "method \(request.method.rawValue) is not allowed on this uri")
+        }
+    }
+
+    /// Both dialects of the protocol's section 8. Never 405: with a code it means a revoked key to clients.
+    private static func namesMasterKeys(_ path: String) -> Bool {
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+        return switch parts.count {
+        case 1: ["publicKey", "cmk", "awsKmsCmk", "kek"].contains(parts.first)
+        case 2: ["cmk", "awsKmsCmk", "kek"].contains(parts.first)
+        default: false
         }
     }
 

@@ -22,7 +22,9 @@ struct AnonymousTests {
             })
     }
 
-    @Test("each entry has a bearer and no authId, and the bearer reads keys of that resource and nothing else")
+    @Test(
+        "[8 anonymous] each entry has a bearer and no authId, and the bearer reads keys of that resource and nothing else"
+    )
     func reads() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)

@@ -199,7 +199,9 @@ struct HostileInputTests {
         #expect(try kms.openSigned(await kms.handler.reply(to: other, source: "")).status == 400)
     }
 
-    @Test("inside a session: a bad bearer is 401 and the session lives on; another user's token is 403")
+    @Test(
+        "[6 bearer on every request] [6 user of the session] inside a session: a bad bearer is 401 and the session lives on; another user's token is 403"
+    )
     func credentials() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)

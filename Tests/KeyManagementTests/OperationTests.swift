@@ -7,7 +7,7 @@ import WireText
 /// The tables of sections 7 and 8 of the protocol, over the wrapped wire.
 @Suite("Operations")
 struct OperationTests {
-    @Test("ping answers 200")
+    @Test("[8 update /ping] ping answers 200")
     func ping() async throws {
         let alice = try await TestClient.open(TestKMS.start(), People.alice)
         #expect(try await alice.ask("update", "/ping").status == 200)
@@ -15,7 +15,7 @@ struct OperationTests {
         #expect(try await alice.ask("retrieve", "/ping").status == 405)
     }
 
-    @Test("create /keys makes 1 to 100 unbound keys that their creator alone may read")
+    @Test("[8 create /keys] [7 unbound key] create /keys makes 1 to 100 unbound keys that their creator alone may read")
     func createKeys() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -38,7 +38,7 @@ struct OperationTests {
         #expect(try await alice.status(retrieving: "/keys/00000000-0000-4000-8000-000000000000") == 404)
     }
 
-    @Test("a bound key goes to whoever is authorized on its resource, with the same key bytes")
+    @Test("[8 retrieve <key>] a bound key goes to whoever is authorized on its resource, with the same key bytes")
     func retrieveKey() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -58,7 +58,9 @@ struct OperationTests {
         #expect(refused.reason == "User \(People.carol) doesn't have authorization to access resource \(space.uri)")
     }
 
-    @Test("create /resources authorizes the creator first, even if not listed, and takes each id once")
+    @Test(
+        "[8 create /resources] [8 ids] create /resources authorizes the creator first, even if not listed, and takes each id once"
+    )
     func createResource() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -83,7 +85,9 @@ struct OperationTests {
         #expect(try await alice.ask("create", "/resources").status == 400)
     }
 
-    @Test("create /resources is all or nothing: one key that is not the caller's leaves everything unbound")
+    @Test(
+        "[8 create /resources] create /resources is all or nothing: one key that is not the caller's leaves everything unbound"
+    )
     func createResourceAllOrNothing() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -129,7 +133,9 @@ struct OperationTests {
             }.status == 409, "changed since")
     }
 
-    @Test("update <key> binds once: again to the same resource is 200, to another 409, by others 403")
+    @Test(
+        "[8 update <key>] [7 bound key] update <key> binds once: again to the same resource is 200, to another 409, by others 403"
+    )
     func bindKey() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -154,7 +160,9 @@ struct OperationTests {
         #expect(try await late.status(retrieving: keys[2].uri) == 200, "expiry never blocks reading")
     }
 
-    @Test("retrieve <kro>/keys: newest first, boundAfter inclusive, boundBefore exclusive, count cuts the oldest")
+    @Test(
+        "[8 retrieve <kro>/keys] retrieve <kro>/keys: newest first, boundAfter inclusive, boundBefore exclusive, count cuts the oldest"
+    )
     func retrieveKeys() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -187,7 +195,9 @@ struct OperationTests {
             try await alice.ask("retrieve", space.uri + "/keys") { $0.member("boundAfter", "yesterday") }.status == 400)
     }
 
-    @Test("create /authorizations: in the order asked, existing ones kept, details left out when not wanted")
+    @Test(
+        "[8 create /authorizations] create /authorizations: in the order asked, existing ones kept, details left out when not wanted"
+    )
     func createAuthorizations() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -231,7 +241,9 @@ struct OperationTests {
         #expect(entries.map(\.authID) == [ids[0], ids[2]])
     }
 
-    @Test("retrieve <kro>/authorizations: the list for those on it, filtered to none or one by authId")
+    @Test(
+        "[8 retrieve <kro>/authorizations] retrieve <kro>/authorizations: the list for those on it, filtered to none or one by authId"
+    )
     func retrieveAuthorizations() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -253,7 +265,9 @@ struct OperationTests {
         #expect(none.isEmpty)
     }
 
-    @Test("delete by authId, by list and by URI returns what was removed, and those removed get no key")
+    @Test(
+        "[8 delete <kro>/authorizations?authId=X] [8 delete <authorization>] delete by authId, by list and by URI returns what was removed, and those removed get no key"
+    )
     func deleteAuthorizations() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -313,7 +327,7 @@ struct OperationTests {
         #expect(try #require(try await removal()) >= second)
     }
 
-    @Test("delete <kro> takes keys and list away from everybody")
+    @Test("[8 delete <kro>] delete <kro> takes keys and list away from everybody")
     func deleteResource() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -328,7 +342,9 @@ struct OperationTests {
         #expect(try await alice.ask("update", keys[0].uri) { $0.member("resourceUri", space.uri) }.status == 404)
     }
 
-    @Test("a nested resource lets its members read, transitively and without following cycles, but not change")
+    @Test(
+        "[7 KRO as authId] a nested resource lets its members read, transitively and without following cycles, but not change"
+    )
     func nested() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -351,7 +367,7 @@ struct OperationTests {
         #expect(try await alice.add(["/resources/\(UUIDText.random())"], to: outer.uri).status == 201, "an opaque id")
     }
 
-    @Test("/public lets everybody read, where the policy allows it")
+    @Test("[7 /public] /public lets everybody read, where the policy allows it")
     func everybody() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -371,7 +387,7 @@ struct OperationTests {
         #expect(try await strictAlice.add(["/public"], to: strictSpace.uri).status == 403)
     }
 
-    @Test("delete <session> ends one's own: the answer comes under it, the next request is reset")
+    @Test("[8 delete <session>] delete <session> ends one's own: the answer comes under it, the next request is reset")
     func deleteSession() async throws {
         let kms = try await TestKMS.start()
         let first = try await TestClient.open(kms, People.alice)
@@ -385,7 +401,7 @@ struct OperationTests {
         #expect(try await second.ask("delete", second.session).status == 204)
     }
 
-    @Test("methods and paths that are none get 405 and 404, another KMS 501")
+    @Test("[8 anything else] methods and paths that are none get 405 and 404, another KMS 501")
     func others() async throws {
         let kms = try await TestKMS.start()
         let alice = try await TestClient.open(kms, People.alice)
@@ -399,7 +415,9 @@ struct OperationTests {
         #expect(try await alice.ask("retrieve", "http://kms.hds.example.com/keys").status == 400)
     }
 
-    @Test("on behalf of another: an agent retrieves what that user may see, changes nothing; others are refused")
+    @Test(
+        "[6 compliance role] on behalf of another: an agent retrieves what that user may see, changes nothing; others are refused"
+    )
     func onBehalf() async throws {
         var policy = TestKMS.testPolicy()
         policy.organisationAgents = [People.dan]

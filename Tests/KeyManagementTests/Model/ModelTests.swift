@@ -36,7 +36,7 @@ struct ModelTests {
             }
             generator.learn(step, before: space, run.model)
             if step.id % 500 == 0 { run.forget(before: step.id - 1000) }
-            if isLong, step.id % 10_000 == 0 { print("model: \(run.tally.operations) operations, seed \(seed)") }
+            if isLong, step.id % 5000 == 0 { print("model: \(run.tally.operations) operations, seed \(seed)") }
         }
         let seen = run.tally.statuses
         print(
@@ -45,6 +45,9 @@ struct ModelTests {
                 + ", repeated strings \(run.tally.repeated), "
                 + run.tally.rare.sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }.joined(separator: ", "))
         // A history that only meets refusals, or none, proves nothing.
+        for event in ["nested reads", "public reads", "remaining nested", "stale time"] {
+            #expect(run.tally.rare[event, default: 0] > 0, "\(event): too tame")
+        }
         for status in [200, 201, 400, 403, 404, 409] { #expect(seen[status, default: 0] > 20, "\(status): too tame") }
         #expect(run.tally.repeated > 20)
     }

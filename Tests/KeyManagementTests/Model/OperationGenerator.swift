@@ -27,6 +27,10 @@ struct OperationGenerator {
         now = now.adding(milliseconds: pause())
         // What is gone is asked for once in a while.
         if chance(1, 3) { spaces = spaces.filter { !model.isGone($0, now) } }
+        // Nobody can do anything with a space that has nobody to manage it.
+        if chance(1, 30) {
+            for space in spaces where manager(of: space, model) == nil { spaces.removeAll { $0 == space } }
+        }
         let act = act(model, id)
         note(act, id, model)
         return Step(id: id, at: now, node: Int.random(in: 0...1, using: &random), act: act)
@@ -58,7 +62,7 @@ struct OperationGenerator {
         case 4..<7: return .sweep
         case 7..<80:
             let recent = asked.suffix(chance(1, 2) ? 6 : 60)
-            let withheld = recent.filter { !$0.isDelivered }
+            let withheld = asked.suffix(12).filter { !$0.isDelivered }
             if let earlier = chance(2, 3) ? one(withheld) ?? one(recent) : one(recent) {
                 return .deliver(step: earlier.step)
             }
@@ -74,19 +78,25 @@ struct OperationGenerator {
             return .open(actor, isCounted: isCounted(actor))
         }
         let counted = model.sessions[session]?.isCounted ?? false
-        let claim: Claim =
-            if case .user(let own) = actor, !counted, chance(own == 0 ? 5 : 1, 12) {
-                chance(1, 4)
-                    ? .onBehalfOf(own)
-                    : chance(1, 2) ? .onBehalfOf(person()) : .foreignUserID(person())
-            } else {
-                .oneself
-            }
+        let claim = claim(actor, request, isCounted: counted, model)
         // Of a session with a counter only what is well formed: what can not be read does not count.
         if case .odd(let odd) = request, counted, odd.isMalformed { request = .ping }
         return .ask(
             session: session, request, claim, spelling: chance(2, 3) ? 0 : Int.random(in: 1...2, using: &random),
-            isWithheld: chance(1, 40))
+            isWithheld: chance(1, 20))
+    }
+
+    /// An officer speaks for others often, others try it.
+    private mutating func claim(
+        _ actor: Actor, _ request: Request, isCounted: Bool, _ model: ReferenceModel
+    ) -> Claim {
+        guard case .user(let own) = actor, !isCounted else { return .oneself }
+        let isOfficer = model.policy.officers.contains(own)
+        guard chance(isOfficer ? (request.isRetrieving ? 8 : 2) : 1, 12) else { return .oneself }
+        if chance(1, 5) { return .onBehalfOf(own) }
+        var other = person()
+        if case .retrieveKey(let key) = request, case .user(let reader) = reader(of: key, model) { other = reader }
+        return chance(1, 2) ? .onBehalfOf(other) : .foreignUserID(other)
     }
 
     private mutating func isCounted(_ actor: Actor) -> Bool {
@@ -96,7 +106,7 @@ struct OperationGenerator {
 
     private mutating func person() -> Int { Int.random(in: 0..<Self.people, using: &random) }
     private mutating func actor() -> Actor {
-        if chance(1, 12), let holder = one(holders.suffix(6)) { return .holder(holder) }
+        if chance(1, 20), let holder = one(holders.suffix(6)) { return .holder(holder) }
         return .user(person())
     }
 
@@ -109,15 +119,19 @@ struct OperationGenerator {
             let count = chance(1, 30) ? one([0, -1, 101, 100])! : Int.random(in: 1...3, using: &random)
             return (actor, .createKeys(count: count))
         case 90..<250:
-            let key = key()
+            let key = key(model)
+            if chance(1, 8) { return (.user(model.policy.officers.first ?? 0), .retrieveKey(key)) }
             return (chance(3, 5) ? reader(of: key, model) ?? actor : actor, .retrieveKey(key))
         case 250..<370:
             // Who was removed asks for what he had.
-            guard let (actor, key) = one(removed.suffix(10)) else { return (actor, .retrieveKey(key())) }
+            guard let (actor, key) = one(removed.suffix(10)) else { return (actor, .retrieveKey(key(model))) }
             return (actor, .retrieveKey(key))
         case 370..<450:
             let space = space(model)
-            let key = key()
+            let free = keys.suffix(60).filter { key in
+                model.keys[key].map { $0.space == nil && mayBind($0.owner, space, model) } ?? false
+            }
+            let key = chance(1, 2) ? one(free) ?? key(model) : key(model)
             if chance(1, 20) { return (actor, .bindKeyAbroad(key)) }
             if chance(2, 3), let owner = model.keys[key]?.owner { return (.user(owner), .bindKey(key, to: space)) }
             return (actor, .bindKey(key, to: space))
@@ -125,7 +139,10 @@ struct OperationGenerator {
             let request = keysOfSpace(model)
             guard case .retrieveKeys(let space, _, _, _) = request, chance(3, 5) else { return (actor, request) }
             return (member(of: space, model) ?? actor, request)
-        case 530..<590: return (actor, newSpace(model, actor))
+        case 530..<590:
+            let request = newSpace(model, actor)
+            guard case .deleteSpace(let space) = request else { return (actor, request) }
+            return (manager(of: space, model) ?? actor, request)
         case 590..<640:
             let space = space(model)
             return (chance(3, 5) ? member(of: space, model) ?? actor : actor, .retrieveSpace(space))
@@ -134,20 +151,20 @@ struct OperationGenerator {
             return (member(of: space, model) ?? actor, .deleteSpace(space))
         case 650..<790:
             let space = space(model)
-            return (chance(4, 5) ? member(of: space, model) ?? actor : actor, authorize(space, model))
+            return (chance(4, 5) ? manager(of: space, model) ?? actor : actor, authorize(space, model))
         case 790..<840:
             let space = space(model)
             let only = chance(1, 2) ? identity(model) : nil
             return (chance(3, 5) ? member(of: space, model) ?? actor : actor, .list(space, only: only))
         case 840..<940:
             let space = space(model)
-            let by = chance(4, 5) ? member(of: space, model) ?? actor : actor
+            let by = chance(1, 2) ? manager(of: space, model) : chance(2, 3) ? member(of: space, model) : actor
             var ids: [Identity] = []
             for _ in 0..<(chance(3, 4) ? 1 : Int.random(in: 0...3, using: &random)) {
                 let listed = model.spaces[space]?.entries.compactMap(\.identity) ?? []
                 ids.append(chance(3, 4) ? one(listed) ?? identity(model) : identity(model))
             }
-            return (by, .remove(space, ids, byQuery: chance(1, 2)))
+            return (by ?? actor, .remove(space, ids, byQuery: chance(1, 2)))
         case 940..<970:
             let entry = chance(9, 10) ? one(entries.suffix(40)) ?? .absent(3) : .absent(3)
             // An unnamed holder's entry that has ended by itself is nowhere described.
@@ -167,22 +184,37 @@ struct OperationGenerator {
 
     // MARK: Of what
 
-    private mutating func key() -> Ref {
-        chance(1, 40) ? .absent(1) : one(keys.suffix(chance(1, 2) ? 8 : 60)) ?? .absent(1)
+    private mutating func key(_ model: ReferenceModel) -> Ref {
+        if chance(1, 40) { return .absent(1) }
+        if chance(1, 2), let space = one(spaces), let key = one(model.spaces[space]?.keys ?? []) { return key }
+        return one(keys.suffix(chance(1, 2) ? 8 : 60)) ?? .absent(1)
     }
     private mutating func space(_ model: ReferenceModel) -> Ref {
         chance(1, 60) ? .absent(2) : one(spaces) ?? .absent(2)
+    }
+
+    private func mayBind(_ user: Int, _ space: Ref, _ model: ReferenceModel) -> Bool {
+        model.entry(.user(user), on: space, now) != nil
     }
 
     /// Somebody who has it, or is on the list of its space or of one inside.
     private mutating func reader(of key: Ref, _ model: ReferenceModel) -> Actor? {
         guard let space = model.keys[key]?.space else { return model.keys[key].map { .user($0.owner) } }
         let entries = model.list(space, now)
-        if chance(1, 3), let inner = one(entries.compactMap { $0.identity?.spaceRef }) {
+        if chance(1, 2), let inner = one(entries.compactMap { $0.identity?.spaceRef }) {
             return member(of: inner, model)
         }
         if chance(1, 4), let holder = one(entries.filter { $0.identity == nil }) { return .holder(holder.ref) }
         return member(of: space, model)
+    }
+
+    /// Somebody who may change the list.
+    private mutating func manager(of space: Ref, _ model: ReferenceModel) -> Actor? {
+        let managers = (0..<Self.people).filter { user in
+            model.mayManage(
+                .init(actor: .user(user), user: user, device: "", isOfficer: false, step: -1), space, now)
+        }
+        return one(managers).map { .user($0) }
     }
 
     /// Somebody on the list who may act.
@@ -198,10 +230,10 @@ struct OperationGenerator {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<60: .user(person(), isUpperCase: chance(1, 8))
         case 60..<68: .stranger(Int.random(in: 1...3, using: &random))
-        case 68..<88: .space(space(model), isUpperCase: chance(1, 8))
-        case 88..<94: .everybody
-        case 94..<97: .foreignSpace
-        default: .key(key())
+        case 68..<92: .space(space(model), isUpperCase: chance(1, 8))
+        case 92..<95: .everybody
+        case 95..<97: .foreignSpace
+        default: .key(key(model))
         }
     }
 
@@ -226,7 +258,7 @@ struct OperationGenerator {
             let own = keys.suffix(60).filter { model.keys[$0]?.owner == user && model.keys[$0]?.space == nil }
             chosen = Array(own.suffix(Int.random(in: 0...3, using: &random)))
         } else {
-            chosen = [key()]
+            chosen = [key(model)]
         }
         let ids = (0..<Int.random(in: 0...3, using: &random)).map { _ in identity(model) }
         let ttl: Int64? = chance(1, 5) ? one([0, 1, 30, 3600, 86_400]) : nil

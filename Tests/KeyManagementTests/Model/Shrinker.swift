@@ -7,16 +7,24 @@ enum Shrinker {
         _ steps: [Step], seed: UInt64, policy: ReferenceModel.Policy = .init(), failure: any Error
     ) async -> String {
         let short = await shrink(steps, policy: policy)
+        let shown = short.suffix(60)
         return """
             seed \(seed), step \(steps.count - 1): \(failure)
             again: HDS_SEED=\(seed); the shortest sequence found has \(short.count) of \(steps.count) steps:
-            \(short.map(\.description).joined(separator: "\n"))
+            \(shown.map(\.description).joined(separator: "\n"))
             """
     }
 
     static func shrink(_ steps: [Step], policy: ReferenceModel.Policy = .init()) async -> [Step] {
-        var best = related(steps)
-        if await !fails(best, policy) { best = steps }
+        // What failed is seldom far from what caused it: the end of a long history first.
+        var best = steps
+        for length in [300, 1500, 6000] where length < steps.count {
+            let end = Array(steps.suffix(length))
+            guard await fails(end, policy) else { continue }
+            best = end
+            break
+        }
+        guard best.count <= 6000 else { return best }
         var runs = 0
         var size = max(1, best.count / 2)
         while runs < budget {
@@ -39,9 +47,6 @@ enum Shrinker {
         }
         return best
     }
-
-    /// A long history's end first: what failed is seldom far from what caused it.
-    private static func related(_ steps: [Step]) -> [Step] { steps.count > 2000 ? Array(steps.suffix(1500)) : steps }
 
     private static func fails(_ steps: [Step], _ policy: ReferenceModel.Policy) async -> Bool {
         guard let run = try? await ModelRun(policy: policy) else { return false }
