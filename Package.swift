@@ -269,6 +269,12 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
+    tests(
+        "KMSServiceTests",
+        [
+            "KMSService", "ServiceRuntime", "AuditTrail", "HTTPServer", "HTTPClient", "Cryptography", "WireText",
+            "Diagnostics", hummingbird, "TestServers",
+        ]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",

@@ -110,6 +110,16 @@ extension Alarm {
             "Free space on its disk, or export it (hdsctl audit export FOLDER OUT): exported segments are deleted when "
             + "room is needed. Or raise audit.limit-megabytes.",
         clears: "when records are kept again and less than half of the limit is used")
+    package static let auditWitness = Alarm(
+        "HDS-AUDIT-WITNESS", "c1f0d52b7a634e0b9b0e6d1f2a8c7e35", .warning,
+        title: "a witness of the audit trail does not take its heads",
+        text:
+            "Requests are answered as always. But what the trail gained since the last head that a witness has could be "
+            + "cut off unseen. DETAIL names the witness, the last record that it knows and what was seen.",
+        fix:
+            "For a file look after its disk; for a time-stamping authority check its address, its certificates and the "
+            + "clock of this machine. The newest head is handed over again each minute.",
+        clears: "when the witness has the newest head")
     package static let keyReadAnomaly = Alarm(
         "HDS-KEYREAD-ANOMALY", "5a1d7c0e3f5c4e0c9d3b8e1f6a7b2c94", .warning,
         title: "a user reads unusually many keys",
@@ -121,7 +131,7 @@ extension Alarm {
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow, .auditBlocked, .keyReadAnomaly, .partnerUnreachable,
+        .databaseUnreachable, .diskLow, .auditBlocked, .auditWitness, .keyReadAnomaly, .partnerUnreachable,
         .userContested,
     ]
 }

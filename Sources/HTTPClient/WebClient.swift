@@ -147,7 +147,7 @@ struct PreparedRequest: Sendable {
     let isIdempotent: Bool
 
     init(_ request: WebRequest, bodyBytes: Int) throws(DiagnosedError) {
-        url = try WebURL(request.url, schemes: ("http", "https"))
+        url = try WebURL(request.url, schemes: ("http", "https"), mayBePlain: request.mayBePlain)
         let method = HTTPMethod(rawValue: request.method)
         var fields = try Self.fields(request.method, request.headers)
         let ours: Set = ["host", "content-length", "connection", "transfer-encoding"]

@@ -5,7 +5,7 @@ package import Diagnostics
 /// `Host`, `Content-Length`, `Connection` and `Transfer-Encoding` are set by the client; the caller's are replaced.
 package struct WebRequest: Sendable {
     package var method: String
-    /// `https://host[:port]/path?query`, or `http://` to this machine's loopback.
+    /// `https://host[:port]/path?query`, or `http://` to this machine's loopback; see `mayBePlain`.
     package var url: String
     package var headers: [(String, String)]
     package var body: [UInt8]
@@ -13,6 +13,8 @@ package struct WebRequest: Sendable {
     package var timeout: Duration
     /// A longer body is an error, before it is in memory.
     package var maximumResponseBytes: Int
+    /// Whether plain `http://` may go to another machine: only for what is public and proves itself.
+    package var mayBePlain = false
 
     package init(
         method: String = "GET", url: String, headers: [(String, String)] = [], body: [UInt8] = [],

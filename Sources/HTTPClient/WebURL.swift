@@ -29,8 +29,12 @@ struct WebURL: Sendable, Hashable {
     /// Path and query, as sent.
     let target: String
 
-    /// - Parameter schemes: the plain and the secure one, such as `http` and `https`.
-    init(_ text: String, schemes: (plain: String, secure: String)) throws(DiagnosedError) {
+    /// - Parameters:
+    ///   - schemes: the plain and the secure one, such as `http` and `https`.
+    ///   - mayBePlain: whether the plain one may leave this machine.
+    init(
+        _ text: String, schemes: (plain: String, secure: String), mayBePlain: Bool = false
+    ) throws(DiagnosedError) {
         func invalid(_ found: String) -> DiagnosedError {
             DiagnosedError(
                 .httpRequestInvalid, fault: .configuration, "a URL can not be used",
@@ -50,7 +54,7 @@ struct WebURL: Sendable, Hashable {
         guard let (host, port) = Self.split(authority) else { throw invalid("the authority \(authority)") }
         origin = Origin(isSecure: isSecure, host: host, port: port ?? (isSecure ? 443 : 80))
         target = path.hasPrefix("/") ? String(path) : "/" + path
-        guard isSecure || origin.isLoopback else {
+        guard isSecure || mayBePlain || origin.isLoopback else {
             throw DiagnosedError(
                 .httpPlainRefused, fault: .configuration, "no plain connection to another machine",
                 expected: "\(schemes.secure)://", found: "\(schemes.plain)://\(origin.authority)")

@@ -36,8 +36,8 @@ struct KMSAudit: Service {
         let journal = ClosureWitness("journal") { head in
             events.record(.auditHead, [.detail: Loggable(reviewed: head.jws)])
         }
-        settings.witnesses = [journal] + section.witnesses.map { FileWitness($0.path) }
-        settings.witnessFiles = section.witnesses.map(\.path).filter { access($0, F_OK) == 0 }
+        settings.witnesses = [journal] + (try section.witnesses.map { try $0.witness() })
+        settings.witnessFiles = section.witnesses.map(\.file.path).filter { access($0, F_OK) == 0 }
         let trail = try await AuditTrail.open(settings)
         let audit = DecisionAudit(trail: trail, ring: ring, store: store)
         let added = try await audit.complete()
@@ -103,6 +103,7 @@ struct KMSAudit: Service {
 
     private func report() {
         let state = audit.trail.state
+        report(state.witnesses)
         let used: Loggable = "\(state.percent) % of \(state.limitOctets >> 20) MiB used, \(state.lastSeq) records"
         if let blocked = state.blocked {
             health.report(Self.check, .fail(blocked))
@@ -118,6 +119,24 @@ struct KMSAudit: Service {
     }
 }
 
+extension KMSAudit {
+    /// One lost attempt is no alarm: a minute later the next head goes out, or the same one again.
+    private static let toleratedFailures = 2
+
+    private func report(_ witnesses: [AuditTrailState.Witness]) {
+        for witness in witnesses {
+            let subject = Loggable(reviewed: witness.name)
+            guard let failure = witness.failure, witness.failures > Self.toleratedFailures else {
+                health.alarms.clear(.auditWitness, about: subject, "\(subject) has the newest head")
+                continue
+            }
+            health.alarms.raise(
+                .auditWitness, about: subject,
+                "\(subject) has heads up to record \(witness.deliveredThrough ?? 0): \(Loggable(failure))")
+        }
+    }
+}
+
 /// Where the audit trail lies and how large it may grow.
 package struct AuditSection: Decodable, Sendable {
     /// Nil: `audit` beside the key store.
@@ -125,7 +144,7 @@ package struct AuditSection: Decodable, Sendable {
     /// Nil: `attestation.key` beside the key store, made when missing.
     package let attestationKey: SecretLocation?
     package let successions: [FileLocation]
-    package let witnesses: [FileLocation]
+    package let witnesses: [AuditWitnessSection]
     package let megabytes: Int
     /// Seconds.
     package let retention: Int64

@@ -1,6 +1,8 @@
 import ArgumentParser
 import AuditTrail
+import Cryptography
 import Diagnostics
+import PolicyFiles
 import WireText
 
 /// `hdsctl audit`: reads, verifies, proves and exports an audit trail from its files alone; no service is asked.
@@ -45,7 +47,9 @@ struct AuditCommand: ParsableCommand {
             discussion: """
                 Ends with 0 when everything holds, else with 65 and the first break: segment, line, what was expected \
                 and what was found. Without a witness nobody can tell that records behind the last head were cut off, \
-                or that an older copy of the whole folder was put back; with one, only what is behind its last head.
+                or that an older copy of the whole folder was put back; with one, only what is behind its last head. Time \
+                stamps that stand beside a witness's heads are verified with the CA certificates of their authority, \
+                offline: they prove that the records existed before a time, whatever the node's clock said.
                 """)
 
         @Argument(help: "The folder of the trail.", completion: .directory)
@@ -53,14 +57,24 @@ struct AuditCommand: ParsableCommand {
         @OptionGroup var keys: Keys
         @Option(
             name: .customLong("witness"),
-            help: "A file of witnessed heads, one JWS a line; may be given several times.", completion: .file())
+            help: "A file of witnessed heads, one a line; may be given several times.", completion: .file())
         var witnesses: [String] = []
+        @Option(
+            name: .customLong("tsa-ca"),
+            help: ArgumentHelp(
+                "CA certificates (PEM) of the time-stamping authority whose stamps stand in a witness's file.",
+                valueName: "file"), completion: .file())
+        var authorities: String?
         @Flag(help: "Print one JSON object.")
         var json = false
 
         func run() throws {
             try reporting {
-                let verifier = TrailVerifier(folder: folder, trust: try keys.trust, witnesses: witnesses)
+                let verifier = TrailVerifier(
+                    folder: folder, trust: try keys.trust, witnesses: witnesses,
+                    authorities: try authorities.map {
+                        try Certificate.all(inPEM: String(decoding: try OwnFile.read($0, upTo: 1 << 20), as: UTF8.self))
+                    } ?? [])
                 let report = try verifier.verify()
                 print(json ? report.json() : report.text())
             }

@@ -1,3 +1,4 @@
+package import Cryptography
 import Diagnostics
 import JOSESignature
 import WireText
@@ -9,11 +10,16 @@ package struct TrailVerifier {
     private let folder: TrailFolder
     private let trust: AttestationTrust
     private let witnesses: [String]
+    private let authorities: [Certificate]
 
-    package init(folder: String, trust: AttestationTrust, witnesses: [String] = []) {
+    /// - Parameter authorities: roots of the time-stamping authorities whose stamps stand in the witnesses' files.
+    package init(
+        folder: String, trust: AttestationTrust, witnesses: [String] = [], authorities: [Certificate] = []
+    ) {
         self.folder = TrailFolder(path: folder)
         self.trust = trust
         self.witnesses = witnesses
+        self.authorities = authorities
     }
 
     package func verify() throws -> VerificationReport {
@@ -106,7 +112,9 @@ package struct TrailVerifier {
         var trust = trust
         // Keys that took over after the last root: their successions stand in the records.
         let trail = try Self.trailID(in: folder, &trust)
-        return try witnesses.map { try WitnessHeads($0, node: first.node, trail: trail, trust: trust) }
+        return try witnesses.map {
+            try WitnessHeads($0, node: first.node, trail: trail, trust: trust, authorities: authorities)
+        }
     }
 
     /// The trail's id, before anything is verified; learns every succession on the way.
@@ -159,6 +167,7 @@ package struct TrailVerifier {
                     hint: "an old folder was put back, or the name of another one given")
             }
             report.unreadableWitnessLines += heads.unreadable
+            report.add(stampsOf: heads)
             guard let highest = heads.highest else { continue }
             guard highest.seq <= walker.seq else {
                 throw DiagnosedError(

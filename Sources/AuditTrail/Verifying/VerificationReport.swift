@@ -15,6 +15,14 @@ package struct VerificationReport: Sendable, Equatable {
     /// The last record that a witness's head covers, 0 when it has none; nil without a witness.
     package var witnessedThrough: Int64?
     package var witnessedAt: Timestamp?
+    /// Records up to here existed before that time, by the word of a time-stamping authority.
+    package var stampedThrough: Int64?
+    package var stampedAt: Timestamp?
+    /// Who stamped that.
+    package var stampSigner = ""
+    /// Time stamps that hold, and those that were not verified for want of an authority's certificate.
+    package var stamps = 0
+    package var uncheckedStamps = 0
     /// When the first record of the unsealed tail was kept.
     package var unsealedSince: Timestamp?
     /// A torn last line, or one being written: octets that are no record.
@@ -26,6 +34,13 @@ package struct VerificationReport: Sendable, Equatable {
 
     /// Records behind the last head or root: the chain holds, but nobody has signed it.
     package var unsealed: Int64 { last - sealedThrough }
+
+    mutating func add(stampsOf heads: WitnessHeads) {
+        stamps += heads.stamps
+        uncheckedStamps += heads.uncheckedStamps
+        guard let newest = heads.newestStamp, newest.seq >= stampedThrough ?? 0 else { return }
+        (stampedThrough, stampedAt, stampSigner) = (newest.seq, newest.time, newest.signer)
+    }
 
     /// Sentences for an auditor.
     package func text() -> String {
@@ -40,6 +55,14 @@ package struct VerificationReport: Sendable, Equatable {
         case (let through?, let time?): lines.append("witnessed: up to record \(through) at \(time)")
         case (.some, nil): lines.append("not witnessed: the witness has no head of this trail")
         default: lines.append("not witnessed: an older copy of the whole folder would look the same")
+        }
+        if let stampedThrough, let stampedAt {
+            lines.append(
+                "time-stamped: records 1 to \(stampedThrough) existed before \(stampedAt), says \(stampSigner)")
+            lines.append("        \(stamps) time stamps hold")
+        }
+        if uncheckedStamps > 0 {
+            lines.append("not checked: \(uncheckedStamps) time stamps, for want of their authority's CA certificate")
         }
         if unsealed > 0 {
             let since = unsealedSince.map { ", the first of \($0)" } ?? ""
@@ -66,6 +89,10 @@ package struct VerificationReport: Sendable, Equatable {
         json.member("sealedAt", ifPresent: sealedAt?.iso8601)
         if let witnessedThrough { json.member("witnessedThrough", witnessedThrough) }
         json.member("witnessedAt", ifPresent: witnessedAt?.iso8601)
+        if let stampedThrough { json.member("stampedThrough", stampedThrough) }
+        json.member("stampedAt", ifPresent: stampedAt?.iso8601)
+        json.member("stamps", stamps)
+        json.member("uncheckedStamps", uncheckedStamps)
         json.member("unsealed", unsealed)
         json.member("unsealedSince", ifPresent: unsealedSince?.iso8601)
         json.member("tornOctets", tornOctets)

@@ -1,9 +1,11 @@
+import Cryptography
 import Diagnostics
 import Glibc
 import JOSESignature
 import WireText
+import WireText
 
-/// The heads that a witness keeps, one JWS a line, held against a trail.
+/// The heads that a witness keeps, one a line, held against a trail; where time stamps stand beside them, with these.
 struct WitnessHeads {
     let path: String
     /// Chain after each witnessed record of the trail asked for.
@@ -17,9 +19,18 @@ struct WitnessHeads {
     /// Lines that a crash tore.
     private(set) var unreadable = 0
 
+    /// Time stamps that hold, those that nobody asked to verify, and what the one over the highest head says.
+    private(set) var stamps = 0
+    private(set) var uncheckedStamps = 0
+    private(set) var newestStamp: (seq: Int64, time: Timestamp, signer: String)?
+
     /// Reads all; lines of other nodes and torn lines are passed over. A head by a key that is not believed, a statement
-    /// of another kind and two heads that contradict each other are breaks.
-    init(_ path: String, node: String, trail: String, trust: AttestationTrust) throws {
+    /// of another kind, two heads that contradict each other and a time stamp that does not hold are breaks.
+    ///
+    /// - Parameter authorities: roots of time-stamping authorities; empty: time stamps are counted and not verified.
+    init(
+        _ path: String, node: String, trail: String, trust: AttestationTrust, authorities: [Certificate] = []
+    ) throws {
         self.path = path
         let reader = try LineReader(path)
         var number = 0
@@ -27,7 +38,11 @@ struct WitnessHeads {
             number += 1
             guard !line.isEmpty else { continue }
             do {
-                let head = try Self.statement(line, trust)
+                guard let stamped = StampedHead(line) else {
+                    unreadable += 1
+                    continue
+                }
+                let head = try Self.statement(stamped.jws, trust)
                 guard head.node == node else { continue }
                 newest = head
                 guard head.trail == trail else { continue }
@@ -38,6 +53,7 @@ struct WitnessHeads {
                         expected: Hexadecimal.encode(known), found: Hexadecimal.encode(head.chain))
                 }
                 if head.seq >= highest?.seq ?? 0 { highest = head }
+                if let token = stamped.token { try take(token, over: stamped.jws, head, authorities) }
             } catch let error as DiagnosedError where Self.isTorn(error) {
                 // Who can tear a line can as well remove it: nothing is lost by going on.
                 unreadable += 1
@@ -45,6 +61,21 @@ struct WitnessHeads {
                 throw error.at("\(path) line \(number)")
             }
         }
+    }
+
+    private mutating func take(
+        _ token: [UInt8], over jws: String, _ head: HeadStatement, _ authorities: [Certificate]
+    ) throws {
+        guard !authorities.isEmpty else {
+            uncheckedStamps += 1
+            return
+        }
+        let stamp = try TimeStampToken(der: token, over: StampedHead.digest(of: jws), roots: authorities)
+        stamps += 1
+        guard head.seq >= newestStamp?.seq ?? 0 else { return }
+        // Of two stamps over one head the earlier one says more.
+        if let known = newestStamp, known.seq == head.seq, known.time <= stamp.time { return }
+        newestStamp = (head.seq, stamp.time, stamp.signer)
     }
 
     private static func isTorn(_ error: DiagnosedError) -> Bool {
@@ -57,12 +88,14 @@ struct WitnessHeads {
         let reader = try BackwardLineReader(path)
         for _ in 0..<1000 {
             guard let line = try reader.next() else { return nil }
-            if let head = try? statement(line, trust), head.node == node { return head }
+            if let jws = StampedHead(line)?.jws, let head = try? statement(jws, trust), head.node == node {
+                return head
+            }
         }
         return nil
     }
 
-    private static func statement(_ line: [UInt8], _ trust: AttestationTrust) throws -> HeadStatement {
-        try HeadStatement(try trust.verify(String(decoding: line, as: UTF8.self), as: .head).payload)
+    private static func statement(_ jws: String, _ trust: AttestationTrust) throws -> HeadStatement {
+        try HeadStatement(try trust.verify(jws, as: .head).payload)
     }
 }

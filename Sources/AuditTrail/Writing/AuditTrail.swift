@@ -131,7 +131,7 @@ package final class AuditTrail: Sendable {
     // MARK: Sealing
 
     /// Signs where the chain is and hands it to the witnesses; writes the counted refusals before, and deletes segments
-    /// that may go. Does nothing where nothing is new.
+    /// that may go. Where nothing is new, only witnesses that lack the newest head get it again.
     ///
     /// - Parameter position: up to here in the caller's ledger, everything stands in the trail.
     package func sealHead(now: Timestamp, position: Int64? = nil) async throws {
@@ -141,7 +141,7 @@ package final class AuditTrail: Sendable {
             writer.prune(now: now, retention: retention)
             return try writer.appendHead(at: now, position: position)
         }
-        if let head { for post in posts { post.post(head) } }
+        for post in posts { if let head { post.post(head) } else { post.retry() } }
     }
 
     /// Closes the segment with a signed root if its hour is over.

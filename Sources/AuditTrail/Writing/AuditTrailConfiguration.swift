@@ -48,6 +48,8 @@ package struct AuditTrailState: Sendable {
         /// The last record covered by a head that arrived.
         package let deliveredThrough: Int64?
         package let failure: DiagnosedError?
+        /// How many attempts in a row failed.
+        package let failures: Int
     }
 
     package var node: String

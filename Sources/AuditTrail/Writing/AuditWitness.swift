@@ -42,18 +42,20 @@ package final class FileWitness: AuditWitness {
         name = path
     }
 
-    package func receive(_ head: SignedHead) async throws {
+    package func receive(_ head: SignedHead) async throws { try await append(head.jws) }
+
+    func append(_ line: String) async throws {
         let path = path
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-            thread.async { continuation.resume(with: Result { try Self.append(head.jws, to: path) }) }
+            thread.async { continuation.resume(with: Result { try Self.append(line, to: path) }) }
         }
     }
 
-    private static func append(_ jws: String, to path: String) throws(DiagnosedError) {
+    private static func append(_ text: String, to path: String) throws(DiagnosedError) {
         let descriptor = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .auditFile("the witness file can not be opened", path, errno: errno) }
         defer { close(descriptor) }
-        var line = Array("\(jws)\n".utf8)
+        var line = Array("\(text)\n".utf8)
         // A torn line of an earlier crash must not swallow this one.
         var last: UInt8 = 0
         let size = lseek(descriptor, 0, SEEK_END)
@@ -71,6 +73,9 @@ final class WitnessPost: Sendable {
         var isBusy = false
         var delivered: Int64?
         var failure: DiagnosedError?
+        /// The newest head, while it could not be handed over, and how often in a row that was.
+        var undelivered: SignedHead?
+        var failures = 0
         var untilIdle: [CheckedContinuation<Void, Never>] = []
     }
 
@@ -88,19 +93,27 @@ final class WitnessPost: Sendable {
         if starts { Task { await self.deliver() } }
     }
 
+    /// Hands the newest head over again if it did not arrive and no newer one is on its way.
+    func retry() {
+        if let head = state.withLock({ $0.isBusy ? nil : $0.undelivered }) { post(head) }
+    }
+
     private func deliver() async {
         while let head = next() {
             do {
                 try await witness.receive(head)
                 state.withLock { state in
                     state.delivered = head.statement.seq
-                    state.failure = nil
+                    (state.failure, state.undelivered, state.failures) = (nil, nil, 0)
                 }
             } catch {
                 let failure =
                     error as? DiagnosedError
                     ?? DiagnosedError(.auditFolder, fault: .peer, "the witness failed", found: "\(type(of: error))")
-                state.withLock { $0.failure = failure }
+                state.withLock { state in
+                    (state.failure, state.undelivered) = (failure, head)
+                    state.failures += 1
+                }
             }
         }
     }
@@ -129,6 +142,9 @@ final class WitnessPost: Sendable {
     }
 
     var current: AuditTrailState.Witness {
-        state.withLock { .init(name: witness.name, deliveredThrough: $0.delivered, failure: $0.failure) }
+        state.withLock {
+            .init(
+                name: witness.name, deliveredThrough: $0.delivered, failure: $0.failure, failures: $0.failures)
+        }
     }
 }
