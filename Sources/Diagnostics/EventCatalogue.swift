@@ -88,6 +88,11 @@ extension Event {
         "HDS-AUDIT-HEAD", "b5f2a7c8d9e04f1a9c3b6d8e7f0a1b25", .info, "head of the audit trail: @DETAIL@",
         explanation: "A signed statement of where the audit trail's chain is. A journal that is forwarded to another "
             + "machine is a witness: hdsctl audit verify --witness takes these lines.")
+    package static let auditDetailsDestroyed = Event(
+        "HDS-AUDIT-DETAILS-DESTROYED", "6d0e4c7b91f24a5f8a3c52e7d9b10f64", .notice,
+        "the details of the audit records of @DETAIL@ were made unreadable, as audit.details-retention says",
+        explanation: "Whom and what the records of that month name can not be told any more, by nobody. The records, "
+            + "their pseudonyms and the chain still hold.")
     package static let rootKeyCreated = Event(
         "HDS-ROOT-KEY-CREATED", "05f5ff952c604604a06bec0e719d04c4", .notice,
         "an empty store got its first root key, wrapped by the key encryption key @FINGERPRINT@",
@@ -145,7 +150,8 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
-        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .rootKeyCreated, .staticKeyLoaded,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
+        .rootKeyCreated, .staticKeyLoaded,
         .linkUp, .linkDown,
         .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
         .signingKeyRolled,

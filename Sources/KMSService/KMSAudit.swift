@@ -14,6 +14,9 @@ struct KMSAudit: Service {
     let audit: DecisionAudit
     private let health: HealthRegistry
     private let log: KMSRequestLog
+    private let events: any EventRecorder
+    /// Seconds.
+    private let detailsRetention: Int64
     private static let check = HealthCheck("audit", "the audit trail", gate: .required)
 
     /// Opens the trail and adds what a crash kept out of it.
@@ -40,6 +43,7 @@ struct KMSAudit: Service {
         settings.witnessFiles = section.witnesses.map(\.file.path).filter { access($0, F_OK) == 0 }
         let trail = try await AuditTrail.open(settings)
         let audit = DecisionAudit(trail: trail, ring: ring, store: store)
+        try await audit.prepare(now: Timestamp.now())
         let added = try await audit.complete()
         events.record(
             .auditOpened,
@@ -48,15 +52,21 @@ struct KMSAudit: Service {
                 .detail: "\(trail.state.lastSeq) records, \(added) of them added from the ledger",
             ])
         context.health.declare(check)
-        let service = KMSAudit(audit: audit, health: context.health, log: log)
+        let service = KMSAudit(
+            audit: audit, health: context.health, log: log, events: events, detailsRetention: section.detailsRetention)
         service.report()
         return service
     }
 
-    private init(audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog) {
+    private init(
+        audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog, events: any EventRecorder,
+        detailsRetention: Int64
+    ) {
         self.audit = audit
         self.health = health
         self.log = log
+        self.events = events
+        self.detailsRetention = detailsRetention
     }
 
     private static func attestationKey(
@@ -85,10 +95,23 @@ struct KMSAudit: Service {
                     } catch {
                         log.failure(error, while: "sealing the audit trail")
                     }
+                    await keepMonths(now: Timestamp.now())
                 }
                 if audit.trail.state.blocked != nil { await audit.probe(now: Timestamp.now()) }
                 report()
             }
+        }
+    }
+
+    /// The keys of the months' details: made in time, destroyed when their time is over.
+    private func keepMonths(now: Timestamp) async {
+        do {
+            try await audit.prepare(now: now)
+            for month in try await audit.destroyDetails(olderThan: detailsRetention, now: now) {
+                events.record(.auditDetailsDestroyed, [.detail: Loggable(reviewed: month.description)])
+            }
+        } catch {
+            log.failure(error, while: "keeping the keys of audit details")
         }
     }
 
@@ -148,6 +171,8 @@ package struct AuditSection: Decodable, Sendable {
     package let megabytes: Int
     /// Seconds.
     package let retention: Int64
+    /// Seconds after which a month's details are made unreadable.
+    package let detailsRetention: Int64
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case folder
@@ -156,11 +181,12 @@ package struct AuditSection: Decodable, Sendable {
         case witnesses
         case megabytes = "limit-megabytes"
         case retention
+        case detailsRetention = "details-retention"
     }
 
     package init() {
         (folder, attestationKey, successions, witnesses) = (nil, nil, [], [])
-        (megabytes, retention) = (10_240, 90 * 86_400)
+        (megabytes, retention, detailsRetention) = (10_240, 90 * 86_400, 90 * 86_400)
     }
 
     package init(from decoder: any Decoder) throws {
@@ -170,8 +196,9 @@ package struct AuditSection: Decodable, Sendable {
         successions = try section.value(.successions, default: [])
         witnesses = try section.value(.witnesses, default: [])
         megabytes = try section.value(.megabytes, default: 10_240, in: 16...10_000_000)
-        retention = try section.value(
-            .retention, default: Duration.seconds(90 * 86_400), in: .seconds(86_400) ... .seconds(3650 * 86_400)
-        ).components.seconds
+        let days = Duration.seconds(86_400)...Duration.seconds(3650 * 86_400)
+        let kept: Duration = try section.value(.retention, default: .seconds(90 * 86_400), in: days)
+        retention = kept.components.seconds
+        detailsRetention = try section.value(.detailsRetention, default: kept, in: days).components.seconds
     }
 }

@@ -25,6 +25,8 @@ enum RecordSeal {
         case root = 1
         /// The KEK of sessions of a day.
         case sessionKEK = 2
+        /// The key of a month's audit details, such as 202611.
+        case month = 3
     }
 
     struct Identity {

@@ -53,6 +53,7 @@ final class TestKMS: Sendable {
         staticKey = try KMSStaticKey(
             privateKey: identity.privateKey, chain: identity.chain, host: host, now: identity.validAt)
         let audit = trail.map { DecisionAudit(trail: $0, ring: ring, store: store) }
+        try await audit?.prepare(now: now)
         self.audit = audit
         self.clock = clock
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)

@@ -14,7 +14,8 @@ package import WireText
 ///    behind a commit, the trail is completed from there (`complete`).
 /// 3. Refusals are noted, counted per source, and never wait.
 /// 4. Identifiers stand as HMACs (`u:` users, `c:` clients, `o:` objects); what an officer needs in clear is sealed
-///    beside them under the root key, bound to the record's id.
+///    beside them under the key of its month (`MonthSealRing`), bound to the record's id. When that key is destroyed,
+///    chain and pseudonyms still hold.
 package final class DecisionAudit: Sendable {
     private struct State {
         var changes = OpenChanges()
@@ -23,12 +24,14 @@ package final class DecisionAudit: Sendable {
 
     package let trail: AuditTrail
     private let ring: SealRing
+    private let months: MonthSealRing
     private let store: any KeyStore
     private let state = Mutex(State())
 
     package init(trail: AuditTrail, ring: SealRing, store: any KeyStore) {
         self.trail = trail
         self.ring = ring
+        months = MonthSealRing(store: store, ring: ring)
         self.store = store
     }
 
@@ -59,20 +62,34 @@ package final class DecisionAudit: Sendable {
         record.durationUs = decision.durationMicroseconds
         let details = decision.details()
         let sealed = try details.withUnsafeBytes {
-            try ring.seal($0, kind: .audit, id: decision.id.description, version: 1)
+            try months.seal($0, id: decision.id.description, at: decision.time)
         }
         record.sealed = Base64URL.encode(sealed)
         return record
     }
 
-    /// The clear part of a record of this KMS; nil for one without.
+    /// The clear part of a record of this KMS; nil for one without. Throws `audit-month-destroyed` when its time is over.
     func details(of record: AuditRecord) throws -> Decision.Details? {
         guard let sealed = record.sealed.flatMap({ Base64URL.decode($0) }) else { return nil }
-        let plain = try ring.open(sealed, kind: .audit, id: record.id.description, version: 1)
+        let plain = try months.open(sealed, id: record.id.description)
         guard let details = plain.withUnsafeBytes({ Decision.Details($0) }) else {
             throw RecordVault.forged("audit record")
         }
         return details
+    }
+
+    /// Has the keys for the details of now; before the first record, then each minute.
+    package func prepare(now: Timestamp) async throws { try await months.prepare(now: now) }
+
+    /// Makes details unreadable for ever in months that ended so many seconds ago, and records it.
+    package func destroyDetails(olderThan seconds: Int64, now: Timestamp) async throws -> [CalendarMonth] {
+        let destroyed = try await months.destroy(olderThan: seconds, now: now)
+        for month in destroyed {
+            var record = AuditRecord(.erasure, at: now)
+            (record.rule, record.type, record.path) = ("details-retention", "AUDIT_DETAILS", month.description)
+            try await trail.keep(record)
+        }
+        return destroyed
     }
 
     // MARK: Keeping
