@@ -45,6 +45,10 @@ enum GrantSchema {
         CREATE TABLE revocation_version (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL) STRICT;
         INSERT INTO revocation_version VALUES (1, CAST(strftime('%s', 'now') AS INTEGER) * 1000);
         """,
+        """
+        ALTER TABLE refresh ADD COLUMN used_at INTEGER;
+        ALTER TABLE refresh ADD COLUMN successor TEXT;
+        """,
     ]
 
     static var configuration: Configuration {

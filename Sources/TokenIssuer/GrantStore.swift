@@ -84,31 +84,37 @@ package final class GrantStore: Sendable {
     }
 
     /// Replaces a refresh token by the next of its family. `judge` says whether the user may go on (nil: yes); a refusal
-    /// for the account ends the family, one for the scope leaves everything as it was.
+    /// for the account ends the family, one for the scope leaves everything as it was. A token whose answer was lost gets
+    /// another successor within the grace (seconds).
     package func rotate(
-        digest: String, client: String, nextDigest: String, nextExpires: Timestamp, now: Timestamp,
+        digest: String, client: String, nextDigest: String, nextExpires: Timestamp, now: Timestamp, grace: Int64,
         judge: @escaping @Sendable (Grant) -> RefreshToken.Refusal?
     ) async throws -> RefreshOutcome {
         try await write { database in
-            guard let row = try Row.fetchOne(database, sql: Self.refreshQuery, arguments: [digest]) else {
-                return .refused(.unknown)
-            }
-            let grant = Self.grant(row)
-            let token = RefreshToken(
-                digest: digest, expires: Timestamp(milliseconds: row["token_expires"]), used: row["token_used"],
-                grant: grant)
-            switch token.judge(client: client, now: now) {
+            guard let token = try Self.refreshToken(digest, database) else { return .refused(.unknown) }
+            let grant = token.grant
+            let verdict = token.judge(client: client, now: now, grace: grace)
+            switch verdict {
             case .reused:
                 try Self.end(family: grant.family, now: now, database)
                 return .reused(grant)
             case .refused(let refusal):
                 return .refused(refusal)
-            case .good:
+            case .good, .repeated:
                 if let refusal = judge(grant) {
                     if refusal == .accountChanged { try Self.end(family: grant.family, now: now, database) }
                     return .refused(refusal)
                 }
-                try database.execute(sql: "UPDATE refresh SET used = 1 WHERE digest = ?", arguments: [digest])
+                // The successor that nobody used counts as used: if it comes after all, there are two holders.
+                try database.execute(
+                    sql: """
+                        UPDATE refresh SET used = 1
+                        WHERE digest = (SELECT successor FROM refresh WHERE digest = ?)
+                        """, arguments: [digest])
+                try database.execute(
+                    sql: """
+                        UPDATE refresh SET used = 1, used_at = coalesce(used_at, ?), successor = ? WHERE digest = ?
+                        """, arguments: [now.milliseconds, nextDigest, digest])
                 try Self.insert(nextDigest, family: grant.family, expires: nextExpires, database)
                 return .granted(grant)
             }
@@ -168,9 +174,21 @@ package final class GrantStore: Sendable {
         FROM code AS c JOIN family AS f ON f.id = c.family WHERE c.digest = ?
         """
     private static let refreshQuery = """
-        SELECT t.expires AS token_expires, t.used AS token_used, \(grantColumns)
-        FROM refresh AS t JOIN family AS f ON f.id = t.family WHERE t.digest = ?
+        SELECT t.expires AS token_expires, t.used AS token_used, t.used_at AS token_used_at,
+          s.used AS successor_used, \(grantColumns)
+        FROM refresh AS t JOIN family AS f ON f.id = t.family LEFT JOIN refresh AS s ON s.digest = t.successor
+        WHERE t.digest = ?
         """
+
+    static func refreshToken(_ digest: String, _ database: Database) throws -> RefreshToken? {
+        guard let row = try Row.fetchOne(database, sql: refreshQuery, arguments: [digest]) else { return nil }
+        let usedAt: Int64? = row["token_used_at"]
+        let successorUsed: Bool? = row["successor_used"]
+        return RefreshToken(
+            digest: digest, expires: Timestamp(milliseconds: row["token_expires"]), used: row["token_used"],
+            usedAt: usedAt.map { Timestamp(milliseconds: $0) }, hasUnusedSuccessor: successorUsed == false,
+            grant: grant(row))
+    }
 
     private static func grant(_ row: Row) -> Grant {
         let scope: String = row["scope"]
@@ -183,11 +201,12 @@ package final class GrantStore: Sendable {
 
     private static func insert(_ digest: String, family: String, expires: Timestamp, _ database: Database) throws {
         try database.execute(
-            sql: "INSERT INTO refresh VALUES (?, ?, 0, ?)", arguments: [digest, expires.milliseconds, family])
+            sql: "INSERT INTO refresh (digest, expires, used, family) VALUES (?, ?, 0, ?)",
+            arguments: [digest, expires.milliseconds, family])
     }
 
     /// Codes and tokens go with it.
-    private static func end(family: String, now: Timestamp, _ database: Database) throws {
+    static func end(family: String, now: Timestamp, _ database: Database) throws {
         try endAccess(ofFamily: family, now: now, database)
         try database.execute(sql: "DELETE FROM family WHERE id = ?", arguments: [family])
     }

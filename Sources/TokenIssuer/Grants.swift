@@ -92,14 +92,25 @@ package struct AuthorizationCode: Sendable, Equatable {
 }
 
 /// A refresh token as it is kept: by its digest. Used ones stay until they expire, for a second use to be seen.
+///
+/// The answer that brings the successor can be lost. So a used token is taken once more, and gets another successor, as
+/// long as nobody has used the one that it got before, and not longer than the grace after its first use. The successor
+/// that it got before is worth nothing from then on, and ends the family when it comes: of two holders of one token the
+/// second to come back ends the login for both (RFC 9700, section 4.14.2), however they share the grace.
 package struct RefreshToken: Sendable, Equatable {
     package let digest: String
     package let expires: Timestamp
     package let used: Bool
+    /// When it was first used; nil also for one that was replaced without having been used.
+    package let usedAt: Timestamp?
+    /// Whether the successor that it got is there and nobody has used it.
+    package let hasUnusedSuccessor: Bool
     package let grant: Grant
 
     package enum Verdict: Sendable, Equatable {
         case good
+        /// Its answer was lost, it seems.
+        case repeated
         /// Somebody copied it: the family ends.
         case reused
         case refused(Refusal)
@@ -113,9 +124,15 @@ package struct RefreshToken: Sendable, Equatable {
         case accountChanged = "account disabled, removed or with a new password"
     }
 
-    package func judge(client: String, now: Timestamp) -> Verdict {
+    /// - Parameter grace: seconds.
+    package func judge(client: String, now: Timestamp, grace: Int64) -> Verdict {
         if client != grant.client { return .refused(.foreignClient) }
-        if used { return .reused }
+        if used {
+            guard let usedAt, hasUnusedSuccessor, usedAt <= now, now < usedAt.adding(seconds: grace) else {
+                return .reused
+            }
+            return now < grant.expires ? .repeated : .refused(.expired)
+        }
         if now >= expires || now >= grant.expires { return .refused(.expired) }
         return .good
     }

@@ -38,6 +38,8 @@ package struct IssuerSettings: Sendable {
         package var code: Int64 = 60
         /// A refresh token that is not used for so long is worth nothing any more.
         package var refreshToken: Int64 = 30 * 86_400
+        /// So long a refresh token that was used is taken again, when nobody has used its successor.
+        package var refreshGrace: Int64 = 60
         /// After so long the user signs in again, however often the tokens were refreshed.
         package var login: Int64 = 180 * 86_400
         /// Time between two rolls of the signing key.

@@ -67,7 +67,8 @@ extension AuthorizationService {
         let wanted = narrowed
         let outcome = try await grants.rotate(
             digest: SecretDigest.of(token), client: client.id, nextDigest: SecretDigest.of(next),
-            nextExpires: now.adding(seconds: settings.lifetimes.refreshToken), now: now
+            nextExpires: now.adding(seconds: settings.lifetimes.refreshToken), now: now,
+            grace: settings.lifetimes.refreshGrace
         ) { grant in
             if Self.user(of: grant, accounts) == nil { return .accountChanged }
             return wanted?.allSatisfy(grant.scope.contains) == false ? .scopeExceeded : nil

@@ -41,6 +41,89 @@ struct RefreshTests {
         #expect(world.events.count(of: .refreshTokenReused) == 1)
     }
 
+    @Test("A refresh whose answer was lost is answered again within the grace, as often as it is lost")
+    func lostAnswer() async throws {
+        let world = try TestWorld()
+        let client = TestClient(world)
+        let first = try #require(try await client.tokens()["refresh_token"]?.string)
+        var successors: [String] = []
+        for _ in 0..<4 {
+            successors.append(try #require(try await client.refresh(first).json["refresh_token"]?.string))
+            world.clock.advance(seconds: 19)
+        }
+        #expect(Set(successors).count == 4)
+        world.clock.advance(seconds: -19)
+        #expect(await client.refresh(successors[3]).status == .ok, "the newest one goes on")
+        #expect(world.events.count(of: .refreshTokenReused) == 0)
+    }
+
+    @Test("The grace is over after its time, counted from the first use, and with a restart it is no other")
+    func graceEnds() async throws {
+        for (seconds, isTaken) in [(59, true), (60, false)] as [(Int64, Bool)] {
+            let world = try TestWorld()
+            let client = TestClient(world)
+            let first = try #require(try await client.tokens()["refresh_token"]?.string)
+            _ = await client.refresh(first)
+            world.clock.advance(seconds: 30)
+            #expect(await client.refresh(first).status == .ok)
+            world.clock.advance(seconds: seconds - 30)
+            let restarted = TestClient(try world.restarted())
+            #expect((await restarted.refresh(first).status == .ok) == isTaken)
+            #expect(try await world.service.grants.familyCount() == (isTaken ? 1 : 0))
+        }
+        var settings = TestWorld.settings
+        settings.lifetimes.refreshGrace = 0
+        let client = TestClient(try TestWorld(settings: settings))
+        let first = try #require(try await client.tokens()["refresh_token"]?.string)
+        let second = try #require(try await client.refresh(first).json["refresh_token"]?.string)
+        #expect(await client.refresh(first).error == "invalid_grant")
+        #expect(await client.refresh(second).error == "invalid_grant")
+    }
+
+    /// Who of the two holders of a copied token comes when, each with the newest that he has.
+    @Test(
+        "A thief within the grace: whoever comes second ends the login for both",
+        arguments: ["owner thief owner", "thief owner thief", "owner thief thief owner", "thief owner owner thief"])
+    func theft(_ story: String) async throws {
+        let world = try TestWorld()
+        let client = TestClient(world)
+        let copied = try #require(try await client.tokens()["refresh_token"]?.string)
+        var held: [Substring: String] = ["owner": copied, "thief": copied]
+        let steps = story.split(separator: " ")
+        for (number, who) in steps.enumerated() {
+            world.clock.advance(seconds: 5)
+            let reply = await client.refresh(held[who] ?? "")
+            if number < steps.count - 1 {
+                held[who] = try #require(try reply.json["refresh_token"]?.string, "\(story): \(number)")
+            } else {
+                #expect(reply.error == "invalid_grant", "\(story)")
+            }
+        }
+        for token in held.values { #expect(await client.refresh(token).error == "invalid_grant") }
+        #expect(try await world.service.grants.familyCount() == 0)
+        #expect(world.events.count(of: .refreshTokenReused) == 1)
+    }
+
+    @Test("Within the grace the same is judged as ever: client, scope, account and end of the login")
+    func graceIsJudged() async throws {
+        var settings = TestWorld.settings
+        settings.lifetimes.login = 100
+        let world = try TestWorld(settings: settings)
+        let client = TestClient(world)
+        let first = try #require(try await client.tokens()["refresh_token"]?.string)
+        world.clock.advance(seconds: 80)
+        let second = try #require(try await client.refresh(first).json["refresh_token"]?.string)
+        #expect(await client.refresh(first, client: "web-app").error == "invalid_grant")
+        #expect(await client.refresh(first, scope: "hds admin").error == "invalid_scope")
+        world.clock.advance(seconds: 20)
+        #expect(await client.refresh(first).error == "invalid_grant", "the login is over")
+        world.clock.advance(seconds: -1)
+        #expect(await client.refresh(second).status == .ok, "and nothing was replaced by what was refused")
+        let gone = TestClient(try world.restarted(accounts: Accounts(users: [])))
+        #expect(await gone.refresh(first).error == "invalid_grant")
+        #expect(try await world.service.grants.familyCount() == 0)
+    }
+
     @Test("Another client can not use it, and does not end it")
     func foreignClient() async throws {
         let client = TestClient(try TestWorld())

@@ -91,10 +91,21 @@ package struct AuthorizationClient: Sendable {
 
     // MARK: - Tokens
 
+    /// When no answer came it is asked for once more: the service takes a used refresh token again for a moment.
     package func refresh(_ refresh: Redacted<String>, _ server: AuthorizationServer) async throws -> TokenAnswer {
-        try await token(
-            [("grant_type", "refresh_token"), ("refresh_token", refresh.reveal { $0 }), ("client_id", clientID)], server
-        )
+        let parameters = [
+            (name: "grant_type", value: "refresh_token"), ("refresh_token", refresh.reveal { $0 }),
+            ("client_id", clientID),
+        ]
+        let started = now()
+        let request = post(server.tokenEndpoint, FormText.encode(parameters))
+        do {
+            return try answer(try await web.send(request), started)
+        } catch let error as DiagnosedError where error.code == .httpConnectionLost || error.code == .httpTimeout {
+            return try await token(parameters, server)
+        } catch let error as DiagnosedError {
+            throw CloudError.passing(error, server: "the authorization service")
+        }
     }
 
     package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws {
@@ -107,7 +118,10 @@ package struct AuthorizationClient: Sendable {
         _ parameters: [(name: String, value: String)], _ server: AuthorizationServer
     ) async throws -> TokenAnswer {
         let started = now()
-        let response = try await send(post(server.tokenEndpoint, FormText.encode(parameters)))
+        return try answer(try await send(post(server.tokenEndpoint, FormText.encode(parameters))), started)
+    }
+
+    private func answer(_ response: WebResponse, _ started: Timestamp) throws -> TokenAnswer {
         guard response.status < 500, response.status != 429 else {
             throw DiagnosedError(
                 .cloudUnavailable, fault: .peer, "the authorization service can not answer now",
@@ -120,7 +134,7 @@ package struct AuthorizationClient: Sendable {
         WebRequest(
             method: "POST", url: endpoint.description,
             headers: [("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json")],
-            body: Array(body.utf8))
+            body: Array(body.utf8), timeout: .seconds(15))
     }
 
     private func send(_ request: WebRequest) async throws -> WebResponse {

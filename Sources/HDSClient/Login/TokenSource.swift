@@ -3,7 +3,7 @@ import WireText
 
 /// Access tokens that are good now: read from the state, renewed before they expire or when a server refused one.
 ///
-/// A refresh token may be used once: using it twice ends the login. So one process of a state folder renews at a time,
+/// A refresh token may be used once: using it again, but for an answer that was lost, ends the login. So one process of a state folder renews at a time,
 /// the others take what it stored, and the new tokens are on the disk before they are used.
 actor TokenSource {
     private let store: StateStore

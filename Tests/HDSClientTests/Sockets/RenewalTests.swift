@@ -138,6 +138,8 @@ struct RenewalTests {
             ]
             for (index, failure) in failures.enumerated() {
                 world.issuer.expect(Self.refreshing, failure)
+                // What brings no answer is asked once more.
+                if index == 3 { world.issuer.expect(Self.refreshing, failure) }
                 let error = await diagnosis { _ = try await process.source.tokens() }
                 #expect(error?.code == .cloudUnavailable || error?.code == .tokenRefused, "failure \(index)")
                 #expect(error?.hint != nil, "failure \(index)")
@@ -163,12 +165,31 @@ struct RenewalTests {
         }
     }
 
-    @Test("An answer that was lost cost the refresh token: the next try says to log in again")
+    @Test("An answer that was lost is asked for again and ends no login, at once or at the next try within the grace")
     func lostAnswer() async throws {
         try await Self.run { world, process in
+            let old = try cloudToken(process.store)
             world.issuer.expect(Self.refreshing, .loseAnswer)
+            #expect(try await process.source.tokens().cloud.reveal { $0 } != old)
+            #expect(world.issuer.count(Self.refreshing) == 3)
+            world.clock.advance(seconds: 3600)
+            for _ in 0..<2 { world.issuer.expect(Self.refreshing, .loseAnswer) }
             let lost = await diagnosis { _ = try await process.source.tokens() }
             #expect(lost?.code == .cloudUnavailable && lost?.hint?.contains("try again") == true)
+            world.clock.advance(seconds: 50)
+            #expect(try await process.source.tokens().isFresh(at: world.clock.now))
+            // Nobody took the grace for theft: the login goes on.
+            world.clock.advance(seconds: 3600)
+            #expect(try await process.source.tokens().isFresh(at: world.clock.now))
+        }
+    }
+
+    @Test("An answer that was lost for longer than the grace costs the login: the next try says to log in again")
+    func lostForLong() async throws {
+        try await Self.run { world, process in
+            for _ in 0..<2 { world.issuer.expect(Self.refreshing, .loseAnswer) }
+            _ = await diagnosis { _ = try await process.source.tokens() }
+            world.clock.advance(seconds: 61)
             let error = await diagnosis { _ = try await process.source.tokens() }
             #expect(error?.code == .notLoggedIn && error?.hint == "run 'hds login EMAIL'")
         }
