@@ -244,7 +244,7 @@ package final class RequestHandler: Sendable {
                     }
                     if let counter = request.counter, counter <= row.lastCounter {
                         let stale = KMSAnswer(CounterRules.stale, requestID: request.requestID)
-                        return await finish(stale, session: session, entry: entry, now: now)
+                        return finish(stale, session: session, entry: entry, now: now)
                     }
                 }
             }
