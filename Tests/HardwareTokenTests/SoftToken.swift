@@ -34,14 +34,25 @@ struct SoftToken {
         TokenKey.Location(module: Self.module, token: token ?? label, key: key)
     }
 
-    /// Puts a key of ours into the token: one that somebody knows.
-    func importKey(_ key: String) throws {
+    /// Puts a key of ours into the token.
+    func importKey(_ key: String, bits: Int) throws {
         let file = Self.folder.path + "/\(label)-key"
-        Self.write(String(repeating: "k", count: 32), to: file)
+        Self.write(String(repeating: "k", count: bits / 8), to: file)
         defer { unlink(file) }
         try Self.run([
             "--import", file, "--aes", "--token", label, "--pin", Self.pin, "--label", key, "--id", "0A",
         ])
+    }
+
+    private static let tool = "/usr/bin/pkcs11-tool"
+    static var makesExtractableKeys: Bool { access(tool, X_OK) == 0 }
+
+    func makeExtractableKey(_ key: String) throws {
+        try Self.run(
+            [
+                "--module", Self.module, "--token-label", label, "--login", "--pin", Self.pin, "--keygen", "--key-type",
+                "AES:32", "--extractable", "--label", key,
+            ], program: Self.tool)
     }
 
     private static func write(_ text: String, to path: String) {
@@ -51,15 +62,15 @@ struct SoftToken {
         _ = Glibc.write(descriptor, &octets, octets.count)
     }
 
-    private static func run(_ words: [String]) throws {
-        var arguments = (["softhsm2-util"] + words).map { strdup($0) } + [nil]
+    private static func run(_ words: [String], program: String = "/usr/bin/softhsm2-util") throws {
+        var arguments = ([program] + words).map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         var pid = pid_t(), status: Int32 = 0
-        guard posix_spawn(&pid, "/usr/bin/softhsm2-util", &actions, nil, &arguments, environ) == 0,
+        guard posix_spawn(&pid, program, &actions, nil, &arguments, environ) == 0,
             waitpid(pid, &status, 0) == pid, status == 0
         else { throw Failure(words: words) }
     }

@@ -50,7 +50,9 @@ struct TokenKeyTests {
         let store = MemoryKeyStore()
         let now = Timestamp(milliseconds: 1_800_000_000_000)
         let ring = try await SealRing.open(kek: key, store: store, now: now)
-        let sealed = try ([1, 2, 3] as [UInt8]).withUnsafeBytes { try ring.seal($0, kind: .setting, id: "x", version: 1) }
+        let sealed = try ([1, 2, 3] as [UInt8]).withUnsafeBytes {
+            try ring.seal($0, kind: .setting, id: "x", version: 1)
+        }
         let again = try await SealRing.open(kek: try TokenKey(token.location(), pin: pin), store: store, now: now)
         #expect(throws: Never.self) { _ = try again.open(sealed, kind: .setting, id: "x", version: 1) }
         let file = try KeyEncryptionKey.create()
@@ -98,11 +100,25 @@ struct TokenKeyTests {
         #expect(error?.code == .tokenKey)
     }
 
-    @Test("a key that came from outside or may leave is not taken")
+    @Test(
+        "a key that may leave the token is not taken",
+        .enabled(if: SoftToken.makesExtractableKeys, "opensc is not installed: apt-get install opensc"))
     func extractable() throws {
         let token = try SoftToken()
-        try token.importKey("imported")
-        let error = #expect(throws: DiagnosedError.self) { try TokenKey(token.location(key: "imported"), pin: pin) }
-        #expect(error?.code == .tokenKey)
+        try token.makeExtractableKey("loose")
+        let error = #expect(throws: DiagnosedError.self) { try TokenKey(token.location(key: "loose"), pin: pin) }
+        #expect(error?.code == .tokenKey && error?.found == "extractable")
+    }
+
+    @Test("a key that was put back into the token, as from a copy of it, is taken; one of 128 bits is not")
+    func imported() throws {
+        let token = try SoftToken()
+        try token.importKey("copied", bits: 256)
+        let key = try TokenKey(token.location(key: "copied"), pin: pin)
+        let root = try SymmetricKey.random()
+        #expect(try key.unwrap(try key.wrap(root, version: 1), version: 1).isEqual(to: root))
+        try token.importKey("short", bits: 128)
+        let error = #expect(throws: DiagnosedError.self) { try TokenKey(token.location(key: "short"), pin: pin) }
+        #expect(error?.code == .tokenKey && error?.expected == "AES of 256 bits")
     }
 }

@@ -4,7 +4,7 @@
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev pkg-config)
 run_packages=(openssl)
 # Peers that nobody here wrote, for the tests of interoperability.
-test_packages=(curl python3 softhsm2)
+test_packages=(curl python3 softhsm2 opensc)
 
 # require_swift: a toolchain that can build this.
 require_swift() {
