@@ -44,12 +44,13 @@ package final class MonthSealRing: Sendable {
         }
     }
 
-    /// Destroys the keys of all months whose last moment is older than that many seconds; which this call destroyed.
+    /// Destroys the key of the oldest month if its last moment is older than that many seconds; which this call destroyed.
+    /// One at a call, so that a clock that jumps ahead does not take everything at once.
     package func destroy(olderThan seconds: Int64, now: Timestamp) async throws -> [CalendarMonth] {
         let end = now.adding(seconds: -seconds)
         var destroyed: [CalendarMonth] = []
         try await change { months in
-            destroyed = months.entries.filter { $0.key.next.start <= end && $0.value.key != nil }.map(\.key).sorted()
+            destroyed = months.entries.filter { $0.key.next.start <= end && $0.value.key != nil }.map(\.key).min().map { [$0] } ?? []
             for month in destroyed { months.entries[month] = .destroyed(now) }
         }
         return destroyed

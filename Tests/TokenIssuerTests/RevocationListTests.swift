@@ -58,6 +58,7 @@ struct RevocationListTests {
         let second = try await client.opaquePair()
         #expect(await client.refresh(second.refresh).status == .ok)
         #expect(try await client.isActive(second.kms))
+        world.clock.advance(seconds: 60)
         #expect(await client.refresh(second.refresh).error == "invalid_grant")
         #expect(try await !client.isActive(second.kms))
 
