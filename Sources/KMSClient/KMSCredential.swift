@@ -8,6 +8,8 @@ package struct KMSCredential: Sendable {
     package var userID: String
     /// The token for the KMS, not the one for the cloud; nil only between two KMSs.
     package var bearer: Redacted<String>?
+    /// What the user's own issuer says to another organisation's KMS; the own KMS hands it on.
+    package var assertion: Redacted<String>?
     /// Whose rights count, for agents of the organisation.
     package var onBehalfOf: String?
     /// Of a service whose tokens are bound to it.

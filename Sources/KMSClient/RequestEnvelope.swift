@@ -28,6 +28,7 @@ enum RequestEnvelope {
         json.beginObject()
         json.member("userId", credential.userID)
         credential.bearer?.reveal { json.member("bearer", $0) }
+        credential.assertion?.reveal { json.member("assertion", $0) }
         json.member("onBehalfOf", ifPresent: credential.onBehalfOf)
         if let proof, let key = credential.serviceKey {
             json.name("jwk")

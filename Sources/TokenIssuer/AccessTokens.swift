@@ -42,10 +42,11 @@ package struct AccessToken: Sendable, Equatable {
     }
 
     /// The claims that stand in a JWT (RFC 9068) and in an answer of the introspection endpoint (RFC 7662) alike.
-    func writeClaims(to json: inout JSONWriter, issuer: String, person: UserAccount?) {
+    /// - Parameter partner: `aud` of an assertion for another organisation's KMS.
+    func writeClaims(to json: inout JSONWriter, issuer: String, person: UserAccount?, partner: String? = nil) {
         json.member("iss", issuer)
         json.member("sub", subject)
-        json.member("aud", audience.rawValue)
+        json.member("aud", partner ?? audience.rawValue)
         json.member("exp", expires.seconds)
         json.member("iat", issued.seconds)
         json.member("nbf", issued.seconds)
@@ -100,10 +101,12 @@ package struct AccessTokens: Sendable {
     private func expiry(_ now: Timestamp) -> Timestamp { Timestamp(seconds: now.seconds + lifetime) }
 
     /// A JWT of type `at+jwt` (RFC 9068) under ES256.
-    func signed(_ token: AccessToken, person: UserAccount?, key: SigningKeyRing.SigningKey) throws -> String {
+    func signed(
+        _ token: AccessToken, person: UserAccount?, key: SigningKeyRing.SigningKey, audience partner: String? = nil
+    ) throws -> String {
         var claims = JSONWriter()
         claims.beginObject()
-        token.writeClaims(to: &claims, issuer: issuer, person: person)
+        token.writeClaims(to: &claims, issuer: issuer, person: person, partner: partner)
         claims.endObject()
         return try JWS.sign(
             claims.bytes(), with: key.privateKey, algorithm: .es256, kid: key.kid, typ: "at+jwt")

@@ -13,15 +13,17 @@ package enum AccountFile {
                 .accountsFile, fault: .configuration, "\(file): the file is too long",
                 expected: "at most \(StructuredText.maximumBytes) bytes", found: "\(text.utf8.count)")
         }
-        let top = try StructuredText(text, file: file).members(["organisation", "users", "services", "clients"])
+        let top = try StructuredText(text, file: file).members(
+            ["organisation", "partner-kms", "users", "services", "clients"])
         let organisation = try top["organisation"].map { item throws(DiagnosedError) in
             try shortText(item, maximum: 128)
         }
 
+        let partners = try top["partner-kms"].map { list throws(DiagnosedError) in try partnerKMSs(list) } ?? []
         var names = Unique()
         var users: [UserAccount] = []
         for item in try top["users"]?.items() ?? [] {
-            users.append(try user(item, organisation: organisation, names: &names))
+            users.append(try user(item, organisation: organisation, partners: partners, names: &names))
         }
         var services: [ServiceAccount] = []
         for item in try top["services"]?.items() ?? [] {
@@ -33,9 +35,9 @@ package enum AccountFile {
     }
 
     private static func user(
-        _ item: StructuredText, organisation: String?, names: inout Unique
+        _ item: StructuredText, organisation: String?, partners: Set<String>, names: inout Unique
     ) throws(DiagnosedError) -> UserAccount {
-        let keys = try Keys(item, ["id", "email", "name", "organisation", "password-hash", "disabled"])
+        let keys = try Keys(item, ["id", "email", "name", "organisation", "password-hash", "disabled", "partner-kms"])
         let id = try keys.required("id")
         let text = try id.text().lowercased()
         guard UUIDText.isValid(text) else {
@@ -49,7 +51,22 @@ package enum AccountFile {
         return UserAccount(
             id: text, email: address, name: try shortText(keys.required("name"), maximum: 128),
             organisation: try keys.organisation(default: organisation), passwordHash: try hash(keys, "password-hash"),
-            isDisabled: try keys.optional("disabled")?.flag() ?? false)
+            isDisabled: try keys.optional("disabled")?.flag() ?? false,
+            partners: try keys.optional("partner-kms").map { list throws(DiagnosedError) in
+                try partnerKMSs(list)
+            } ?? partners)
+    }
+
+    private static func partnerKMSs(_ list: StructuredText) throws(DiagnosedError) -> Set<String> {
+        var partners: Set<String> = []
+        for item in try list.items() {
+            let text = try item.text()
+            guard PartnerKMS.isValid(text) else {
+                throw item.refusal("kms://HOST of another organisation is expected here, in lower case")
+            }
+            partners.insert(text)
+        }
+        return partners
     }
 
     private static func service(
@@ -113,7 +130,7 @@ package enum AccountFile {
     private static func client(
         _ item: StructuredText, names: inout Unique
     ) throws(DiagnosedError) -> ClientRegistration {
-        let keys = try Keys(item, ["id", "name", "redirect-uris", "scopes", "token-format"])
+        let keys = try Keys(item, ["id", "name", "redirect-uris", "scopes", "token-format", "partner-kms"])
         let id = try keys.required("id")
         let text = try identifier(id)
         try names.take(text.lowercased(), kind: "user, service or client id", at: id)
@@ -129,7 +146,8 @@ package enum AccountFile {
         let allowed = try keys.optional("scopes").map { list throws(DiagnosedError) in try scopes(list) }
         return ClientRegistration(
             id: text, name: try shortText(keys.required("name"), maximum: 64), redirects: redirects,
-            scopes: allowed ?? [Scope.user], tokenFormats: try tokenFormats(keys))
+            scopes: allowed ?? [Scope.user], tokenFormats: try tokenFormats(keys),
+            partners: try keys.optional("partner-kms").map { list throws(DiagnosedError) in try partnerKMSs(list) })
     }
 
     private static func scopes(_ list: StructuredText) throws(DiagnosedError) -> [String] {

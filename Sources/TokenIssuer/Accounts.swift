@@ -50,9 +50,12 @@ package struct UserAccount: Sendable, Equatable {
     package let passwordHash: String
     /// A disabled account can not sign in, and its refresh tokens end with their next use.
     package let isDisabled: Bool
+    /// Other organisations' KMSs (`kms://HOST`) to which this service says who the user is.
+    package let partners: Set<String>
 
     package init(
-        id: String, email: String, name: String, organisation: String, passwordHash: String, isDisabled: Bool = false
+        id: String, email: String, name: String, organisation: String, passwordHash: String, isDisabled: Bool = false,
+        partners: Set<String> = []
     ) {
         self.id = id
         self.email = email
@@ -60,6 +63,7 @@ package struct UserAccount: Sendable, Equatable {
         self.organisation = organisation
         self.passwordHash = passwordHash
         self.isDisabled = isDisabled
+        self.partners = partners
     }
 }
 
@@ -105,16 +109,19 @@ package struct ClientRegistration: Sendable, Equatable {
     package let redirects: [RegisteredRedirect]
     /// What it may ask for, and what it gets when it does not ask.
     package let scopes: [String]
+    /// Of the users' partner KMSs those for which it may get assertions; nil: all.
+    package let partners: Set<String>?
     /// Where its users' tokens look otherwise than the settings say.
     package let tokenFormats: [Audience: TokenFormat]
 
     package init(
         id: String, name: String, redirects: [RegisteredRedirect], scopes: [String] = [Scope.user],
-        tokenFormats: [Audience: TokenFormat] = [:]
+        tokenFormats: [Audience: TokenFormat] = [:], partners: Set<String>? = nil
     ) {
         self.id = id
         self.name = name
         self.redirects = redirects
+        self.partners = partners
         self.scopes = scopes
         self.tokenFormats = tokenFormats
     }

@@ -17,7 +17,9 @@ enum Documents {
         json.member("scopes_supported", scopes)
         json.member("response_types_supported", ["code"])
         json.member("response_modes_supported", ["query"])
-        json.member("grant_types_supported", ["authorization_code", "refresh_token", "client_credentials"])
+        json.member(
+            "grant_types_supported",
+            ["authorization_code", "refresh_token", "client_credentials", AuthorizationService.tokenExchange])
         json.member("token_endpoint_auth_methods_supported", ["none", "client_secret_basic"])
         json.member("revocation_endpoint_auth_methods_supported", ["none", "client_secret_basic"])
         json.member("introspection_endpoint_auth_methods_supported", ["client_secret_basic"])

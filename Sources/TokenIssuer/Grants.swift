@@ -120,6 +120,7 @@ package struct RefreshToken: Sendable, Equatable {
         case unknown = "unknown refresh token"
         case foreignClient = "refresh token of another client"
         case expired = "expired refresh token"
+        case replaced = "refresh token with a newer one"
         case scopeExceeded = "more scope than was granted"
         case accountChanged = "account disabled, removed or with a new password"
     }

@@ -40,6 +40,8 @@ package struct IssuerSettings: Sendable {
         package var refreshToken: Int64 = 30 * 86_400
         /// So long a refresh token that was used is taken again, when nobody has used its successor.
         package var refreshGrace: Int64 = 60
+        /// An assertion for another organisation's KMS; nobody there reads the list of revocations.
+        package var assertion: Int64 = 300
         /// After so long the user signs in again, however often the tokens were refreshed.
         package var login: Int64 = 180 * 86_400
         /// Time between two rolls of the signing key.

@@ -15,10 +15,11 @@ extension AuthorizationService {
             case "authorization_code": return try await exchangeCode(form, visitor)
             case "refresh_token": return try await refresh(form, visitor)
             case "client_credentials": return try await serviceToken(form, visitor)
+            case Self.tokenExchange: return try await assertion(form, visitor)
             default:
                 throw OAuthError(
                     .unsupportedGrantType,
-                    "grant_type has to be authorization_code, refresh_token or client_credentials")
+                    "grant_type has to be authorization_code, refresh_token, client_credentials or token-exchange")
             }
         } catch {
             return refusal(error)
@@ -154,7 +155,7 @@ extension AuthorizationService {
     }
 
     /// The user of a grant, while the account is what it was at login.
-    private static func user(of grant: Grant, _ accounts: Accounts) -> UserAccount? {
+    static func user(of grant: Grant, _ accounts: Accounts) -> UserAccount? {
         guard let user = accounts.user(id: grant.user), !user.isDisabled,
             SecretDigest.of(user.passwordHash) == grant.credential
         else { return nil }
@@ -236,7 +237,7 @@ extension AuthorizationService {
         events?.record(.tokenRefused, [.reason: reason, .clientID: client.map { Loggable(reviewed: $0) }])
     }
 
-    private func recordReuse(_ grant: Grant, _ what: Loggable) {
+    func recordReuse(_ grant: Grant, _ what: Loggable) {
         events?.record(
             .refreshTokenReused,
             [.reason: what, .subject: Self.pseudonym(grant.user), .clientID: Loggable(reviewed: grant.client)])

@@ -18,6 +18,7 @@ extension AuthConfiguration {
         settings.lifetimes.accessToken = lifetimes.accessToken.components.seconds
         settings.lifetimes.code = lifetimes.code.components.seconds
         settings.lifetimes.refreshToken = lifetimes.refreshToken.components.seconds
+        settings.lifetimes.assertion = lifetimes.assertion.components.seconds
         settings.lifetimes.refreshGrace = lifetimes.refreshGrace.components.seconds
         settings.lifetimes.login = lifetimes.login.components.seconds
         settings.lifetimes.signingKey = signingKeys.period.components.seconds

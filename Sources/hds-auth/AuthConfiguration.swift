@@ -85,6 +85,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         var accessToken: Duration = .seconds(3600)
         var code: Duration = .seconds(60)
         var refreshToken: Duration = .seconds(30 * 86_400)
+        var assertion: Duration = .seconds(300)
         var refreshGrace: Duration = .seconds(60)
         var login: Duration = .seconds(180 * 86_400)
 
@@ -92,6 +93,7 @@ struct AuthConfiguration: RuntimeConfiguration {
             case accessToken = "access-token"
             case code
             case refreshToken = "refresh-token"
+            case assertion
             case refreshGrace = "refresh-grace"
             case login
         }
@@ -105,6 +107,7 @@ struct AuthConfiguration: RuntimeConfiguration {
             code = try section.value(.code, default: code, in: .seconds(10) ... .seconds(600))
             refreshToken = try section.value(
                 .refreshToken, default: refreshToken, in: .seconds(600) ... .seconds(365 * 86_400))
+            assertion = try section.value(.assertion, default: assertion, in: .seconds(60) ... .seconds(3600))
             refreshGrace = try section.value(.refreshGrace, default: refreshGrace, in: .seconds(0) ... .seconds(300))
             login = try section.value(.login, default: login, in: .seconds(3600) ... .seconds(3650 * 86_400))
         }

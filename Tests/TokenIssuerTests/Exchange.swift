@@ -60,6 +60,10 @@ struct TestClient {
     }
 
     func token(_ parameters: KeyValuePairs<String, String?>, authorization: String? = nil) async -> Reply {
+        await token(parameters: parameters.map { ($0.key, $0.value) }, authorization: authorization)
+    }
+
+    func token(parameters: [(String, String?)], authorization: String? = nil) async -> Reply {
         await world.service.token(
             body: Self.bytes(parameters.compactMap { name, value in value.map { (name, $0) } }),
             visitor: Visitor(

@@ -16,6 +16,9 @@ struct IssuerOverTLSTests {
             let metadata = try await issuer.get("/.well-known/oauth-authorization-server").json
             #expect(metadata["issuer"]?.string == TestWorld.issuer)
             #expect(metadata["code_challenge_methods_supported"]?.strings == ["S256"])
+            #expect(
+                metadata["grant_types_supported"]?.strings?.contains("urn:ietf:params:oauth:grant-type:token-exchange")
+                    == true)
             func path(_ name: String) throws -> String {
                 String(try #require(metadata[name]?.string).dropFirst(TestWorld.issuer.count))
             }

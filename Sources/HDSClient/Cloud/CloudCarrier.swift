@@ -1,3 +1,4 @@
+import Diagnostics
 import KMSClient
 import Synchronization
 import WireText
@@ -35,6 +36,10 @@ final class CloudCarrier: KMSCarrier {
         let tokens = try await memory.tokens(from: tokens, renewed: renewed)
         return KMSCredential(clientID: try await slot.device().url, userID: account.id, bearer: tokens.kms)
     }
+}
+
+extension CloudCarrier {
+    func assertion(forKMS host: String) async -> Redacted<String>? { await tokens.assertion(for: "kms://" + host) }
 }
 
 /// Remembers which tokens were handed out last, to say which ones a server refused.

@@ -11,6 +11,12 @@ package protocol KMSCarrier: Sendable {
     func send(_ messages: [String]) async throws
     /// Who asks, with a token for the KMS that is good now, or a new one.
     func credential(renewed: Bool) async throws -> KMSCredential
+    /// What the user's own issuer says about the user to another organisation's KMS; nil when it says nothing.
+    func assertion(forKMS host: String) async -> Redacted<String>?
+}
+
+extension KMSCarrier {
+    package func assertion(forKMS host: String) async -> Redacted<String>? { nil }
 }
 
 /// A client's connection with its KMS: one session, shared by all calls, kept across runs, and requests with answers.
@@ -83,6 +89,7 @@ package actor KMSConnection {
     package func ask(_ operation: KMSOperation) async throws -> KMSAnswer {
         var trials = Trials()
         let call = Call()
+        let partner = partner(of: operation)
         if operation.isMutating { await turns.take() }
         defer {
             if operation.isMutating { turns.give() }
@@ -92,7 +99,8 @@ package actor KMSConnection {
             while true {
                 try Task.checkCancellation()
                 let session = try await session()
-                let credential = try await carrier.credential(renewed: trials.takeRenewal())
+                var credential = try await carrier.credential(renewed: trials.takeRenewal())
+                if let partner { credential.assertion = await carrier.assertion(forKMS: partner) }
                 call.outcome = Awaited()
                 if !operation.isMutating { await turns.take() }
                 let sent: Awaited<Result<Void, any Error>>
@@ -117,6 +125,13 @@ package actor KMSConnection {
             .kmsNoAnswer, fault: .peer, "the key management service did not answer",
             expected: "an answer within \(Self.patience.reduce(0, +) / 1000) s, asked \(Self.patience.count) times",
             hint: "it may be down or cut off from the cloud; try again later")
+    }
+
+    /// The other organisation's KMS that has to be asked by the own one; it only answers what reads.
+    private func partner(of operation: KMSOperation) -> String? {
+        guard !operation.isMutating, operation.uri.hasPrefix("kms://") else { return nil }
+        let host = operation.uri.dropFirst(6).prefix { $0 != "/" }.lowercased()
+        return host == trust.host.lowercased() ? nil : host
     }
 
     /// The answer to a request, or a refusal thrown as `KMSRefusal`.

@@ -99,6 +99,8 @@ package struct AuthorizationServer: Sendable, Equatable {
     let authorizationEndpoint: WebAddress
     let tokenEndpoint: WebAddress
     let revocationEndpoint: WebAddress?
+    /// Whether it gives assertions for other organisations' KMSs (RFC 8693).
+    let exchangesTokens: Bool
 
     /// The issuer in the document has to be the pinned one, literally, and every endpoint has to lie at its origin.
     init(metadata: [UInt8], issuer: String) throws(DiagnosedError) {
@@ -131,6 +133,7 @@ package struct AuthorizationServer: Sendable, Equatable {
         authorizationEndpoint = authorize
         tokenEndpoint = token
         revocationEndpoint = try endpoint("revocation_endpoint")
+        exchangesTokens = root["grant_types_supported"]?.strings?.contains(AuthorizationClient.tokenExchange) == true
     }
 
     private static func refused(_ summary: String, expected: String? = nil, found: String? = nil) -> DiagnosedError {

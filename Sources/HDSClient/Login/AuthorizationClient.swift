@@ -108,6 +108,44 @@ package struct AuthorizationClient: Sendable {
         }
     }
 
+    static let tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+    /// What the service says about the user to another organisation's KMS, and when that ends; nil when it says nothing to
+    /// that one. The refresh token stays as it is.
+    func assertion(
+        for audience: String, by refresh: Redacted<String>, _ server: AuthorizationServer
+    ) async throws -> (text: Redacted<String>, expires: Timestamp)? {
+        guard server.exchangesTokens else { return nil }
+        let started = now()
+        let response = try await send(
+            post(
+                server.tokenEndpoint,
+                FormText.encode([
+                    ("grant_type", Self.tokenExchange), ("client_id", clientID),
+                    ("subject_token", refresh.reveal { $0 }),
+                    ("subject_token_type", "urn:ietf:params:oauth:token-type:refresh_token"), ("audience", audience),
+                ])))
+        guard response.status == 200 else {
+            guard response.status < 500, response.status != 429 else {
+                throw DiagnosedError(
+                    .cloudUnavailable, fault: .peer, "the authorization service can not answer now",
+                    found: "status \(response.status)", hint: "try again in a moment")
+            }
+            return nil
+        }
+        let root = try JSONDocument(
+            response.body, limits: .init(maximumDepth: 4, maximumNodes: 100, maximumBytes: 64 << 10)
+        ).root
+        guard let text = root["access_token"]?.string, TokenAnswer.isToken(text),
+            let life = root["expires_in"]?.integer,
+            (1...86_400).contains(life)
+        else {
+            throw DiagnosedError(
+                .tokenRefused, fault: .peer, "the authorization service gives no usable assertion for \(audience)")
+        }
+        return (Redacted(text), started.adding(seconds: life))
+    }
+
     package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws {
         guard let endpoint = server.revocationEndpoint else { return }
         let body = FormText.encode([("token", token.reveal { $0 }), ("client_id", clientID)])

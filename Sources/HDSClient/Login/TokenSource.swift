@@ -12,6 +12,8 @@ actor TokenSource {
     private let sleep: Sleep
     private var server: AuthorizationServer?
     private var renewal: Task<Tokens, any Error>?
+    /// By audience; without a text: the issuer says nothing to that one.
+    private var assertions: [String: (text: Redacted<String>?, until: Timestamp)] = [:]
 
     init(
         store: StateStore, authorization: AuthorizationClient, now: @escaping @Sendable () -> Timestamp, sleep: Sleep
@@ -56,6 +58,31 @@ actor TokenSource {
         try store.update { $0.tokens = answer.tokens }
         lock.release()
         return answer.tokens
+    }
+
+    /// What the issuer says to another organisation's KMS (`kms://HOST`); nil when it says nothing, or can not now: that
+    /// KMS may have the user in a list, and if not it says what is missing.
+    func assertion(for audience: String) async -> Redacted<String>? {
+        if let known = assertions[audience], now() < known.until { return known.text }
+        do {
+            // The refresh token must not be replaced while it asks: a used one could end the login.
+            let lock = try await FileLock.patient(store.folder + "/token.lock", seconds: 20, sleep: sleep)
+            // Another call may have asked meanwhile.
+            if let known = assertions[audience], now() < known.until {
+                lock.release()
+                return known.text
+            }
+            guard let refresh = try store.current().tokens?.refresh else { return nil }
+            let found = try await authorization.assertion(for: audience, by: refresh, try await knownServer())
+            lock.release()
+            if assertions.count >= 100 { assertions.removeAll() }
+            assertions[audience] = (
+                found?.text, found?.expires.adding(seconds: -Tokens.margin) ?? now().adding(seconds: 300)
+            )
+            return found?.text
+        } catch {
+            return nil
+        }
     }
 
     private func knownServer() async throws -> AuthorizationServer {

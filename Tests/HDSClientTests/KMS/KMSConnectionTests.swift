@@ -36,6 +36,9 @@ final class FakeCarrier: KMSCarrier {
         var bearer = TestKMS.bearer
         var renewedBearer: String?
         var renewals = 0
+        /// What the user's issuer says to other organisations' KMSs, by host.
+        var assertions: [String: String] = [:]
+        var assertionsAsked: [String] = []
         var detailsRequests = 0
         var details: [UInt8]
         weak var connection: KMSConnection?
@@ -67,6 +70,13 @@ final class FakeCarrier: KMSCarrier {
             return state.bearer
         }
         return TestKMS.credential(bearer: bearer)
+    }
+
+    func assertion(forKMS host: String) async -> Redacted<String>? {
+        state.withLock { state in
+            state.assertionsAsked.append(host)
+            return state.assertions[host].map { Redacted($0) }
+        }
     }
 
     func send(_ messages: [String]) async throws {
@@ -127,6 +137,26 @@ struct KMSConnectionTests {
         connection = Self.connect(carrier, store, clock, notes)
         let connection = connection
         carrier.state.withLock { $0.connection = connection }
+    }
+
+    @Test("What is read from another organisation's KMS brings an assertion for it, when the issuer gives one")
+    func assertions() async throws {
+        let partner = "kms.partner.example.org"
+        carrier.state.withLock { $0.assertions = [partner: "for-partner"] }
+        let id = UUIDText.random()
+        let uris = ["kms://\(partner)/keys/\(id)", "kms://KMS.Partner.example.org/resources/\(id)"]
+        _ = try await connection.ask(.retrieveKey(uris[0]))
+        _ = try await connection.ask(.retrieveResource(uris[1]))
+        _ = try await connection.ask(.retrieveKey("kms://kms.unknown.example.org/keys/\(id)"))
+        // The own KMS needs none, and nothing that changes something goes to another.
+        _ = try await connection.ask(.retrieveKey("kms://\(TestPKI.host)/keys/\(id)"))
+        _ = try await connection.ask(.createKeys(count: 1))
+        _ = try await connection.ask(.deleteResource(uris[1]))
+        let brought = kms.state.withLock { $0.requests }.map { request in
+            request.body["client"]?["credential"]?["assertion"]?.string
+        }
+        #expect(brought == ["for-partner", "for-partner", nil, nil, nil, nil])
+        #expect(carrier.state.withLock { $0.assertionsAsked } == [partner, partner, "kms.unknown.example.org"])
     }
 
     private static func connect(

@@ -16,6 +16,8 @@ import WireText
 /// `TestKMS` on a real link. All of them, and the clients, go by one clock that the test moves.
 final class SocketWorld: Sendable {
     static let email = "alice@example.com"
+    /// Another organisation's KMS that the issuer says something to.
+    static let partner = "kms://kms.partner.example.org"
     static let password = "correct horse battery"
     private static let serviceSecret = "service-secret-of-the-kms"
 
@@ -175,7 +177,8 @@ final class SocketWorld: Sendable {
         Accounts(
             users: [
                 UserAccount(
-                    id: TestKMS.user, email: email, name: "Alice", organisation: "org-1", passwordHash: hash),
+                    id: TestKMS.user, email: email, name: "Alice", organisation: "org-1", passwordHash: hash,
+                    partners: [partner]),
                 UserAccount(
                     id: "5b1e0000-0000-4000-8000-000000000002", email: "bob@example.com", name: "Bob",
                     organisation: "org-1", passwordHash: hash),
