@@ -72,6 +72,7 @@ var targets: [Target] = [
         "KMSProtocol",
         ["JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("LinkProtocol", ["WireText", "Diagnostics"]),
+    library("Introspection", ["WireText", "Diagnostics"]),
 
     // Layer 3: transport and persistence
     wrapper("TLSChannel", ["Cryptography", "WireText", "Diagnostics", "COpenSSL", nioCore]),
@@ -100,7 +101,7 @@ var targets: [Target] = [
         "KeyManagement",
         [
             "AuditTrail", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
-            "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "Introspection", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     library("SignedPolicy", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library(
@@ -128,7 +129,8 @@ var targets: [Target] = [
         "CloudCore",
         [
             "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys", "JOSESignature",
-            "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging, lifecycle,
+            "Introspection", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging,
+            lifecycle,
         ]),
     library(
         "TokenIssuer",
@@ -253,7 +255,7 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "CloudCore", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,
             "TestServers",

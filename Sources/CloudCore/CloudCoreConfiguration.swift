@@ -1,3 +1,4 @@
+package import Diagnostics
 package import TLSChannel
 
 /// What the core needs to know; the executable reads it from its file.
@@ -18,10 +19,12 @@ package struct CloudCoreConfiguration: Sendable {
         package var trust: TLSTrust?
         /// Other organisations that it deals with; it counts where both name each other.
         package var partners: [String]
+        /// Where its authorization service is asked about opaque tokens; nil: it takes JWTs only.
+        package var introspection: Introspection?
 
         package init(
             id: String, domains: [String], authorizationServer: String, issuer: String, jwksURL: String,
-            kmsCluster: String, trust: TLSTrust?, partners: [String] = []
+            kmsCluster: String, trust: TLSTrust?, partners: [String] = [], introspection: Introspection? = nil
         ) {
             self.id = id
             self.domains = domains
@@ -31,6 +34,24 @@ package struct CloudCoreConfiguration: Sendable {
             self.kmsCluster = kmsCluster
             self.trust = trust
             self.partners = partners
+            self.introspection = introspection
+        }
+    }
+
+    /// How an authorization service is asked about opaque tokens of the audience `cloud` (RFC 7662).
+    package struct Introspection: Sendable {
+        package var url: String
+        /// The core's own account there.
+        package var clientID: String
+        package var secret: Redacted<String>
+        /// Second fields of the tokens that it knows; empty: any.
+        package var clusters: Set<String>
+
+        package init(url: String, clientID: String, secret: Redacted<String>, clusters: Set<String> = []) {
+            self.url = url
+            self.clientID = clientID
+            self.secret = secret
+            self.clusters = clusters
         }
     }
 

@@ -1,5 +1,6 @@
 package import Diagnostics
 import HTTPClient
+import IssuerKeys
 import Synchronization
 import WireText
 
@@ -20,13 +21,7 @@ final class ServiceTokens: Sendable {
     init(client: WebClient, endpoint: String, clientID: String, secret: Redacted<String>) {
         self.client = client
         self.endpoint = endpoint
-        authorization = Self.basic(clientID: clientID, secret: secret)
-    }
-
-    /// `Basic …`: id and secret are form-encoded before they are joined (RFC 6749, section 2.3.1).
-    static func basic(clientID: String, secret: Redacted<String>) -> Redacted<String> {
-        Redacted(
-            secret.reveal { "Basic " + Base64.encode(Array("\(formEncoded(clientID)):\(formEncoded($0))".utf8)) })
+        authorization = ClientCredential.basic(clientID: clientID, secret: secret)
     }
 
     /// The token that is held, or a new one.
@@ -55,20 +50,6 @@ final class ServiceTokens: Sendable {
 
     /// After the core refused the token that is held.
     func discard() { held.withLock { $0 = nil } }
-
-    /// A text as a value in `application/x-www-form-urlencoded`.
-    static func formEncoded(_ text: String) -> String {
-        var result = ""
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"):
-                result.unicodeScalars.append(Unicode.Scalar(byte))
-            default: result += "%" + Hexadecimal.encode([byte]).uppercased()
-            }
-        }
-        return result
-    }
 }
 
 extension DiagnosedError.Code {

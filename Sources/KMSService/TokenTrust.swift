@@ -16,8 +16,6 @@ struct TokenTrust: Sendable {
     /// To be run beside the service.
     let polls: [RevocationPoll]
 
-    private static let timeout: Duration = .seconds(5)
-
     init(_ issuers: [IssuerSection], credentials: Credentials, health: HealthRegistry) throws {
         var verifiers: [JWTBearerVerifier] = []
         var endpoints: [IntrospectionVerifier] = []
@@ -39,9 +37,9 @@ struct TokenTrust: Sendable {
             case .introspection(let endpoint, let clientID, let secret, let clusters):
                 let check = HealthCheck(
                     "introspection \(endpoint.text)", "the introspection endpoint of \(issuer.issuer)")
-                let ask = Self.question(
-                    client, endpoint.text,
-                    ServiceTokens.basic(clientID: clientID, secret: try credentials.text(of: secret)))
+                let ask = IntrospectionEndpoint(
+                    client: client, url: endpoint.text, clientID: clientID, secret: try credentials.text(of: secret)
+                ).ask
                 endpoints.append(
                     IntrospectionVerifier(
                         policy: issuer.policy, clusters: clusters,
@@ -77,30 +75,6 @@ struct TokenTrust: Sendable {
         } catch {
             health.report(check, .fail(error))
             throw error
-        }
-    }
-
-    /// Every way to no answer within the limit is an error, which the verifier answers with 500.
-    private static func question(
-        _ client: WebClient, _ endpoint: String, _ authorization: Redacted<String>
-    ) -> IntrospectionVerifier.Ask {
-        { token in
-            let response = try await client.send(
-                WebRequest(
-                    method: "POST", url: endpoint,
-                    headers: [
-                        ("Authorization", authorization.reveal { $0 }),
-                        ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
-                    ], body: Array("token=\(ServiceTokens.formEncoded(token))&token_type_hint=access_token".utf8),
-                    timeout: timeout, maximumResponseBytes: 64 << 10))
-            guard response.status == 200 else {
-                throw DiagnosedError(
-                    .introspectionRefused, fault: response.status >= 500 ? .peer : .configuration,
-                    "the introspection endpoint gives no answer", expected: "status 200",
-                    found: "status \(response.status)",
-                    hint: "check client-id and client-secret, and that the account may introspect the audience")
-            }
-            return response.body
         }
     }
 }
@@ -164,8 +138,6 @@ struct RevocationPoll: Service {
 }
 
 extension DiagnosedError.Code {
-    /// The introspection endpoint does not answer the KMS.
-    static let introspectionRefused: Self = "introspection-refused"
     /// The list of revocations can not be fetched.
     static let revocationsUnavailable: Self = "revocations-unavailable"
 }

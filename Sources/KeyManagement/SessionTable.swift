@@ -1,4 +1,5 @@
 import Diagnostics
+import Introspection
 package import KeyStore
 package import MasterKey
 import SecretMemory

@@ -7,10 +7,10 @@ import TLSChannel
 
 // From what the file says to what the core takes.
 extension CoreConfiguration {
-    func core() throws -> CloudCoreConfiguration {
+    func core(_ credentials: Credentials) throws -> CloudCoreConfiguration {
         CloudCoreConfiguration(
             publicURL: publicURL.text, databasePath: store.database.path, filesPath: store.files.path,
-            organisations: try organisations.map { try $0.organisation() })
+            organisations: try organisations.map { try $0.organisation(credentials) })
     }
 
     func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
@@ -38,7 +38,7 @@ extension CoreConfiguration {
 }
 
 extension CoreConfiguration.OrganisationSection {
-    fileprivate func organisation() throws -> CloudCoreConfiguration.Organisation {
+    fileprivate func organisation(_ credentials: Credentials) throws -> CloudCoreConfiguration.Organisation {
         let pins = try pins.map { text in
             guard let pin = SPKIPin(text) else {
                 throw DiagnosedError(
@@ -51,7 +51,12 @@ extension CoreConfiguration.OrganisationSection {
         return CloudCoreConfiguration.Organisation(
             id: id, domains: domains, authorizationServer: authorizationServer.text, issuer: issuer,
             jwksURL: keySet.text, kmsCluster: kmsCluster,
-            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins), partners: partners)
+            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins), partners: partners,
+            introspection: try introspection.map { section in
+                CloudCoreConfiguration.Introspection(
+                    url: section.endpoint.text, clientID: section.clientID,
+                    secret: try credentials.text(of: section.clientSecret), clusters: Set(section.clusters))
+            })
     }
 }
 

@@ -112,6 +112,30 @@ struct CoreConfiguration: RuntimeConfiguration {
         enum CodingKeys: String, CodingKey, CaseIterable { case database, files }
     }
 
+    /// Where and as whom an authorization service is asked about opaque tokens.
+    struct IntrospectionSection: Decodable, Sendable, Equatable {
+        let endpoint: WebAddress
+        let clientID: String
+        let clientSecret: SecretLocation
+        let clusters: [String]
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case endpoint
+            case clientID = "client-id"
+            case clientSecret = "client-secret"
+            case clusters = "token-clusters"
+        }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            endpoint = try section.value(.endpoint)
+            guard endpoint.scheme == .https else { throw section.problem(.endpoint, "expected an https:// address") }
+            clientID = try section.value(.clientID)
+            clientSecret = try section.value(.clientSecret)
+            clusters = try section.value(.clusters, default: [])
+        }
+    }
+
     struct OrganisationSection: Decodable, Sendable, Equatable {
         let id: String
         let domains: [String]
@@ -122,6 +146,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         let pins: [String]
         let kmsCluster: String
         let partners: [String]
+        let introspection: IntrospectionSection?
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case id, domains
@@ -131,7 +156,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             case authorities = "ca"
             case pins
             case kmsCluster = "kms-cluster"
-            case partners
+            case partners, introspection
         }
 
         init(from decoder: any Decoder) throws {
@@ -151,6 +176,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             pins = try section.value(.pins, default: [])
             kmsCluster = try section.value(.kmsCluster)
             partners = try section.value(.partners, default: [])
+            introspection = try section.optional(.introspection)
             let host = kmsCluster.dropFirst("kms://".count)
             guard kmsCluster.hasPrefix("kms://"), !host.isEmpty, host == host.lowercased(), !host.contains("/") else {
                 throw section.problem(.kmsCluster, "expected kms://HOST in lower case")

@@ -35,7 +35,8 @@ struct HDSCore: AsyncParsableCommand {
     ) async throws -> ServicePlan<CoreConfiguration> {
         let identity = try configuration.serverIdentity(context.credentials)
         let core = try CloudCore(
-            configuration: try configuration.core(), recorder: context.events, metrics: context.metrics)
+            configuration: try configuration.core(context.credentials), recorder: context.events,
+            metrics: context.metrics)
         try await core.prepare()
         watch(core, context)
         let server = core.server(

@@ -3,7 +3,7 @@ enum Layers {
     static let floors: [[String]] = [
         ["COpenSSL", "CPKCS11", "CSystemd"],
         ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
-        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol"],
+        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "Introspection"],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
             "KeyStoreSQLite",

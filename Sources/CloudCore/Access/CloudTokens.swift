@@ -1,32 +1,47 @@
 import Cryptography
 import Diagnostics
 import HTTPClient
+import Introspection
 import IssuerKeys
 import JOSESignature
-import Synchronization
 import WireText
 
-/// Checks bearer tokens: JWTs of audience `cloud` from the authorization service of a configured organisation.
+/// Checks bearer tokens of audience `cloud` from the authorization service of a configured organisation: JWTs by its
+/// keys, opaque ones by asking it (`OpaqueTokens`).
 ///
-/// The issuer named in the token only chooses whose keys and rules it is then held against. A token that was good
-/// stays so for at most a minute and never past its end. A KMS token has another audience and is refused like any
-/// foreign one: the core can do nothing with it.
+/// The issuer named in a JWT only chooses whose keys and rules it is then held against. A token that was good stays so
+/// for at most a minute and never past its end, one that was refused for five seconds. A KMS token has another audience
+/// and is refused like any foreign one: the core can do nothing with it.
 final class CloudTokens: TokenChecking {
     private let organisations: [String: CloudCoreConfiguration.Organisation]
     private let keys: [String: IssuerKeys]
     private let clients: [WebClient]
     private let wall: @Sendable () -> Timestamp
-    private let known = Mutex<[[UInt8]: Known]>([:])
+    private let opaque: OpaqueTokens
+    private let known = TwoGenerationCache<[UInt8], Known>(capacity: 50_000)
+    /// Apart from the good ones, so that a flood of bad tokens does not push these out.
+    private let refused = TwoGenerationCache<[UInt8], Refused>(capacity: 10_000)
 
-    private struct Known {
+    private struct Known: Sendable {
         var principal: Principal
         var until: Timestamp
     }
 
-    private static let maximumKnown = 50_000
-    private static let trustedSeconds: Int64 = 60
+    private struct Refused: Sendable {
+        var refusal: Refusal
+        var until: Timestamp
+    }
 
-    init(organisations: [CloudCoreConfiguration.Organisation], wall: @escaping @Sendable () -> Timestamp) {
+    private static let trustedSeconds: Int64 = 60
+    private static let refusedSeconds: Int64 = 5
+
+    /// - Parameter ask: how an authorization service is asked about opaque tokens; nil: over HTTPS.
+    init(
+        organisations: [CloudCoreConfiguration.Organisation], wall: @escaping @Sendable () -> Timestamp,
+        ask: (
+            (CloudCoreConfiguration.Organisation, CloudCoreConfiguration.Introspection) -> TokenQuestions.Ask
+        )? = nil
+    ) {
         var byIssuer: [String: CloudCoreConfiguration.Organisation] = [:]
         var keys: [String: IssuerKeys] = [:]
         var clients: [WebClient] = []
@@ -39,6 +54,14 @@ final class CloudTokens: TokenChecking {
         }
         self.organisations = byIssuer
         self.keys = keys
+        let connections = Dictionary(zip(organisations.map(\.id), clients)) { first, _ in first }
+        opaque = OpaqueTokens(organisations: organisations) { organisation, introspection in
+            if let ask { return ask(organisation, introspection) }
+            return IntrospectionEndpoint(
+                client: connections[organisation.id] ?? WebClient(trust: organisation.trust), url: introspection.url,
+                clientID: introspection.clientID, secret: introspection.secret
+            ).ask
+        }
         self.clients = clients
         self.wall = wall
     }
@@ -61,14 +84,19 @@ final class CloudTokens: TokenChecking {
     func principal(of token: String) async throws -> Principal {
         let now = wall()
         let digest = SHA256.hash(Array(token.utf8))
-        if let known = known.withLock({ $0[digest] }), known.until > now { return known.principal }
-        let principal = try await verify(token, now: now)
-        let until = min(principal.expires, now.adding(seconds: Self.trustedSeconds))
-        known.withLock { known in
-            if known.count >= Self.maximumKnown { known.removeAll() }
+        if let known = known[digest], known.until > now { return known.principal }
+        if let refused = refused[digest], refused.until > now { throw refused.refusal }
+        do {
+            let principal =
+                JWT.unverifiedIssuer(token) != nil
+                ? try await verify(token, now: now) : try await opaque.verify(token, digest: digest, now: now)
+            let until = min(principal.expires, now.adding(seconds: Self.trustedSeconds))
             known[digest] = Known(principal: principal, until: until)
+            return principal
+        } catch let refusal as Refusal where refusal.status == .unauthorized {
+            refused[digest] = Refused(refusal: refusal, until: now.adding(seconds: Self.refusedSeconds))
+            throw refusal
         }
-        return principal
     }
 
     private func verify(_ token: String, now: Timestamp) async throws -> Principal {
@@ -111,13 +139,8 @@ final class CloudTokens: TokenChecking {
         if let named = claims.document.root["org"]?.string, named != organisation.id {
             throw Refusal(.unauthorized, "the token is for another organisation")
         }
-        var kind = Principal.Kind.service
-        var id = subject
-        if UUIDText.isValid(subject), let email = claims.document.root["email"]?.string {
-            kind = .user(email: email, name: claims.document.root["name"]?.string ?? email)
-            id = subject.lowercased()
-        }
         return Principal(
-            organisation: organisation.id, subject: id, kind: kind, scope: Set(claims.scope), expires: expires)
+            subject: subject, claims: claims.document.root, scope: Set(claims.scope), expires: expires, of: organisation
+        )
     }
 }

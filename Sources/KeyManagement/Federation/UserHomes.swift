@@ -1,4 +1,5 @@
 import Diagnostics
+import Introspection
 import KeyStore
 import MasterKey
 import SecretMemory

@@ -1,4 +1,5 @@
 import Cryptography
+import Introspection
 import JOSESignature
 package import KMSProtocol
 package import WireText

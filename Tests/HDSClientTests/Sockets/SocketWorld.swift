@@ -31,8 +31,9 @@ final class SocketWorld: Sendable {
     private let running: [RunningService]
     private let web: WebClient
 
-    static func run(_ body: (SocketWorld) async throws -> Void) async throws {
-        let world = try await SocketWorld()
+    /// - Parameter opaque: the tokens for the cloud are opaque, and the core asks about them.
+    static func run(opaque: Bool = false, _ body: (SocketWorld) async throws -> Void) async throws {
+        let world = try await SocketWorld(opaque: opaque)
         do {
             try await body(world)
         } catch {
@@ -42,7 +43,7 @@ final class SocketWorld: Sendable {
         await world.stop()
     }
 
-    private init() async throws {
+    private init(opaque: Bool) async throws {
         let pki = try TestServers.TestPKI.shared.get()
         let clock = clock
         kms = try TestKMS(clock: clock)
@@ -50,11 +51,12 @@ final class SocketWorld: Sendable {
         issuer = try await Middleman(pki.auth)
         core = try await Middleman(pki.core)
         let cluster = "kms://" + TestPKI.host
+        var settings = IssuerSettings(
+            issuer: issuer.url, domain: "example.com", kmsCluster: cluster,
+            kmsRoots: [try TestPKI.shared.get().text("root.pem")], core: core.url)
+        if opaque { settings.tokenFormats.cloud = .opaque }
         accounts = try AuthorizationService(
-            settings: IssuerSettings(
-                issuer: issuer.url, domain: "example.com", kmsCluster: cluster,
-                kmsRoots: [TestPKI.shared.get().text("root.pem")], core: core.url),
-            accounts: AccountDirectory(Self.accounts()), stateFolder: folder.path,
+            settings: settings, accounts: AccountDirectory(Self.accounts()), stateFolder: folder.path,
             surroundings: .init(now: { clock.now }), passwords: PasswordCheck(decoy: Self.unknownHash))
         let issuerServer = WebServer(
             configuration: WebServerConfiguration(
@@ -69,7 +71,11 @@ final class SocketWorld: Sendable {
                 organisations: [
                     .init(
                         id: "org-1", domains: ["example.com"], authorizationServer: issuer.url, issuer: issuer.url,
-                        jwksURL: "http://127.0.0.1:\(issuerPort)/jwks.json", kmsCluster: cluster, trust: nil)
+                        jwksURL: "http://127.0.0.1:\(issuerPort)/jwks.json", kmsCluster: cluster, trust: nil,
+                        introspection: opaque
+                            ? .init(
+                                url: "http://127.0.0.1:\(issuerPort)/introspect", clientID: "hds-kms",
+                                secret: Redacted(Self.serviceSecret), clusters: ["hds"]) : nil)
                 ]), wall: { clock.now })
         try await cloud.prepare()
         let coreServer = cloud.server(WebServerConfiguration(host: "127.0.0.1", port: 0))
@@ -186,7 +192,7 @@ final class SocketWorld: Sendable {
             services: [
                 ServiceAccount(
                     id: "hds-kms", name: "KMS", organisation: "org-1", secretHash: serviceHash,
-                    audiences: [.cloud: ["link:kms"]])
+                    audiences: [.cloud: ["link:kms"]], introspects: [.cloud])
             ])
     }
 

@@ -3,7 +3,7 @@ import Synchronization
 /// A bounded cache in two generations: what was not used while `capacity / 2` others came is forgotten.
 ///
 /// Every call takes one lock for the time of one or two dictionary accesses.
-final class TwoGenerationCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+package final class TwoGenerationCache<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct State {
         var young: [Key: Value] = [:]
         var old: [Key: Value] = [:]
@@ -12,9 +12,9 @@ final class TwoGenerationCache<Key: Hashable & Sendable, Value: Sendable>: Senda
     private let half: Int
     private let state = Mutex(State())
 
-    init(capacity: Int) { half = max(1, capacity / 2) }
+    package init(capacity: Int) { half = max(1, capacity / 2) }
 
-    subscript(key: Key) -> Value? {
+    package subscript(key: Key) -> Value? {
         get {
             state.withLock { state in
                 if let value = state.young[key] { return value }
