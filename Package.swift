@@ -255,7 +255,8 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "CloudCore", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel",
+            "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,
             "TestServers",
@@ -274,8 +275,8 @@ targets += [
     tests(
         "KMSServiceTests",
         [
-            "KMSService", "ServiceRuntime", "AuditTrail", "HTTPServer", "HTTPClient", "Cryptography", "WireText",
-            "Diagnostics", hummingbird, "TestServers",
+            "KMSService", "ServiceRuntime", "AuditTrail", "KeyManagement", "MasterKey", "KeyStore", "HTTPServer",
+            "HTTPClient", "Cryptography", "WireText", "Diagnostics", hummingbird, "TestServers",
         ]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(

@@ -110,6 +110,28 @@ extension Alarm {
             "Free space on its disk, or export it (hdsctl audit export FOLDER OUT): exported segments are deleted when "
             + "room is needed. Or raise audit.limit-megabytes.",
         clears: "when records are kept again and less than half of the limit is used")
+    package static let auditChainBroken = Alarm(
+        "HDS-AUDIT-CHAIN-BROKEN", "2a9e61c47f0b4d3e9c85b1d60f7a3e42", .critical,
+        title: "the audit trail is not what was written",
+        text:
+            "Somebody or something changed, removed or put back records. DETAIL names the segment, the line and what was "
+            + "expected. A break in older records changes nothing else; one where the trail would go on stops every "
+            + "release, and at a start the service.",
+        fix:
+            "Copy the folder as it is, for whoever looks into it; find out who could write to it. Put the named segment "
+            + "back from an export or a backup; hdsctl audit verify tells whether it holds then. If it is lost, move the "
+            + "folder away and start a new trail with a reason, which records the gap.",
+        clears: "when the whole trail was verified without a break")
+    package static let spaceKeyDue = Alarm(
+        "HDS-SPACE-KEY-DUE", "b83d5f2e6a1c47d09e74f0a2c6d91b58", .warning,
+        title: "spaces wait for a new key after somebody left",
+        text:
+            "Who left may still read what is encrypted under the old key if he can get at the ciphertext. No client of "
+            + "this project encrypts under it; others may. DETAIL names the spaces as the audit trail does.",
+        fix:
+            "A member's client binds a new key when somebody writes there next. Ask one of them to write, or delete spaces "
+            + "that nobody uses. policy.space-key-due says how long is too long.",
+        clears: "when each of these spaces has a new key, nobody on its list, or is deleted")
     package static let auditWitness = Alarm(
         "HDS-AUDIT-WITNESS", "c1f0d52b7a634e0b9b0e6d1f2a8c7e35", .warning,
         title: "a witness of the audit trail does not take its heads",
@@ -131,7 +153,8 @@ extension Alarm {
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow, .auditBlocked, .auditWitness, .keyReadAnomaly, .partnerUnreachable,
+        .databaseUnreachable, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness, .spaceKeyDue, .keyReadAnomaly,
+        .partnerUnreachable,
         .userContested,
     ]
 }

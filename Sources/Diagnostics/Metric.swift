@@ -80,6 +80,9 @@ extension Metric {
     package static let kmsRequestsInFlight = Metric(
         "hds_kms_requests_in_flight", .gauge, "Requests received and not yet answered.")
 
+    package static let kmsSpaceKeysDue = Metric(
+        "hds_kms_space_keys_due", .gauge, "Spaces that wait for a new key since somebody left.")
+
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
     package static let linkConnects = Metric(
@@ -99,6 +102,7 @@ extension Metric {
         .buildInfo, .ready, .check, .alarm, .logRecords, .logRecordsLost, .selfTests, .processResidentMemory,
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsRequestsInFlight,
+        .kmsSpaceKeysDue,
         .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

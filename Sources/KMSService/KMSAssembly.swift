@@ -60,7 +60,14 @@ package enum KMSAssembly {
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
         return ServicePlan(
-            services: [housekeeping, FreezeWatch(freezes: freezes, log: log), audit, LaneDrain(lanes: lanes), link]
+            services: [
+                housekeeping, FreezeWatch(freezes: freezes, log: log),
+                SpaceKeyWatch(
+                    due: SpaceKeysDue(store: store, vault: vault, names: names, policy: policy),
+                    alarms: context.alarms, metrics: context.metrics, log: log,
+                    name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
+                audit.chainWatch(every: configuration.audit.verifyEvery), audit, LaneDrain(lanes: lanes), link,
+            ]
                 + trust.polls + (federation.map { [$0.sweep] } ?? []),
             selfTest: { try await canary.run() },
             finish: {

@@ -41,7 +41,13 @@ struct KMSAudit: Service {
         }
         settings.witnesses = [journal] + (try section.witnesses.map { try $0.witness() })
         settings.witnessFiles = section.witnesses.map(\.file.path).filter { access($0, F_OK) == 0 }
-        let trail = try await AuditTrail.open(settings)
+        let trail: AuditTrail
+        do {
+            trail = try await AuditTrail.open(settings)
+        } catch let error as DiagnosedError where error.breaksTrail {
+            ChainWatch.raise(error, stage: 2, context.alarms)
+            throw error
+        }
         let audit = DecisionAudit(trail: trail, ring: ring, store: store)
         try await audit.prepare(now: Timestamp.now())
         let added = try await audit.complete()
@@ -86,6 +92,7 @@ struct KMSAudit: Service {
     func run() async throws {
         try? await cancelWhenGracefulShutdown {
             var sealed = ContinuousClock.now
+            var monthsKept = ContinuousClock.now
             while !Task.isCancelled {
                 try await Task.sleep(for: .seconds(5))
                 if sealed.duration(to: .now) >= .seconds(60) {
@@ -95,7 +102,9 @@ struct KMSAudit: Service {
                     } catch {
                         log.failure(error, while: "sealing the audit trail")
                     }
-                    await keepMonths(now: Timestamp.now())
+                    let isHour = monthsKept.duration(to: .now) >= .seconds(3600)
+                    if isHour { monthsKept = .now }
+                    await keepMonths(destroying: isHour, now: Timestamp.now())
                 }
                 if audit.trail.state.blocked != nil { await audit.probe(now: Timestamp.now()) }
                 report()
@@ -104,9 +113,10 @@ struct KMSAudit: Service {
     }
 
     /// The keys of the months' details: made in time, destroyed when their time is over.
-    private func keepMonths(now: Timestamp) async {
+    private func keepMonths(destroying: Bool, now: Timestamp) async {
         do {
             try await audit.prepare(now: now)
+            guard destroying else { return }
             for month in try await audit.destroyDetails(olderThan: detailsRetention, now: now) {
                 events.record(.auditDetailsDestroyed, [.detail: Loggable(reviewed: month.description)])
             }
@@ -124,13 +134,18 @@ struct KMSAudit: Service {
         }
     }
 
+    func chainWatch(every interval: Duration) -> ChainWatch {
+        ChainWatch(audit: audit, health: health, interval: interval)
+    }
+
     private func report() {
         let state = audit.trail.state
         report(state.witnesses)
         let used: Loggable = "\(state.percent) % of \(state.limitOctets >> 20) MiB used, \(state.lastSeq) records"
-        if let blocked = state.blocked {
+        if let blocked = audit.blocked {
             health.report(Self.check, .fail(blocked))
-            health.alarms.raise(.auditBlocked, stage: 3, Loggable(blocked))
+            // What the chain's own alarm tells is not told twice.
+            if let blocked = state.blocked { health.alarms.raise(.auditBlocked, stage: 3, Loggable(blocked)) }
             return
         }
         health.report(Self.check, .ok(used))
@@ -173,6 +188,8 @@ package struct AuditSection: Decodable, Sendable {
     package let retention: Int64
     /// Seconds after which a month's details are made unreadable.
     package let detailsRetention: Int64
+    /// How often the whole trail is read again and verified.
+    package let verifyEvery: Duration
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case folder
@@ -182,11 +199,13 @@ package struct AuditSection: Decodable, Sendable {
         case megabytes = "limit-megabytes"
         case retention
         case detailsRetention = "details-retention"
+        case verifyEvery = "verify-every"
     }
 
     package init() {
         (folder, attestationKey, successions, witnesses) = (nil, nil, [], [])
         (megabytes, retention, detailsRetention) = (10_240, 90 * 86_400, 90 * 86_400)
+        verifyEvery = .seconds(6 * 3600)
     }
 
     package init(from decoder: any Decoder) throws {
@@ -199,6 +218,8 @@ package struct AuditSection: Decodable, Sendable {
         let days = Duration.seconds(86_400)...Duration.seconds(3650 * 86_400)
         let kept: Duration = try section.value(.retention, default: .seconds(90 * 86_400), in: days)
         retention = kept.components.seconds
+        verifyEvery = try section.value(
+            .verifyEvery, default: .seconds(6 * 3600), in: .seconds(60) ... .seconds(30 * 86_400))
         detailsRetention = try section.value(.detailsRetention, default: kept, in: days).components.seconds
     }
 }

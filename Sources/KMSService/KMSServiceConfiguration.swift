@@ -194,6 +194,7 @@ package struct PolicySection: Decodable, Sendable {
         case boundKeyLife = "bound-key-life"
         case anonymousLife = "anonymous-life"
         case tombstoneLife = "tombstone-life"
+        case spaceKeyDue = "space-key-due"
         case sessionsPerUser = "sessions-per-user"
         case sessionOpenings = "session-openings-per-second"
         case resets = "resets-per-second"
@@ -229,6 +230,7 @@ package struct PolicySection: Decodable, Sendable {
             .anonymousLife, standard.anonymousLife, .seconds(60) ... .seconds(3650 * 86_400))
         policy.tombstoneLife = try seconds(
             .tombstoneLife, standard.tombstoneLife, .seconds(0) ... .seconds(3650 * 86_400))
+        policy.spaceKeyDue = try seconds(.spaceKeyDue, standard.spaceKeyDue, .seconds(60) ... .seconds(365 * 86_400))
         policy.sessionsPerUser = try section.value(.sessionsPerUser, default: standard.sessionsPerUser, in: 1...100_000)
         policy.sessionOpeningsPerSecond = try section.value(
             .sessionOpenings, default: standard.sessionOpeningsPerSecond, in: 1...1_000_000)

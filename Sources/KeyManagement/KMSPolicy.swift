@@ -10,6 +10,8 @@ package struct KMSPolicy: Sendable {
     package var anonymousLife: Int64 = 30 * 86_400
     /// How long the sealed rows of a deleted resource are kept before they are erased.
     package var tombstoneLife: Int64 = 30 * 86_400
+    /// So long after somebody left a space may wait for a new key before somebody is told.
+    package var spaceKeyDue: Int64 = 86_400
     /// Sessions of one user that live at the same time; more are answered 429.
     package var sessionsPerUser = 100
     /// Session openings per second over all clients, with a burst of twice as many; more are declined unopened.

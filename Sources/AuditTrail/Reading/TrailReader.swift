@@ -23,7 +23,7 @@ package struct AuditQuery: Sendable {
 ///
 /// Works beside a running writer: a line that is being written is not seen yet.
 package struct TrailReader: Sendable {
-    private let folder: TrailFolder
+    let folder: TrailFolder
 
     package init(folder: String) { self.folder = TrailFolder(path: folder) }
 

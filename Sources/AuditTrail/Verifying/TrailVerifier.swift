@@ -7,8 +7,8 @@ import WireText
 ///
 /// Memory is bounded by the number of roots and witnessed heads.
 package struct TrailVerifier {
-    private let folder: TrailFolder
-    private let trust: AttestationTrust
+    let folder: TrailFolder
+    let trust: AttestationTrust
     private let witnesses: [String]
     private let authorities: [Certificate]
 

@@ -22,6 +22,8 @@ package final class AuditTrail: Sendable {
     private let retention: Int64
     private let clock: @Sendable () -> Timestamp
     private let posts: [WitnessPost]
+    /// The own key and those before it.
+    let ownTrust: AttestationTrust
     private let refusals = Mutex(RefusalLedger())
     private let loop: WriterLoop
     private let thread: BatchThread
@@ -42,6 +44,7 @@ package final class AuditTrail: Sendable {
         retention = configuration.retention
         clock = configuration.clock
         posts = configuration.witnesses.map { WitnessPost($0) }
+        ownTrust = configuration.trust
         self.loop = loop
         thread = BatchThread { loop.work($0) }
         reader = TrailReader(folder: configuration.folder)

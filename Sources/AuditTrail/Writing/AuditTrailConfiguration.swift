@@ -28,6 +28,14 @@ package struct AuditTrailConfiguration: Sendable {
         self.key = key
     }
 
+    /// The key and those that the successions name before it.
+    var trust: AttestationTrust {
+        var trust = AttestationTrust(
+            fingerprints: Set(successions.compactMap(AttestationTrust.claimedKey) + [key.fingerprint]))
+        trust.learn(key.publicKey)
+        return trust
+    }
+
     var quota: SpoolQuota { SpoolQuota(limit: limit, hours: retention / 3600) }
 }
 

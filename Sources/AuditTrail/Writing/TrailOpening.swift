@@ -22,9 +22,7 @@ struct TrailOpening {
         self.configuration = configuration
         folder = TrailFolder(path: configuration.folder)
         now = configuration.clock()
-        let earlier = configuration.successions.compactMap(AttestationTrust.claimedKey)
-        trust = AttestationTrust(fingerprints: Set(earlier + [configuration.key.fingerprint]))
-        trust.learn(configuration.key.publicKey)
+        trust = configuration.trust
         guard mkdir(folder.path, 0o700) == 0 || errno == EEXIST else {
             throw .auditFile("the folder can not be made", folder.path, errno: errno, fault: .configuration)
         }

@@ -1,5 +1,5 @@
 package import AuditTrail
-import Diagnostics
+package import Diagnostics
 package import KeyStore
 package import MasterKey
 import SecretMemory
@@ -20,6 +20,8 @@ package final class DecisionAudit: Sendable {
     private struct State {
         var changes = OpenChanges()
         var completing: Task<Void, any Error>?
+        /// Why the trail proves nothing from here on.
+        var distrusted: DiagnosedError?
     }
 
     package let trail: AuditTrail
@@ -36,7 +38,18 @@ package final class DecisionAudit: Sendable {
     }
 
     /// Why nothing can be kept now; nil when it can.
-    var blocked: DiagnosedError? { trail.state.blocked }
+    package var blocked: DiagnosedError? { state.withLock { $0.distrusted } ?? trail.state.blocked }
+
+    /// Nothing is released until `trust`: what would be kept behind that break proves nothing.
+    package func distrust(_ error: DiagnosedError) {
+        let blocked = DiagnosedError(
+            .auditBlocked, fault: .store, "the audit trail is broken where it would go on: \(error.summary)",
+            expected: error.expected, found: error.found,
+            hint: "put back what was changed, or start a new trail with a reason (see HDS-AUDIT-CHAIN-BROKEN)")
+        state.withLock { $0.distrusted = blocked }
+    }
+
+    package func trust() { state.withLock { $0.distrusted = nil } }
 
     // MARK: Records
 
@@ -97,7 +110,11 @@ package final class DecisionAudit: Sendable {
     /// The record is on its way, behind all that were handed in before; the ticket tells how it ended.
     func keep(_ record: AuditRecord) -> KeepTicket {
         let ticket = KeepTicket()
-        trail.keep(record) { ticket.end($0) }
+        if let distrusted = state.withLock({ $0.distrusted }) {
+            ticket.end(distrusted)
+        } else {
+            trail.keep(record) { ticket.end($0) }
+        }
         return ticket
     }
 
