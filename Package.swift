@@ -100,8 +100,8 @@ var targets: [Target] = [
     library(
         "KeyManagement",
         [
-            "AuditTrail", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "JOSESignature",
-            "Introspection", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "AuditTrail", "SignedPolicy", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
+            "JOSESignature", "Introspection", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     library("SignedPolicy", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library(
@@ -149,9 +149,8 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "HardwareToken", "KeyStore",
-            "KeyStoreSQLite",
-            "CoreLink",
+            "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "KMSProtocol",
+            "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),

@@ -103,6 +103,14 @@ extension Event {
         "the static key @KMS_URI@ is in use, fingerprint @FINGERPRINT@",
         explanation: "Clients encrypt the opening of a session to this key.")
 
+    // MARK: officers
+
+    package static let officerCommand = Event(
+        "HDS-OFFICER-COMMAND", "c41d7a52b0e94f6a8d1e3b7c5f2a9060", .notice, "officers ordered: @DETAIL@",
+        explanation: "A command came over the control socket with the signatures of officers that count for it. It "
+            + "stands in the audit trail under AUDIT_ID, with the fingerprint of what was signed.",
+        fix: "If no officer did this, take the officer's key out of the file of officers and reload.")
+
     // MARK: link
 
     package static let linkUp = Event(
@@ -151,8 +159,7 @@ extension Event {
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
-        .rootKeyCreated, .staticKeyLoaded,
-        .linkUp, .linkDown,
+        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .linkUp, .linkDown,
         .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
         .signingKeyRolled,
     ]

@@ -10,6 +10,7 @@ import KeyStoreSQLite
 import LinkProtocol
 import MasterKey
 package import ServiceRuntime
+import SignedPolicy
 import TLSChannel
 import WireText
 
@@ -42,6 +43,11 @@ package enum KMSAssembly {
         let freezes = try await FreezeBoard(store: store, vault: vault)
         let audit = try await KMSAudit.open(
             configuration.audit, configuration, context, ring: ring, store: store, log: log)
+        let officers = try EnrolledOfficers(file: configuration.officers.file)
+        let memory = PolicyMemory(store: store, vault: vault)
+        let holder = PolicyHolder(
+            organisation: configuration.organisation, signaturesNeeded: 1, recall: { try await memory.recall() },
+            remember: { try await memory.remember($0) })
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
         keyManagement.freezes = freezes
         let links = LinkHolder()
@@ -59,6 +65,11 @@ package enum KMSAssembly {
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
+        let kms = RunningKMS(
+            configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
+            freezes: freezes, audit: audit.audit, policy: holder, officers: officers, health: context.health, log: log,
+            started: now)
+        let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: [
                 housekeeping, FreezeWatch(freezes: freezes, log: log),
@@ -66,7 +77,7 @@ package enum KMSAssembly {
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
-                audit.chainWatch(every: configuration.audit.verifyEvery), audit, LaneDrain(lanes: lanes), link,
+                audit.chainWatch(every: configuration.audit.verifyEvery), audit, control, LaneDrain(lanes: lanes), link,
             ]
                 + trust.polls + (federation.map { [$0.sweep] } ?? []),
             selfTest: { try await canary.run() },
@@ -75,6 +86,11 @@ package enum KMSAssembly {
                 await audit.close()
                 await store.close()
             })
+    }
+
+    /// Everything that the control socket carries out.
+    static func commands(_ kms: RunningKMS) -> [ControlCommand] {
+        ReadingCommands.all(kms)
     }
 
     private static func loadStaticKeys(

@@ -22,6 +22,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let audit: AuditSection
     /// Other organisations' KMSs; nil: none is asked or answered.
     package let federation: FederationSection?
+    package let officers: OfficersSection
+    package let control: ControlSection
     /// Threads that answer requests; 0 means one for each processor.
     package let workers: Int
 
@@ -31,7 +33,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case staticKey = "static-key"
         case masterKey = "master-key"
         case masterKeyToken = "master-key-token"
-        case store, core, authorization, policy, audit, federation, workers
+        case store, core, authorization, policy, audit, federation, officers, control, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -56,6 +58,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         policy = try section.value(.policy, default: PolicySection())
         audit = try section.value(.audit, default: AuditSection())
         federation = try section.optional(.federation)
+        officers = try section.value(.officers, default: OfficersSection())
+        control = try section.value(.control, default: ControlSection())
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")

@@ -107,6 +107,8 @@ authorization:
     ca: ../pki/customer/root.pem
     client-id: hds-kms
     client-secret: client-secret
+control:
+  socket: control.sock
 END
         runtime "$kms_health_port"
     } >"$dir/kms/hds-kms.yaml"

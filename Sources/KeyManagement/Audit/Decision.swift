@@ -37,15 +37,15 @@ struct Decision: Sendable {
 
     /// What `explain` and a lookup need in clear, for the seal.
     func details() -> FieldWriter {
-        var fields = FieldWriter(format: Self.format)
+        var fields = FieldWriter(format: Details.format)
         for text in [user, effectiveUser, client, object, reason] { fields.field(optional: text) }
         return fields
     }
 
-    private static let format: UInt8 = 1
-
     /// The clear part of a record that this KMS sealed.
     package struct Details: Sendable, Equatable {
+        static let format: UInt8 = 1
+
         package let user: String?
         package let effectiveUser: String?
         package let client: String?
@@ -53,7 +53,7 @@ struct Decision: Sendable {
         package let reason: String?
 
         init?(_ bytes: UnsafeRawBufferPointer) {
-            guard var fields = FieldReader(bytes, format: Decision.format), let user = fields.optionalText(),
+            guard var fields = FieldReader(bytes, format: Self.format), let user = fields.optionalText(),
                 let effectiveUser = fields.optionalText(), let client = fields.optionalText(),
                 let object = fields.optionalText(), let reason = fields.optionalText(), fields.isAtEnd
             else { return nil }

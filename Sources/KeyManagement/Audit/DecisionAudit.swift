@@ -25,7 +25,7 @@ package final class DecisionAudit: Sendable {
     }
 
     package let trail: AuditTrail
-    private let ring: SealRing
+    let ring: SealRing
     private let months: MonthSealRing
     private let store: any KeyStore
     private let state = Mutex(State())

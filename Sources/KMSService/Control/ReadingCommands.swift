@@ -1,0 +1,74 @@
+import AuditTrail
+import ControlSocket
+import Diagnostics
+import KeyManagement
+import ServiceRuntime
+import SignedPolicy
+import WireText
+
+/// Commands that only read: how the KMS is, and what its policy says.
+enum ReadingCommands {
+    static func all(_ kms: RunningKMS) -> [ControlCommand] {
+        [
+            ControlCommand("status") { _, _, _, _ in status(kms) },
+            ControlCommand("policy") { _, _, _, _ in policy(kms) },
+        ]
+    }
+
+    private static func status(_ kms: RunningKMS) -> ControlAnswer {
+        let report = kms.health.report
+        let policy = kms.policy.current
+        let trail = kms.audit.trail.state
+        return ControlAnswer { json in
+            json.member("service", KMSAssembly.identity.name)
+            json.member("version", KMSAssembly.identity.version)
+            json.member("host", kms.configuration.host)
+            json.member("node", kms.configuration.node)
+            json.member("organisation", kms.configuration.organisation)
+            json.member("started", kms.started.iso8601)
+            json.member("status", report.state.rawValue)
+            json.member("ready", report.isReady)
+            json.member("sentence", report.sentence)
+            json.name("policy")
+            json.beginObject()
+            json.member("version", policy.version)
+            if policy.version > 0 {
+                json.member("issued", policy.issued.iso8601)
+                json.member("digest", Hexadecimal.encode(policy.digest))
+                json.member("services", policy.services.map(\.name))
+            }
+            json.endObject()
+            json.name("officers")
+            json.beginArray()
+            for officer in kms.officers.roster.officers {
+                json.beginObject()
+                json.member("id", officer.id)
+                json.member("name", officer.name)
+                json.member("duties", officer.duties.map(\.rawValue).sorted())
+                json.endObject()
+            }
+            json.endArray()
+            json.member("freezes", kms.freezes.standing.count)
+            json.name("audit")
+            json.beginObject()
+            json.member("records", trail.lastSeq)
+            json.member("percent", Int64(trail.percent))
+            json.member("blocked", ifPresent: trail.blocked?.summary)
+            json.endObject()
+            json.member("alarms", report.alarms.map { "\($0.alarm.id): \($0.detail.text)" })
+            json.member("warnings", report.warnings.map(\.text.text))
+        }
+    }
+
+    private static func policy(_ kms: RunningKMS) -> ControlAnswer {
+        let policy = kms.policy.current
+        return ControlAnswer { json in
+            json.member("version", policy.version)
+            json.member(
+                "sentences",
+                policy.version > 0
+                    ? PolicySentences.sentences(policy, now: .now())
+                    : ["No policy is in force: nobody but the members of a space gets its keys."])
+        }
+    }
+}
