@@ -218,8 +218,8 @@ targets += [
     tests(
         "KeyManagementTests",
         [
-            "AuditTrail", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
-            "JOSESignature",
+            "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
+            "JOSEEncryption", "JOSESignature",
             "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "KeyStoreSQLite", "TestServers",
         ]),
     tests(
@@ -244,6 +244,12 @@ targets += [
             // hdsctl is started as a process.
             "hdsctl", "ControlSocket", "SignedPolicy", "WireText", "Diagnostics",
             "TestServers",
+        ]),
+    tests(
+        "KMSServiceTests",
+        [
+            "KMSService", "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "MasterKey",
+            "KeyStore", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

@@ -150,10 +150,30 @@ extension Alarm {
         fix: "Look who it is (hdsctl audit show) and ask. If it is not the user: hds-auth revoke --user ID.",
         clears: "an hour after it was raised, unless it goes on")
 
+    package static let policyRefused = Alarm(
+        "HDS-POLICY-REFUSED", "d87a1f5c3b924e6cae40b19d72f5c831", .error,
+        title: "a signed policy is refused",
+        text: "The policy that was in force stays: a consent that was to be withdrawn still stands, one that was to be "
+            + "given does not. After a restart with a policy that is refused no service gets keys. DETAIL says why.",
+        fix:
+            "Check it where it is signed: hdsctl policy check FILE --officers FILE. Then put it in the place of the old "
+            + "one; it is read within seconds.",
+        clears: "when a policy is taken")
+    package static let policyMissing = Alarm(
+        "HDS-POLICY-MISSING", "1b6c0e94f2d74a3d8c5e7a90b4d3f216", .error,
+        title: "the file of the signed policy is not there",
+        text: "The policy that this process took stays in force; after a restart no service and no compliance officer "
+            + "gets keys. Removing the file takes nothing back.",
+        fix:
+            "Put the signed policy back into its place (policy.file). To allow nothing, sign a policy without services "
+            + "under a higher version.",
+        clears: "when a policy is taken")
+
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
         .databaseUnreachable, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness, .spaceKeyDue, .keyReadAnomaly,
+        .policyRefused, .policyMissing,
         .partnerUnreachable,
         .userContested,
     ]

@@ -111,6 +111,12 @@ extension Event {
             + "stands in the audit trail under AUDIT_ID, with the fingerprint of what was signed.",
         fix: "If no officer did this, take the officer's key out of the file of officers and reload.")
 
+    package static let policyTaken = Event(
+        "HDS-POLICY-TAKEN", "6e0b9d3a4c1f4f7e9a25d8c7b3e61f04", .notice, "a signed policy is in force: @DETAIL@",
+        explanation: "Which services and compliance officers may get keys is decided by this policy from now on. The "
+            + "record AUDIT_ID of the audit trail holds who signed it and what it changed.",
+        fix: "If nobody was to change the policy, look who signed it and who can write its file.")
+
     // MARK: link
 
     package static let linkUp = Event(
@@ -159,7 +165,7 @@ extension Event {
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
-        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .linkUp, .linkDown,
+        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .linkUp, .linkDown,
         .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
         .signingKeyRolled,
     ]

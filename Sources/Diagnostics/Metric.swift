@@ -82,6 +82,8 @@ extension Metric {
 
     package static let kmsSpaceKeysDue = Metric(
         "hds_kms_space_keys_due", .gauge, "Spaces that wait for a new key since somebody left.")
+    package static let policyVersion = Metric(
+        "hds_policy_version", .gauge, "Version of the signed policy that this node judges by, 0 for none.")
 
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
@@ -102,7 +104,7 @@ extension Metric {
         .buildInfo, .ready, .check, .alarm, .logRecords, .logRecordsLost, .selfTests, .processResidentMemory,
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsRequestsInFlight,
-        .kmsSpaceKeysDue,
+        .kmsSpaceKeysDue, .policyVersion,
         .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

@@ -15,6 +15,8 @@ package struct KMSRequest: Sendable {
         /// Of services: their key, and the proof that they hold it (docs/kms-extensions.md).
         package let jwk: JSONNode?
         package let proof: String?
+        /// Of what is done on behalf of somebody: the matter for which (docs/kms-extensions.md).
+        package let matter: String?
     }
 
     package let requestID: String
@@ -66,7 +68,8 @@ package struct KMSRequest: Sendable {
             bearer: bearer, userID: try Self.optionalText(credential["userId"], "client.credential.userId"),
             onBehalfOf: try Self.optionalText(credential["onBehalfOf"], "client.credential.onBehalfOf"),
             jwk: credential["jwk"],
-            proof: try Self.optionalText(credential["proof"], "client.credential.proof", maximum: 8 << 10))
+            proof: try Self.optionalText(credential["proof"], "client.credential.proof", maximum: 8 << 10),
+            matter: try Self.optionalText(credential["matter"], "client.credential.matter", maximum: 256))
         if let counter = client["counter"] {
             guard let value = counter.integer, value >= 1, value <= 1 << 53 else {
                 throw .malformed("client.counter is not an integer from 1 to 2^53")

@@ -34,7 +34,7 @@ package enum KMSAssembly {
         let vault = RecordVault(ring: ring, store: store)
         let sessionRing = SessionSealRing(store: store, ring: ring)
         let names = KMSNames(host: configuration.host)
-        let policy = configuration.policy.policy
+        let inForce = PolicyInForce(configuration.policy.policy)
         let log = KMSRequestLog(
             events: context.events, metrics: context.metrics, alarms: context.alarms, ring: ring,
             usesPseudonyms: configuration.policy.logsPseudonyms)
@@ -46,9 +46,10 @@ package enum KMSAssembly {
         let officers = try EnrolledOfficers(file: configuration.officers.file)
         let memory = PolicyMemory(store: store, vault: vault)
         let holder = PolicyHolder(
-            organisation: configuration.organisation, signaturesNeeded: 1, recall: { try await memory.recall() },
+            organisation: configuration.organisation, signaturesNeeded: configuration.policy.signaturesNeeded,
+            recall: { try await memory.recall() },
             remember: { try await memory.remember($0) })
-        var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
+        var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
         let links = LinkHolder()
         let federation = try federation(configuration, context, own: staticKeys[0], links: links, log: log)
@@ -64,10 +65,15 @@ package enum KMSAssembly {
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(
-            sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, policy: policy), log: log)
+            sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
+            intervals: Intervals(store: store, vault: vault, policy: inForce), log: log)
+        let keeper = PolicyKeeper(
+            file: configuration.policy.file, holder: holder, officers: officers, inForce: inForce, audit: audit.audit,
+            health: context.health, events: context.events, metrics: context.metrics)
+        await keeper.load()
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
-            freezes: freezes, audit: audit.audit, policy: holder, officers: officers, health: context.health, log: log,
+            freezes: freezes, audit: audit.audit, policy: inForce, officers: officers, health: context.health, log: log,
             started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
@@ -77,10 +83,13 @@ package enum KMSAssembly {
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
-                audit.chainWatch(every: configuration.audit.verifyEvery), audit, control, LaneDrain(lanes: lanes), link,
+                audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,
+                LaneDrain(lanes: lanes), link,
             ]
                 + trust.polls + (federation.map { [$0.sweep] } ?? []),
             selfTest: { try await canary.run() },
+            reload: { _ in try await keeper.reload() },
+            reloadExtent: "log level, officers and signed policy (the rest counts after a restart)",
             finish: {
                 workers.shutDown()
                 await audit.close()

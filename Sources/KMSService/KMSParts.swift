@@ -30,11 +30,12 @@ struct LaneDrain: Service {
     }
 }
 
-/// Deletes once a minute what has ended: ledger entries, sessions, the session keys of days gone by, and deleted spaces
-/// whose time as tombstones is over.
+/// Deletes once a minute what has ended: ledger entries, sessions, the session keys of days gone by, deleted spaces whose
+/// time as tombstones is over, and the intervals of who was authorized when.
 struct Housekeeping: Service {
     let sessionRing: SessionSealRing
     let tombstones: Tombstones
+    let intervals: Intervals
     let log: KMSRequestLog
 
     func run() async throws {
@@ -45,6 +46,7 @@ struct Housekeeping: Service {
                     // Purges the store first, then forgets the session keys that went with it.
                     try await sessionRing.destroyExpired(now: now)
                     _ = try await tombstones.erase(now: now)
+                    _ = try await intervals.erase(now: now)
                     log.clearUnusualReads(now: now)
                 } catch {
                     log.failure(error, while: "deleting what has expired")

@@ -191,20 +191,28 @@ package struct PolicySection: Decodable, Sendable {
     package var policy = KMSPolicy()
     /// Whether identifiers stand in the journal as pseudonyms.
     package var logsPseudonyms = true
+    /// The policy that officers signed; nil: there is none.
+    package var file: FileLocation?
+    /// How many officers have to have signed it.
+    package var signaturesNeeded = 1
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
+        case file
+        case signaturesNeeded = "signatures-needed"
         case sessionLife = "session-life"
         case unboundKeyLife = "unbound-key-life"
         case boundKeyLife = "bound-key-life"
         case anonymousLife = "anonymous-life"
         case tombstoneLife = "tombstone-life"
         case spaceKeyDue = "space-key-due"
+        case intervalLife = "interval-life"
         case sessionsPerUser = "sessions-per-user"
         case sessionOpenings = "session-openings-per-second"
         case resets = "resets-per-second"
         case resetsPerSource = "resets-per-source-and-second"
         case requestsPerUser = "requests-per-user-and-minute"
         case requestsPerDevice = "requests-per-device-and-minute"
+        case requestsPerService = "requests-per-service-and-minute"
         case deletionsPerUser = "deletions-per-user-and-hour"
         case keyReadsPerUser = "key-reads-per-user-and-hour"
         case allowsPublic = "allow-public"
@@ -235,6 +243,10 @@ package struct PolicySection: Decodable, Sendable {
         policy.tombstoneLife = try seconds(
             .tombstoneLife, standard.tombstoneLife, .seconds(0) ... .seconds(3650 * 86_400))
         policy.spaceKeyDue = try seconds(.spaceKeyDue, standard.spaceKeyDue, .seconds(60) ... .seconds(365 * 86_400))
+        policy.intervalLife = try seconds(
+            .intervalLife, standard.intervalLife, .seconds(0) ... .seconds(36_500 * 86_400))
+        file = try section.optional(.file)
+        signaturesNeeded = try section.value(.signaturesNeeded, default: 1, in: 1...2)
         policy.sessionsPerUser = try section.value(.sessionsPerUser, default: standard.sessionsPerUser, in: 1...100_000)
         policy.sessionOpeningsPerSecond = try section.value(
             .sessionOpenings, default: standard.sessionOpeningsPerSecond, in: 1...1_000_000)
@@ -245,6 +257,8 @@ package struct PolicySection: Decodable, Sendable {
             .requestsPerUser, default: standard.requestsPerUserAndMinute, in: 60...100_000_000)
         policy.requestsPerDeviceAndMinute = try section.value(
             .requestsPerDevice, default: standard.requestsPerDeviceAndMinute, in: 60...100_000_000)
+        policy.requestsPerServiceAndMinute = try section.value(
+            .requestsPerService, default: standard.requestsPerServiceAndMinute, in: 60...100_000_000)
         policy.deletionsPerUserAndHour = try section.value(
             .deletionsPerUser, default: standard.deletionsPerUserAndHour, in: 1...1_000_000)
         policy.keyReadsPerUserAndHour = try section.value(
@@ -253,7 +267,11 @@ package struct PolicySection: Decodable, Sendable {
         policy.reAddingNeedsNewerSession = try section.value(.reAdding, default: false)
         policy.requestTimeWindow = try seconds(
             .timeWindow, standard.requestTimeWindow, .seconds(5) ... .seconds(3600))
-        policy.organisationAgents = Set(try section.value(.agents, default: [String]()))
+        guard try section.value(.agents, default: [String]()).isEmpty else {
+            throw section.problem(
+                .agents, "compliance officers stand in the signed policy now (agents, docs/policy.md): leave this empty"
+            )
+        }
         logsPseudonyms = try section.value(.identifiers, default: Identifiers.pseudonyms) == .pseudonyms
     }
 }

@@ -1,13 +1,16 @@
 import KMSProtocol
 import KeyStore
+import SignedPolicy
 import WireText
 
 /// Who asks, after the token was checked: the token's own user, the user whose rights count, and in which capacity.
 struct Caller: Sendable, Equatable {
     enum Capacity: Sendable, Equatable {
         case user
-        /// An agent of the organisation, on behalf of another user.
+        /// A compliance officer of the signed policy, on behalf of another user.
         case officer
+        /// A service account; on behalf of somebody else with the compliance officer for whom it asks.
+        case service(agent: String?)
         /// The holder of an anonymous authorization's bearer; by the authorization's id.
         case anonymous(authorization: String)
         /// A partner's KMS, for one of its users.
@@ -18,22 +21,60 @@ struct Caller: Sendable, Equatable {
     let effectiveUser: String
     let clientID: String
     let capacity: Capacity
+    /// What consents are held against; nil for whom the signed policy has none.
+    let identity: ConsentIdentity?
+    /// In which matter it is asked on behalf of somebody.
+    let matter: String?
+    /// What the whole request is judged by.
+    let snapshot: PolicySnapshot
 
-    init(tokenUser: String, effectiveUser: String, clientID: String, capacity: Capacity = .user) {
+    init(
+        tokenUser: String, effectiveUser: String, clientID: String, capacity: Capacity,
+        identity: ConsentIdentity? = nil,
+        matter: String? = nil, snapshot: PolicySnapshot
+    ) {
         self.tokenUser = tokenUser
         self.effectiveUser = effectiveUser
         self.clientID = clientID
         self.capacity = capacity
+        self.identity = identity
+        self.matter = matter
+        self.snapshot = snapshot
     }
 
-    /// Rules (protocol, section 6; security model, rules 11 and 15):
+    /// Whether somebody acts for himself, so that what is his own is at hand.
+    var isSelf: Bool { capacity == .user || capacity == .service(agent: nil) }
+
+    /// For whom and why a service asks, for the audit.
+    var errand: String? {
+        guard case .service(let agent?) = capacity else { return nil }
+        return "for the compliance officer \(agent)" + (matter.map { " in the matter \($0)" } ?? "")
+    }
+
+    /// Under which names a freeze of a service meets this caller: those of its consents, its account, its client. A
+    /// person comes under the service whose client brings the token.
+    var serviceNames: Set<String> {
+        guard let identity else { return [] }
+        let services = snapshot.signed.services
+        if case .service = capacity {
+            let named = services.filter { $0.subject == identity.subject }.map(\.name)
+            return Set(named + [identity.subject] + (identity.clientID.map { [$0] } ?? []))
+        }
+        guard let client = identity.clientID else { return [] }
+        let named = services.filter { $0.client == client }.map(\.name)
+        return named.isEmpty ? [] : Set(named + [client])
+    }
+
+    /// Rules (protocol, section 6; security model, rules 1, 11 and 15):
     /// 1. The token's user is the one who opened the session.
     /// 2. The effective user is `onBehalfOf` if present, else `userId`, else the token's own user.
-    /// 3. Another user than the token's own needs the token's user to be an agent of the organisation by policy.
-    /// 4. On behalf of another, only retrieving is allowed.
-    /// 5. The holder of an anonymous bearer acts for himself and only retrieves.
+    /// 3. A service's token makes a service, whatever else its subject is called; what follows for it is below.
+    /// 4. Another user than the token's own needs the token's user to be a compliance officer of the signed policy now,
+    ///    for the matter that is named if there is one.
+    /// 5. On behalf of another, only retrieving is allowed.
+    /// 6. The holder of an anonymous bearer acts for himself and only retrieves.
     static func judge(
-        _ request: KMSRequest, token: TokenIdentity, session: SessionContent, policy: KMSPolicy
+        _ request: KMSRequest, token: TokenIdentity, session: SessionContent, policy: PolicySnapshot, now: Timestamp
     ) throws(KMSFailure) -> Caller {
         let own = token.userID
         guard own == session.userID else {
@@ -54,17 +95,44 @@ struct Caller: Sendable, Equatable {
             }
             return Caller(
                 tokenUser: own, effectiveUser: own, clientID: request.clientID,
-                capacity: .anonymous(authorization: authorization))
+                capacity: .anonymous(authorization: authorization), snapshot: policy)
         }
-        if isOwn { return Caller(tokenUser: own, effectiveUser: own, clientID: request.clientID) }
-        guard policy.organisationAgents.contains(own) else {
-            throw KMSFailure(KMSStatus.forbidden, "userId does not match the bearer token", rule: "no-compliance-role")
+        let identity = ConsentIdentity(subject: own, clientID: token.clientID, organisation: token.organisation)
+        func caller(_ effective: String, _ capacity: Capacity) -> Caller {
+            Caller(
+                tokenUser: own, effectiveUser: effective, clientID: request.clientID, capacity: capacity,
+                identity: identity, matter: request.credential.matter, snapshot: policy)
+        }
+        let isService = token.isService || policy.rules.isService(own)
+        if isOwn { return caller(own, isService ? .service(agent: nil) : .user) }
+        let agent = isService ? try agent(named: request.credential, by: own) : own
+        let verdict = policy.rules.agent(user: agent, matter: request.credential.matter, now: now)
+        guard verdict.allowed else {
+            guard isService || verdict.rule != "not-an-agent" else {
+                throw KMSFailure(
+                    KMSStatus.forbidden, "userId does not match the bearer token", rule: "no-compliance-role")
+            }
+            throw KMSFailure(refusedBy: verdict)
         }
         guard request.method == .retrieve else {
             throw KMSFailure(
                 KMSStatus.forbidden, "on behalf of another user only retrieve is allowed", rule: "on-behalf-changes")
         }
-        return Caller(tokenUser: own, effectiveUser: asked, clientID: request.clientID, capacity: .officer)
+        return caller(asked, isService ? .service(agent: agent) : .officer)
+    }
+
+    /// For whom a service asks about somebody else: `userId`, where `onBehalfOf` says about whom.
+    private static func agent(
+        named credential: KMSRequest.Credential, by service: String
+    ) throws(KMSFailure) -> String {
+        guard credential.onBehalfOf != nil, let agent = credential.userID, agent.lowercased() != service.lowercased()
+        else {
+            throw KMSFailure(
+                KMSStatus.forbidden,
+                "a service that asks on behalf of somebody names its compliance officer in userId (agent-missing)",
+                rule: "agent-missing")
+        }
+        return agent
     }
 }
 
@@ -78,6 +146,16 @@ enum AccessPath: Sendable, Equatable {
     case everybody
     /// With the bearer of an unnamed holder.
     case anonymous(authorization: String)
+    /// By a consent of the signed policy, by its name.
+    case service(String)
+    /// By a consent, for a former member: keys that were bound until then.
+    case formerMember(service: String, until: Timestamp)
+
+    /// The last bind date of the keys that it opens; nil: all.
+    var boundUntil: Timestamp? {
+        if case .formerMember(_, let until) = self { return until }
+        return nil
+    }
 
     /// The resource and those that lead to it.
     func spaces(to resource: String) -> [String] {
@@ -92,6 +170,8 @@ enum AccessPath: Sendable, Equatable {
         case .nested: "nested"
         case .everybody: "public"
         case .anonymous: "anonymous-bearer"
+        case .service(let name): "service-consent:\(name)"
+        case .formerMember(let name, _): "former-member:\(name)"
         }
     }
 }
@@ -102,6 +182,9 @@ extension KeyManagement {
     /// How the caller may read, or nil. Direct entries are looked up in constant time; only when there is none the head
     /// is read for nested resources and `/public`. Depth and number of visits are bounded and fail closed (rule 12).
     ///
+    /// The signed policy is asked, too: it alone opens a space to a service, and it may forbid what a person's right gives
+    /// when the token came through a service's client. Its refusals are thrown.
+    ///
     /// - Parameter direct: what was read already as the caller's own entry; nil: it is looked up.
     func access(
         _ caller: Caller, resource id: String, direct known: AuthorizationRecord?? = nil, now: Timestamp
@@ -110,6 +193,17 @@ extension KeyManagement {
             guard let row = try await store.authorization(authorization), row.resource == id else { return nil }
             return try vault.content(row).isLive(now) ? .anonymous(authorization: authorization) : nil
         }
+        if case .service(let agent) = caller.capacity {
+            return try await serviceAccess(caller, agent: agent, resource: id, now)
+        }
+        guard let path = try await memberAccess(caller, resource: id, direct: known, now: now) else { return nil }
+        try demandConsent(caller, space: names.resource(id), .retrieve, now)
+        return path
+    }
+
+    private func memberAccess(
+        _ caller: Caller, resource id: String, direct known: AuthorizationRecord??, now: Timestamp
+    ) async throws -> AccessPath? {
         let user = caller.effectiveUser
         if let known {
             if let row = known, try vault.content(row, checkedFor: user).isLive(now) {
@@ -161,14 +255,16 @@ extension KeyManagement {
         return content.isLive(now) ? (row, content) : nil
     }
 
-    /// The head of a resource that the caller may change, and the caller's own entry on its list.
+    /// The head of a resource that the caller may change, and the caller's own entry on its list. A service needs both:
+    /// the consent for the operation, and the entry.
     func changeable(
-        _ id: String, by caller: Caller, now: Timestamp
+        _ id: String, by caller: Caller, _ operation: KMSRequest.Method, now: Timestamp
     ) async throws -> (record: ResourceRecord, head: ResourceContent, own: AuthorizationContent) {
         let (record, head) = try await present(id, now)
-        guard caller.capacity == .user,
+        guard caller.isSelf,
             let (_, own) = try await directAuthorization(of: caller.effectiveUser, resource: id, now: now)
         else { throw notAuthorized(caller, resource: id) }
+        try demandConsent(caller, space: names.resource(id), operation, now)
         return (record, head, own)
     }
 
@@ -205,6 +301,17 @@ extension KeyManagement {
             KMSStatus.forbidden,
             "User \(caller.effectiveUser) doesn't have authorization to access resource \(names.resource(id))",
             rule: "not-a-member")
+    }
+}
+
+extension KMSURI {
+    /// The absolute URI of the space that it names, or else its own.
+    var spaceText: String {
+        switch object {
+        case .resource(let id), .resourceKeys(let id), .resourceAuthorizations(let id):
+            (host.map { "kms://" + $0 } ?? "") + "/resources/" + id
+        default: absoluteText
+        }
     }
 }
 

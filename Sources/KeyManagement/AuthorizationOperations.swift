@@ -15,8 +15,8 @@ extension KeyManagement {
         guard !ids.isEmpty || unnamed > 0 else {
             throw KMSFailure(KMSStatus.malformed, "members 'userIds' and 'authIds' are empty, and 'anonymous' is 0")
         }
-        var (record, head, own) = try await changeable(target, by: caller, now: now)
-        try Roles.requireManaging(head, own, caller, resource: names.resource(target))
+        var (record, head, own) = try await changeable(target, by: caller, .create, now: now)
+        try Roles.requireManaging(head, own, caller, policy, resource: names.resource(target))
         var change = StoreChange()
         var entries: [KMSAuthorization] = []
         for authID in ids {
@@ -137,6 +137,7 @@ extension KeyManagement {
     ) async throws -> Outcome {
         let (_, _, path) = try await readable(id, by: caller, now: now)
         try refuseUnnamed(caller)
+        try refuseFormer(path)
         let rows: [AuthorizationRecord]
         if let authID = request.uri.authID {
             let lookup = vault.lookup(authID: authID, resource: id)
@@ -156,6 +157,14 @@ extension KeyManagement {
             KMSStatus.forbidden, "the bearer of an unnamed holder only reads keys", rule: "anonymous-reads-keys-only")
     }
 
+    /// The list as it is now is nothing of a former member's.
+    func refuseFormer(_ path: AccessPath) throws(KMSFailure) {
+        guard path.boundUntil != nil else { return }
+        throw KMSFailure(
+            KMSStatus.forbidden, "for a former member only keys are read (former-member-reads-keys-only)",
+            rule: "former-member-reads-keys-only")
+    }
+
     /// delete <kro>/authorizations, by the query's authId or by a list of ids; all or nothing.
     func deleteAuthorizations(
         ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
@@ -164,7 +173,7 @@ extension KeyManagement {
         guard !ids.isEmpty else {
             throw KMSFailure(KMSStatus.malformed, "neither the query item authId nor ids say whom to remove")
         }
-        let (record, head, own) = try await changeable(id, by: caller, now: now)
+        let (record, head, own) = try await changeable(id, by: caller, .delete, now: now)
         var rows: [AuthorizationRecord] = []
         for authID in ids {
             let lookup = vault.lookup(authID: authID, resource: id)
@@ -182,7 +191,7 @@ extension KeyManagement {
             throw KMSFailure(
                 KMSStatus.notFound, "no such authorization \(names.authorization(id))", rule: "no-such-object")
         }
-        let (record, head, own) = try await changeable(row.resource, by: caller, now: now)
+        let (record, head, own) = try await changeable(row.resource, by: caller, .delete, now: now)
         return try await remove([row], record, head, own, caller, now)
     }
 
@@ -206,7 +215,8 @@ extension KeyManagement {
         }
         if !isLeaving {
             // Judged by the list as it stood before.
-            try Roles.requireManaging(try vault.content(record), own, caller, resource: names.resource(record.id))
+            try Roles.requireManaging(
+                try vault.content(record), own, caller, policy, resource: names.resource(record.id))
         }
         head.noteRemoval(now)
         try touch(record, head, &change)

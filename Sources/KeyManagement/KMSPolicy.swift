@@ -12,6 +12,8 @@ package struct KMSPolicy: Sendable {
     package var tombstoneLife: Int64 = 30 * 86_400
     /// So long after somebody left a space may wait for a new key before somebody is told.
     package var spaceKeyDue: Int64 = 86_400
+    /// How long the sealed row of an ended authorization is kept: who was on a list, from when until when (rule 11).
+    package var intervalLife: Int64 = 3650 * 86_400
     /// Sessions of one user that live at the same time; more are answered 429.
     package var sessionsPerUser = 100
     /// Session openings per second over all clients, with a burst of twice as many; more are declined unopened.
@@ -22,19 +24,25 @@ package struct KMSPolicy: Sendable {
     /// Requests of one user, and of one device, per minute; more are answered 429.
     package var requestsPerUserAndMinute = 6_000
     package var requestsPerDeviceAndMinute = 6_000
+    /// Requests of one service account, whatever its devices.
+    package var requestsPerServiceAndMinute = 6_000
+    /// Sessions that one device may open within an hour; nil: as many as the KMS opens at all.
+    package var openingsPerDeviceAndHour: Int?
     /// Resources that one user may delete within an hour; more are answered 429.
     package var deletionsPerUserAndHour = 100
+    /// In a day, instead of within an hour.
+    package var deletionsPerUserAndDay: Int?
     /// Keys that one user reads within an hour before somebody is told.
     package var keyReadsPerUserAndHour = 10_000
     /// Whether `/public` may be authorized (security model, rule 12).
     package var allowsPublic = false
+    /// Whether only moderators add and remove in a moderated resource (rule 13).
+    package var enforcesModeration = true
     /// Whether a participant who was removed can be added again only by a session opened later, for sessions that send
     /// no counter (docs/kms-extensions.md).
     package var reAddingNeedsNewerSession = false
     /// Largest difference between a request's `client.time` and the clock.
     package var requestTimeWindow: Int64 = 60
-    /// Users who may retrieve on behalf of others. They come from here and never from a claim (security model, rule 1).
-    package var organisationAgents: Set<String> = []
     /// How many KROs a nested authorization may lead through.
     package var nestingDepth = 4
     /// How many KROs are looked at before a nested authorization is refused.

@@ -11,17 +11,33 @@ package struct KeyManagement: Sendable {
     let names: KMSNames
     let store: any KeyStore
     let vault: RecordVault
-    let policy: KMSPolicy
+    /// The policy of this node, and the one moment of it by which this value decides.
+    let inForce: PolicyInForce
+    var snapshot: PolicySnapshot
     /// What stops the release of keys; nil: nothing can be frozen.
     package var freezes: FreezeBoard?
     /// What signs the bearers of unnamed holders; nil: there are none.
     var bearerKey: KMSStaticKey?
 
     package init(names: KMSNames, store: any KeyStore, vault: RecordVault, policy: KMSPolicy) {
+        self.init(names: names, store: store, vault: vault, inForce: PolicyInForce(policy))
+    }
+
+    package init(names: KMSNames, store: any KeyStore, vault: RecordVault, inForce: PolicyInForce) {
         self.names = names
         self.store = store
         self.vault = vault
-        self.policy = policy
+        self.inForce = inForce
+        snapshot = inForce.current
+    }
+
+    var policy: KMSPolicy { snapshot.values }
+
+    /// The same, deciding by another moment of the policy.
+    package func judging(by snapshot: PolicySnapshot) -> KeyManagement {
+        var other = self
+        other.snapshot = snapshot
+        return other
     }
 
     /// What a request comes to.
@@ -52,6 +68,11 @@ package struct KeyManagement: Sendable {
     func decide(_ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp) async throws -> Outcome {
         guard names.owns(request.uri) else {
             throw KMSFailure(KMSStatus.notImplemented, "no federation with \(request.uri.host ?? "") is configured")
+        }
+        switch (request.method, request.uri.object) {
+        case (.update, .ping), (.delete, .session): break
+        // Before it is told what is there.
+        default: try demandConsent(caller, space: nil, request.method, now)
         }
         switch (request.method, request.uri.object) {
         case (.update, .ping): return Outcome(KMSStatus.ok)

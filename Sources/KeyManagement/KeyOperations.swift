@@ -33,7 +33,7 @@ extension KeyManagement {
         }
         let content = try vault.content(record)
         guard let resource = content.resource else {
-            guard content.owner == user, caller.capacity == .user else { throw notAuthorized(caller, unboundKey: id) }
+            guard content.owner == user, caller.isSelf else { throw notAuthorized(caller, unboundKey: id) }
             try freezes?.check(caller.release())
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
@@ -41,6 +41,11 @@ extension KeyManagement {
             // Keys of a resource that is gone are gone for everybody; for others only the right is missing.
             if try await isGone(resource, now: now) { throw noSuchKey(id) }
             throw notAuthorized(caller, resource: resource)
+        }
+        if let until = path.boundUntil, content.boundAt.map({ $0 > until }) ?? true {
+            throw KMSFailure(
+                KMSStatus.forbidden, "the key was bound after the former member had left (bound-after-leaving)",
+                rule: "bound-after-leaving")
         }
         try freezes?.check(caller.release(spaces: path.spaces(to: resource), bound: content.boundAt.map { [$0] } ?? []))
         return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path)
@@ -58,12 +63,12 @@ extension KeyManagement {
                 throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) is already bound")
             }
             try freezes?.check(caller.release(spaces: [target], bound: content.boundAt.map { [$0] } ?? []))
-            _ = try await changeable(target, by: caller, now: now)
+            _ = try await changeable(target, by: caller, .update, now: now)
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
         guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: id) }
         try freezes?.check(caller.release(spaces: [target]))
-        var (resource, head, _) = try await changeable(target, by: caller, now: now)
+        var (resource, head, _) = try await changeable(target, by: caller, .update, now: now)
         guard now < content.expires else {
             throw KMSFailure(KMSStatus.conflict, "key \(names.key(id)) has expired and can not be bound any more")
         }
@@ -79,9 +84,10 @@ extension KeyManagement {
         ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
     ) async throws -> Outcome {
         let after = try request.date("boundAfter")
-        let before = try request.date("boundBefore")
+        var before = try request.date("boundBefore")
         let limit = try request.keyLimit()
         let (_, _, path) = try await readable(id, by: caller, now: now)
+        if let end = path.boundUntil?.adding(milliseconds: 1) { before = before.map { min($0, end) } ?? end }
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
         try freezes?.check(caller.release(spaces: path.spaces(to: id), bound: records.compactMap(\.boundAt)))
         return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path)

@@ -65,7 +65,7 @@ package final class RequestHandler: Sendable {
         self.staticKeys = staticKeys
         policy = keyManagement.policy
         budgets = RequestBudgets(policy: keyManagement.policy, now: clock())
-        callers = CallerBudgets(policy: keyManagement.policy)
+        callers = CallerBudgets()
         self.log = log
         self.audit = audit
         self.clock = clock
@@ -263,9 +263,11 @@ package final class RequestHandler: Sendable {
     ) async throws(KMSFailure) -> Caller {
         let (token, _) = try await identity(of: request.credential.bearer, now: now)
         try KeyBinding.check(token, session: session.content)
-        let caller = try Caller.judge(request, token: token, session: session.content, policy: policy)
+        let caller = try Caller.judge(
+            request, token: token, session: session.content, policy: keyManagement.inForce.current, now: now)
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser
+        entry.errand = caller.errand
         try callers.takeRequest(caller, now: now)
         if request.method == .delete, case .resource = request.uri.object { try callers.takeDeletion(caller, now: now) }
         try CounterRules.check(
@@ -281,6 +283,9 @@ package final class RequestHandler: Sendable {
                 throw KMSFailure(
                     KMSStatus.forbidden, "another KMS is asked for users themselves only", rule: "foreign-on-behalf")
             }
+            // Of a foreign key it is not known to which space it belongs: only a consent to all of them covers it.
+            try keyManagement.judging(by: caller.snapshot)
+                .demandConsent(caller, space: request.uri.spaceText, request.method, now)
             try keyManagement.freezes?.check(caller.release())
             let (status, body) = try await federation.client.answer(request, user: caller.effectiveUser)
             var outcome = KeyManagement.Outcome(status, body)
@@ -288,7 +293,8 @@ package final class RequestHandler: Sendable {
             return outcome
         }
         do {
-            return try await keyManagement.decide(request, caller: caller, session: session, now: now)
+            return try await keyManagement.judging(by: caller.snapshot).decide(
+                request, caller: caller, session: session, now: now)
         } catch let failure as KMSFailure {
             throw failure
         } catch {

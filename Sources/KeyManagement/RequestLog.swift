@@ -15,6 +15,8 @@ package struct RequestLogEntry: Sendable {
     package var user: String?
     package var effectiveUser: String?
     package var clientID: String?
+    /// For which compliance officer and in which matter a service asks for somebody.
+    package var errand: String?
     package var isReplay = false
     /// Under this id the decision stands in the audit trail.
     package private(set) var auditID: AuditID

@@ -110,6 +110,7 @@ extension KeyManagement {
     func retrieveResource(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let (_, head, path) = try await readable(id, by: caller, now: now)
         try refuseUnnamed(caller)
+        try refuseFormer(path)
         return Outcome(KMSStatus.ok, .resource(try await wireResource(id, head, now)), path: path)
     }
 
@@ -126,8 +127,8 @@ extension KeyManagement {
     /// delete <kro>: its authorizations end, its keys are gone for everybody; the sealed rows stay as tombstones until
     /// the retention's end (`eraseTombstones`).
     func deleteResource(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
-        let (record, head, own) = try await changeable(id, by: caller, now: now)
-        try Roles.requireManaging(head, own, caller, resource: names.resource(id))
+        let (record, head, own) = try await changeable(id, by: caller, .delete, now: now)
+        try Roles.requireManaging(head, own, caller, policy, resource: names.resource(id))
         var gone = head
         gone.deletedAt = now
         gone.noteRemoval(now)

@@ -9,6 +9,7 @@ import KMSProtocol
 /// 4. When the last moderator leaves or is removed, the resource is not moderated any more.
 /// 5. `/public` and nested resources only give reading: with the role they moderate nothing, for nobody could act as
 ///    them, and a resource whose only moderator they were could never be changed again.
+/// 6. The signed policy can switch rule 2 off (`moderation: false`).
 enum Roles {
     static func isModerator(_ role: String?) -> Bool {
         role?.split(separator: "/", omittingEmptySubsequences: false).last?.lowercased() == "moderator"
@@ -21,9 +22,9 @@ enum Roles {
     }
 
     static func requireManaging(
-        _ head: ResourceContent, _ own: AuthorizationContent, _ caller: Caller, resource: String
+        _ head: ResourceContent, _ own: AuthorizationContent, _ caller: Caller, _ policy: KMSPolicy, resource: String
     ) throws(KMSFailure) {
-        guard head.moderators == 0 || isModerator(own.roleURI) else {
+        guard !policy.enforcesModeration || head.moderators == 0 || isModerator(own.roleURI) else {
             throw KMSFailure(
                 KMSStatus.forbidden, "\(resource) is moderated, and \(caller.effectiveUser) is no moderator of it",
                 rule: "not-a-moderator")

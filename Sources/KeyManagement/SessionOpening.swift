@@ -123,6 +123,7 @@ extension RequestHandler {
         if let named = request.credential.userID, named.lowercased() != token.userID.lowercased() {
             throw KMSFailure(KMSStatus.forbidden, "userId does not match the bearer token")
         }
+        try callers.takeOpening(device: request.clientID, keyManagement.inForce.current.values, now: now)
         let confirmation = try KeyBinding.judge(
             request, token: token, ephemeralX: x, y: y, staticKey: key.kid, now: now)
         let live: Int

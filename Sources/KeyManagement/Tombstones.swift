@@ -10,18 +10,22 @@ package import WireText
 package struct Tombstones: Sendable {
     private let store: any KeyStore
     private let vault: RecordVault
-    private let policy: KMSPolicy
+    private let policy: PolicyInForce
     private static let page = 100
 
     package init(store: any KeyStore, vault: RecordVault, policy: KMSPolicy) {
+        self.init(store: store, vault: vault, inForce: PolicyInForce(policy))
+    }
+
+    package init(store: any KeyStore, vault: RecordVault, inForce: PolicyInForce) {
         self.store = store
         self.vault = vault
-        self.policy = policy
+        policy = inForce
     }
 
     /// Erases what is due; how many resources that were. Safe to run on several nodes at a time.
     package func erase(now: Timestamp) async throws -> Int {
-        let due = now.adding(seconds: -policy.tombstoneLife)
+        let due = now.adding(seconds: -policy.current.values.tombstoneLife)
         var erased = 0
         var passed: Set<String> = []
         while true {

@@ -122,6 +122,9 @@ package final class FaultingKeyStore: KeyStore {
     package func ledgerPosition() async throws -> Int64 {
         try await call(.read) { try await inner.ledgerPosition() }
     }
+    package func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord] {
+        try await call(.read) { try await inner.removedAuthorizations(until: moment, limit: limit) }
+    }
     package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {
         try await call(.read) { try await inner.resources(after: id, limit: limit) }
     }

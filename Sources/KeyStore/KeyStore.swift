@@ -39,6 +39,8 @@ package protocol KeyStore: Sendable {
     func authorizations(ofResource resource: String, includingRemoved: Bool) async throws -> [AuthorizationRecord]
     /// Of the removed authorizations of that lookup, the one removed last.
     func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord?
+    /// Authorizations that were removed at or before the moment, longest ago first, at most `limit`.
+    func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord]
     func session(_ id: String) async throws -> SessionRecord?
     /// How many sessions of the user end after the moment.
     func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int

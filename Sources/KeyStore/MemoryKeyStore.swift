@@ -109,6 +109,13 @@ package final class MemoryKeyStore: KeyStore {
         return Array(deleted.sorted { ($0.deletedAt!, $0.id) < ($1.deletedAt!, $1.id) }.prefix(limit))
     }
 
+    package func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord] {
+        let all = try read { Array($0.authorizations.values) }
+        let removed = all.filter { $0.removedAt.map { $0 <= moment } ?? false }
+        // Filtered above: both are removed.
+        return Array(removed.sorted { ($0.removedAt!, $0.id) < ($1.removedAt!, $1.id) }.prefix(limit))
+    }
+
     package func rootKeys() async throws -> [RootKeyRecord] {
         try read { $0.rootKeys.values.sorted { $0.version < $1.version } }
     }

@@ -90,6 +90,7 @@ struct MemoryState: Sendable {
             set(\.sessionKEKs, kek.id, kek)
         case .putSetting(let name, let value): set(\.settings, name, value)
         case .eraseResource(let id, let version): try erase(id, version)
+        case .eraseAuthorization(let id, let version): try eraseAuthorization(id, version)
         case .insertRootKey(let root):
             try require(rootKeys[root.version] == nil)
             try put(root)
@@ -143,6 +144,14 @@ struct MemoryState: Sendable {
         set(\.keysOfResource, id, nil)
         set(\.authorizationsOfResource, id, nil)
         set(\.resources, id, nil)
+    }
+
+    private mutating func eraseAuthorization(_ id: String, _ version: Int64) throws(Refusal) {
+        guard let row = authorizations[id], row.version == version, row.removedAt != nil else { throw Refusal() }
+        set(
+            \.authorizationsOfResource, row.resource,
+            authorizationsOfResource[row.resource, default: []].subtracting([id]))
+        set(\.authorizations, id, nil)
     }
 
     private mutating func put(_ root: RootKeyRecord) throws(Refusal) {

@@ -24,6 +24,8 @@ package enum StoreWrite: Hashable, Sendable {
     /// Deletes the resource, which must be there at that version and be marked as deleted, with all its keys and
     /// authorizations, for ever.
     case eraseResource(id: String, version: Int64)
+    /// Deletes an authorization, which must be there at that version and be marked as removed, for ever.
+    case eraseAuthorization(id: String, version: Int64)
     case insertRootKey(RootKeyRecord)
     /// Replaces the row of that version, which must be there.
     case updateRootKey(RootKeyRecord)
@@ -97,6 +99,7 @@ extension StoreChange {
                 try require((1...Int64(UInt32.max)).contains(root.version), "a root key version of 1 to 2^32 - 1")
             case .putSetting(let name, _): try require(!name.isEmpty, "a setting's name")
             case .eraseResource(let id, let version): try check(id, version, "resource to erase")
+            case .eraseAuthorization(let id, let version): try check(id, version, "authorization to erase")
             case .insertSessionKEK, .purgeExpired: break
             }
         }

@@ -176,6 +176,11 @@ struct ChangeWriter {
                 "UPDATE root_keys SET state = ?, wrapped = ?, kek_fingerprint = ?, created = ? WHERE version = ?"
             ) { try bind(root, to: &$0) }
         case .eraseResource(let id, let version): try erase(id, version)
+        case .eraseAuthorization(let id, let version):
+            try one("DELETE FROM authorizations WHERE id = ? AND version = ? AND removed_at IS NOT NULL") {
+                try $0.bind(RecordID(id))
+                try $0.bind(version)
+            }
         case .purgeExpired(let now): try purge(now)
         }
     }

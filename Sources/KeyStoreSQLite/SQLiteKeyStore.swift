@@ -277,6 +277,20 @@ extension SQLiteKeyStore {
         }
     }
 
+    package func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord] {
+        try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(AuthorizationRecord.columns) FROM authorizations WHERE removed_at <= ?
+                ORDER BY removed_at, id LIMIT ?
+                """)
+            try query.bind(moment)
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { try AuthorizationRecord($0) }
+        }
+    }
+
     package func rootKeys() async throws -> [RootKeyRecord] {
         try read { db in
             try Query(db, "SELECT \(RootKeyRecord.columns) FROM root_keys ORDER BY version")

@@ -105,6 +105,10 @@ enum Schema {
         CREATE INDEX ledger_expires ON ledger (expires);
         CREATE INDEX resources_deleted ON resources (deleted_at) WHERE deleted_at IS NOT NULL;
         """,
+        // 2: ended authorizations are kept for a time and then erased.
+        """
+        CREATE INDEX authorizations_ended ON authorizations (removed_at) WHERE removed_at IS NOT NULL;
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.

@@ -38,7 +38,10 @@ struct KeyBindingTests {
     private func bound(_ print: String? = nil) -> String { "bound \(Self.service) \(print ?? self.print)" }
 
     private func start(store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil) async throws -> TestKMS {
-        try await TestKMS.start(store: store, kek: kek, verifier: BoundTokens())
+        try await TestKMS.start(
+            store: store, kek: kek,
+            signed: try TestPolicy.make(TestPolicy.consent(Self.service, #""operations": ["create"]"#)),
+            verifier: BoundTokens())
     }
 
     /// What a request that opens a session may say in a wrong way.

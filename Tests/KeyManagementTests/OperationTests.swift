@@ -419,9 +419,7 @@ struct OperationTests {
         "[6 compliance role] on behalf of another: an agent retrieves what that user may see, changes nothing; others are refused"
     )
     func onBehalf() async throws {
-        var policy = TestKMS.testPolicy()
-        policy.organisationAgents = [People.dan]
-        let kms = try await TestKMS.start(policy: policy)
+        let kms = try await TestKMS.start(signed: try TestPolicy.make(#""agents": [{"user": "\#(People.dan)"}]"#))
         let alice = try await TestClient.open(kms, People.alice)
         let bob = try await TestClient.open(kms, People.bob)
         let officer = try await TestClient.open(kms, People.dan)

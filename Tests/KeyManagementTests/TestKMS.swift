@@ -8,6 +8,7 @@ import KeyManagement
 import KeyStore
 import MasterKey
 import SecretMemory
+import SignedPolicy
 import Testing
 import WireText
 
@@ -22,11 +23,14 @@ final class TestKMS: Sendable {
     let clock: TestClock
     let log = RecordingLog()
     let audit: DecisionAudit?
+    /// Where a test puts another signed policy in force.
+    let inForce: PolicyInForce
 
     /// - Parameter store: nil for one in memory.
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
-        identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil, freezes: FreezeBoard? = nil,
+        signed: Policy? = nil, identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil,
+        freezes: FreezeBoard? = nil,
         audit: AuditTrail? = nil, now: Timestamp = Timestamp.now(), host: String = TestKMS.host,
         clock: TestClock? = nil,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation? = { _, _ in nil }
@@ -34,13 +38,13 @@ final class TestKMS: Sendable {
         let store = store ?? MemoryKeyStore()
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
-            store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, identity: identity,
+            store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, signed: signed, identity: identity,
             verifier: verifier ?? TestTokens(), freezes: freezes, audit: audit, clock: clock ?? TestClock(now),
             host: host, federation: federation)
     }
 
     private init(
-        store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, identity: TestIdentity,
+        store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, signed: Policy?, identity: TestIdentity,
         verifier: any BearerVerifier, freezes: FreezeBoard?, audit trail: AuditTrail?, clock: TestClock, host: String,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation?
     ) async throws {
@@ -56,7 +60,9 @@ final class TestKMS: Sendable {
         try await audit?.prepare(now: now)
         self.audit = audit
         self.clock = clock
-        var keyManagement = KeyManagement(names: names, store: store, vault: vault, policy: policy)
+        inForce = PolicyInForce(policy)
+        if let signed { inForce.take(signed) }
+        var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
         handler = RequestHandler(
             keyManagement: keyManagement,

@@ -39,6 +39,40 @@ import WireText
         }
     }
 
+    @Test("removed authorizations are found by when they were, and erased one by one", arguments: StoreKind.allCases)
+    func removedAuthorizations(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertResource(Sample.resource(1)),
+                .insertAuthorization(Sample.authorization(20, resource: 1, user: 1)),
+                .insertAuthorization(Sample.authorization(21, resource: 1, user: 2, removedAt: 30)),
+                .insertAuthorization(Sample.authorization(22, resource: 1, user: 2, removedAt: 10)),
+                .insertAuthorization(Sample.authorization(23, resource: 1, user: 2)))
+            func found(_ until: Int64, _ limit: Int = 10) async throws -> [String] {
+                try await store.removedAuthorizations(until: Sample.time(until), limit: limit).map(\.id)
+            }
+            #expect(try await found(9) == [])
+            #expect(try await found(30) == [Sample.id(22), Sample.id(21)])
+            #expect(try await found(30, 1) == [Sample.id(22)])
+            func erase(_ number: Int, _ version: Int64 = 1) async throws -> CommitResult {
+                try await store.apply(.eraseAuthorization(id: Sample.id(number), version: version))
+            }
+            #expect(try await erase(20) == .conflict, "it is not removed")
+            #expect(try await erase(22, 2) == .conflict, "another version")
+            #expect(try await erase(24) == .conflict, "there is none")
+            #expect(try await erase(22) == .committed)
+            #expect(try await found(30) == [Sample.id(21)])
+            #expect(try await store.authorization(Sample.id(22)) == nil)
+            let left = try await store.authorizations(ofResource: Sample.id(1), includingRemoved: true).map(\.id)
+            #expect(Set(left) == Set([20, 21, 23].map { Sample.id($0) }))
+            // A refused change brings back what an earlier write of it had erased.
+            let both = try await store.apply(
+                .eraseAuthorization(id: Sample.id(21), version: 1), .eraseAuthorization(id: Sample.id(20), version: 1))
+            #expect(both == .conflict)
+            #expect(try await found(30) == [Sample.id(21)])
+        }
+    }
+
     @Test("erasing takes the resource with all that hangs on it, and nothing else", arguments: StoreKind.allCases)
     func erase(_ kind: StoreKind) async throws {
         try await kind.withStore { store async throws in

@@ -50,7 +50,7 @@ struct RunningKMS: Sendable {
     let keyManagement: KeyManagement
     let freezes: FreezeBoard
     let audit: DecisionAudit
-    let policy: PolicyHolder
+    let policy: PolicyInForce
     let officers: EnrolledOfficers
     let health: HealthRegistry
     let log: KMSRequestLog

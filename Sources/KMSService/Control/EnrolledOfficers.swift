@@ -9,7 +9,7 @@ import Synchronization
 /// Without the file nobody can sign and everything that only reads works. A file that can not be used is refused and
 /// the officers stay who they were.
 final class EnrolledOfficers: Sendable {
-    private let file: FileLocation?
+    let file: FileLocation?
     private let state: Mutex<OfficerRoster>
 
     init(file: FileLocation?) throws {

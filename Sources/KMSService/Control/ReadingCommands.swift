@@ -17,7 +17,7 @@ enum ReadingCommands {
 
     private static func status(_ kms: RunningKMS) -> ControlAnswer {
         let report = kms.health.report
-        let policy = kms.policy.current
+        let policy = kms.policy.current.signed
         let trail = kms.audit.trail.state
         return ControlAnswer { json in
             json.member("service", KMSAssembly.identity.name)
@@ -61,7 +61,7 @@ enum ReadingCommands {
     }
 
     private static func policy(_ kms: RunningKMS) -> ControlAnswer {
-        let policy = kms.policy.current
+        let policy = kms.policy.current.signed
         return ControlAnswer { json in
             json.member("version", policy.version)
             json.member(

@@ -31,7 +31,7 @@ struct Decision: Sendable {
         requestID = entry.requestID
         self.rule = rule
         self.status = status
-        self.reason = reason
+        self.reason = reason ?? entry.errand
         durationMicroseconds = entry.elapsedMicroseconds
     }
 

@@ -11,12 +11,13 @@ extension KeyManagement {
         let partner: FederationPartner
         /// Lower case.
         let user: String
+        let snapshot: PolicySnapshot
         /// Whether the administrator has listed the user for this partner.
         var isListed: Bool { partner.users?.contains(user) == true }
         var caller: Caller {
             Caller(
                 tokenUser: partner.host, effectiveUser: user, clientID: partner.host,
-                capacity: .partner(host: partner.host))
+                capacity: .partner(host: partner.host), snapshot: snapshot)
         }
     }
 
@@ -74,7 +75,8 @@ extension KeyManagement {
         switch try await access(asking.caller, resource: id, now: now) {
         case .direct: return
         case .nested where asking.partner.allowsNested: return
-        case .nested, .everybody, .anonymous, nil: throw notAuthorized(asking.caller, resource: id)
+        case .nested, .everybody, .anonymous, .service, .formerMember, nil:
+            throw notAuthorized(asking.caller, resource: id)
         }
     }
 

@@ -136,8 +136,9 @@ extension RequestHandler {
             user, of: partner, in: federation, homes: homes, sessions: sessions, now: now)
         try await PartnerRules.judgeAssertion(request, of: user, partner: partner, now: now)
         try PartnerRules.judgeLists(user, of: partner, in: federation)
-        let asking = KeyManagement.PartnerCaller(partner: partner, user: user)
-        let outcome = try await keyManagement.decide(request, for: asking, now: now)
+        let asking = KeyManagement.PartnerCaller(
+            partner: partner, user: user, snapshot: keyManagement.inForce.current)
+        let outcome = try await keyManagement.judging(by: asking.snapshot).decide(request, for: asking, now: now)
         switch try await homes.claim(user, for: host, isDecided: asking.isListed) {
         case .granted: return outcome
         case .ownUser: throw PartnerRules.ownUser(user, partner)

@@ -5,10 +5,14 @@ import WireText
 /// What one user, device or service may ask of the KMS in a time, so that nobody takes the KMS from the others.
 ///
 /// Rules:
-/// 1. Requests of a user, and of a device, per minute; more are answered 429 and judged anew when sent again.
-/// 2. Deletions of resources by a user per hour: a stolen session must not be able to empty a company (rule 13).
+/// 1. Requests of a user, and of a device, per minute; more are answered 429 and judged anew when sent again. A service
+///    has a budget of its own, whatever devices it has.
+/// 2. Deletions of resources by a user per hour, or per day where the signed policy says so: a stolen session must not be
+///    able to empty a company (rule 13).
 /// 3. Keys that a user reads per hour are counted; past the policy's number somebody is told, nothing is refused.
+/// 4. Sessions that a device opens per hour, where the signed policy limits them.
 ///
+/// The numbers are those of the policy by which the request is judged: another policy counts at once.
 /// On this node only, in memory, bounded: what is not remembered any more starts with a full budget.
 final class CallerBudgets: Sendable {
     private static let capacity = 50_000
@@ -16,16 +20,17 @@ final class CallerBudgets: Sendable {
     private struct State {
         var users: [String: TokenBucket] = [:]
         var devices: [String: TokenBucket] = [:]
+        var services: [String: TokenBucket] = [:]
         var deletions: [String: TokenBucket] = [:]
+        var openings: [String: TokenBucket] = [:]
         var reads: [String: (hour: Int64, count: Int, isTold: Bool)] = [:]
     }
 
-    private let policy: KMSPolicy
     private let state = Mutex(State())
 
-    init(policy: KMSPolicy) { self.policy = policy }
-
     func takeRequest(_ caller: Caller, now: Timestamp) throws(KMSFailure) {
+        let policy = caller.snapshot.values
+        if case .service = caller.capacity { return try takeServiceRequest(caller, policy, now) }
         let failure = state.withLock { state -> KMSFailure? in
             guard Self.take(&state.users, caller.tokenUser, perMinute: policy.requestsPerUserAndMinute, now) else {
                 return Self.tooMany("user \(caller.tokenUser)", "too-many-of-user")
@@ -38,25 +43,46 @@ final class CallerBudgets: Sendable {
         if let failure { throw failure }
     }
 
-    func takeDeletion(_ caller: Caller, now: Timestamp) throws(KMSFailure) {
-        let isTaken = state.withLock { state in
-            if state.deletions.count >= Self.capacity { Self.prune(&state.deletions) }
-            // The whole of an hour at once, then the rest as the hour goes by.
-            let fresh = TokenBucket(
-                rate: Double(policy.deletionsPerUserAndHour) / 3600, burst: policy.deletionsPerUserAndHour, now: now)
-            return state.deletions[caller.tokenUser, default: fresh].take(now: now)
+    private func takeServiceRequest(_ caller: Caller, _ policy: KMSPolicy, _ now: Timestamp) throws(KMSFailure) {
+        let isTaken = state.withLock {
+            Self.take(&$0.services, caller.tokenUser, perMinute: policy.requestsPerServiceAndMinute, now)
         }
+        guard isTaken else { throw Self.tooMany("service \(caller.tokenUser)", "too-many-of-service") }
+    }
+
+    /// A device may open that many sessions within an hour.
+    func takeOpening(device: String, _ policy: KMSPolicy, now: Timestamp) throws(KMSFailure) {
+        guard let limit = policy.openingsPerDeviceAndHour else { return }
+        let isTaken = state.withLock { Self.take(&$0.openings, device, limit, within: 3600, now) }
         guard isTaken else {
             throw KMSFailure(
                 KMSStatus.tooManyRequests,
-                "user \(caller.tokenUser) has deleted \(policy.deletionsPerUserAndHour) resources within an hour, "
-                    + "which is the most allowed", rule: "mass-deletion")
+                "device \(device) has opened \(limit) sessions within an hour, which is the most allowed",
+                rule: "too-many-openings-of-device")
+        }
+    }
+
+    func takeDeletion(_ caller: Caller, now: Timestamp) throws(KMSFailure) {
+        let policy = caller.snapshot.values
+        // The whole of the time at once, then the rest as the time goes by.
+        let (limit, seconds, time) =
+            policy.deletionsPerUserAndDay.map { ($0, 86_400.0, "a day") }
+            ?? (policy.deletionsPerUserAndHour, 3600.0, "an hour")
+        let isTaken = state.withLock { Self.take(&$0.deletions, caller.tokenUser, limit, within: seconds, now) }
+        guard isTaken else {
+            throw KMSFailure(
+                KMSStatus.tooManyRequests,
+                "user \(caller.tokenUser) has deleted \(limit) resources within \(time), which is the most allowed",
+                rule: "mass-deletion")
         }
     }
 
     /// Counts keys read; the number when it passes the policy's for the first time in this hour.
     func noteReads(_ caller: Caller, keys: Int, now: Timestamp) -> Int? {
         guard keys > 0 else { return nil }
+        // A service reads as much as its consent and its rate let it.
+        if case .service = caller.capacity { return nil }
+        let policy = caller.snapshot.values
         let hour = now.seconds / 3600
         return state.withLock { state in
             if state.reads.count >= Self.capacity {
@@ -76,9 +102,16 @@ final class CallerBudgets: Sendable {
     private static func take(
         _ table: inout [String: TokenBucket], _ name: String, perMinute: Int, _ now: Timestamp
     ) -> Bool {
+        take(&table, name, perMinute, within: 60, now)
+    }
+
+    private static func take(
+        _ table: inout [String: TokenBucket], _ name: String, _ limit: Int, within seconds: Double, _ now: Timestamp
+    ) -> Bool {
         if table.count >= capacity { prune(&table) }
-        return table[name, default: TokenBucket(rate: Double(perMinute) / 60, burst: perMinute, now: now)]
-            .take(now: now)
+        let rate = Double(limit) / seconds
+        return table[name, default: TokenBucket(rate: rate, burst: limit, now: now)]
+            .take(rate: rate, burst: limit, now: now)
     }
 
     private static func prune(_ table: inout [String: TokenBucket]) {

@@ -42,7 +42,7 @@ package struct Freeze: Sendable, Equatable {
             release.bound.contains { bound in
                 (from.map { bound >= $0 } ?? true) && (until.map { bound < $0 } ?? true)
             }
-        case .service(let name): release.service == name
+        case .service(let name): release.services.contains(name)
         case .partner(let host): release.partner == host
         }
     }
@@ -52,7 +52,8 @@ package struct Freeze: Sendable, Equatable {
         let user: String
         let effectiveUser: String
         let device: String
-        var service: String?
+        /// Names by which a service is known: of its consents, its account, its client.
+        var services: Set<String> = []
         var partner: String?
         /// The resource that a key belongs to, and those on the path that grants it.
         var spaces: [String] = []

@@ -151,6 +151,6 @@ extension Caller {
         if case .partner(let host) = capacity { partner = host }
         return Freeze.Release(
             user: tokenUser.canonicalAuthID, effectiveUser: effectiveUser.canonicalAuthID, device: clientID,
-            partner: partner, spaces: spaces, bound: bound)
+            services: serviceNames, partner: partner, spaces: spaces, bound: bound)
     }
 }

@@ -3,8 +3,8 @@ import WireText
 
 /// A token bucket: `rate` per second, at most `burst` at once. Time comes from the caller.
 struct TokenBucket: Sendable {
-    private let rate: Double
-    private let burst: Double
+    private var rate: Double
+    private var burst: Double
     private var level: Double
     private var last: Timestamp
 
@@ -25,6 +25,15 @@ struct TokenBucket: Sendable {
         guard level >= 1 else { return false }
         level -= 1
         return true
+    }
+
+    /// Under another rate than before, when the policy has changed; what was used up stays used up.
+    mutating func take(rate: Double, burst: Int, now: Timestamp) -> Bool {
+        if self.rate != rate || self.burst != Double(burst) {
+            level = max(0, level + Double(burst) - self.burst)
+            (self.rate, self.burst) = (rate, Double(burst))
+        }
+        return take(now: now)
     }
 
     var isFull: Bool { level >= burst }

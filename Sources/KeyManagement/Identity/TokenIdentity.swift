@@ -20,6 +20,13 @@ package struct TokenIdentity: Sendable, Equatable {
     /// Thumbprint of the key that the holder has to prove (`cnf.jkt`); nil for a token that is good by itself.
     package var confirmation: String?
 
+    /// Whether it is a service account's and no person's. A token that a client got for itself has the client as its
+    /// subject (RFC 9068, section 2.2), and keys are bound to services only. Other service accounts are known by the
+    /// signed policy, which names their subject.
+    package var isService: Bool {
+        confirmation != nil || clientID.map { $0.lowercased() == userID.lowercased() } ?? false
+    }
+
     package init(
         userID: String, clientID: String?, scopes: Set<String>, issuer: String, expires: Timestamp,
         tokenID: String? = nil, organisation: String? = nil, audience: [String] = [], isCustomerControlled: Bool = true,

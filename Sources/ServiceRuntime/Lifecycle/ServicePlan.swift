@@ -28,17 +28,21 @@ package struct ServicePlan<Configuration: RuntimeConfiguration>: Sendable {
     /// Takes over a new configuration on SIGHUP, wholly or, throwing, not at all. The log level is the runtime's; nil
     /// means that nothing else can change while the service runs.
     package var reload: (@Sendable (Configuration) async throws -> Void)?
+    /// What `reload` takes over, for the journal.
+    package var reloadExtent: Loggable
     /// After everything has ended: close stores.
     package var finish: @Sendable () async -> Void
 
     package init(
         services: [any Service], selfTest: @escaping @Sendable () async throws -> Void,
         reload: (@Sendable (Configuration) async throws -> Void)? = nil,
+        reloadExtent: Loggable = "the configuration",
         finish: @escaping @Sendable () async -> Void = {}
     ) {
         self.services = services
         self.selfTest = selfTest
         self.reload = reload
+        self.reloadExtent = reloadExtent
         self.finish = finish
     }
 }

@@ -180,7 +180,7 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
             try await plan.reload?(configuration)
             log.threshold.severity = configuration.runtime.log.level.severity
             let extent: Loggable =
-                plan.reload == nil ? "the log level (the rest counts after a restart)" : "the configuration"
+                plan.reload == nil ? "the log level (the rest counts after a restart)" : plan.reloadExtent
             events.record(.reloaded, [.service: name, .detail: extent, .file: Loggable(reviewed: file)])
         } catch {
             events.record(.reloadRefused, [.service: name, .reason: FailureReport.reason(error)])

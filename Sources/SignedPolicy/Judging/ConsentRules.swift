@@ -49,7 +49,7 @@ package struct ConsentRules: Sendable {
     /// One question.
     struct Question {
         let identity: ConsentIdentity
-        let space: String
+        let space: String?
         let spaceOrganisation: String?
         let operation: String
         let onBehalf: Bool
@@ -67,10 +67,10 @@ package struct ConsentRules: Sendable {
     /// For a service's own token.
     ///
     /// - Parameters:
-    ///   - space: the absolute URI of the resource, the host in lower case.
+    ///   - space: the absolute URI of the resource, the host in lower case; nil for what belongs to no space.
     ///   - spaceOrganisation: whose the space is, where that is known.
     package func judge(
-        _ identity: ConsentIdentity, space: String, spaceOrganisation: String? = nil, operation: String = "retrieve",
+        _ identity: ConsentIdentity, space: String?, spaceOrganisation: String? = nil, operation: String = "retrieve",
         onBehalf: Bool = false, now: Timestamp
     ) -> Verdict {
         let question = Question(
@@ -83,7 +83,7 @@ package struct ConsentRules: Sendable {
     /// For a person's token: nil when it was issued to a client with which people come in, so that nothing but the
     /// person's own rights counts. A verdict that allows is no right of its own either: the person needs his as well.
     package func judgeClient(
-        _ identity: ConsentIdentity, space: String, spaceOrganisation: String? = nil, operation: String = "retrieve",
+        _ identity: ConsentIdentity, space: String?, spaceOrganisation: String? = nil, operation: String = "retrieve",
         onBehalf: Bool = false, now: Timestamp
     ) -> Verdict? {
         let question = Question(
@@ -163,7 +163,7 @@ extension ConsentRules {
     }
 
     private static let space: Rule = { consent, question in
-        guard !consent.spaces.covers(question.space) else { return nil }
+        guard let space = question.space, !consent.spaces.covers(space) else { return nil }
         return .refused("space-not-covered", "the consent \(consent.name) is for other spaces", consent)
     }
 

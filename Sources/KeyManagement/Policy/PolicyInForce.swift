@@ -1,0 +1,64 @@
+package import SignedPolicy
+import Synchronization
+
+/// What one request is judged by, from its beginning to its end: the configuration's values and the signed policy at one
+/// moment. Compared by identity.
+package final class PolicySnapshot: Sendable, Equatable {
+    /// The configuration's values with those that the signed policy names in their place.
+    package let values: KMSPolicy
+    package let signed: Policy
+
+    init(_ standing: KMSPolicy, signed: Policy) {
+        values = standing.overlaid(by: signed)
+        self.signed = signed
+    }
+
+    package var rules: ConsentRules { ConsentRules(signed) }
+
+    package static func == (left: PolicySnapshot, right: PolicySnapshot) -> Bool { left === right }
+}
+
+/// The policy that this node judges by now. Each request takes `current` once; another policy is in force for every
+/// request that begins after `take` returned. Thread-safe.
+package final class PolicyInForce: Sendable {
+    private let standing: KMSPolicy
+    private let snapshot: Mutex<PolicySnapshot>
+
+    /// In force at first: the configuration alone, and no consent for anybody.
+    package init(_ standing: KMSPolicy) {
+        self.standing = standing
+        snapshot = Mutex(PolicySnapshot(standing, signed: .none(organisation: "")))
+    }
+
+    package var current: PolicySnapshot { snapshot.withLock { $0 } }
+
+    /// Puts a policy in force that `PolicyHolder` took. A lower version than the present one is left out.
+    package func take(_ policy: Policy) {
+        let next = PolicySnapshot(standing, signed: policy)
+        snapshot.withLock { present in
+            if present.signed.version <= policy.version { present = next }
+        }
+    }
+}
+
+extension KMSPolicy {
+    /// With what a signed policy says. Version 0 says nothing: then the configuration stands alone.
+    func overlaid(by policy: Policy) -> KMSPolicy {
+        guard policy.version > 0 else { return self }
+        var values = self
+        func take<Value>(_ value: Value?, into member: WritableKeyPath<KMSPolicy, Value>) {
+            if let value { values[keyPath: member] = value }
+        }
+        take(policy.limits.perUserPerMinute, into: \.requestsPerUserAndMinute)
+        take(policy.limits.perServicePerMinute, into: \.requestsPerServiceAndMinute)
+        take(policy.limits.perDevicePerMinute, into: \.requestsPerDeviceAndMinute)
+        values.openingsPerDeviceAndHour = policy.limits.sessionOpeningsPerDevice
+        values.deletionsPerUserAndDay = policy.limits.massDeletion
+        take(policy.retention.tombstoneDays.map { Int64($0) * 86_400 }, into: \.tombstoneLife)
+        take(policy.retention.intervalDays.map { Int64($0) * 86_400 }, into: \.intervalLife)
+        take(policy.anomaly.keyReadsPerUserPerHour, into: \.keyReadsPerUserAndHour)
+        values.allowsPublic = policy.publicAuthorizations
+        values.enforcesModeration = policy.moderation
+        return values
+    }
+}
