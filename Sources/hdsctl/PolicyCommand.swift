@@ -1,4 +1,5 @@
 import ArgumentParser
+import ControlSocket
 import Diagnostics
 import PolicyFiles
 import SignedPolicy
@@ -13,7 +14,7 @@ struct PolicyCommand: ParsableCommand {
             A policy is written as YAML (docs/policy.md shows one), signed by one or two officers, and given to every \
             node as the same file. The KMS takes it on reload, and never one that is older than it has seen.
             """,
-        subcommands: [Sign.self, Check.self, Diff.self])
+        subcommands: [Sign.self, Check.self, Diff.self, Show.self])
 
     struct Sign: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -100,6 +101,21 @@ struct PolicyCommand: ParsableCommand {
                 widens = changes.contains { $0.effect == .widens }
             }
             if widens { throw ExitCode(1) }
+        }
+    }
+
+    struct Show: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Say in sentences what the policy of the running KMS allows.")
+
+        @OptionGroup var control: SocketOptions
+
+        func run() throws {
+            try reporting {
+                let empty = try JSONDocument(text: "{}").root
+                let answer = try ControlClient(path: control.socket).send("policy", arguments: empty)
+                for line in answer["sentences"]?.elements ?? [] { print(Terminal.plain(line.string ?? "")) }
+            }
         }
     }
 

@@ -8,7 +8,9 @@ enum TestPolicy {
     /// - Parameter members: of the document, as JSON.
     static func make(_ members: String..., version: Int = 1) throws -> Policy {
         let always = [#""version": \#(version)"#, #""organisation": "org""#, #""issued": "2026-01-01""#]
-        return try Policy.canonical(of: Array("{\((always + members).joined(separator: ", "))}".utf8)).policy
+        return try Policy.canonical(
+            of: Array("{\((always + members.filter { !$0.isEmpty }).joined(separator: ", "))}".utf8)
+        ).policy
     }
 
     /// The member `services` with one consent to all spaces, until it is changed.

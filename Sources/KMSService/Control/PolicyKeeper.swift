@@ -138,7 +138,8 @@ actor PolicyKeeper: Service {
             do {
                 id = try await audit?.keep(Self.act(outcome), now: clock())
             } catch {
-                return refused(error, "the policy's change can not be kept in the audit trail and waits for that")
+                return refused(
+                    error, "the policy's change can not be kept in the audit trail and waits for that", isNews: false)
             }
             unrecorded.removeFirst()
             inForce.take(outcome.current)
@@ -177,8 +178,9 @@ actor PolicyKeeper: Service {
         return "version \(outcome.current.version), signed by \(reviewed: officers); \(change)"
     }
 
-    private func refused(_ error: any Error, _ what: Loggable) {
-        refusals += 1
+    /// - Parameter isNews: whether the journal is told again although the alarm stands.
+    private func refused(_ error: any Error, _ what: Loggable, isNews: Bool = true) {
+        if isNews { refusals += 1 }
         let reason = Loggable(error: error)
         health.alarms.raise(.policyRefused, stage: refusals, "\(what): \(reason)")
         health.report(

@@ -36,7 +36,7 @@ package struct Freeze: Sendable, Equatable {
         switch scope {
         case .everything: true
         case .space(let id): release.spaces.contains(id)
-        case .user(let user): [release.user, release.effectiveUser].contains(user.canonicalAuthID)
+        case .user(let user): release.users.contains(user.canonicalAuthID)
         case .device(let device): release.device == device
         case .bound(let from, let until):
             release.bound.contains { bound in
@@ -49,8 +49,8 @@ package struct Freeze: Sendable, Equatable {
 
     /// What is about to be released to whom.
     struct Release {
-        let user: String
-        let effectiveUser: String
+        /// Whose token it is, whose rights count, and for which officer a service asks.
+        let users: Set<String>
         let device: String
         /// Names by which a service is known: of its consents, its account, its client.
         var services: Set<String> = []

@@ -149,8 +149,10 @@ extension Caller {
     func release(spaces: [String] = [], bound: [Timestamp] = []) -> Freeze.Release {
         var partner: String?
         if case .partner(let host) = capacity { partner = host }
+        var users: Set = [tokenUser.canonicalAuthID, effectiveUser.canonicalAuthID]
+        if case .service(let agent?) = capacity { users.insert(agent.canonicalAuthID) }
         return Freeze.Release(
-            user: tokenUser.canonicalAuthID, effectiveUser: effectiveUser.canonicalAuthID, device: clientID,
+            users: users, device: clientID,
             services: serviceNames, partner: partner, spaces: spaces, bound: bound)
     }
 }

@@ -7,13 +7,13 @@ package final class PolicySnapshot: Sendable, Equatable {
     /// The configuration's values with those that the signed policy names in their place.
     package let values: KMSPolicy
     package let signed: Policy
+    package let rules: ConsentRules
 
     init(_ standing: KMSPolicy, signed: Policy) {
         values = standing.overlaid(by: signed)
         self.signed = signed
+        rules = ConsentRules(signed)
     }
-
-    package var rules: ConsentRules { ConsentRules(signed) }
 
     package static func == (left: PolicySnapshot, right: PolicySnapshot) -> Bool { left === right }
 }

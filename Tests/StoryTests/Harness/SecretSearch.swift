@@ -86,8 +86,9 @@ struct SecretSearch {
     static func files(below folder: String) -> [String] {
         let names = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
         return names.map { folder + "/" + $0 }.filter {
-            var isFolder: ObjCBool = false
-            return FileManager.default.fileExists(atPath: $0, isDirectory: &isFolder) && !isFolder.boolValue
+            // Not the control socket.
+            var status = stat()
+            return stat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
         }
     }
 }

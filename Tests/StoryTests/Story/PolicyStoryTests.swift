@@ -132,6 +132,11 @@ extension StoryTests {
             let health = String(decoding: try await deployment.answer(of: .kms, "/healthz").body, as: UTF8.self)
             #expect(health.contains("version 1 is in force, with 1 services"), "\(health)")
 
+            let sentences = try await ChildProcess.run(
+                Repository.program("hdsctl"), ["policy", "show", "--socket", domain.path("kms/control.sock")],
+                folder: domain.folder)
+            #expect(sentences.contains("The service indexer has a consent: search-indexing"), "\(sentences)")
+
             let second = try await sign(2, "", in: domain)
             _ = try await eventually("the indexer is shut out", seen: { kms.tail() }) {
                 try await indexer.retrieve(key).contains("(no-consent)") ? true : nil
