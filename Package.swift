@@ -249,7 +249,8 @@ targets += [
         "KMSServiceTests",
         [
             "KMSService", "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "MasterKey",
-            "KeyStore", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers",
+            "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText", "Diagnostics",
+            hummingbird, "TestServers",
         ]),
     tests(
         "TokenIssuerTests",
@@ -277,12 +278,6 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
-    tests(
-        "KMSServiceTests",
-        [
-            "KMSService", "ServiceRuntime", "AuditTrail", "KeyManagement", "MasterKey", "KeyStore", "HTTPServer",
-            "HTTPClient", "Cryptography", "WireText", "Diagnostics", hummingbird, "TestServers",
-        ]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",

@@ -54,7 +54,7 @@ extension DecisionAudit {
             try ring.seal($0, kind: .audit, id: record.id.description, version: 1)
         }
         record.sealed = Base64URL.encode(sealed)
-        try await keep(record)
+        if let failure = await keep(record).ended() { throw failure }
         return record.id
     }
 }
