@@ -17,7 +17,7 @@ struct OperationGenerator {
     private var holders: [Ref] = []
     /// Who was taken off a list, and a key that he had read until then.
     private var removed: [(actor: Actor, key: Ref)] = []
-    private var asked: [(step: Int, request: Request, isDelivered: Bool)] = []
+    private var asked: [(step: Int, session: Ref, request: Request, isDelivered: Bool)] = []
 
     init(seed: UInt64) { random = SeededGenerator(seed: seed) }
 
@@ -72,9 +72,17 @@ struct OperationGenerator {
         default: break
         }
         var (actor, request) = wish(model)
-        if chance(1, 12), let earlier = one(asked.suffix(8)) { request = earlier.request }
+        var again: Ref?
+        if chance(1, 10), let earlier = one(asked.suffix(8)) {
+            // What was asked already: by whoever, or by the same session, as a client that got no answer does.
+            request = earlier.request
+            if chance(1, 2), let session = model.sessions[earlier.session] {
+                (actor, again) = (session.actor, earlier.session)
+            }
+        }
         let live = (sessions[actor] ?? []).filter { !model.isDead($0, now) }
-        guard let session = chance(1, 60) ? one(sessions[actor] ?? []) ?? one(live) : one(live.suffix(4)) else {
+        guard let session = again ?? (chance(1, 60) ? one(sessions[actor] ?? []) ?? one(live) : one(live.suffix(4)))
+        else {
             return .open(actor, isCounted: isCounted(actor))
         }
         let counted = model.sessions[session]?.isCounted ?? false
@@ -288,9 +296,9 @@ struct OperationGenerator {
             sessions[actor] = (sessions[actor] ?? []).suffix(12) + [Ref(step: id)]
         case .deliver(let step):
             if let index = asked.firstIndex(where: { $0.step == step }) { asked[index].isDelivered = true }
-        case .ask(_, let request, _, _, let isWithheld):
+        case .ask(let session, let request, _, _, let isWithheld):
             if case .odd(let odd) = request, odd.isMalformed { return }
-            asked.append((id, request, !isWithheld))
+            asked.append((id, session, request, !isWithheld))
         case .restart, .sweep: break
         }
     }
