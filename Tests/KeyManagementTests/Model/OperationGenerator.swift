@@ -26,7 +26,7 @@ struct OperationGenerator {
         nextID += 1
         now = now.adding(milliseconds: pause())
         // What is gone is asked for once in a while.
-        if chance(1, 3) { spaces = spaces.filter { !model.isGone($0, now) } }
+        if chance(1, 12) { spaces = spaces.filter { !model.isGone($0, now) } }
         // Nobody can do anything with a space that has nobody to manage it.
         if chance(1, 30) {
             for space in spaces where manager(of: space, model) == nil { spaces.removeAll { $0 == space } }
@@ -66,7 +66,20 @@ struct OperationGenerator {
             if let earlier = chance(2, 3) ? one(withheld) ?? one(recent) : one(recent) {
                 return .deliver(step: earlier.step)
             }
-        case 80..<90:
+        case 80..<92:
+            // A client that got no answer asks again for the space that it has made.
+            let made = asked.suffix(60).filter { ask in
+                if case .createSpace(let keys, _, _, _) = ask.request, !keys.isEmpty {
+                    return model.spaces[Ref(step: ask.step)] != nil
+                }
+                return false
+            }
+            if let earlier = one(made) {
+                let spelling = Int.random(in: 0...2, using: &random)
+                return .ask(
+                    session: earlier.session, earlier.request, .oneself, spelling: spelling, isWithheld: false)
+            }
+        case 92..<102:
             let actor = actor()
             return .open(actor, isCounted: isCounted(actor))
         default: break
@@ -103,13 +116,19 @@ struct OperationGenerator {
         guard chance(isOfficer ? (request.isRetrieving ? 8 : 2) : 1, 12) else { return .oneself }
         if chance(1, 5) { return .onBehalfOf(own) }
         var other = person()
-        if case .retrieveKey(let key) = request, case .user(let reader) = reader(of: key, model) { other = reader }
+        if chance(1, 2), case .retrieveKey(let key) = request, case .user(let reader) = reader(of: key, model) {
+            other = reader
+        }
         return chance(1, 2) ? .onBehalfOf(other) : .foreignUserID(other)
     }
 
     private mutating func isCounted(_ actor: Actor) -> Bool {
-        if case .holder = actor { return false }
-        return chance(1, 2)
+        switch actor {
+        case .holder: return false
+        // An officer's claims are for sessions without.
+        case .user(0): return chance(1, 5)
+        case .user: return chance(1, 2)
+        }
     }
 
     private mutating func person() -> Int { Int.random(in: 0..<Self.people, using: &random) }
@@ -128,7 +147,16 @@ struct OperationGenerator {
             return (actor, .createKeys(count: count))
         case 90..<250:
             let key = key(model)
-            if chance(1, 8) { return (.user(model.policy.officers.first ?? 0), .retrieveKey(key)) }
+            if case .holder(let entry) = actor, chance(2, 3), let space = model.spaceOfEntry[entry],
+                let key = one(model.spaces[space]?.keys ?? [])
+            {
+                return (actor, .retrieveKey(key))
+            }
+            if chance(1, 5) {
+                let open = spaces.filter { model.entry(.everybody, on: $0, now) != nil }
+                let inOpen = one(open).flatMap { one(model.spaces[$0]?.keys ?? []) }
+                return (.user(0), .retrieveKey(chance(1, 2) ? inOpen ?? key : key))
+            }
             return (chance(3, 5) ? reader(of: key, model) ?? actor : actor, .retrieveKey(key))
         case 250..<370:
             // Who was removed asks for what he had.
@@ -239,8 +267,8 @@ struct OperationGenerator {
         case 0..<60: .user(person(), isUpperCase: chance(1, 8))
         case 60..<68: .stranger(Int.random(in: 1...3, using: &random))
         case 68..<92: .space(space(model), isUpperCase: chance(1, 8))
-        case 92..<95: .everybody
-        case 95..<97: .foreignSpace
+        case 92..<97: .everybody
+        case 97: .foreignSpace
         default: .key(key(model))
         }
     }
