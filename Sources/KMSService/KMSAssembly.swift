@@ -80,7 +80,7 @@ package enum KMSAssembly {
             services: [
                 housekeeping, FreezeWatch(freezes: freezes, log: log),
                 SpaceKeyWatch(
-                    due: SpaceKeysDue(store: store, vault: vault, names: names, policy: policy),
+                    due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
                 audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,

@@ -74,13 +74,14 @@ final class ModelWorld {
     /// A node as it comes up: nothing of what another one has in memory.
     func node() async throws -> TestKMS {
         var policy = TestKMS.testPolicy()
-        policy.organisationAgents = [Self.users[0]]
         policy.anonymousLife = ReferenceModel.Policy().holderLife
         policy.sessionsPerUser = 1_000_000
         policy.requestsPerUserAndMinute = 1_000_000_000
         policy.requestsPerDeviceAndMinute = 1_000_000_000
         policy.deletionsPerUserAndHour = 1_000_000_000
-        return try await TestKMS.start(store: store, kek: kek, policy: policy, clock: clock)
+        return try await TestKMS.start(
+            store: store, kek: kek, policy: policy,
+            signed: try TestPolicy.make(#""agents": [{"user": "\#(Self.users[0])"}]"#), clock: clock)
     }
 
     func sweep() async throws {

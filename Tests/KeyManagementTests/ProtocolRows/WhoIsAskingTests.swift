@@ -18,9 +18,8 @@ struct WhoIsAskingTests {
         let bobsKey: KMSKey
 
         static func start() async throws -> World {
-            var policy = TestKMS.testPolicy()
-            policy.organisationAgents = [People.dan]
-            let kms = try await TestKMS.start(policy: policy)
+            let kms = try await TestKMS.start(
+                signed: try TestPolicy.make(#""agents": [{"user": "\#(People.dan)"}]"#))
             let alice = try await TestClient.open(kms, People.alice)
             let bob = try await TestClient.open(kms, People.bob)
             let keys = try await (alice.createKeys(1), bob.createKeys(1))
