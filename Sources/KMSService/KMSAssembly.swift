@@ -68,8 +68,9 @@ package enum KMSAssembly {
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
             intervals: Intervals(store: store, vault: vault, policy: inForce), log: log)
         let keeper = PolicyKeeper(
-            file: configuration.policy.file, holder: holder, officers: officers, inForce: inForce, audit: audit.audit,
-            health: context.health, events: context.events, metrics: context.metrics)
+            file: configuration.policy.file, holder: holder, officers: officers, inForce: inForce,
+            services: ServiceSubjects(store: store, vault: vault), audit: audit.audit, health: context.health,
+            events: context.events, metrics: context.metrics)
         await keeper.load()
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
@@ -89,7 +90,7 @@ package enum KMSAssembly {
                 + trust.polls + (federation.map { [$0.sweep] } ?? []),
             selfTest: { try await canary.run() },
             reload: { _ in try await keeper.reload() },
-            reloadExtent: "log level, officers and signed policy (the rest counts after a restart)",
+            reloadExtent: "the log level, officers and signed policy (the rest counts after a restart)",
             finish: {
                 workers.shutDown()
                 await audit.close()

@@ -103,7 +103,7 @@ struct Caller: Sendable, Equatable {
                 tokenUser: own, effectiveUser: effective, clientID: request.clientID, capacity: capacity,
                 identity: identity, matter: request.credential.matter, snapshot: policy)
         }
-        let isService = token.isService || policy.rules.isService(own)
+        let isService = token.isService || policy.isService(own)
         if isOwn { return caller(own, isService ? .service(agent: nil) : .user) }
         let agent = isService ? try agent(named: request.credential, by: own) : own
         let verdict = policy.rules.agent(user: agent, matter: request.credential.matter, now: now)

@@ -25,6 +25,7 @@ final class Bench: Sendable {
     let health: HealthRegistry
     let metrics = MetricRegistry()
     let key: AttestationKey
+    let disk = FullableDisk()
     let ada: OfficerKey
     let bob: OfficerKey
     private let time: Mutex<Timestamp>
@@ -47,13 +48,19 @@ final class Bench: Sendable {
         vault = RecordVault(ring: ring, store: store)
         key = try .createP256()
         audit = DecisionAudit(
-            trail: try await AuditTrail.open(
-                AuditTrailConfiguration(folder: folder.path + "/audit", node: "node-1", key: key)),
+            trail: try await AuditTrail.open(Self.trail(folder.path + "/audit", key, disk)),
             ring: ring, store: store)
         health = HealthRegistry(events: events, metrics: metrics)
         ada = try OfficerKey("ada", [.policy, .freeze])
         bob = try OfficerKey("bob", [.policy, .fourEyes])
         try enrol([ada, bob])
+    }
+
+    private static func trail(_ folder: String, _ key: AttestationKey, _ disk: FullableDisk) -> AuditTrailConfiguration
+    {
+        var configuration = AuditTrailConfiguration(folder: folder, node: "node-1", key: key)
+        configuration.fileSystem = disk
+        return configuration
     }
 
     var now: Timestamp { time.withLock { $0 } }
@@ -108,10 +115,42 @@ final class Bench: Sendable {
             .map { "\($0.kind.rawValue) \($0.rule ?? "-") \($0.path ?? "-")" }
     }
 
+    /// Throws what is wrong with the trail; how many records it has.
+    func verifyTrail() throws -> Int64 {
+        try TrailVerifier(folder: folder.path + "/audit", trust: AttestationTrust(keys: [key.publicKey])).verify().last
+    }
+
     func alarms() -> [String] { health.report.alarms.map(\.alarm.id) }
 
     func detail(_ id: String) -> String? {
         health.report.checks.first { $0.check.id == id }?.finding.detail.text
+    }
+}
+
+/// The disk under the trail, which a test can fill.
+final class FullableDisk: TrailFileSystem {
+    let isFull = Mutex(false)
+    func openSegment(_ path: String) throws(DiagnosedError) -> any AppendFile {
+        File(try PosixFileSystem().openSegment(path), self)
+    }
+    func remove(_ path: String) throws(DiagnosedError) { try PosixFileSystem().remove(path) }
+    func synchronizeFolder(_ path: String) throws(DiagnosedError) { try PosixFileSystem().synchronizeFolder(path) }
+
+    private final class File: AppendFile {
+        let file: any AppendFile
+        let disk: FullableDisk
+        init(_ file: any AppendFile, _ disk: FullableDisk) {
+            self.file = file
+            self.disk = disk
+        }
+        func append(_ bytes: [UInt8]) throws(DiagnosedError) {
+            guard !disk.isFull.withLock({ $0 }) else {
+                throw DiagnosedError("disk-full", fault: .store, "injected: the disk is full")
+            }
+            try file.append(bytes)
+        }
+        func synchronize() throws(DiagnosedError) { try file.synchronize() }
+        func truncate(to count: Int) throws(DiagnosedError) { try file.truncate(to: count) }
     }
 }
 

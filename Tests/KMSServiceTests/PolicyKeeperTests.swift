@@ -4,6 +4,7 @@ import KeyManagement
 import KeyStore
 import ServiceRuntime
 import SignedPolicy
+import Synchronization
 import Testing
 import WireText
 
@@ -27,7 +28,8 @@ struct PolicyKeeperTests {
             inForce = PolicyInForce(KMSPolicy())
             keeper = PolicyKeeper(
                 file: hasFile ? FileLocation(bench.policyFile) : nil, holder: holder, officers: officers,
-                inForce: inForce, audit: bench.audit, health: bench.health, events: bench.events,
+                inForce: inForce, services: ServiceSubjects(store: bench.store, vault: bench.vault),
+                audit: bench.audit, health: bench.health, events: bench.events,
                 metrics: bench.metrics, clock: { bench.now })
         }
 
@@ -78,6 +80,39 @@ struct PolicyKeeperTests {
         #expect(bench.alarms().isEmpty)
     }
 
+    @Test("what widens waits for its record in the trail, what narrows does not, and nothing is left out of it")
+    func unrecorded() async throws {
+        let bench = try await Bench()
+        let start = try Start(bench)
+        try bench.sign(try Bench.canonical(version: 1, Bench.consent), by: [bench.ada])
+        await start.keeper.load()
+        func isFull(_ isFull: Bool) { bench.disk.isFull.withLock { $0 = isFull } }
+        isFull(true)
+        try bench.sign(try Bench.canonical(version: 2), by: [bench.ada])
+        await start.look()
+        #expect(start.version == 2, "a consent is withdrawn at once")
+        #expect(bench.alarms() == ["HDS-POLICY-REFUSED"])
+        isFull(false)
+        await start.look(1)
+        #expect(bench.alarms().isEmpty)
+        isFull(true)
+        try bench.sign(try Bench.canonical(version: 3, Bench.consent), by: [bench.ada])
+        await start.look(4)
+        #expect(start.version == 2 && start.services.isEmpty)
+        #expect(bench.alarms() == ["HDS-POLICY-REFUSED"])
+        try bench.sign(try Bench.canonical(version: 4), by: [bench.ada])
+        await start.look()
+        #expect(start.version == 2, "it stands behind the one that waits")
+        isFull(false)
+        await start.look(1)
+        #expect(start.version == 4 && bench.alarms().isEmpty)
+        #expect(
+            try bench.acts().map { $0.split(separator: " ")[1] } == [
+                "policy-widened", "policy-changed", "policy-widened", "policy-changed",
+            ])
+        #expect(try bench.verifyTrail() >= 5)
+    }
+
     @Test("a policy that is refused changes nothing and raises an alarm that says why, until one is taken")
     func refused() async throws {
         let bench = try await Bench()
@@ -126,6 +161,28 @@ struct PolicyKeeperTests {
         await older.keeper.load()
         #expect(older.version == 0 && older.services.isEmpty, "nothing is allowed by an old policy")
         #expect(bench.alarms().contains("HDS-POLICY-REFUSED"))
+    }
+
+    @Test("a subject that a policy named stays a service: without its consent, after a restart, without any policy")
+    func services() async throws {
+        let bench = try await Bench()
+        let first = try Start(bench)
+        await first.keeper.load()
+        #expect(!first.inForce.current.isService("svc"))
+        try bench.sign(try Bench.canonical(version: 1, Bench.consent), by: [bench.ada])
+        await first.look()
+        try bench.sign(try Bench.canonical(version: 2), by: [bench.ada])
+        await first.look()
+        #expect(first.version == 2 && first.inForce.current.isService("svc"))
+        for hasFile in [true, false] {
+            let again = try Start(bench, hasFile: hasFile)
+            await again.keeper.load()
+            #expect(again.inForce.current.isService("svc") && !again.inForce.current.isService("other"))
+        }
+        _ = try await bench.store.commit(StoreChange(writes: [.putSetting(name: "policy-services", value: [1, 2, 3])]))
+        let forged = try Start(bench)
+        await forged.keeper.load()
+        #expect(forged.version == 0 && bench.alarms().contains("HDS-POLICY-REFUSED"))
     }
 
     @Test("two signatures where two are needed; who enrols later makes a refused policy good without touching it")

@@ -184,6 +184,20 @@ struct ConsentTests {
         #expect(world.kms.inForce.current.signed.version == 3)
     }
 
+    @Test("an account whose tokens look like a person's is none once a policy has named it, also when it is taken out")
+    func withdrawn() async throws {
+        // Issued to a client of another name, as some providers do.
+        let token = ClientTokens.token(Self.indexer, client: "robot-7")
+        let world = try await World.start(token: token, listing: [Self.indexer])
+        #expect(try await world.service.status(retrieving: world.key.uri) == 200, "nobody told the KMS what it is")
+        world.kms.inForce.take(try TestPolicy.make(version: 1))
+        #expect(try await world.service.status(retrieving: world.key.uri) == 200)
+        world.kms.inForce.take(try TestPolicy.make(TestPolicy.consent(Self.indexer), version: 2))
+        #expect(try await world.verdict() == "granted by service-consent:indexer")
+        world.kms.inForce.take(try TestPolicy.make(version: 3))
+        #expect(try await world.verdict() == "no-consent")
+    }
+
     @Test("a mutating request that was refused for want of a consent stays refused when its string comes again")
     func refusedReplay() async throws {
         let world = try await World.start()

@@ -15,7 +15,8 @@ import WireText
 /// 1. What is refused changes nothing; an alarm says why and what to do, until a policy is taken again.
 /// 2. A policy that widens is in force once its record stands in the audit trail; one that narrows is in force at once.
 /// 3. Each start says in the trail which policy it took up, so that no crash leaves one without a record.
-/// 4. A file that vanishes takes nothing back and raises an alarm: to allow nothing, sign a policy without services.
+/// 4. A subject that a policy called a service stays one, whatever later policies say.
+/// 5. A file that vanishes takes nothing back and raises an alarm: to allow nothing, sign a policy without services.
 actor PolicyKeeper: Service {
     static let check = HealthCheck("policy", "the signed policy")
 
@@ -23,6 +24,7 @@ actor PolicyKeeper: Service {
     private let holder: PolicyHolder
     private let officers: EnrolledOfficers
     private let inForce: PolicyInForce
+    private let services: ServiceSubjects
     private let audit: DecisionAudit?
     private let health: HealthRegistry
     private let events: any EventRecorder
@@ -40,13 +42,15 @@ actor PolicyKeeper: Service {
 
     init(
         file: FileLocation?, holder: PolicyHolder, officers: EnrolledOfficers, inForce: PolicyInForce,
-        audit: DecisionAudit?, health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry,
+        services: ServiceSubjects, audit: DecisionAudit?, health: HealthRegistry, events: any EventRecorder,
+        metrics: MetricRegistry,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.file = file
         self.holder = holder
         self.officers = officers
         self.inForce = inForce
+        self.services = services
         self.audit = audit
         self.health = health
         self.events = events
@@ -90,6 +94,11 @@ actor PolicyKeeper: Service {
     func load() async {
         taken = marks
         glimpsed = taken
+        do {
+            inForce.know(services: try await services.known())
+        } catch {
+            return refused(error, "the services of earlier policies can not be read, so no policy is taken")
+        }
         guard let file else { return await loadNothing(instead: nil) }
         var status = stat()
         if stat(file.path, &status) != 0, errno == ENOENT {
@@ -136,10 +145,12 @@ actor PolicyKeeper: Service {
         while let outcome = unrecorded.first {
             let id: AuditID?
             do {
+                // What a policy once called a service is never taken for a person again.
+                try await services.note(Set(outcome.current.services.map(\.subject)))
                 id = try await audit?.keep(Self.act(outcome), now: clock())
             } catch {
                 return refused(
-                    error, "the policy's change can not be kept in the audit trail and waits for that", isNews: false)
+                    error, "the policy's change can not be written down and waits for that", isNews: false)
             }
             unrecorded.removeFirst()
             inForce.take(outcome.current)

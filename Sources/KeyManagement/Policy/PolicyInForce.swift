@@ -8,11 +8,22 @@ package final class PolicySnapshot: Sendable, Equatable {
     package let values: KMSPolicy
     package let signed: Policy
     package let rules: ConsentRules
+    /// Subjects that this policy or any before it named as services.
+    private let services: Set<String>
 
-    init(_ standing: KMSPolicy, signed: Policy) {
+    init(_ standing: KMSPolicy, signed: Policy, services: Set<String> = []) {
         values = standing.overlaid(by: signed)
         self.signed = signed
         rules = ConsentRules(signed)
+        self.services = services.union(signed.services.map(\.subject))
+    }
+
+    /// Whether a subject is a service's, also when the policy does not name it any more.
+    package func isService(_ subject: String) -> Bool { services.contains(subject) }
+
+    fileprivate func followed(by policy: Policy, knowing subjects: Set<String>, _ standing: KMSPolicy) -> PolicySnapshot
+    {
+        PolicySnapshot(standing, signed: policy, services: services.union(subjects))
     }
 
     package static func == (left: PolicySnapshot, right: PolicySnapshot) -> Bool { left === right }
@@ -34,10 +45,15 @@ package final class PolicyInForce: Sendable {
 
     /// Puts a policy in force that `PolicyHolder` took. A lower version than the present one is left out.
     package func take(_ policy: Policy) {
-        let next = PolicySnapshot(standing, signed: policy)
         snapshot.withLock { present in
-            if present.signed.version <= policy.version { present = next }
+            guard present.signed.version <= policy.version else { return }
+            present = present.followed(by: policy, knowing: [], standing)
         }
+    }
+
+    /// Says of subjects that earlier policies named them as services.
+    package func know(services subjects: Set<String>) {
+        snapshot.withLock { $0 = $0.followed(by: $0.signed, knowing: subjects, standing) }
     }
 }
 

@@ -156,8 +156,13 @@ extension StoryTests {
             #expect(try await status(domain).contains("HDS-POLICY-REFUSED"))
             #expect(try await indexer.retrieve(key).contains("(no-consent)"))
             try domain.write(try domain.read(second), to: "kms/policy.signed")
+            let reloaded = "the log level, officers and signed policy (the rest counts after a restart)"
+            deployment[.kms]?.send(SIGHUP)
             _ = try await eventually("version 2 again") {
                 try await status(domain).contains("policy    version 2") ? true : nil
+            }
+            _ = try await eventually("the reload", seen: { deployment[.kms]?.tail() ?? "" }) {
+                try domain.read("log/hds-kms.log").contains(reloaded) ? true : nil
             }
 
             let acts = try TrailReader(folder: domain.path("kms/audit")).records(AuditQuery()).map(\.record)
