@@ -278,6 +278,16 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
+<<<<<<< ours
+=======
+    tests(
+        "KMSServiceTests",
+        [
+            "KMSService", "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore",
+            "HTTPServer",
+            "HTTPClient", "Cryptography", "WireText", "Diagnostics", hummingbird, "TestServers",
+        ]),
+>>>>>>> theirs
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",

@@ -44,13 +44,14 @@ package final class MonthSealRing: Sendable {
         }
     }
 
-    /// Destroys the key of the oldest month if its last moment is older than that many seconds; which this call destroyed.
+    /// Destroys the key of the oldest month if its last moment is older than that many seconds; answers which that was.
     /// One at a call, so that a clock that jumps ahead does not take everything at once.
     package func destroy(olderThan seconds: Int64, now: Timestamp) async throws -> [CalendarMonth] {
         let end = now.adding(seconds: -seconds)
         var destroyed: [CalendarMonth] = []
         try await change { months in
-            destroyed = months.entries.filter { $0.key.next.start <= end && $0.value.key != nil }.map(\.key).min().map { [$0] } ?? []
+            let due = months.entries.filter { $0.key.next.start <= end && $0.value.key != nil }.map(\.key).min()
+            destroyed = due.map { [$0] } ?? []
             for month in destroyed { months.entries[month] = .destroyed(now) }
         }
         return destroyed

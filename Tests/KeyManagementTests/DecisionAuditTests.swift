@@ -145,6 +145,33 @@ struct DecisionAuditTests {
         #expect(try await TestClient.open(kms, People.bob).user == People.bob)
     }
 
+    @Test("while the trail is broken where it goes on no key is released and nothing is changed, until it holds again")
+    func distrusted() async throws {
+        let world = try World()
+        let kms = try await world.start()
+        let alice = try await TestClient.open(kms, People.alice)
+        let keys = try await alice.createKeys(2)
+        let space = try await alice.createSpace([keys[0]])
+        kms.audit?.distrust(DiagnosedError(.auditChainBroken, fault: .client, "record 7 was changed"))
+        let refused = try await alice.ask("retrieve", keys[0].uri)
+        #expect(refused.status == 500)
+        guard case .none = refused.body else {
+            Issue.record("a key was released")
+            return
+        }
+        #expect(try await alice.add([People.bob], to: space.uri).status == 500)
+        await #expect(throws: TestClient.Refused.self) { _ = try await TestClient.open(kms, People.bob) }
+        #expect(kms.audit?.blocked?.summary.contains("record 7 was changed") == true)
+        kms.audit?.trust()
+        #expect(try await alice.status(retrieving: keys[0].uri) == 200)
+        guard case .authorizations(let list) = try await alice.ask("retrieve", space.uri + "/authorizations").body
+        else {
+            Issue.record("no list")
+            return
+        }
+        #expect(list.map(\.authID) == [People.alice], "nothing of what was refused took effect")
+    }
+
     @Test(
         "a change whose record did not reach the trail is added from the ledger, once: at the next start, or at the next seal",
         arguments: [true, false])

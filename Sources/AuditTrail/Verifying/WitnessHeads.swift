@@ -70,7 +70,15 @@ struct WitnessHeads {
             uncheckedStamps += 1
             return
         }
-        let stamp = try TimeStampToken(der: token, over: StampedHead.digest(of: jws), roots: authorities)
+        let stamp: TimeStampToken
+        do {
+            stamp = try TimeStampToken(der: token, over: StampedHead.digest(of: jws), roots: authorities)
+        } catch let error as DiagnosedError {
+            // No peer is at fault: it is what an auditor finds in a file.
+            throw DiagnosedError(
+                error.code, fault: .client, error.summary, expected: error.expected, found: error.found,
+                hint: "the line was changed, or the certificates are those of another authority")
+        }
         stamps += 1
         guard head.seq >= newestStamp?.seq ?? 0 else { return }
         // Of two stamps over one head the earlier one says more.

@@ -1,6 +1,8 @@
 import AuditTrail
+import Cryptography
 import Foundation
 import Synchronization
+import TestServers
 import Testing
 import WireText
 
@@ -48,6 +50,10 @@ extension StoryTests {
             deinit { try? FileManager.default.removeItem(atPath: root) }
 
             func run(_ arguments: String..., expecting code: Int32 = 0) async throws -> String {
+                try await run(arguments, expecting: code)
+            }
+
+            func run(_ arguments: [String], expecting code: Int32) async throws -> String {
                 let child = try ChildProcess(
                     Repository.program("hdsctl"), arguments, output: root + "/\(UUID().uuidString).log")
                 #expect(try await child.end() == .exit(code), "\(arguments): \(child.tail())")
@@ -82,6 +88,37 @@ extension StoryTests {
             let broken = try await scene.run("audit", "verify", scene.folder, "--key", scene.fingerprint, expecting: 65)
             #expect(broken.contains("kms-1.0000000000000001.audit line 2: record 2"))
             #expect(broken.contains("expected chain") && broken.contains("[audit-chain-broken]"))
+        }
+
+        @Test("verify checks time stamps with their authority's certificates, and says what they prove")
+        func timeStamps() async throws {
+            let scene = try await Scene()
+            let authority = try await onOwnThread { try TestTimeAuthority() }
+            let stamps = scene.root + "/stamps"
+            let later = try #require(Timestamp(iso8601: "2026-11-26T13:05:00Z"))
+            var configuration = AuditTrailConfiguration(
+                folder: scene.folder, node: "kms-1", key: try AttestationKey.load(fromFile: scene.root + "/key"))
+            configuration.clock = { later }
+            let roots = try Certificate.all(inPEM: authority.root)
+            configuration.witnesses = [
+                TimeStampWitness("tsa", file: stamps, roots: roots) { query in
+                    try await onOwnThread { try authority.reply(to: query) }
+                }
+            ]
+            let trail = try await AuditTrail.open(configuration)
+            try await trail.sealHead(now: later)
+            try await trail.close()
+            await trail.witnessesSettled()
+            func verify(_ more: String..., expecting code: Int32 = 0) async throws -> String {
+                var arguments = ["audit", "verify", scene.folder, "--key", scene.fingerprint, "--witness", stamps]
+                arguments += more
+                return try await scene.run(arguments, expecting: code)
+            }
+            let text = try await verify("--tsa-ca", authority.folder.path + "/root.pem")
+            #expect(text.contains("time-stamped: records 1 to") && text.contains("says CN=Time-good"))
+            #expect(try await verify().contains("time stamps, for want of their authority's CA certificate"))
+            let foreign = try await verify("--tsa-ca", authority.folder.path + "/other.pem", expecting: 65)
+            #expect(foreign.contains("[time-stamp-invalid]") && foreign.contains("stamps line 1"))
         }
 
         @Test("show finds records and lets no control character through; --json prints the lines as they are")

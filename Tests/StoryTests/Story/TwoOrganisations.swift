@@ -5,7 +5,8 @@ import Testing
 /// Two customers of one core, each with an authorization service and a KMS of its own, as real processes.
 ///
 /// A is the deployment with the core; B's services run in a folder of their own. Both are partners at the core and at
-/// each other's KMS, by the roots of their own PKIs; A lets B speak for B's Bob alone.
+/// each other's KMS, by the roots of their own PKIs; A lets B speak for B's Bob alone, and only with B's authorization
+/// service's word for each request.
 final class TwoOrganisations: Sendable {
     let a: Deployment
     let b: Deployment
@@ -47,6 +48,7 @@ final class TwoOrganisations: Sendable {
                 """, in: Service.core.configuration)
         try first.write(first.read("auth/alice.id") + first.read("auth/bob.id"), to: "kms/own-users")
         try first.write(second.read("auth/bob.id"), to: "kms/partner-users")
+        try second.replace("users:", with: "partner-kms: [\"kms://\(Self.hostOfA)\"]\nusers:", in: "auth/accounts.yaml")
         try first.write(first.read(Service.kms.configuration) + federationOfA, to: Service.kms.configuration)
         try second.write(
             second.read(Service.kms.configuration) + """
@@ -72,6 +74,10 @@ final class TwoOrganisations: Sendable {
               roots: \(b.domain.path("pki/customer/root.pem"))
               may-ask-us: true
               users: partner-users
+              assertion-issuer:
+                issuer: \(b.domain.authURL)
+                jwks: \(b.domain.authURL)/jwks.json
+                ca: \(b.domain.path("pki/customer/root.pem"))
 
         """
     }
