@@ -178,7 +178,7 @@ var targets: [Target] = [
             "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
-            "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes,
+            "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes, lifecycle, logging,
         ], path: "Benchmarks/hds-bench"),
 ]
 

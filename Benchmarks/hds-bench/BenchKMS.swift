@@ -1,3 +1,4 @@
+import AuditTrail
 import Cryptography
 import Encryption
 import Foundation
@@ -15,31 +16,45 @@ import WireText
 struct BenchKMS: Sendable {
     static let host = "kms.bench.example.com"
 
+    let host: String
     let handler: RequestHandler
     let staticKey: KMSStaticKey
     let privateKey: PrivateKey
     let store: any KeyStore
+    let audit: DecisionAudit?
     private let tokenKey: PrivateKey
 
-    init(folder: URL) async throws {
-        let certificate = folder.appending(path: "kms.pem")
-        let key = folder.appending(path: "kms.key")
+    /// - Parameters:
+    ///   - trail: nil: decisions are not kept.
+    ///   - keepsIdentity: key and certificate of an earlier one of that host.
+    ///   - federation: the partners of a KMS whose static key this is.
+    init(
+        folder: URL, host: String = BenchKMS.host, trail: AuditTrail? = nil, keepsIdentity: Bool = false,
+        federation: (KMSStaticKey) throws -> Federation? = { _ in nil }
+    ) async throws {
+        self.host = host
+        let certificate = folder.appending(path: host + ".pem")
+        let key = folder.appending(path: host + ".key")
         let process = Process()
         process.executableURL = URL(filePath: "/usr/bin/openssl")
         process.arguments = [
             "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key.path, "-out", certificate.path, "-days",
             "2",
-            "-subj", "/CN=\(Self.host)", "-addext", "subjectAltName=DNS:\(Self.host)", "-addext",
+            "-subj", "/CN=\(host)", "-addext", "subjectAltName=DNS:\(host)", "-addext",
             "basicConstraints=critical,CA:FALSE",
         ]
         process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
+        if !keepsIdentity {
+            try process.run()
+            process.waitUntilExit()
+        }
         let now = Timestamp.now()
         privateKey = try PrivateKey(pem: String(contentsOf: key, encoding: .utf8))
         let chain = try Certificate.all(inPEM: String(contentsOf: certificate, encoding: .utf8))
-        staticKey = try KMSStaticKey(privateKey: privateKey, chain: chain, host: Self.host, now: now.adding(seconds: 1))
-        store = try SQLiteKeyStore(path: folder.appending(path: "kms.sqlite").path)
+        staticKey = try KMSStaticKey(privateKey: privateKey, chain: chain, host: host, now: now.adding(seconds: 1))
+        // Nobody has the key-encryption key of an earlier one.
+        let name = "\(host)-\(UUIDText.random()).sqlite"
+        store = try SQLiteKeyStore(path: folder.appending(path: name).path)
         let ring = try await SealRing.open(kek: KeyEncryptionKey.create(), store: store, now: now)
         let vault = RecordVault(ring: ring, store: store)
         tokenKey = try PrivateKey.generateP256()
@@ -51,11 +66,13 @@ struct BenchKMS: Sendable {
         policy.sessionOpeningsPerSecond = 1_000_000
         policy.requestsPerUserAndMinute = 100_000_000
         policy.requestsPerDeviceAndMinute = 100_000_000
+        audit = trail.map { [store] in DecisionAudit(trail: $0, ring: ring, store: store) }
         handler = RequestHandler(
-            keyManagement: KeyManagement(names: KMSNames(host: Self.host), store: store, vault: vault, policy: policy),
+            keyManagement: KeyManagement(names: KMSNames(host: host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault),
-            verifier: BearerDirectory(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog())
+            verifier: BearerDirectory(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog(), audit: audit,
+            federation: try federation(staticKey))
     }
 
     func token(_ user: String) throws -> String { try BenchTokens.token(user, key: tokenKey) }
@@ -147,7 +164,7 @@ struct BenchSession: Sendable {
         let plain = try JWE.decryptDirect(JWE.parse(text), key: key)
         guard let answer = KMSAnswer(try plain.withUnsafeBytes { try JSONDocument($0).root }), answer.status < 300
         else {
-            throw BenchFailure("refused")
+            throw BenchFailure("refused: \(plain.withUnsafeBytes { String(decoding: $0.prefix(300), as: UTF8.self) })")
         }
         return answer
     }

@@ -21,10 +21,14 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
     var pki: String?
 
-    @Option(help: "Only these, for a profiler: openings, retrievals, creations, audit, link.")
+    @Option(
+        help: "Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, link."
+    )
     var only: [Part] = []
 
-    enum Part: String, ExpressibleByArgument, CaseIterable { case openings, retrievals, creations, audit, link }
+    enum Part: String, ExpressibleByArgument, CaseIterable {
+        case openings, retrievals, creations, spaces, federation, audit, decisions, link
+    }
 
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
 
@@ -43,7 +47,10 @@ struct HDSBench: AsyncParsableCommand {
         }
         if wants(.retrievals) { lines += try await inProcess.retrievals() }
         if wants(.creations) { lines += try await inProcess.creations() }
+        if wants(.spaces) { lines += try await BenchSpaces(kms: inProcess.kms, seconds: seconds).measure() }
+        if wants(.federation) { lines += try await BenchFederation(folder: folder, seconds: seconds).measure() }
         if wants(.audit) { lines += try await BenchAudit(folder: folder, seconds: seconds).measure() }
+        if wants(.decisions) { lines += try await BenchDecisions(folder: folder, seconds: seconds).measure() }
         if wants(.link), let kms, let pki {
             lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
         }

@@ -72,7 +72,7 @@ struct InProcess {
     func retrievals() async throws -> [Measurement] {
         let user = UUIDText.random()
         let session = try await kms.session(user, token: try kms.token(user))
-        let keys = try await createSpace(session, keys: 100)
+        let keys = try await kms.createSpace(session, keys: 100).keys
         var texts: [[UInt8]] = []
         for index in 0..<2000 { texts.append(try session.wrapped("retrieve", keys[index % keys.count].uri)) }
         for text in texts.prefix(500) { _ = try session.open(await kms.handler.reply(to: text, source: "bench")) }
@@ -124,16 +124,6 @@ struct InProcess {
             Measurement("key creation in process, p50", percentile(samples.values, 0.5), "ms"),
             Measurement("key creation in process, p99", percentile(samples.values, 0.99), "ms"),
         ]
-    }
-
-    private func createSpace(_ session: BenchSession, keys count: Int) async throws -> [KMSKey] {
-        let create = try session.wrapped("create", "/keys") { $0.member("count", count) }
-        guard case .keys(let keys) = try session.open(await kms.handler.reply(to: create, source: "")).body else {
-            throw BenchFailure("no keys")
-        }
-        let space = try session.wrapped("create", "/resources") { $0.member("keyUris", keys.map(\.uri)) }
-        _ = try session.open(await kms.handler.reply(to: space, source: ""))
-        return keys
     }
 }
 

@@ -67,10 +67,17 @@ enum Table {
 
 /// CPU time of the process so far, in seconds.
 func processCPUSeconds() -> Double {
+    let (user, system) = processCPU()
+    return user + system
+}
+
+func processCPU() -> (user: Double, system: Double) {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    return Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
-        + Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1_000_000
+    return (
+        Double(usage.ru_utime.tv_sec) + Double(usage.ru_utime.tv_usec) / 1_000_000,
+        Double(usage.ru_stime.tv_sec) + Double(usage.ru_stime.tv_usec) / 1_000_000
+    )
 }
 
 extension Duration {

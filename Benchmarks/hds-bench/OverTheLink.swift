@@ -6,8 +6,10 @@ import HTTPServer
 import JOSEEncryption
 import JOSESignature
 import KMSProtocol
+import Logging
 import MasterKey
 import SecretMemory
+import ServiceLifecycle
 import TLSChannel
 import WireText
 
@@ -22,9 +24,26 @@ enum OverTheLink {
             privateKey: try PrivateKey(
                 pem: String(contentsOf: pki.appending(path: "core/core.key"), encoding: .utf8)))
         let server = core.server(identity: identity, port: 0)
-        let serving = Task { try await server.run() }
-        defer { serving.cancel() }
+        var logger = Logger(label: "bench")
+        logger.logLevel = .critical
+        let services = ServiceGroup(services: [server], logger: logger)
+        let serving = Task { try await services.run() }
         let port = try await server.boundPort
+        do {
+            let lines = try await measure(kms: kms, pki: pki, folder: folder, port: port, core, tokenKey, seconds)
+            // The KMS has ended, and with it all connections: the server ends by itself.
+            await services.triggerGracefulShutdown()
+            try await serving.value
+            return lines
+        } catch {
+            serving.cancel()
+            throw error
+        }
+    }
+
+    private static func measure(
+        kms: String, pki: URL, folder: URL, port: Int, _ core: BenchCore, _ tokenKey: PrivateKey, _ seconds: Double
+    ) async throws -> [Measurement] {
         let process = try BenchProcess(
             kms: kms, configuration: try configuration(pki: pki, folder: folder, port: port), folder: folder)
         defer { process.stop() }

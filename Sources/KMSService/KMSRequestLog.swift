@@ -18,6 +18,7 @@ struct KMSRequestLog: RequestLog {
     let ring: SealRing
     let usesPseudonyms: Bool
     private let unusual = UnusualReaders()
+    private let codes = TwoGenerationCache<String, Loggable>(capacity: 4096)
 
     private final class UnusualReaders: Sendable {
         let names = Mutex<[Loggable: Timestamp]>([:])
@@ -104,7 +105,10 @@ struct KMSRequestLog: RequestLog {
 
     func pseudonym(_ text: String) -> Loggable {
         guard usesPseudonyms else { return Loggable(reviewed: text.printable) }
-        return Loggable(reviewed: Hexadecimal.encode(ring.lookup(text, purpose: "log").prefix(8)))
+        if let known = codes[text] { return known }
+        let code = Loggable(reviewed: Hexadecimal.encode(Array(ring.lookup(text, purpose: "log").prefix(8))))
+        codes[text] = code
+        return code
     }
 
     /// The URI with its identifiers as pseudonyms.

@@ -71,7 +71,8 @@ struct RecordBody: Sendable {
         if let path = record.path, path.utf8.count > maximumPath { throw tooLong("'path'", path.utf8.count) }
         guard let sealed = record.sealed else { return }
         guard sealed.utf8.count <= maximumSealed else { throw tooLong("'sealed'", sealed.utf8.count) }
-        guard sealed.utf8.allSatisfy(isBase64URL) else {
+        var text = sealed
+        guard text.withUTF8({ octets in octets.allSatisfy(isBase64URL) }) else {
             throw DiagnosedError(
                 .auditRecordInvalid, fault: .internal, "'sealed' of an audit record is not base64url")
         }

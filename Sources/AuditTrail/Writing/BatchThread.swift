@@ -4,9 +4,17 @@ import Synchronization
 /// One thread of its own that takes everything that waits as one batch, works it off and takes the next.
 ///
 /// Keeps blocking writes off the cooperative pool. While a batch is on its way to the disk the next one gathers; a
-/// lone job never waits for company. The thread ends after `finish` once nothing waits, and with the last reference.
+/// lone job never waits for company, but a few that follow a batch of several wait a moment for more, for most of what
+/// a small batch costs is its sync. The thread ends after `finish` once nothing waits, and with the last reference.
 final class BatchThread: Sendable {
     typealias Job = WriterLoop.Job
+
+    /// So many jobs are worked off without gathering more.
+    private static let worthWorking = 16
+    /// A batch of so many lets expect more.
+    private static let several = 3
+    /// Microseconds that a small batch gathers.
+    private static let gathering: useconds_t = 150
 
     private final class Inner: Sendable {
         private struct State {
@@ -76,12 +84,14 @@ final class BatchThread: Sendable {
             if hasEnded { continuation.resume() }
         }
 
-        private enum Step { case work([Job]), sleep, end([CheckedContinuation<Void, Never>]) }
+        private enum Step { case work([Job]), gather, sleep, end([CheckedContinuation<Void, Never>]) }
 
         func run() {
+            var before = 0
             while true {
                 let step = state.withLock { state -> Step in
                     if !state.jobs.isEmpty {
+                        if before >= several, state.jobs.count < worthWorking, !state.isFinished { return .gather }
                         var batch: [Job] = []
                         swap(&batch, &state.jobs)
                         return .work(batch)
@@ -95,8 +105,15 @@ final class BatchThread: Sendable {
                     return .sleep
                 }
                 switch step {
-                case .work(let batch): work(batch)
-                case .sleep: while sem_wait(signal) != 0 {}
+                case .work(let batch):
+                    work(batch)
+                    before = batch.count
+                case .gather:
+                    usleep(gathering)
+                    before = 0
+                case .sleep:
+                    while sem_wait(signal) != 0 {}
+                    before = 0
                 case .end(let waiting):
                     for continuation in waiting { continuation.resume() }
                     return

@@ -29,6 +29,8 @@ package final class DecisionAudit: Sendable {
     private let months: MonthSealRing
     private let store: any KeyStore
     private let state = Mutex(State())
+    /// Most identifiers come again soon, and an HMAC costs ten times as much as finding it.
+    private let codes = TwoGenerationCache<String, String>(capacity: 4096)
 
     package init(trail: AuditTrail, ring: SealRing, store: any KeyStore) {
         self.trail = trail
@@ -58,7 +60,12 @@ package final class DecisionAudit: Sendable {
     package func pseudonym(client: String) -> String { "c:" + code(client) }
     package func pseudonym(object: String) -> String { "o:" + code(object) }
 
-    private func code(_ text: String) -> String { Hexadecimal.encode(ring.lookup(text, purpose: "audit")) }
+    private func code(_ text: String) -> String {
+        if let known = codes[text] { return known }
+        let code = Hexadecimal.encode(ring.lookup(text, purpose: "audit"))
+        codes[text] = code
+        return code
+    }
 
     func record(_ decision: Decision) throws -> AuditRecord {
         var record = AuditRecord(.decision, id: decision.id, at: decision.time)

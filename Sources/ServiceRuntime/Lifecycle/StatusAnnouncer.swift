@@ -50,5 +50,6 @@ struct StatusAnnouncer: Service {
                 .durationMicroseconds: Loggable(age()), .address: address(),
             ])
         notifier.ready(Loggable(reviewed: report.sentence))
+        StartPages.release()
     }
 }
