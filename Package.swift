@@ -249,8 +249,8 @@ targets += [
         "KMSServiceTests",
         [
             "KMSService", "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "MasterKey",
-            "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText", "Diagnostics",
-            hummingbird, "TestServers",
+            "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", hummingbird, "TestServers",
         ]),
     tests(
         "TokenIssuerTests",
@@ -278,16 +278,6 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
-<<<<<<< ours
-=======
-    tests(
-        "KMSServiceTests",
-        [
-            "KMSService", "ServiceRuntime", "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore",
-            "HTTPServer",
-            "HTTPClient", "Cryptography", "WireText", "Diagnostics", hummingbird, "TestServers",
-        ]),
->>>>>>> theirs
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",
