@@ -88,6 +88,12 @@ package final class FaultingKeyStore: KeyStore {
             try await inner.keys(ofResource: resource, from: from, before: before, limit: limit)
         }
     }
+    package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
+        try await call(.read) { try await inner.keys(ofResource: resource, behind: key, limit: limit) }
+    }
+    package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
+        try await call(.read) { try await inner.unboundKeys(after: id, limit: limit) }
+    }
     package func resource(_ id: String) async throws -> ResourceRecord? {
         try await call(.read) { try await inner.resource(id) }
     }
@@ -112,6 +118,9 @@ package final class FaultingKeyStore: KeyStore {
     }
     package func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int {
         try await call(.read) { try await inner.sessions(ofUser: user, liveAt: now) }
+    }
+    package func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord] {
+        try await call(.read) { try await inner.sessions(ofUser: user, after: id, limit: limit) }
     }
     package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? {
         try await call(.read) { try await inner.ledgerEntry(digest) }

@@ -31,6 +31,11 @@ package protocol KeyStore: Sendable {
     func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord]
+    /// A walk through the keys bound to a resource, oldest `boundAt` first (then lower id first): those behind `key`
+    /// (nil: from the start), at most `limit`.
+    func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord]
+    /// A walk through the keys that are bound to nothing, in the order of their ids: those behind `id`.
+    func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord]
     func resource(_ id: String) async throws -> ResourceRecord?
     func authorization(_ id: String) async throws -> AuthorizationRecord?
     /// The live one, in time that does not depend on how many the resource has.
@@ -44,6 +49,9 @@ package protocol KeyStore: Sendable {
     func session(_ id: String) async throws -> SessionRecord?
     /// How many sessions of the user end after the moment.
     func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int
+    /// A walk through the sessions of a user (nil: of all) in the order of their ids, ended ones included: those behind
+    /// `id`, at most `limit`.
+    func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord]
     func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord?
     /// Audit records of ledger entries behind a position, oldest first, at most `limit`; entries without one are left
     /// out. An entry whose session has ended is purged with it.

@@ -44,6 +44,20 @@ package final class MemoryKeyStore: KeyStore {
         return Array(newestFirst.prefix(limit.map { max(0, $0) } ?? .max))
     }
 
+    package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
+        func place(_ key: KeyRecord) -> (Timestamp, String) { (key.boundAt ?? Timestamp(milliseconds: .min), key.id) }
+        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.keys[$0] } }
+        return Array(
+            bound.filter { other in key.map { place(other) > place($0) } ?? true }
+                .sorted { place($0) < place($1) }.prefix(max(0, limit)))
+    }
+
+    package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
+        let unbound = try read { state in state.keys.values.filter { $0.resource == nil } }
+        return Array(
+            unbound.filter { key in id.map { key.id > $0 } ?? true }.sorted { $0.id < $1.id }.prefix(max(0, limit)))
+    }
+
     package func resource(_ id: String) async throws -> ResourceRecord? { try read { $0.resources[id] } }
 
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
@@ -77,6 +91,14 @@ package final class MemoryKeyStore: KeyStore {
 
     package func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int {
         try read { $0.sessions.values.count { $0.user == user && $0.expires > now } }
+    }
+
+    package func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord] {
+        let all = try read { state in
+            state.sessions.values.filter { session in user.map { session.user == $0 } ?? true }
+        }
+        return Array(
+            all.filter { session in id.map { session.id > $0 } ?? true }.sorted { $0.id < $1.id }.prefix(max(0, limit)))
     }
 
     package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? { try read { $0.ledger[digest] } }

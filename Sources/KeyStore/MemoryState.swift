@@ -89,6 +89,12 @@ struct MemoryState: Sendable {
             try require(sessionKEKs[kek.id] == nil)
             set(\.sessionKEKs, kek.id, kek)
         case .putSetting(let name, let value): set(\.settings, name, value)
+        case .eraseKey(let id, let version):
+            try require(keys[id]?.version == version)
+            if let resource = keys[id]?.resource {
+                set(\.keysOfResource, resource, keysOfResource[resource, default: []].subtracting([id]))
+            }
+            set(\.keys, id, nil)
         case .eraseResource(let id, let version): try erase(id, version)
         case .eraseAuthorization(let id, let version): try eraseAuthorization(id, version)
         case .insertRootKey(let root):

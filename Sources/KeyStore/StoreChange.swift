@@ -21,6 +21,8 @@ package enum StoreWrite: Hashable, Sendable {
     case insertSessionKEK(SessionKEKRecord)
     /// Sets or replaces.
     case putSetting(name: String, value: [UInt8])
+    /// Deletes a key for ever, which must be there at that version.
+    case eraseKey(id: String, version: Int64)
     /// Deletes the resource, which must be there at that version and be marked as deleted, with all its keys and
     /// authorizations, for ever.
     case eraseResource(id: String, version: Int64)
@@ -98,6 +100,7 @@ extension StoreChange {
             case .insertRootKey(let root), .updateRootKey(let root):
                 try require((1...Int64(UInt32.max)).contains(root.version), "a root key version of 1 to 2^32 - 1")
             case .putSetting(let name, _): try require(!name.isEmpty, "a setting's name")
+            case .eraseKey(let id, let version): try check(id, version, "key to erase")
             case .eraseResource(let id, let version): try check(id, version, "resource to erase")
             case .eraseAuthorization(let id, let version): try check(id, version, "authorization to erase")
             case .insertSessionKEK, .purgeExpired: break

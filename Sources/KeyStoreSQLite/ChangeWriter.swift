@@ -175,6 +175,12 @@ struct ChangeWriter {
             try one(
                 "UPDATE root_keys SET state = ?, wrapped = ?, kek_fingerprint = ?, created = ? WHERE version = ?"
             ) { try bind(root, to: &$0) }
+        case .eraseKey(let id, let version):
+            try one("DELETE FROM keys WHERE id = ? AND version = ?") {
+                try $0.bind(RecordID(id))
+                try $0.bind(version)
+            }
+            destroyedKeys = true
         case .eraseResource(let id, let version): try erase(id, version)
         case .eraseAuthorization(let id, let version):
             try one("DELETE FROM authorizations WHERE id = ? AND version = ? AND removed_at IS NOT NULL") {

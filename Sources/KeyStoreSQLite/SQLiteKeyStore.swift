@@ -157,6 +157,33 @@ extension SQLiteKeyStore {
         }
     }
 
+    package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
+        guard let resource = RecordID(resource) else { return [] }
+        return try read { db in
+            var query = try Query(
+                db,
+                """
+                SELECT \(KeyRecord.columns) FROM keys WHERE resource = ? AND (bound_at, id) > (?, ?)
+                ORDER BY bound_at, id LIMIT ?
+                """)
+            try query.bind(resource)
+            try query.bind(key?.boundAt ?? Timestamp(milliseconds: .min))
+            if let id = key.flatMap({ RecordID($0.id) }) { try query.bind(id) } else { try query.bind([UInt8]()) }
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { try KeyRecord($0) }
+        }
+    }
+
+    package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
+        try read { db in
+            var query = try Query(
+                db, "SELECT \(KeyRecord.columns) FROM keys WHERE resource IS NULL AND id > ? ORDER BY id LIMIT ?")
+            if let after = id.flatMap({ RecordID($0) }) { try query.bind(after) } else { try query.bind([UInt8]()) }
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { try KeyRecord($0) }
+        }
+    }
+
     package func resource(_ id: String) async throws -> ResourceRecord? {
         guard let resource = RecordID(id) else { return nil }
         return try read { db in
@@ -228,6 +255,18 @@ extension SQLiteKeyStore {
             try query.bind(user)
             try query.bind(now)
             return Int(try query.single() ?? 0)
+        }
+    }
+
+    package func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord] {
+        try read { db in
+            let condition = user == nil ? "" : "AND user = ?"
+            var query = try Query(
+                db, "SELECT \(SessionRecord.columns), id FROM sessions WHERE id > ? \(condition) ORDER BY id LIMIT ?")
+            if let after = id.flatMap({ RecordID($0) }) { try query.bind(after) } else { try query.bind([UInt8]()) }
+            if let user { try query.bind(user) }
+            try query.bind(Int64(max(0, limit)))
+            return try query.all { SessionRecord($0, id: try $0.id(6)) }
         }
     }
 

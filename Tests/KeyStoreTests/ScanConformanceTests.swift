@@ -101,6 +101,84 @@ import WireText
         }
     }
 
+    @Test("a walk through a space's keys comes through each once, oldest first", arguments: StoreKind.allCases)
+    func keysOfResource(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertResource(Sample.resource(1)), .insertResource(Sample.resource(2)),
+                .insertKey(Sample.key(13, resource: 1, boundAt: 5)),
+                .insertKey(Sample.key(11, resource: 1, boundAt: 7)),
+                .insertKey(Sample.key(12, resource: 1, boundAt: 5)),
+                .insertKey(Sample.key(14, resource: 1, boundAt: -9)),
+                .insertKey(Sample.key(15, resource: 2)), .insertKey(Sample.key(16)))
+            var seen: [String] = []
+            var last: KeyRecord?
+            while true {
+                let page = try await store.keys(ofResource: Sample.id(1), behind: last, limit: 3)
+                guard let end = page.last else { break }
+                #expect(page.count <= 3)
+                seen += page.map(\.id)
+                last = end
+            }
+            #expect(seen == [14, 12, 13, 11].map { Sample.id($0) })
+            #expect(try await store.keys(ofResource: "none", behind: nil, limit: 3) == [])
+            #expect(try await store.keys(ofResource: Sample.id(1), behind: nil, limit: 0) == [])
+        }
+    }
+
+    @Test("a walk through unbound keys leaves bound ones out", arguments: StoreKind.allCases)
+    func unboundKeys(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertResource(Sample.resource(1)), .insertKey(Sample.key(12, resource: 1)),
+                .insertKey(Sample.key(15)), .insertKey(Sample.key(11)), .insertKey(Sample.key(13)))
+            let first = try await store.unboundKeys(after: nil, limit: 2)
+            #expect(first.map(\.id) == [11, 13].map { Sample.id($0) })
+            #expect(try await store.unboundKeys(after: first.last?.id, limit: 2) == [Sample.key(15)])
+            #expect(try await store.unboundKeys(after: Sample.id(15), limit: 2) == [])
+        }
+    }
+
+    @Test("a walk through sessions is over one user's or all, ended ones included", arguments: StoreKind.allCases)
+    func sessions(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertSessionKEK(Sample.kek(1)), .insertSession(Sample.session(73, kek: 1, user: 1)),
+                .insertSession(Sample.session(71, kek: 1, user: 2)),
+                .insertSession(Sample.session(72, kek: 1, user: 1, expires: -5)))
+            func ids(_ user: Int?, _ after: String?, _ limit: Int = 10) async throws -> [String] {
+                try await store.sessions(ofUser: user.map { Sample.lookup($0) }, after: after, limit: limit).map(\.id)
+            }
+            #expect(try await ids(nil, nil) == [71, 72, 73].map { Sample.id($0) })
+            #expect(try await ids(1, nil) == [72, 73].map { Sample.id($0) })
+            #expect(try await ids(1, Sample.id(72)) == [Sample.id(73)])
+            #expect(try await ids(1, nil, 1) == [Sample.id(72)])
+            #expect(try await ids(3, nil) == [])
+            let whole = try await store.sessions(ofUser: Sample.lookup(2), after: nil, limit: 1)
+            #expect(whole == [try #require(try await store.session(Sample.id(71)))])
+        }
+    }
+
+    @Test("a key is erased at the version that is expected, bound or not", arguments: StoreKind.allCases)
+    func eraseKey(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertResource(Sample.resource(1)), .insertKey(Sample.key(11)), .insertKey(Sample.key(12, resource: 1))
+            )
+            #expect(try await store.apply(.eraseKey(id: Sample.id(11), version: 2)) == .conflict)
+            #expect(
+                try await store.apply(
+                    .eraseKey(id: Sample.id(12), version: 1), .eraseKey(id: Sample.id(13), version: 1)) == .conflict)
+            #expect(try await store.keys(ofResource: Sample.id(1)).count == 1, "the first came back with the second")
+            for key in [11, 12] {
+                #expect(try await store.apply(.eraseKey(id: Sample.id(key), version: 1)) == .committed)
+                #expect(try await store.key(Sample.id(key)) == nil)
+            }
+            #expect(try await store.keys(ofResource: Sample.id(1)) == [])
+            #expect(try await store.apply(.eraseKey(id: Sample.id(11), version: 1)) == .conflict)
+        }
+    }
+
     @Test("an expected setting is judged in the commit", arguments: StoreKind.allCases)
     func settings(_ kind: StoreKind) async throws {
         try await kind.withStore { store async throws in
