@@ -219,8 +219,8 @@ targets += [
         "KeyManagementTests",
         [
             "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
-            "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "KeyStoreSQLite", "TestServers",
+            "KeyStoreSQLite", "JOSEEncryption", "JOSESignature",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",

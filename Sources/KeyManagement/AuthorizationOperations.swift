@@ -147,7 +147,7 @@ extension KeyManagement {
         }
         let live = try rows.map { (id: $0.id, content: try vault.content($0)) }.filter { $0.content.isLive(now) }
         return Outcome(
-            KMSStatus.ok, .authorizations(live.map { wireAuthorization($0.content, id: $0.id) }), path: path)
+            KMSStatus.ok, .authorizations(live.map { wireAuthorization($0.content, id: $0.id) }), path: path, space: id)
     }
 
     /// Who else is on a list is nothing for an unnamed holder.

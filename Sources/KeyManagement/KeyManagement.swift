@@ -49,18 +49,29 @@ package struct KeyManagement: Sendable {
         var endedSession: String?
         /// By which path a resource was read.
         var path: AccessPath?
+        /// The resource that was read.
+        var space: String?
         /// The rule that allowed it, for audit and explanations.
         var rule: String { isForeign ? "partner-decided" : path?.rule ?? "member" }
         /// Another KMS decided.
         var isForeign = false
 
         init(
-            _ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange(), path: AccessPath? = nil
+            _ status: Int, _ body: KMSAnswer.Body = .none, change: StoreChange = StoreChange(), path: AccessPath? = nil,
+            space: String? = nil
         ) {
             self.status = status
             self.body = body
             self.change = change
             self.path = path
+            self.space = space
+        }
+
+        /// Which resource was read, and through which others, for explanations.
+        func way(_ names: KMSNames) -> String? {
+            guard let path, let space else { return nil }
+            guard case .nested(let inner) = path else { return names.resource(space) }
+            return ([space] + inner).map(names.resource).joined(separator: " through ")
         }
     }
 

@@ -48,7 +48,7 @@ extension KeyManagement {
                 rule: "bound-after-leaving")
         }
         try freezes?.check(caller.release(spaces: path.spaces(to: resource), bound: content.boundAt.map { [$0] } ?? []))
-        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path)
+        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path, space: resource)
     }
 
     /// update <key> with resourceUri: binds an own unbound key to a resource that the caller may change, for ever.
@@ -90,7 +90,8 @@ extension KeyManagement {
         if let end = path.boundUntil?.adding(milliseconds: 1) { before = before.map { min($0, end) } ?? end }
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
         try freezes?.check(caller.release(spaces: path.spaces(to: id), bound: records.compactMap(\.boundAt)))
-        return Outcome(KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path)
+        return Outcome(
+            KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path, space: id)
     }
 
     func bind(_ content: inout KeyContent, to resource: String, _ date: Timestamp) {

@@ -157,6 +157,7 @@ package final class RequestHandler: Sendable {
                     log.unusualReads(user: caller.tokenUser, keys: reads)
                 }
                 entry.rule = outcome.rule
+                entry.way = outcome.way(keyManagement.names)
                 answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
             } catch {
                 entry.rule = error.rule
@@ -206,6 +207,7 @@ package final class RequestHandler: Sendable {
                 }
                 if answer.isSuccess {
                     entry.rule = outcome.rule
+                    entry.way = outcome.way(keyManagement.names)
                     // Rule 1 of `DecisionAudit`, before anything is changed.
                     if let blocked = audit?.blocked { throw blocked }
                 }

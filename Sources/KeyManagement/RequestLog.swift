@@ -17,6 +17,8 @@ package struct RequestLogEntry: Sendable {
     package var clientID: String?
     /// For which compliance officer and in which matter a service asks for somebody.
     package var errand: String?
+    /// Which space was read, and through which others.
+    package var way: String?
     package var isReplay = false
     /// Under this id the decision stands in the audit trail.
     package private(set) var auditID: AuditID

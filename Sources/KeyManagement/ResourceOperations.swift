@@ -111,7 +111,7 @@ extension KeyManagement {
         let (_, head, path) = try await readable(id, by: caller, now: now)
         try refuseUnnamed(caller)
         try refuseFormer(path)
-        return Outcome(KMSStatus.ok, .resource(try await wireResource(id, head, now)), path: path)
+        return Outcome(KMSStatus.ok, .resource(try await wireResource(id, head, now)), path: path, space: id)
     }
 
     private func wireResource(_ id: String, _ head: ResourceContent, _ now: Timestamp) async throws -> KMSResource {

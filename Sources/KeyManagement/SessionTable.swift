@@ -50,11 +50,19 @@ package final class SessionTable: Sendable {
             return live
         }
         guard let record = try await store.session(id), now < record.expires else { return nil }
+        // The key of its day is gone, as after a restore: nobody can resume it.
+        guard let content = try await content(of: record) else { return nil }
+        let live = LiveSession(id: id, content: content, lastCounter: record.lastCounter)
+        cache[id] = live
+        return live
+    }
+
+    /// What a session's row holds; nil when the key of its day is gone, so that nobody can resume it.
+    func content(of record: SessionRecord) async throws -> SessionContent? {
         let plain: SecretBytes
         do {
             plain = try await ring.open(record)
         } catch let error as DiagnosedError where error.code == .sessionKEKDestroyed {
-            // The key of its day is gone, as after a restore: nobody can resume it.
             return nil
         }
         guard let content = plain.withUnsafeBytes({ SessionContent($0) }), content.expires == record.expires else {
@@ -62,9 +70,7 @@ package final class SessionTable: Sendable {
                 .forgedRecord, fault: .store, "a session row does not agree with its sealed content",
                 hint: "somebody changed the database; find out who has write access")
         }
-        let live = LiveSession(id: id, content: content, lastCounter: record.lastCounter)
-        cache[id] = live
-        return live
+        return content
     }
 
     /// How many sessions the user has that live now.

@@ -60,6 +60,16 @@ package struct HoldList: Sendable, Equatable {
 
     package var resources: [String] { reasons.keys.sorted() }
 
+    /// The resources with the reason of each hold.
+    package var entries: [(resource: String, reason: String)] {
+        reasons.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    /// What is held now.
+    package static func standing(_ store: any KeyStore, _ vault: RecordVault) async throws -> HoldList {
+        try await read(store, vault).0
+    }
+
     /// The list with what the store holds, for an expectation.
     static func read(_ store: any KeyStore, _ vault: RecordVault) async throws -> (HoldList, [UInt8]?) {
         guard let sealed = try await store.setting(setting) else { return (HoldList(), nil) }

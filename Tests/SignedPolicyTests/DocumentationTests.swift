@@ -49,6 +49,7 @@ struct DocumentationTests {
             "subject", "client", "spaces", "organisations", "notBefore", "operations", "mayActOnBehalf",
             "formerMembers", "personalClients", "partners", "host", "domains", "issuers", "users", "anchors",
             "direction", "cacheSeconds", "federation", "domain", "freeze", "secondOfficerOver", "erasure", "fourEyes",
+            "explanations",
             "moderation", "publicAuthorizations", "retention", "tombstoneDays", "intervalDays", "auditDays", "limits",
             "perUserPerMinute", "perServicePerMinute", "perDevicePerMinute", "sessionOpeningsPerDevice",
             "massDeletion", "anomaly", "keyReadsPerUserPerHour", "spacesPerUserPerHour", "refusalsPerUserPerHour",

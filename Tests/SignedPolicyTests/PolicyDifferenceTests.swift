@@ -22,6 +22,7 @@ struct PolicyDifferenceTests {
             ),
             ("", "publicAuthorizations: true", "publicAuthorizations"),
             ("", "moderation: false", "moderation"), ("", "erasure: {fourEyes: false}", "erasure.fourEyes"),
+            ("explanations: {fourEyes: true}", "", "explanations.fourEyes"),
             ("freeze: {secondOfficerOver: 10}", "", "freeze.secondOfficerOver"),
             ("freeze: {secondOfficerOver: 10}", "freeze: {secondOfficerOver: 20}", "freeze.secondOfficerOver"),
             ("limits: {massDeletion: 1}", "limits: {massDeletion: 2}", "limits.massDeletion"),

@@ -7,6 +7,7 @@ package enum StatementType: String, Sendable, CaseIterable {
     case root = "hds-audit-root"
     case gap = "hds-audit-gap"
     case succession = "hds-attestation-succession"
+    case erasure = "hds-erasure-certificate"
 }
 
 /// "The chain of this trail was here": what a witness gets each minute.
@@ -130,8 +131,10 @@ extension GapStatement {
 struct StatementReader {
     let root: JSONNode
 
-    init(_ payload: [UInt8]) throws(DiagnosedError) {
-        let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: 100, maximumBytes: 16 << 10)
+    init(
+        _ payload: [UInt8], upTo maximumBytes: Int = 16 << 10, nodes: Int = 100
+    ) throws(DiagnosedError) {
+        let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: nodes, maximumBytes: maximumBytes)
         do {
             root = try JSONDocument(payload, limits: limits).root
         } catch {

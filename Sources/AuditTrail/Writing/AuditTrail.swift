@@ -185,7 +185,21 @@ package final class AuditTrail: Sendable {
         for post in posts { await post.settle() }
     }
 
+    /// Fingerprint of the key that signs this trail.
+    package var fingerprint: String { key.fingerprint }
+
+    /// The certificate of an erasure, signed and with the key's public half, for who verifies it anywhere.
+    package func certify(_ certificate: ErasureCertificate) throws -> String {
+        try certificate.file(signedBy: key)
+    }
+
     // MARK: Reading
+
+    /// The records that match; reads files on a thread of its own.
+    package func records(_ query: AuditQuery) async throws -> [StoredRecord] {
+        let reader = reader
+        return try await onThread { try reader.records(query) }
+    }
 
     /// Which of these records stand in the trail: what a caller asks after a crash before it completes the trail.
     package func present(_ ids: [AuditID]) async throws -> Set<AuditID> {

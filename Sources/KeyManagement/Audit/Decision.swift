@@ -17,6 +17,7 @@ struct Decision: Sendable {
     var rule: String
     var status: Int
     var reason: String?
+    var way: String?
     var durationMicroseconds: Int64
 
     init(_ entry: RequestLogEntry, status: Int, reason: String?, rule: String, time: Timestamp) {
@@ -32,36 +33,44 @@ struct Decision: Sendable {
         self.rule = rule
         self.status = status
         self.reason = reason ?? entry.errand
+        way = entry.way
         durationMicroseconds = entry.elapsedMicroseconds
     }
 
     /// What `explain` and a lookup need in clear, for the seal.
     func details() -> FieldWriter {
-        var fields = FieldWriter(format: Details.format)
-        for text in [user, effectiveUser, client, object, reason] { fields.field(optional: text) }
+        var fields = FieldWriter(format: Details.decisionFormat)
+        for text in [user, effectiveUser, client, object, reason, way] { fields.field(optional: text) }
         return fields
     }
 
     /// The clear part of a record that this KMS sealed.
     package struct Details: Sendable, Equatable {
+        /// 1: without the way, as records of what is no decision still are.
         static let format: UInt8 = 1
+        static let decisionFormat: UInt8 = 2
 
         package let user: String?
         package let effectiveUser: String?
         package let client: String?
         package let object: String?
         package let reason: String?
+        /// Which space was read, and through which others.
+        package let way: String?
 
         init?(_ bytes: UnsafeRawBufferPointer) {
-            guard var fields = FieldReader(bytes, format: Self.format), let user = fields.optionalText(),
+            let format = bytes.first == Self.decisionFormat ? Self.decisionFormat : Self.format
+            guard var fields = FieldReader(bytes, format: format), let user = fields.optionalText(),
                 let effectiveUser = fields.optionalText(), let client = fields.optionalText(),
-                let object = fields.optionalText(), let reason = fields.optionalText(), fields.isAtEnd
+                let object = fields.optionalText(), let reason = fields.optionalText(),
+                let way = format == Self.format ? .some(nil) : fields.optionalText(), fields.isAtEnd
             else { return nil }
             self.user = user
             self.effectiveUser = effectiveUser
             self.client = client
             self.object = object
             self.reason = reason
+            self.way = way
         }
     }
 }

@@ -111,6 +111,7 @@ extension RequestHandler {
             entry.note(request)
             let outcome = try await decide(request, forPartner: host, session, text, &entry, now)
             entry.rule = "partner:" + outcome.rule
+            entry.way = outcome.way(keyManagement.names)
             answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
         } catch let failure as KMSFailure {
             entry.rule = failure.rule ?? "partner-refused"

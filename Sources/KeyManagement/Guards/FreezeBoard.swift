@@ -10,6 +10,8 @@ import WireText
 /// (`refresh`, called by a service loop). While the setting can not be read or is not genuine, release stops: a freeze that
 /// somebody deleted or a store that is away must not open anything. Thread-safe.
 package final class FreezeBoard: Sendable {
+    /// How often a node looks at what others have frozen: a freeze is to hold everywhere within a second.
+    package static let refreshMilliseconds = 500
     static let setting = "freezes"
     private static let format: UInt8 = 1
     private static let maximum = 10_000

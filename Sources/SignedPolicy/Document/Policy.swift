@@ -26,6 +26,7 @@ package struct Policy: Sendable, Equatable {
     package let federation: [FederatedDomain]
     package let freeze: FreezeRules
     package let erasure: ErasureRules
+    package let explanations: ExplanationRules
     /// Whether only moderators may add and remove in a moderated space (rule 13).
     package let moderation: Bool
     /// Whether `/public` may be authorized (rule 12).
@@ -81,7 +82,7 @@ package struct Policy: Sendable, Equatable {
         issued = Timestamp(milliseconds: 0)
         (agents, services, partners, federation) = ([], [], [], [])
         personalClients = .all
-        (freeze, erasure) = (FreezeRules(), ErasureRules())
+        (freeze, erasure, explanations) = (FreezeRules(), ErasureRules(), ExplanationRules())
         (moderation, publicAuthorizations) = (true, false)
         (retention, limits, anomaly) = (Retention(), PolicyLimits(), AnomalyThresholds())
         digest = SHA256.hash(Array("no policy".utf8))
@@ -91,7 +92,8 @@ package struct Policy: Sendable, Equatable {
         let members = try place.object(
             [
                 "version", "organisation", "issued", "agents", "services", "personalClients", "partners", "federation",
-                "freeze", "erasure", "moderation", "publicAuthorizations", "retention", "limits", "anomaly",
+                "freeze", "erasure", "explanations", "moderation", "publicAuthorizations", "retention", "limits",
+                "anomaly",
             ])
         self.digest = digest
         version = try members.required("version").integer(1...1_000_000_000)
@@ -107,6 +109,7 @@ package struct Policy: Sendable, Equatable {
         federation = try Self.federation(members["federation"], partners)
         freeze = try FreezeRules(members["freeze"])
         erasure = try ErasureRules(members["erasure"])
+        explanations = try ExplanationRules(members["explanations"])
         moderation = try members["moderation"]?.boolean() ?? true
         publicAuthorizations = try members["publicAuthorizations"]?.boolean() ?? false
         retention = try Retention(members["retention"])

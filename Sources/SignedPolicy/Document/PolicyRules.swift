@@ -30,6 +30,18 @@ package struct ErasureRules: Sendable, Equatable {
     }
 }
 
+/// Whether names in explanations of decisions are opened by two officers only. Operators need them to help people, so the
+/// default is no.
+package struct ExplanationRules: Sendable, Equatable {
+    package var fourEyes = false
+
+    init() {}
+
+    init(_ place: PolicyPlace?) throws(DiagnosedError) {
+        fourEyes = try place?.object(["fourEyes"])["fourEyes"]?.boolean() ?? false
+    }
+}
+
 /// How long things stay after their use, in days.
 package struct Retention: Sendable, Equatable {
     /// Sealed keys after a member deleted them.

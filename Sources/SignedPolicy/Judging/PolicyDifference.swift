@@ -155,6 +155,9 @@ package struct PolicyDifference {
         compare(old.publicAuthorizations, new.publicAuthorizations, widensWhen: true, "publicAuthorizations", "/public")
         compare(old.moderation, new.moderation, widensWhen: false, "moderation", "moderators only")
         compare(old.erasure.fourEyes, new.erasure.fourEyes, widensWhen: false, "erasure.fourEyes", "two officers")
+        compare(
+            old.explanations.fourEyes, new.explanations.fourEyes, widensWhen: false, "explanations.fourEyes",
+            "two officers")
         compareLimit(old.freeze.secondOfficerOver, new.freeze.secondOfficerOver, "freeze.secondOfficerOver", "never")
         for (path, before, after) in [
             ("retention.tombstoneDays", old.retention.tombstoneDays, new.retention.tombstoneDays),

@@ -31,6 +31,9 @@ package enum PolicySentences {
         lines.append(
             policy.freeze.secondOfficerOver.map { "A freeze of more than \($0) users or spaces needs two officers." }
                 ?? "A freeze never needs a second officer.")
+        if policy.explanations.fourEyes {
+            lines.append("Who stands in an explained decision is shown to two officers only.")
+        }
         lines.append(policy.erasure.fourEyes ? "An erasure needs two officers." : "An erasure needs one officer.")
         lines.append(
             policy.moderation
