@@ -1,12 +1,9 @@
 /// Makes a failing sequence shorter by leaving steps out, as long as it still fails in the same way.
 enum Shrinker {
-    /// How many runs are spent on it.
-    private static let budget = 150
-
     static func report(
-        _ steps: [Step], seed: UInt64, policy: ReferenceModel.Policy = .init(), failure: any Error
+        _ steps: [Step], seed: UInt64, policy: ReferenceModel.Policy = .init(), failure: any Error, runs: Int = 100
     ) async -> String {
-        let short = await shrink(steps, policy: policy)
+        let short = await shrink(steps, policy: policy, runs: runs)
         let shown = short.suffix(60)
         return """
             seed \(seed), step \(steps.count - 1): \(failure)
@@ -15,7 +12,8 @@ enum Shrinker {
             """
     }
 
-    static func shrink(_ steps: [Step], policy: ReferenceModel.Policy = .init()) async -> [Step] {
+    /// - Parameter budget: how many runs are spent on it.
+    static func shrink(_ steps: [Step], policy: ReferenceModel.Policy, runs budget: Int) async -> [Step] {
         // What failed is seldom far from what caused it: the end of a long history first.
         var best = steps
         for length in [300, 1500, 6000] where length < steps.count {
@@ -24,6 +22,8 @@ enum Shrinker {
             best = end
             break
         }
+        let close = related(best)
+        if await fails(close, policy) { best = close }
         guard best.count <= 6000 else { return best }
         var runs = 0
         var size = max(1, best.count / 2)
@@ -48,6 +48,38 @@ enum Shrinker {
         return best
     }
 
+    /// What made the things that the last step speaks of, and what changed them; most of a history is about others.
+    private static func related(_ steps: [Step]) -> [Step] {
+        guard let last = steps.last else { return [] }
+        let byID = Dictionary(uniqueKeysWithValues: steps.map { ($0.id, $0) })
+        func refs(_ step: Step) -> Set<Ref> {
+            switch step.act {
+            case .open(.holder(let entry), _): [entry]
+            case .ask(let session, let request, _, _, _): Set([session] + request.refs)
+            case .deliver(let earlier): (byID[earlier].map(refs) ?? []).union([Ref(step: earlier)])
+            case .open, .restart, .sweep: []
+            }
+        }
+        var kept: Set<Int> = [last.id]
+        var wanted = refs(last)
+        var count = 0
+        while kept.count > count {
+            count = kept.count
+            for step in steps where !kept.contains(step.id) {
+                var isRelated = wanted.contains { $0.step == step.id }
+                if case .ask(_, let request, _, _, _) = step.act {
+                    isRelated = isRelated || !wanted.isDisjoint(with: request.changed)
+                }
+                guard isRelated else { continue }
+                kept.insert(step.id)
+                wanted.formUnion(refs(step))
+                // What it made may have been changed before it is spoken of.
+                wanted.insert(Ref(step: step.id))
+            }
+        }
+        return steps.filter { kept.contains($0.id) }
+    }
+
     private static func fails(_ steps: [Step], _ policy: ReferenceModel.Policy) async -> Bool {
         guard let run = try? await ModelRun(policy: policy) else { return false }
         for step in steps {
@@ -58,5 +90,32 @@ enum Shrinker {
             }
         }
         return false
+    }
+}
+
+extension Request {
+    /// Everything that it names.
+    fileprivate var refs: [Ref] {
+        switch self {
+        case .ping, .createKeys, .odd: []
+        case .retrieveKey(let ref), .bindKeyAbroad(let ref), .retrieveSpace(let ref), .deleteSpace(let ref),
+            .removeEntry(let ref), .deleteSession(let ref), .retrieveKeys(let ref, _, _, _):
+            [ref]
+        case .bindKey(let key, let space): [key, space]
+        case .createSpace(let keys, let ids, _, _): keys + ids.compactMap(\.spaceRef)
+        case .authorize(let space, let ids, _, _, _), .remove(let space, let ids, _):
+            [space] + ids.compactMap(\.spaceRef)
+        case .list(let space, let only): [space] + [only].compactMap { $0?.spaceRef }
+        }
+    }
+
+    /// The keys and the space that it changes.
+    fileprivate var changed: [Ref] {
+        switch self {
+        case .bindKey(let key, let space): [key, space]
+        case .createSpace(let keys, _, _, _): keys
+        case .authorize(let space, _, _, _, _): [space]
+        default: shrinking.map { [$0] } ?? []
+        }
     }
 }
