@@ -56,6 +56,7 @@ var targets: [Target] = [
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPKCS11", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
 
     // Layer 1: foundations, no word of the domain
     library("Diagnostics"),
@@ -91,6 +92,8 @@ var targets: [Target] = [
         ["HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, lifecycle]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
+    wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
+    library("KeyStorePostgreSQL", ["KeyStore", "PostgreSQLClient", "WireText", "Diagnostics"]),
 
     // Layer 4: domain
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
@@ -150,7 +153,8 @@ var targets: [Target] = [
         "KMSService",
         [
             "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "KMSProtocol",
-            "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "CoreLink",
+            "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
+            "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
@@ -186,7 +190,8 @@ var targets: [Target] = [
 // what tests with real sockets share.
 targets += [
     .target(
-        name: "TestServers", dependencies: ["TLSChannel", "Cryptography", "WireText", logging, lifecycle],
+        name: "TestServers",
+        dependencies: ["TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", logging, lifecycle],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
@@ -211,7 +216,12 @@ targets += [
             "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
             "WireText", "Diagnostics", hummingbird, "TestServers",
         ]),
-    tests("KeyStoreTests", ["KeyStore", "KeyStoreSQLite", "WireText", "Diagnostics", grdb, "TestServers"]),
+    tests(
+        "KeyStoreTests",
+        [
+            "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "WireText", "Diagnostics", grdb,
+            "TestServers",
+        ]),
     tests(
         "MasterKeyTests",
         ["MasterKey", "KeyStore", "KeyStoreSQLite", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),

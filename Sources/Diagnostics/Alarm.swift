@@ -71,9 +71,18 @@ extension Alarm {
         "HDS-DB-UNREACHABLE", "e809b45a9570483697f16d62b942e6b6", .critical,
         title: "the database does not answer",
         text: "No request can be answered while the database is away. Nothing acknowledged is lost.",
-        fix: "Check that the database's disk is mounted and writable, has space, and that its files belong to the "
-            + "service's user.",
+        fix: "SQLite: check that its disk is mounted and writable, has space, and that its files belong to the "
+            + "service's user. PostgreSQL: check that a server that takes writes runs on one of the hosts and "
+            + "can be reached from here.",
         clears: "when the database answers again")
+    package static let databaseTLSWeak = Alarm(
+        "HDS-DB-TLS-WEAK", "0d2f6c9be1a74c3c8a54b70e93d1f26a", .warning,
+        title: "the connection to the database is not proven",
+        text: "Whoever is between this machine and the database can pass himself off as the database, or read what "
+            + "travels: sealed records, ids, times and the blind indexes of users. DETAIL names the setting.",
+        fix: "Set store.postgresql.tls to verify-full and store.postgresql.ca to the authorities of the server's "
+            + "certificate.",
+        clears: "with the next start of the service with verified TLS")
     package static let diskLow = Alarm(
         "HDS-DISK-LOW", "fd6b9a452caa42c8bfbddeb69f6713a0", .error,
         title: "a disk is nearly full",
@@ -172,9 +181,8 @@ extension Alarm {
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
-        .databaseUnreachable, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness, .spaceKeyDue, .keyReadAnomaly,
-        .policyRefused, .policyMissing,
-        .partnerUnreachable,
+        .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
+        .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested,
     ]
 }

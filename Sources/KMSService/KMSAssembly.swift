@@ -6,7 +6,6 @@ import HTTPClient
 import KMSProtocol
 import KeyManagement
 import KeyStore
-import KeyStoreSQLite
 import LinkProtocol
 import MasterKey
 package import ServiceRuntime
@@ -25,7 +24,8 @@ package enum KMSAssembly {
         let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
         let kek = try configuration.masterKey.open(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
-        let store = try SQLiteKeyStore(path: configuration.store.file.path)
+        let store = try await configuration.store.open(
+            context.credentials, application: "hds-kms \(configuration.node)", observe: checks.observeStore)
         let wasEmpty = try await store.isEmpty()
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
         if wasEmpty {
@@ -61,7 +61,7 @@ package enum KMSAssembly {
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
-        checks.watch(store: store, file: configuration.store.file, key: staticKeys[0])
+        checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links)
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(

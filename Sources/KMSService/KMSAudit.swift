@@ -24,9 +24,9 @@ struct KMSAudit: Service {
         _ section: AuditSection, _ configuration: KMSServiceConfiguration, _ context: ServiceContext, ring: SealRing,
         store: any KeyStore, log: KMSRequestLog
     ) async throws -> KMSAudit {
-        let folder = section.folder?.path ?? configuration.store.file.path.folder + "/audit"
+        let folder = configuration.auditFolder
         let key = try attestationKey(
-            section.attestationKey ?? .file(FileLocation(configuration.store.file.path.folder + "/attestation.key")),
+            section.attestationKey ?? .file(FileLocation(configuration.dataFolder + "/attestation.key")),
             mayMake: section.attestationKey == nil, context)
         var settings = AuditTrailConfiguration(folder: folder, node: configuration.node, key: key)
         settings.limit = section.megabytes << 20

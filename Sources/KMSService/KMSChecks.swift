@@ -30,8 +30,11 @@ final class KMSChecks: Sendable {
     }
 
     /// Looks at the store, the disk and the certificate in an interval.
-    func watch(store: any KeyStore, file: FileLocation, key: KMSStaticKey) {
+    func watch(store: any KeyStore, section: StoreSection, audit: String, key: KMSStaticKey) {
         let alarms = health.alarms
+        if case .postgresql(let database) = section.backend, let weakness = database.weakness {
+            alarms.raise(.databaseTLSWeak, weakness)
+        }
         health.probe(Self.store, every: .seconds(15)) {
             do {
                 try await store.check()
@@ -42,12 +45,26 @@ final class KMSChecks: Sendable {
                 return .fail(error)
             }
         }
-        health.watchSpace(of: FileLocation(file.path.folder))
+        health.watchSpace(of: FileLocation(section.file?.path.folder ?? audit))
         let expires = key.expires
         health.watchCertificate(
             "certificate", "the certificate of the static key",
             fix: "request a new certificate; list the present key under static-key.previous when you replace it"
         ) { expires }
+    }
+
+    /// What the store tells between two looks: the alarm does not wait for the next one.
+    var observeStore: @Sendable (DiagnosedError?) -> Void {
+        let health = health
+        return { trouble in
+            if let trouble {
+                health.alarms.raise(.databaseUnreachable, Loggable(trouble))
+                health.report(Self.store, .fail(trouble))
+            } else {
+                health.alarms.clear(.databaseUnreachable, "the database answers again")
+                health.report(Self.store, .ok("the database answers"))
+            }
+        }
     }
 
     /// What the link tells of itself.

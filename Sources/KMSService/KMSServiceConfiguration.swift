@@ -64,6 +64,9 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")
         }
+        guard store.file != nil || audit.folder != nil else {
+            throw section.problem(.audit, "expected audit.folder: with PostgreSQL there is no folder of a key store")
+        }
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }
@@ -104,13 +107,6 @@ package struct PreviousStaticKey: Decodable, Sendable {
         case privateKey = "private-key"
         case certificate
     }
-}
-
-/// The embedded key store.
-package struct StoreSection: Decodable, Sendable {
-    package let file: FileLocation
-
-    package enum CodingKeys: String, CodingKey, CaseIterable { case file }
 }
 
 /// The cloud core and what proves that it is the right one.

@@ -18,6 +18,12 @@ extension DiagnosedError.Code {
     package static let storeForeign: Self = "store-foreign"
     /// The database's file is no longer the one that was opened.
     package static let storeReplaced: Self = "store-replaced"
+    /// A database over the network is not proven to be the right one, or speaks no TLS.
+    package static let storeTLS: Self = "store-tls"
+    /// A database refuses the user or its password.
+    package static let storeLogin: Self = "store-login"
+    /// A database server that is too old, or is set up so that it may lose what it acknowledged.
+    package static let storeUnsupported: Self = "store-unsupported"
     /// Any other failure of the database.
     package static let storeFailed: Self = "store-failed"
 }

@@ -1,12 +1,12 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CSystemd"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd"],
         ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
         ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "Introspection"],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
-            "KeyStoreSQLite",
+            "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles",

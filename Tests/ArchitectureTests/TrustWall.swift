@@ -88,12 +88,16 @@ struct TrustWall {
             "AuditTrail", neverReach: ["MasterKey", "KeyManagement", "KeyStore*", "Encryption"],
             because: "who verifies a trail needs no key of messages, and the trail sees sealed texts only"),
         .modules(
-            "KeyStore", "KeyStoreSQLite", neverReach: ["Encryption", "Cryptography", "SecretMemory"],
+            "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
+            neverReach: ["Encryption", "Cryptography", "SecretMemory"],
             because: "a store sees sealed bytes only, so it has nothing to open them with"),
         .only(
             "SecretMemory", "Cryptography", "Encryption", "TLSChannel", mayReach: ["COpenSSL"], .direct,
             because: "C pointers of OpenSSL stay behind four wrappers; everybody else takes their types"),
         .only("ServiceRuntime", mayReach: ["CSystemd"], .direct, because: "systemd is spoken to in one place"),
+        .only(
+            "PostgreSQLClient", mayReach: ["CPostgreSQL"], .direct,
+            because: "C pointers of libpq stay behind one wrapper"),
         .only(
             "KeyManagement", "KMSService", "hdsctl", "hds-bench", mayReach: ["MasterKey"], .direct,
             because: "what can open every record is in as few hands as possible"),

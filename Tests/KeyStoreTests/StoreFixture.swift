@@ -2,15 +2,24 @@ import Diagnostics
 import FoundationEssentials
 import Glibc
 import KeyStore
+import KeyStorePostgreSQL
 import KeyStoreSQLite
+import PostgreSQLClient
+import Synchronization
+import TestServers
 import Testing
 import WireText
 
 /// The implementations that pass the conformance suite; a new database joins by a case here.
 enum StoreKind: String, CaseIterable, CustomTestStringConvertible {
-    case memory, sqlite
+    case memory, sqlite, postgresql
     /// The decorator without a fault changes nothing.
     case decorated
+
+    /// All that this machine has: PostgreSQL needs a server's programs.
+    static let allCases: [StoreKind] =
+        [.memory, .sqlite, .decorated] + (TestPostgreSQL.isInstalled ? [.postgresql] : [])
+    static let databases: [StoreKind] = [.sqlite] + (TestPostgreSQL.isInstalled ? [.postgresql] : [])
 
     var testDescription: String { rawValue }
 
@@ -21,6 +30,7 @@ enum StoreKind: String, CaseIterable, CustomTestStringConvertible {
             switch self {
             case .memory: MemoryKeyStore()
             case .sqlite: try SQLiteKeyStore(path: directory.path("keys.db"))
+            case .postgresql: try await PostgreSQL.store()
             case .decorated: FaultingKeyStore(MemoryKeyStore())
             }
         do {
@@ -30,6 +40,29 @@ enum StoreKind: String, CaseIterable, CustomTestStringConvertible {
             throw error
         }
         await store.close()
+    }
+}
+
+/// Stores on the server that all tests share, each in a schema of its own.
+enum PostgreSQL {
+    private static let count = Atomic(0)
+
+    static func schema() -> String { "store_\(count.wrappingAdd(1, ordering: .relaxed).newValue)" }
+
+    static func store(
+        _ server: TestPostgreSQL? = nil, schema: String = PostgreSQL.schema(),
+        _ change: (inout PostgreSQLKeyStore.Options) -> Void = { _ in }
+    ) async throws -> PostgreSQLKeyStore {
+        var options = PostgreSQLKeyStore.Options()
+        options.schema = schema
+        options.readers = 2
+        // Nobody looks at the clock while nothing fails; all tests at once may keep the machine busy for long.
+        options.patience = .seconds(60)
+        change(&options)
+        let server = if let server { server } else { try await TestPostgreSQL.shared.value }
+        var settings = server.settings
+        settings.applicationName = schema
+        return try await PostgreSQLKeyStore.open(settings, options: options)
     }
 }
 

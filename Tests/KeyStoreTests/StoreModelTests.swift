@@ -1,16 +1,19 @@
 import KeyStore
-import KeyStoreSQLite
 import Testing
 import WireText
 
 /// Random histories: the in-memory store is the model, the database must answer the same, step for step.
 @Suite struct StoreModelTests {
-    @Test("a random history has the same outcomes and the same content in SQLite and in memory", arguments: 1...8)
-    func sameHistory(_ round: Int) async throws {
+    @Test(
+        "a random history has the same outcomes and the same content in a database and in memory",
+        arguments: StoreKind.databases, 1...8)
+    func sameHistory(_ kind: StoreKind, _ round: Int) async throws {
+        try await kind.withStore { database async throws in try await Self.compare(database) }
+    }
+
+    private static func compare(_ database: any KeyStore) async throws {
         let seed = UInt64.random(in: 0 ... .max)
         var generator = SplitMix(state: seed)
-        let directory = try TemporaryDirectory()
-        let database = try SQLiteKeyStore(path: directory.path("keys.db"))
         let model = MemoryKeyStore()
         var seen: Set<CommitResult> = []
         for step in 1...250 {
@@ -24,7 +27,6 @@ import WireText
             #expect(try await part(database) == part(model), "seed \(seed)")
         }
         #expect(seen == [.committed, .conflict, .duplicate], "seed \(seed): the history was too tame")
-        await database.close()
     }
 }
 

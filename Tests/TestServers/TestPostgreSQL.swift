@@ -1,0 +1,139 @@
+import Glibc
+package import PostgreSQLClient
+import Synchronization
+
+/// A real PostgreSQL server of one test or of all, made by deploy/lib/postgresql.sh and gone with this process.
+package final class TestPostgreSQL: Sendable {
+    package let folder: String
+    package let port: Int
+    private let pipe: PrivatePipe
+    private let child: pid_t
+    private let isOpen = Mutex(true)
+
+    /// Whether the programs of a server are on this machine; says so once when they are not.
+    package static let isInstalled: Bool = {
+        let found = (try? spawn([script, "--find"], input: nil)).map(status) == 0
+        if !found {
+            print("no PostgreSQL server on this machine: its tests are skipped (apt-get install postgresql)")
+        }
+        return found
+    }()
+
+    /// One for all tests that do not stop it.
+    package static let shared = Task { try await start() }
+
+    /// A new server; `standbyOf`: one that follows another.
+    package static func start(standbyOf primary: TestPostgreSQL? = nil) async throws -> TestPostgreSQL {
+        let port = try LoopbackPort.take()
+        return try await onOwnThread {
+            var template = Array("/tmp/hds-postgres-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
+            let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let pipe = try PrivatePipe()
+            var words = [script, folder, "\(port)"]
+            if let primary { words += ["--standby-of", primary.folder] }
+            let child = try spawn(words, input: pipe.reading)
+            close(pipe.reading)
+            let server = TestPostgreSQL(folder: folder, port: port, pipe: pipe, child: child)
+            guard server.line() == "ready" else {
+                throw TestPKI.Failure(what: "a PostgreSQL server: see \(folder)/log")
+            }
+            return server
+        }
+    }
+
+    private init(folder: String, port: Int, pipe: PrivatePipe, child: pid_t) {
+        (self.folder, self.port, self.pipe, self.child) = (folder, port, pipe, child)
+    }
+
+    deinit { end() }
+
+    /// Stops it for ever and deletes its folder.
+    package func end() {
+        let wasOpen = isOpen.withLock { open in
+            defer { open = false }
+            return open
+        }
+        guard wasOpen else { return }
+        close(pipe.writing)
+        _ = Self.status(of: child)
+    }
+
+    /// `start`, `stop` (as a crash does it) or `promote`.
+    package func tell(_ command: String) async throws {
+        try await onOwnThread {
+            let text = Array("\(command)\n".utf8)
+            guard write(self.pipe.writing, text, text.count) == text.count, self.line() == "\(command) done" else {
+                throw TestPKI.Failure(what: "PostgreSQL: \(command)")
+            }
+        }
+    }
+
+    /// What leads a service here: verified TLS to `localhost`, the user hds and its password.
+    package var settings: PostgreSQLSettings {
+        let folder = folder
+        var settings = PostgreSQLSettings(
+            hosts: [.init("localhost", port: port)], database: "hds", user: "hds",
+            password: { Array(try Self.contents(of: folder + "/password").utf8) })
+        settings.authorities = folder + "/root.pem"
+        return settings
+    }
+
+    /// Runs SQL as the server's superuser; the last answer.
+    @discardableResult
+    package func sql(_ text: String, database: String = "hds") async throws -> PostgreSQLRows? {
+        let host = PostgreSQLSettings.Host(folder, port: port)
+        return try await onOwnThread {
+            var settings = PostgreSQLSettings(hosts: [host], database: database, user: "admin")
+            settings.needsWriting = false
+            let deadline = ContinuousClock.now + .seconds(30)
+            return try PostgreSQLConnection.open(settings, host: host, until: deadline).script(text, until: deadline)
+        }
+    }
+
+    private static var script: String {
+        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+        return root + "/deploy/lib/postgresql.sh"
+    }
+
+    private static func contents(of path: String) throws -> String {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw TestPKI.Failure(what: "open \(path)") }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 1024)
+        return String(decoding: bytes[..<max(0, read(descriptor, &bytes, bytes.count))], as: UTF8.self)
+    }
+
+    private func line() -> String {
+        var bytes: [UInt8] = []
+        var octet: UInt8 = 0
+        while read(pipe.writing, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// With the socket `input` as standard input and output.
+    private static func spawn(_ words: [String], input: Int32?) throws -> pid_t {
+        var arguments: [UnsafeMutablePointer<CChar>?] = (["/bin/bash"] + words).map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        if let input {
+            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+            posix_spawn_file_actions_adddup2(&actions, input, STDOUT_FILENO)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+        }
+        var child: pid_t = 0
+        guard posix_spawn(&child, "/bin/bash", &actions, nil, &arguments, environ) == 0 else {
+            throw TestPKI.Failure(what: words.joined(separator: " "))
+        }
+        return child
+    }
+
+    private static func status(of child: pid_t) -> Int32 {
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) < 0, errno == EINTR {}
+        return status
+    }
+}

@@ -1,0 +1,135 @@
+#!/bin/bash
+# A throw-away PostgreSQL server for tests and measurements, as an unprivileged user, over TLS on 127.0.0.1.
+#
+#   deploy/lib/postgresql.sh FOLDER PORT                     a new server
+#   deploy/lib/postgresql.sh FOLDER PORT --standby-of DIR    a streaming standby of the server in DIR
+#   deploy/lib/postgresql.sh --find                          only prints where the server's programs are; 1 for nowhere
+#
+# FOLDER is made, and deleted at the end. In it: root.pem (what to trust; the server's name is localhost), password (of
+# the user hds, who owns the database hds), and the unix socket, through which `admin` needs no password. The user
+# `open` needs neither TLS nor a password, for tests that look at the wire.
+# Prints `ready` and then obeys lines on the standard input, answering each with a line: start, stop (as a crash
+# would), promote. It ends with its standard input, so that no server is left behind by a test that dies.
+set -euo pipefail
+
+find_programs() {
+    local folder best=
+    for folder in $(printf '%s\n' /usr/lib/postgresql/*/bin | sort -t/ -k5 -n); do
+        [[ -x $folder/initdb && $(basename "$(dirname "$folder")") -ge 15 ]] && best=$folder
+    done
+    [[ -n $best ]] && echo "$best"
+}
+
+if [[ ${1:-} == --find ]]; then find_programs; exit; fi
+if (($# != 2 && $# != 4)); then
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    exit 64
+fi
+programs=$(find_programs) || { echo "no PostgreSQL server on this machine: apt-get install postgresql" >&2; exit 69; }
+folder=$1 port=$2 primary=${4:-}
+as=()
+if ((EUID == 0)); then
+    user=postgres
+    id "$user" >/dev/null 2>&1 || user=nobody
+    as=(setpriv "--reuid=$(id -u "$user")" "--regid=$(id -g "$user")" --clear-groups)
+fi
+server=
+finish() {
+    [[ -n $server ]] && kill -QUIT "$server" 2>/dev/null && wait "$server" 2>/dev/null
+    cd /
+    rm -rf "$folder"
+}
+trap finish EXIT
+# Ends by its input only: a signal to the terminal's group is not for it.
+trap '' INT
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+((EUID != 0)) || chown "$user" "$folder"
+chmod 700 "$folder"
+cd "$folder"
+exec 2>>"$folder/log"
+
+certificates() {
+    local ec=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
+    local name
+    for name in root other; do
+        openssl req -x509 "${ec[@]}" -keyout "$name.key" -out "$name.pem" -subj "/CN=throw-away $name" \
+            -addext basicConstraints=critical,CA:TRUE
+    done
+    openssl req "${ec[@]}" -keyout server.key -out server.csr -subj /CN=localhost
+    openssl x509 -req -in server.csr -CA root.pem -CAkey root.key -days 2 -out server.pem \
+        -extfile <(printf 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n')
+    chmod 600 ./*.key
+    ((EUID != 0)) || chown "$user" server.key server.pem
+}
+
+settings() {
+    cat <<END
+listen_addresses = '127.0.0.1'
+port = $port
+unix_socket_directories = '$folder'
+ssl = on
+ssl_cert_file = '$folder/server.pem'
+ssl_key_file = '$folder/server.key'
+max_connections = 300
+shared_buffers = 32MB
+log_min_messages = fatal
+wal_receiver_status_interval = 1s
+END
+}
+
+create() {
+    openssl rand -hex 16 | tr -d '\n' >password
+    chmod 600 password
+    "${as[@]}" "$programs/initdb" -D "$folder/data" -U admin -A trust --locale=C -E UTF8 --no-sync --no-instructions
+    settings >>data/postgresql.conf
+    printf '%s\n' 'local all all trust' 'local replication all trust' \
+        'hostssl all all 127.0.0.1/32 scram-sha-256' 'host all open 127.0.0.1/32 trust' >data/pg_hba.conf
+}
+
+copy() {
+    cp "$primary"/{root,other,server}.pem "$primary"/server.key "$primary"/password .
+    ((EUID != 0)) || chown "$user" server.key server.pem
+    local own
+    own=$(sed -n 's/^port = //p' "$primary/data/postgresql.conf" | tail -n 1)
+    "${as[@]}" "$programs/pg_basebackup" -h "$primary" -p "$own" -U admin -D "$folder/data" -R -c fast --no-sync
+    settings >>data/postgresql.conf
+}
+
+start() {
+    "${as[@]}" "$programs/postgres" -D "$folder/data" </dev/null >>"$folder/log" 2>&1 &
+    server=$!
+    local try
+    for try in {1..600}; do
+        "$programs/pg_isready" -q -h "$folder" -p "$port" && return
+        kill -0 "$server" 2>/dev/null || break
+        sleep 0.05
+    done
+    tail -n 5 "$folder/log"
+    return 1
+}
+
+if [[ -n $primary ]]; then copy >>log; else certificates >>log && create >>log; fi
+start
+if [[ -z $primary ]]; then
+    "$programs/psql" -q -h "$folder" -p "$port" -U admin -d postgres >>log <<END
+CREATE ROLE hds LOGIN PASSWORD '$(<password)';
+CREATE ROLE open LOGIN;
+CREATE DATABASE hds OWNER hds;
+GRANT CREATE ON DATABASE hds TO open;
+END
+fi
+echo ready
+while read -r line; do
+    case $line in
+        start) start ;;
+        stop)
+            kill -QUIT "$server"
+            wait "$server" || true
+            server=
+            ;;
+        promote) "${as[@]}" "$programs/pg_ctl" promote -D "$folder/data" -w >>log ;;
+        *) echo "unknown: $line" && continue ;;
+    esac
+    echo "$line done"
+done
