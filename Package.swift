@@ -96,6 +96,12 @@ var targets: [Target] = [
     library("KeyStorePostgreSQL", ["KeyStore", "PostgreSQLClient", "WireText", "Diagnostics"]),
 
     // Layer 4: domain
+    library(
+        "StoreMigration",
+        [
+            "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "Cryptography", "WireText",
+            "Diagnostics",
+        ]),
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("Escrow", ["Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
@@ -171,15 +177,16 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "MasterKey", "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature",
-            "Cryptography",
+            "AuditTrail", "StoreMigration", "KMSService", "ServiceRuntime", "KeyStore", "PostgreSQLClient", "MasterKey",
+            "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
         [
-            "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite", "LinkProtocol",
+            "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite",
+            "KeyStorePostgreSQL", "PostgreSQLClient", "LinkProtocol",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
             "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes, lifecycle, logging,
@@ -219,8 +226,8 @@ targets += [
     tests(
         "KeyStoreTests",
         [
-            "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "WireText", "Diagnostics", grdb,
-            "TestServers",
+            "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "StoreMigration", "KMSService",
+            "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers",
         ]),
     tests(
         "MasterKeyTests",

@@ -27,9 +27,11 @@ struct BenchKMS: Sendable {
     /// - Parameters:
     ///   - trail: nil: decisions are not kept.
     ///   - keepsIdentity: key and certificate of an earlier one of that host.
+    ///   - store: instead of a SQLite file in the folder.
     ///   - federation: the partners of a KMS whose static key this is.
     init(
         folder: URL, host: String = BenchKMS.host, trail: AuditTrail? = nil, keepsIdentity: Bool = false,
+        store other: (any KeyStore)? = nil,
         federation: (KMSStaticKey) throws -> Federation? = { _ in nil }
     ) async throws {
         self.host = host
@@ -54,7 +56,7 @@ struct BenchKMS: Sendable {
         staticKey = try KMSStaticKey(privateKey: privateKey, chain: chain, host: host, now: now.adding(seconds: 1))
         // Nobody has the key-encryption key of an earlier one.
         let name = "\(host)-\(UUIDText.random()).sqlite"
-        store = try SQLiteKeyStore(path: folder.appending(path: name).path)
+        store = try other ?? SQLiteKeyStore(path: folder.appending(path: name).path)
         let ring = try await SealRing.open(kek: KeyEncryptionKey.create(), store: store, now: now)
         let vault = RecordVault(ring: ring, store: store)
         tokenKey = try PrivateKey.generateP256()

@@ -21,13 +21,18 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
     var pki: String?
 
+    @Option(help: "The folder of a server that deploy/lib/postgresql.sh runs; none: not measured.")
+    var postgresql: String?
+
     @Option(
-        help: "Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, link."
-    )
+        help: """
+            Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
+            postgresql, link.
+            """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
-        case openings, retrievals, creations, spaces, federation, audit, decisions, link
+        case openings, retrievals, creations, spaces, federation, audit, decisions, postgresql, link
     }
 
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
@@ -51,6 +56,11 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.federation) { lines += try await BenchFederation(folder: folder, seconds: seconds).measure() }
         if wants(.audit) { lines += try await BenchAudit(folder: folder, seconds: seconds).measure() }
         if wants(.decisions) { lines += try await BenchDecisions(folder: folder, seconds: seconds).measure() }
+        if wants(.postgresql), let postgresql {
+            lines += try await BenchPostgreSQL(
+                server: URL(filePath: postgresql), folder: folder, seconds: seconds
+            ).measure()
+        }
         if wants(.link), let kms, let pki {
             lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
         }

@@ -63,7 +63,8 @@ package enum KMSAssembly {
         let lanes = RequestLanes(handler: handler, workers: workers)
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
         let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links)
-        let canary = Canary(store: store, ring: ring, key: staticKeys[0])
+        let canary = Canary(
+            store: store, ring: ring, key: staticKeys[0], mayBeAway: configuration.store.file == nil)
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
             intervals: Intervals(store: store, vault: vault, policy: inForce), log: log)

@@ -149,8 +149,8 @@ package struct PostgreSQLSection: Decodable, Sendable {
         switch tls {
         case .verifyFull: return nil
         case .verifyCA: return "store.postgresql.tls is verify-ca: the host name of the server is not verified"
-        case .require: return "store.postgresql.tls is require: nobody knows which server answers"
-        case .disable: return "store.postgresql.tls is disable: the password's proof and all records travel in clear"
+        case .require: return "store.postgresql.tls is require: whoever answers can ask for the password in clear"
+        case .disable: return "store.postgresql.tls is disable: records travel in clear, a password may too"
         }
     }
 }

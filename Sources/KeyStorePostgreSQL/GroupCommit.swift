@@ -38,8 +38,10 @@ final class GroupCommit: Sendable {
         self.apply = apply
     }
 
-    func commit(_ change: StoreChange) async throws -> CommitResult {
+    /// `limit` shortens the patience for this one.
+    func commit(_ change: StoreChange, within limit: Duration? = nil) async throws -> CommitResult {
         try await withCheckedThrowingContinuation { continuation in
+            let patience = min(limit ?? patience, patience)
             let waiter = Waiter(change: change, deadline: .now + patience, continuation: continuation)
             let (accepted, start) = state.withLock { state in
                 guard !state.closed else { return (false, false) }

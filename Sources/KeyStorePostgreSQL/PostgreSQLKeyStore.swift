@@ -106,11 +106,14 @@ package final class PostgreSQLKeyStore: KeyStore {
         return try await commits.commit(change)
     }
 
+    /// Sooner than a request gives up: health checks and watchdogs wait for it.
     package func check() async throws {
-        _ = try await rootKeys()
+        _ = try await reads.read(PostgreSQLCall(Statements.rootKeys), within: Self.checkPatience)
         // A batch without a change writes its mark and syncs like any other.
-        _ = try await commits.commit(StoreChange())
+        _ = try await commits.commit(StoreChange(), within: Self.checkPatience)
     }
+
+    private static let checkPatience = Duration.seconds(2)
 
     package func close() async {
         await commits.close()

@@ -42,8 +42,10 @@ final class ReadPool: Sendable {
         state = Mutex(State(idle: Array((0..<max(1, count)).reversed())))
     }
 
-    func read(_ call: PostgreSQLCall) async throws -> PostgreSQLRows {
+    /// `limit` shortens the patience for this one.
+    func read(_ call: PostgreSQLCall, within limit: Duration? = nil) async throws -> PostgreSQLRows {
         try await withCheckedThrowingContinuation { continuation in
+            let patience = min(limit ?? patience, patience)
             let request = Request(call: call, deadline: .now + patience, continuation: continuation)
             let (accepted, reader) = state.withLock { state -> (Bool, Int?) in
                 guard !state.closed else { return (false, nil) }

@@ -13,6 +13,10 @@ package struct PostgreSQLStatement: Sendable {
     package let types: [PostgreSQLType]
 
     package init(_ name: String, _ sql: String, _ types: PostgreSQLType...) {
+        self.init(name, sql, types: types)
+    }
+
+    package init(_ name: String, _ sql: String, types: [PostgreSQLType]) {
         self.name = name
         self.sql = sql
         self.types = types

@@ -13,6 +13,6 @@ import ArgumentParser
             """,
         subcommands: [
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
-            PolicyCommand.self, ControlCommand.self, StatusCommand.self,
+            PolicyCommand.self, ControlCommand.self, StatusCommand.self, MigrateCommand.self,
         ])
 }

@@ -9,8 +9,8 @@ enum Layers {
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
         ],
         [
-            "AuditTrail", "Escrow", "HardwareToken", "MasterKey", "KeyManagement", "SignedPolicy", "PolicyFiles",
-            "KMSClient", "CloudCore",
+            "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "MasterKey", "KeyManagement", "SignedPolicy",
+            "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",
         ],
         ["ServiceRuntime", "ControlSocket"],

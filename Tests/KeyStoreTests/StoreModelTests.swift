@@ -41,7 +41,7 @@ struct SplitMix: RandomNumberGenerator {
     }
 }
 
-private enum History {
+enum History {
     /// Few ids, so that writes meet. Keys 0…, resources 100…, authorizations 200…, sessions 300….
     static let count = 5
 

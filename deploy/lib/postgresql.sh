@@ -6,7 +6,7 @@
 #   deploy/lib/postgresql.sh --find                          only prints where the server's programs are; 1 for nowhere
 #
 # FOLDER is made, and deleted at the end. In it: root.pem (what to trust; the server's name is localhost), password (of
-# the user hds, who owns the database hds), and the unix socket, through which `admin` needs no password. The user
+# the user hds, who owns the database hds), port, and the unix socket, through which `admin` needs no password. The user
 # `open` needs neither TLS nor a password, for tests that look at the wire.
 # Prints `ready` and then obeys lines on the standard input, answering each with a line: start, stop (as a crash
 # would), promote. It ends with its standard input, so that no server is left behind by a test that dies.
@@ -81,6 +81,7 @@ END
 create() {
     openssl rand -hex 16 | tr -d '\n' >password
     chmod 600 password
+    echo "$port" >port
     "${as[@]}" "$programs/initdb" -D "$folder/data" -U admin -A trust --locale=C -E UTF8 --no-sync --no-instructions
     settings >>data/postgresql.conf
     printf '%s\n' 'local all all trust' 'local replication all trust' \
