@@ -32,13 +32,15 @@ final class ChangeWriter: Sendable {
         var waiters: [Waiter]
         var unanswered: Unanswered?
 
-        /// Drops, with its outcome, whoever has waited long enough.
-        mutating func expire(at now: ContinuousClock.Instant, _ trouble: DiagnosedError) {
+        /// Drops whoever has waited long enough, with what is known by then.
+        mutating func expire(at now: ContinuousClock.Instant, _ trouble: PostgreSQLFailure, _ diagnosis: StoreDiagnosis)
+        {
+            let error = unanswered == nil ? diagnosis.diagnosed(trouble) : diagnosis.unknownOutcome(trouble)
             var left = Batch(waiters: [], unanswered: unanswered)
             left.unanswered?.outcomes = []
             for (index, waiter) in waiters.enumerated() {
                 guard waiter.deadline > now else {
-                    waiter.resume(.failure(trouble))
+                    waiter.resume(.failure(error))
                     continue
                 }
                 left.waiters.append(waiter)
@@ -81,7 +83,7 @@ final class ChangeWriter: Sendable {
         var trouble = PostgreSQLFailure(.unreachable, "no connection")
         var pause: useconds_t = 20_000
         while true {
-            batch.expire(at: .now, connector.diagnosis.diagnosed(trouble))
+            batch.expire(at: .now, trouble, connector.diagnosis)
             guard let first = batch.waiters.map(\.deadline).min(), let last = batch.waiters.map(\.deadline).max()
             else { return }
             do {

@@ -21,6 +21,15 @@ struct StoreDiagnosis: Sendable {
         return diagnosed(failure)
     }
 
+    /// A COMMIT was sent, and the database stayed away too long to ask what became of it.
+    func unknownOutcome(_ failure: PostgreSQLFailure) -> DiagnosedError {
+        DiagnosedError(
+            .storeUnreachable, fault: .store,
+            "the database \(place) does not answer; whether the change was made is not known yet",
+            found: failure.description,
+            hint: "the same request, sent again, gets its one answer when the database is back")
+    }
+
     private func diagnosed(_ failure: PostgreSQLFailure) -> DiagnosedError {
         func error(
             _ code: DiagnosedError.Code, _ summary: String, fault: DiagnosedError.Fault = .store, _ hint: String? = nil

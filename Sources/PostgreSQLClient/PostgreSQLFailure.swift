@@ -96,8 +96,10 @@ package struct PostgreSQLFailure: Error, Hashable, Sendable, CustomStringConvert
             return named.kind == .other || named.kind == .lost
                 ? PostgreSQLFailure(.unreachable, message, state: state) : named
         }
+        // By its words only where nothing else tells; libpq speaks English to a program without a locale.
         if says("session is read-only", "is in hot standby mode") { return PostgreSQLFailure(.readOnly, message) }
         if says("no password supplied", "authentication") { return PostgreSQLFailure(.authentication, message) }
+        if says("could not translate host name") { return PostgreSQLFailure(.unreachable, message) }
         if says("certificate", "does not support SSL", "SSL error") {
             return PostgreSQLFailure(.tls, message)
         }

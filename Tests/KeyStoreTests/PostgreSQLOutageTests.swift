@@ -11,6 +11,7 @@ import Testing
 struct PostgreSQLOutageTests {
     /// A store that reaches the shared server through a proxy without TLS.
     private func withProxy(
+        patience: Duration = .seconds(60), schema: String = PostgreSQL.schema(),
         _ body: (CuttingProxy, PostgreSQLKeyStore) async throws -> Void
     ) async throws {
         let server = try await TestPostgreSQL.shared.value
@@ -20,8 +21,8 @@ struct PostgreSQLOutageTests {
             hosts: [.init("127.0.0.1", port: proxy.port)], database: "hds", user: "open")
         settings.tls = .none
         var options = PostgreSQLKeyStore.Options()
-        options.schema = PostgreSQL.schema()
-        options.patience = .seconds(60)
+        options.schema = schema
+        options.patience = patience
         let store = try await PostgreSQLKeyStore.open(settings, options: options)
         try await body(proxy, store)
         #expect(proxy.isDone)
@@ -52,6 +53,24 @@ struct PostgreSQLOutageTests {
                 #expect(try await store.apply(.updateResource(Sample.resource(1, version: version))) == .committed)
                 #expect(try await store.resource(Sample.id(1))?.version == version)
             }
+        }
+    }
+
+    @Test("when what became of a COMMIT can not be found out in time, the error says so; the same request then tells")
+    func unknownOutcome() async throws {
+        let schema = PostgreSQL.schema()
+        let change = StoreChange(writes: [.insertKey(Sample.key(1)), .insertLedger(Sample.ledger(1))])
+        try await withProxy(patience: .seconds(3), schema: schema) { proxy, store async throws in
+            proxy.cut(.afterCommit)
+            // Nobody gets through any more.
+            proxy.close()
+            let error = await #expect(throws: DiagnosedError.self) { _ = try await store.commit(change) }
+            #expect(error?.code == .storeUnreachable)
+            #expect(error?.summary.contains("not known yet") == true)
+        }
+        try await withProxy(schema: schema) { _, again async throws in
+            #expect(try await again.commit(change) == .duplicate)
+            #expect(try await again.key(Sample.id(1)) == Sample.key(1))
         }
     }
 
@@ -149,7 +168,7 @@ struct PostgreSQLOutageTests {
     func away() async throws {
         let server = try await TestPostgreSQL.start()
         defer { server.end() }
-        let store = try await PostgreSQL.store(server) { $0.patience = .milliseconds(700) }
+        let store = try await PostgreSQL.store(server) { $0.patience = .seconds(3) }
         try await store.apply(.insertKey(Sample.key(1)))
         try await server.tell("stop")
         let start = ContinuousClock.now
@@ -167,7 +186,7 @@ struct PostgreSQLOutageTests {
         #expect(codes.count == 20 && codes.allSatisfy { $0 == .storeUnreachable })
         #expect(await check == .storeUnreachable)
         // Held, not refused at once; no upper bound, for the machine may be busy.
-        #expect(start.duration(to: .now) >= .milliseconds(700))
+        #expect(start.duration(to: .now) >= .seconds(3))
         try await server.tell("start")
         while await code(of: { try await store.check() }) != nil { await Task.yield() }
         #expect(try await store.key(Sample.id(1)) == Sample.key(1))

@@ -5,9 +5,9 @@
 #   deploy/lib/postgresql.sh FOLDER PORT --standby-of DIR    a streaming standby of the server in DIR
 #   deploy/lib/postgresql.sh --find                          only prints where the server's programs are; 1 for nowhere
 #
-# FOLDER is made, and deleted at the end. In it: root.pem (what to trust; the server's name is localhost), password (of
-# the user hds, who owns the database hds), port, and the unix socket, through which `admin` needs no password. The user
-# `open` needs neither TLS nor a password, for tests that look at the wire.
+# FOLDER is made, and deleted at the end; every user has to be able to get there. In it: root.pem (what to trust; the
+# server's name is localhost), password (of the user hds, who owns the database hds), port, and the unix socket, through
+# which `admin` needs no password. The user `open` needs neither TLS nor a password, for tests that look at the wire.
 # Prints `ready` and then obeys lines on the standard input, answering each with a line: start, stop (as a crash
 # would), promote. It ends with its standard input, so that no server is left behind by a test that dies.
 set -euo pipefail
@@ -46,6 +46,7 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 ((EUID != 0)) || chown "$user" "$folder"
 chmod 700 "$folder"
+"${as[@]}" test -x "$folder" || { echo "user $user can not reach $folder: choose one in an open folder" >&2; exit 73; }
 cd "$folder"
 exec 2>>"$folder/log"
 
