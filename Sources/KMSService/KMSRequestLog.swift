@@ -1,5 +1,6 @@
 import AuditTrail
 import Diagnostics
+import Introspection
 import KMSProtocol
 import KeyManagement
 import MasterKey

@@ -122,6 +122,8 @@ struct ChangeCalls: Sendable {
                 $0.bind(name)
                 $0.bind(value)
             }
+        case .eraseKey(let id, let version): erase(Statements.eraseKey, id, version)
+        case .eraseAuthorization(let id, let version): erase(Statements.eraseAuthorization, id, version)
         case .eraseResource(let id, let version): erase(id, version)
         case .insertRootKey(let root): add(Statements.insertRootKey, .one) { bind(root, to: &$0) }
         case .updateRootKey(let root): add(Statements.updateRootKey, .one) { bind(root, to: &$0) }
@@ -155,7 +157,11 @@ struct ChangeCalls: Sendable {
         for statement in [Statements.eraseKeys, Statements.eraseAuthorizations] {
             add(statement, .nothing) { $0.bind(RecordID(id)) }
         }
-        add(Statements.eraseResource, .one) {
+        erase(Statements.eraseResource, id, version)
+    }
+
+    private mutating func erase(_ statement: PostgreSQLStatement, _ id: String, _ version: Int64) {
+        add(statement, .one) {
             $0.bind(RecordID(id))
             $0.bind(version)
         }

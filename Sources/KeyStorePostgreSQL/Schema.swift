@@ -88,7 +88,9 @@ enum Schema {
             batch bigint NOT NULL,
             at timestamptz NOT NULL
         ) WITH (fillfactor = 50);
-        """
+        """,
+        // 1: ended authorizations are kept for a time and then erased.
+        "CREATE INDEX authorizations_ended ON authorizations (removed_at, id) WHERE removed_at IS NOT NULL",
     ]
 
     static let tables = [

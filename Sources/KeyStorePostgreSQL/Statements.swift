@@ -96,6 +96,11 @@ enum Statements {
     static let eraseResource = PostgreSQLStatement(
         "erase_resource", "DELETE FROM resources WHERE id = $1 AND version = $2 AND deleted_at IS NOT NULL", .uuid,
         .bigint)
+    static let eraseKey = PostgreSQLStatement(
+        "erase_key", "DELETE FROM keys WHERE id = $1 AND version = $2", .uuid, .bigint)
+    static let eraseAuthorization = PostgreSQLStatement(
+        "erase_authorization",
+        "DELETE FROM authorizations WHERE id = $1 AND version = $2 AND removed_at IS NOT NULL", .uuid, .bigint)
     static let insertRootKey = PostgreSQLStatement(
         "insert_root_key",
         """
@@ -128,7 +133,8 @@ enum Statements {
         begin, commit, rollback, savepoint, release, rollbackTo, turn, mark, marked, hasLedger, lockResource, lockKey,
         lockSession, lockSetting, insertKey, updateKey, insertResource, updateResource, insertAuthorization,
         updateAuthorization, raiseExpiry, insertSession, deleteSession, advanceSession, insertLedger, insertSessionKEK,
-        putSetting, eraseKeys, eraseAuthorizations, eraseResource, insertRootKey, updateRootKey, purgeLedger,
+        putSetting, eraseKeys, eraseAuthorizations, eraseResource, eraseKey, eraseAuthorization, insertRootKey,
+        updateRootKey, purgeLedger,
         purgeSessions, purgeSessionKEKs,
     ]
 
@@ -151,6 +157,17 @@ enum Statements {
         SELECT \(Columns.key) FROM keys WHERE resource = $1 AND bound_at >= $2 AND bound_at < $3
         ORDER BY bound_at DESC, id DESC LIMIT $4
         """, .uuid, .bigint, .bigint, .bigint)
+    static let keysBehind = PostgreSQLStatement(
+        "keys_behind",
+        """
+        SELECT \(Columns.key) FROM keys WHERE resource = $1 AND (bound_at, id) > ($2, $3)
+        ORDER BY bound_at, id LIMIT $4
+        """, .uuid, .bigint, .uuid, .bigint)
+    static let unboundKeys = PostgreSQLStatement(
+        "unbound_keys",
+        """
+        SELECT \(Columns.key) FROM keys WHERE resource IS NULL AND ($1::uuid IS NULL OR id > $1) ORDER BY id LIMIT $2
+        """, .uuid, .bigint)
     static let resource = PostgreSQLStatement(
         "resource", "SELECT \(Columns.resource) FROM resources WHERE id = $1", .uuid)
     static let authorization = PostgreSQLStatement(
@@ -178,6 +195,13 @@ enum Statements {
         "session", "SELECT \(Columns.session) FROM sessions WHERE id = $1", .uuid)
     static let sessionsOfUser = PostgreSQLStatement(
         "sessions_of_user", "SELECT count(*) FROM sessions WHERE user_lookup = $1 AND expires > $2", .bytea, .bigint)
+    /// An empty lookup stands for all users.
+    static let sessionWalk = PostgreSQLStatement(
+        "session_walk",
+        """
+        SELECT \(Columns.session) FROM sessions
+        WHERE ($1::uuid IS NULL OR id > $1) AND ($2 = ''::bytea OR user_lookup = $2) ORDER BY id LIMIT $3
+        """, .uuid, .bytea, .bigint)
     static let ledgerEntry = PostgreSQLStatement(
         "ledger_entry", "SELECT \(Columns.ledger) FROM ledger WHERE digest = $1", .bytea)
     static let ledgerAudits = PostgreSQLStatement(
@@ -194,6 +218,11 @@ enum Statements {
         "deleted_resources",
         "SELECT \(Columns.resource) FROM resources WHERE deleted_at <= $1 ORDER BY deleted_at, id LIMIT $2", .bigint,
         .bigint)
+    static let removedAuthorizations = PostgreSQLStatement(
+        "removed_authorizations",
+        """
+        SELECT \(Columns.authorization) FROM authorizations WHERE removed_at <= $1 ORDER BY removed_at, id LIMIT $2
+        """, .bigint, .bigint)
     static let rootKeys = PostgreSQLStatement(
         "root_keys", "SELECT \(Columns.rootKey) FROM root_keys ORDER BY version")
     static let sessionKEK = PostgreSQLStatement(
@@ -219,6 +248,6 @@ enum Statements {
     static let reading = [
         key, keyWithAuthorization, keysOfResource, resource, authorization, liveAuthorization, authorizations,
         lastRemoval, session, sessionsOfUser, ledgerEntry, ledgerAudits, ledgerPosition, resources, deletedResources,
-        rootKeys, sessionKEK, setting, isEmpty, hasExpired,
+        rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk, removedAuthorizations,
     ]
 }

@@ -60,6 +60,27 @@ extension PostgreSQLKeyStore {
         }
     }
 
+    package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
+        guard let resource = RecordID(resource) else { return [] }
+        return try await read(Statements.keysBehind) {
+            $0.bind(resource)
+            $0.bind(key?.boundAt?.milliseconds ?? .min)
+            $0.bind(key.flatMap { RecordID($0.id) })
+            $0.bind(Int64(max(0, limit)))
+        } _: {
+            try $0.all { try KeyRecord($0, $1) }
+        }
+    }
+
+    package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
+        try await read(Statements.unboundKeys) {
+            $0.bind(id.flatMap { RecordID($0) })
+            $0.bind(Int64(max(0, limit)))
+        } _: {
+            try $0.all { try KeyRecord($0, $1) }
+        }
+    }
+
     package func resource(_ id: String) async throws -> ResourceRecord? {
         guard let resource = RecordID(id) else { return nil }
         return try await read(Statements.resource) {
@@ -149,6 +170,25 @@ extension PostgreSQLKeyStore {
 
     package func ledgerPosition() async throws -> Int64 {
         try await read(Statements.ledgerPosition) { try $0.integer(0, 0) }
+    }
+
+    package func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord] {
+        try await read(Statements.sessionWalk) {
+            $0.bind(id.flatMap { RecordID($0) })
+            $0.bind(user ?? [])
+            $0.bind(Int64(max(0, limit)))
+        } _: {
+            try $0.all { try SessionRecord($0, $1) }
+        }
+    }
+
+    package func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord] {
+        try await read(Statements.removedAuthorizations) {
+            $0.bind(moment)
+            $0.bind(Int64(max(0, limit)))
+        } _: {
+            try $0.all { try AuthorizationRecord($0, $1) }
+        }
     }
 
     package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {

@@ -1,5 +1,6 @@
 package import AuditTrail
 package import Diagnostics
+import Introspection
 package import KeyStore
 package import MasterKey
 import SecretMemory
@@ -80,12 +81,16 @@ package final class DecisionAudit: Sendable {
         record.rule = decision.rule
         record.status = decision.status
         record.durationUs = decision.durationMicroseconds
-        let details = decision.details()
+        try seal(decision.details(), into: &record)
+        return record
+    }
+
+    /// What an officer may need in clear, under the key of the record's month.
+    func seal(_ details: consuming FieldWriter, into record: inout AuditRecord) throws {
         let sealed = try details.withUnsafeBytes {
-            try months.seal($0, id: decision.id.description, at: decision.time)
+            try months.seal($0, id: record.id.description, at: record.time)
         }
         record.sealed = Base64URL.encode(sealed)
-        return record
     }
 
     /// The clear part of a record of this KMS; nil for one without. Throws `audit-month-destroyed` when its time is over.
@@ -123,6 +128,11 @@ package final class DecisionAudit: Sendable {
             trail.keep(record) { ticket.end($0) }
         }
         return ticket
+    }
+
+    /// The record is on the disk when this returns.
+    func keepAndWait(_ record: AuditRecord) async throws {
+        if let failure = await keep(record).ended() { throw failure }
     }
 
     func note(_ record: AuditRecord, source: String) { trail.noteRefusal(record, source: source) }

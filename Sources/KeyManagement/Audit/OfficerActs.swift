@@ -50,11 +50,8 @@ extension DecisionAudit {
             record.user, record.effectiveUser == record.user ? nil : record.effectiveUser, nil, act.command, detail,
         ]
         for text in texts { fields.field(optional: text) }
-        let sealed = try fields.withUnsafeBytes {
-            try ring.seal($0, kind: .audit, id: record.id.description, version: 1)
-        }
-        record.sealed = Base64URL.encode(sealed)
-        if let failure = await keep(record).ended() { throw failure }
+        try seal(fields, into: &record)
+        try await keepAndWait(record)
         return record.id
     }
 }

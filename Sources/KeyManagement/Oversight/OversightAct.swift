@@ -44,11 +44,8 @@ extension DecisionAudit {
         var fields = FieldWriter(format: Decision.Details.format)
         let detail = act.detail.map { String(decoding: $0.utf8.prefix(8 << 10), as: UTF8.self) }
         for text in [act.by, nil, act.client, act.user ?? act.object, detail] { fields.field(optional: text) }
-        let sealed = try fields.withUnsafeBytes {
-            try ring.seal($0, kind: .audit, id: record.id.description, version: 1)
-        }
-        record.sealed = Base64URL.encode(sealed)
-        try await keep(record)
+        try seal(fields, into: &record)
+        try await keepAndWait(record)
         return record.id
     }
 }
