@@ -111,9 +111,9 @@ package struct PostgreSQLSettings: Sendable {
             // No certificate, key or password of somebody's home folder.
             ("passfile", "/dev/null/none"), ("sslcert", clientCertificate?.certificate ?? "/dev/null/none"),
             ("sslkey", clientCertificate?.privateKey ?? "/dev/null/none"), ("sslcrl", "/dev/null/none"),
-            // A peer that is gone without a word is noticed before the requests' patience ends.
-            ("keepalives", "1"), ("keepalives_idle", "2"), ("keepalives_interval", "1"), ("keepalives_count", "3"),
-            ("tcp_user_timeout", "4000"), ("connect_timeout", "5"),
+            // A peer that is gone without a word is noticed within 3 s, so that requests have time for another host.
+            ("keepalives", "1"), ("keepalives_idle", "1"), ("keepalives_interval", "1"), ("keepalives_count", "2"),
+            ("tcp_user_timeout", "2000"), ("connect_timeout", "5"),
         ]
         list.append(("sslrootcert", authorities ?? "/dev/null/none"))
         return list

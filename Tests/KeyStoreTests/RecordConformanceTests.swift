@@ -168,4 +168,35 @@ import WireText
             #expect(await code { try await store.check() } == .storeClosed)
         }
     }
+
+    @Test("a key comes with the live authorization of its own resource only", arguments: StoreKind.allCases)
+    func keyWithAuthorization(_ kind: StoreKind) async throws {
+        try await kind.withStore { store async throws in
+            try await store.apply(
+                .insertResource(Sample.resource(50)), .insertResource(Sample.resource(51)),
+                .insertKey(Sample.key(1, resource: 50)), .insertKey(Sample.key(2)),
+                .insertAuthorization(Sample.authorization(60, resource: 50, user: 1, removedAt: 5)),
+                .insertAuthorization(Sample.authorization(61, resource: 51, user: 1)),
+                .insertAuthorization(Sample.authorization(62, resource: 50, user: 2)))
+            func found(_ key: Int, _ user: Int) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+                try await store.key(Sample.id(key)) { resource in
+                    // The lookup is asked for the resource of the key, and for no other.
+                    resource == Sample.id(50) ? Sample.lookup(user) : Sample.lookup(99)
+                }
+            }
+            // Removed there, and live elsewhere: neither lets anybody in.
+            #expect(try await found(1, 1)?.key == Sample.key(1, resource: 50))
+            #expect(try await found(1, 1)?.authorization == nil)
+            #expect(try await found(1, 2)?.authorization?.id == Sample.id(62))
+            #expect(try await found(2, 2)?.key == Sample.key(2))
+            #expect(try await found(2, 2)?.authorization == nil)
+            #expect(try await found(3, 2) == nil)
+            // Granted again: the live one, not the removed one.
+            try await store.apply(.insertAuthorization(Sample.authorization(63, resource: 50, user: 1)))
+            #expect(try await found(1, 1)?.authorization?.id == Sample.id(63))
+            // The key moves to the other resource.
+            try await store.apply(.updateKey(Sample.key(1, version: 2, resource: 51)))
+            #expect(try await found(1, 1)?.authorization == nil)
+        }
+    }
 }
