@@ -108,8 +108,9 @@ final class ReadPool: Sendable {
             do {
                 let ready = try connection ?? connector.connect(Statements.reading, until: first)
                 connection = ready
-                let answers = try ready.run(
-                    open.map(\.call), isolated: true, until: max(last, .now + .seconds(1)))
+                // Half of the patience, for a server that takes requests and answers none may have a healthy sibling.
+                let limit = max(min(last, .now + patience / 2), .now + .seconds(1))
+                let answers = try ready.run(open.map(\.call), isolated: true, until: limit)
                 open = settle(open, answers, &trouble)
                 guard !open.isEmpty else { return }
             } catch {

@@ -16,6 +16,7 @@ final class CuttingProxy: Sendable {
     private let listener: Int32
     private let target: Int
     private let next = Mutex<[Cut]>([])
+    private let pairs = Mutex<[Pair]>([])
 
     init(to target: Int) throws {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
@@ -39,6 +40,11 @@ final class CuttingProxy: Sendable {
     /// The next COMMITs are cut like that, in their order.
     func cut(_ cuts: Cut...) { next.withLock { $0 += cuts } }
     var isDone: Bool { next.withLock { $0.isEmpty } }
+
+    /// The connections that are open now stay open and are never answered again.
+    func silence() {
+        for pair in pairs.withLock({ $0 }) { pair.isSilent.store(true, ordering: .sequentiallyConsistent) }
+    }
 
     func close() { shutdown(listener, Int32(SHUT_RDWR)) }
 
@@ -70,6 +76,7 @@ final class CuttingProxy: Sendable {
                 pair.finish()
                 continue
             }
+            pairs.withLock { $0.append(pair) }
             Thread.detachNewThread { self.forward(pair) }
             Thread.detachNewThread { self.answer(pair) }
         }
@@ -80,6 +87,7 @@ final class CuttingProxy: Sendable {
         let client: Int32
         let server: Int32
         let swallows = Atomic(false)
+        let isSilent = Atomic(false)
         private let open = Mutex(2)
 
         init(client: Int32, server: Int32) {
@@ -121,6 +129,7 @@ final class CuttingProxy: Sendable {
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while case let count = read(pair.server, &chunk, chunk.count), count > 0 {
             guard !pair.swallows.load(ordering: .sequentiallyConsistent) else { return }
+            if pair.isSilent.load(ordering: .sequentiallyConsistent) { continue }
             guard Self.write(pair.client, chunk[..<count]) else { return }
         }
     }

@@ -56,6 +56,16 @@ struct PostgreSQLOutageTests {
         }
     }
 
+    @Test("a connection that stays open and is never answered again costs a read its time, not its answer")
+    func silence() async throws {
+        try await withProxy(patience: .seconds(8)) { proxy, store async throws in
+            try await store.apply(.insertKey(Sample.key(1)))
+            #expect(try await store.key(Sample.id(1)) == Sample.key(1))
+            proxy.silence()
+            #expect(try await store.key(Sample.id(1)) == Sample.key(1))
+        }
+    }
+
     @Test("when what became of a COMMIT can not be found out in time, the error says so; the same request then tells")
     func unknownOutcome() async throws {
         let schema = PostgreSQL.schema()
