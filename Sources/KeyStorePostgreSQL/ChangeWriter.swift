@@ -130,6 +130,7 @@ final class ChangeWriter: Sendable {
             // Nothing to keep: what is refused is refused, whatever becomes of the connection.
             let ended = try? connection.run([PostgreSQLCall(Statements.rollback)], until: deadline)
             batch.resume(outcomes)
+            batch.waiters = []
             if ended == nil { throw PostgreSQLFailure(.lost, "the connection was lost") }
             return
         }

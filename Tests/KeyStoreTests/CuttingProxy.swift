@@ -10,6 +10,11 @@ final class CuttingProxy: Sendable {
         case beforeCommit
         /// The server does it; its answer does not come back.
         case afterCommit
+        /// The same for a ROLLBACK that never reaches the server.
+        case beforeRollback
+
+        /// Binding the statement, as the protocol writes it: an empty portal name, then the statement's.
+        var octets: [UInt8] { Array((self == .beforeRollback ? "\0rollback\0" : "\0commit\0").utf8) }
     }
 
     let port: Int
@@ -107,16 +112,16 @@ final class CuttingProxy: Sendable {
         }
     }
 
-    /// Binding the statement `commit`, as the protocol writes it: an empty portal name, then the statement's.
-    private static let commit = Array("\0commit\0".utf8)
-
     private func forward(_ pair: Pair) {
         defer { pair.finish() }
         var chunk = [UInt8](repeating: 0, count: 1 << 16)
         while case let count = read(pair.client, &chunk, chunk.count), count > 0 {
-            if chunk[..<count].firstRange(of: Self.commit) != nil,
-                let cut = next.withLock({ $0.isEmpty ? nil : $0.removeFirst() })
-            {
+            let sent = chunk[..<count]
+            let cut = next.withLock { cuts -> Cut? in
+                guard let first = cuts.first, sent.firstRange(of: first.octets) != nil else { return nil }
+                return cuts.removeFirst()
+            }
+            if let cut {
                 guard cut == .afterCommit else { return }
                 pair.swallows.store(true, ordering: .sequentiallyConsistent)
             }

@@ -101,6 +101,20 @@ struct PostgreSQLOutageTests {
         }
     }
 
+    @Test("a connection that is lost after a conflict was found changes nothing about the conflict")
+    func lostRollback() async throws {
+        try await withProxy { proxy, store async throws in
+            try await store.apply(.insertKey(Sample.key(1)), .insertLedger(Sample.ledger(1)))
+            for round in 2...4 {
+                proxy.cut(.beforeRollback)
+                #expect(try await store.apply(.insertKey(Sample.key(1))) == .conflict)
+                proxy.cut(.beforeRollback)
+                #expect(try await store.apply(.insertLedger(Sample.ledger(1))) == .duplicate)
+                #expect(try await store.apply(.insertKey(Sample.key(round))) == .committed)
+            }
+        }
+    }
+
     @Test("conflicts and duplicates of a batch whose answer is lost reach those that they are for")
     func mixedBatch() async throws {
         try await withProxy { proxy, store async throws in
