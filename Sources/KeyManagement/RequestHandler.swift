@@ -183,7 +183,7 @@ package final class RequestHandler: Sendable {
                 log.request(entry, status: nil, reason: nil)
                 return .answer(earlier.sealedAnswer)
             }
-            let caller: Caller?
+            var caller: Caller?
             var refusal: KMSFailure?
             do throws(KMSFailure) {
                 caller = try await authenticate(request, digest: digest, session: session, entry: &entry, now: now)
@@ -245,8 +245,8 @@ package final class RequestHandler: Sendable {
                             session: keyManagement.names.session(session.id), source: "", now: now)
                     }
                     if let counter = request.counter, counter <= row.lastCounter {
-                        let stale = KMSAnswer(CounterRules.stale, requestID: request.requestID)
-                        return finish(stale, session: session, entry: entry, now: now)
+                        // Refused as any other, with its entry in the ledger.
+                        (caller, refusal) = (nil, CounterRules.stale)
                     }
                 }
             }

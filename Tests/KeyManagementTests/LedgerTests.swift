@@ -115,8 +115,10 @@ struct LedgerTests {
             $0.member("userIds", [People.bob])
         }
         #expect(try await alice.ask("create", "/keys", counter: 3, time: now) { $0.member("count", 1) }.status == 201)
-        let refused = try alice.open(await second.handler.reply(to: withheld, source: ""))
+        let reply = await second.handler.reply(to: withheld, source: "")
+        let refused = try alice.open(reply)
         #expect(refused.status == 409 && refused.errorCode == KMSFailure.staleCounterCode)
+        #expect(await first.handler.reply(to: withheld, source: "") == reply, "the same string, the same answer")
         let list = try await alice.ask("retrieve", space.uri + "/authorizations", counter: 4, time: now)
         guard case .authorizations(let entries) = list.body else { throw TestClient.Refused(answer: list) }
         #expect(entries.map(\.authID) == [People.alice])

@@ -30,6 +30,7 @@ struct ModelTests {
             do {
                 try await run.take(step)
             } catch {
+                print("model: seed \(seed), step \(step): \(error); looking for a shorter history")
                 let text = await Shrinker.report(steps, seed: seed, failure: error)
                 Issue.record(Comment(rawValue: text))
                 return

@@ -22,9 +22,9 @@ enum Shrinker {
             best = end
             break
         }
+        guard best.count <= 6000 else { return best }
         let close = related(best)
         if await fails(close, policy) { best = close }
-        guard best.count <= 6000 else { return best }
         var runs = 0
         var size = max(1, best.count / 2)
         while runs < budget {
@@ -62,17 +62,19 @@ enum Shrinker {
         }
         var kept: Set<Int> = [last.id]
         var wanted = refs(last)
+        var makers = Set(wanted.map(\.step))
         var count = 0
         while kept.count > count {
             count = kept.count
             for step in steps where !kept.contains(step.id) {
-                var isRelated = wanted.contains { $0.step == step.id }
+                var isRelated = makers.contains(step.id)
                 if case .ask(_, let request, _, _, _) = step.act {
                     isRelated = isRelated || !wanted.isDisjoint(with: request.changed)
                 }
                 guard isRelated else { continue }
                 kept.insert(step.id)
                 wanted.formUnion(refs(step))
+                makers.formUnion(refs(step).map(\.step))
                 // What it made may have been changed before it is spoken of.
                 wanted.insert(Ref(step: step.id))
             }
