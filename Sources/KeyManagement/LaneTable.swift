@@ -1,11 +1,13 @@
 /// The lanes' bookkeeping as a value: what waits, what is judged, what waits for its record, and what leaves next.
 ///
 /// In one lane strings are judged one after the other, and leave in this order. Judging goes on while earlier ones wait
-/// for their record, up to `depth` of them, and up to `capacity` over all lanes; beyond that a lane waits for its own
-/// answers before it goes on. So whatever the number of lanes, what is held is bounded.
+/// for their record, up to `depth` of them, and up to `capacity` and `maximumOctets` over all lanes; beyond that a lane
+/// waits for its own answers before it goes on. So whatever the number of lanes, what is held is bounded.
 struct LaneTable<Item> {
     /// How many handshakes of one sender wait behind the one under way.
     static var maximumHandshakes: Int { 8 }
+    /// Octets of answers that wait for their records: a few large lists must not fill the memory.
+    static var maximumOctets: Int { 16 << 20 }
 
     typealias Settle = @Sendable () -> RequestHandler.Reply
 
@@ -13,6 +15,8 @@ struct LaneTable<Item> {
         let item: Item
         /// What leaves, once that is known.
         var settle: Settle?
+        /// Of the answer that waits.
+        var octets = 0
     }
 
     private struct Lane {
@@ -46,6 +50,7 @@ struct LaneTable<Item> {
     private(set) var waiting = 0
     /// Those that are judged, or being judged, and have not left.
     private(set) var outstanding = 0
+    private(set) var octets = 0
     private var numbers: [[UInt8]: Int] = [:]
     private var lanes: [Int: Lane] = [:]
     private var next = 0
@@ -84,7 +89,8 @@ struct LaneTable<Item> {
     }
 
     private func mayJudge(_ lane: Lane) -> Bool {
-        lane.outstanding == 0 || (lane.outstanding < lane.depth && outstanding < capacity)
+        lane.outstanding == 0
+            || (lane.outstanding < lane.depth && outstanding < capacity && octets < Self.maximumOctets)
     }
 
     /// The next string for who judges in the lane, with the number of its slot; nil: he is done.
@@ -98,6 +104,13 @@ struct LaneTable<Item> {
         outstanding += 1
         lane.slots.append(Slot(item: item))
         return (item, lane.first + lane.slots.count - 1)
+    }
+
+    /// Takes note of an answer that waits for its record.
+    mutating func hold(_ number: Int, slot: Int, octets count: Int) {
+        guard lanes[number] != nil else { return }
+        lanes[number]!.slots[slot - lanes[number]!.first].octets = count
+        octets += count
     }
 
     /// Takes note of what leaves from a slot; true: who asks has to let answers leave until `depart` has none.
@@ -119,6 +132,7 @@ struct LaneTable<Item> {
         while let slot = lane.slots.first, let settle = slot.settle {
             _ = lane.slots.popFirst()
             lane.first += 1
+            octets -= slot.octets
             departure.answers.append((slot.item, settle))
         }
         lane.leaving = departure.answers.count

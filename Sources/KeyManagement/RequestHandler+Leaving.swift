@@ -9,8 +9,9 @@ extension RequestHandler {
     /// An answer that has been decided on, and what it still waits for.
     enum PendingReply: Sendable {
         case ready(Reply)
-        /// May leave when the ticket ends; `settle` is called once, with how it ended, and says what leaves.
-        case keeping(KeepTicket, settle: @Sendable (DiagnosedError?) -> Reply)
+        /// May leave when the ticket ends; `settle` is called once, with how it ended, and says what leaves. `octets` are
+        /// held meanwhile.
+        case keeping(KeepTicket, octets: Int, settle: @Sendable (DiagnosedError?) -> Reply)
 
         static func answer(_ text: [UInt8]) -> PendingReply { .ready(.answer(text)) }
         static func decline(_ reason: String) -> PendingReply { .ready(.decline(reason)) }
@@ -54,7 +55,7 @@ extension RequestHandler {
             log.request(entry, status: answer.status, reason: answer.reason)
             return .answer(text)
         }
-        return .keeping(ticket) { [log, status = answer.status, reason = answer.reason] failure in
+        return .keeping(ticket, octets: text.count) { [log, status = answer.status, reason = answer.reason] failure in
             if let failure {
                 log.failure(failure, while: "keeping a decision in the audit trail; its answer does not leave")
                 return refusal(failure)

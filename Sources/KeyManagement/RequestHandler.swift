@@ -81,7 +81,7 @@ package final class RequestHandler: Sendable {
     package func reply(to text: [UInt8], source: String) async -> Reply {
         switch await judge(text, source: source) {
         case .ready(let reply): reply
-        case .keeping(let ticket, let settle): settle(await ticket.ended())
+        case .keeping(let ticket, _, let settle): settle(await ticket.ended())
         }
     }
 

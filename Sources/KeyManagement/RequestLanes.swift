@@ -78,7 +78,8 @@ package final class RequestLanes: Sendable {
             while let (item, slot) = self.state.withLock({ $0.table.take(lane) }) {
                 switch await self.handler.judge(item.text, source: item.source) {
                 case .ready(let reply): if self.settle(lane, slot, { reply }) { self.leave(lane) }
-                case .keeping(let ticket, let settle):
+                case .keeping(let ticket, let octets, let settle):
+                    self.state.withLock { $0.table.hold(lane, slot: slot, octets: octets) }
                     // From here on it is the trail's thread that says when; settling and sending is not its work.
                     ticket.whenEnded { failure in
                         guard self.settle(lane, slot, { settle(failure) }) else { return }

@@ -40,7 +40,12 @@ struct LaneTableTests {
                 item += 1
             case 1:
                 guard let lane = judging.sorted().randomElement(using: &random) else { continue }
-                if let (_, slot) = table.take(lane) { open.append((lane, slot)) } else { judging.remove(lane) }
+                if let (_, slot) = table.take(lane) {
+                    open.append((lane, slot))
+                    table.hold(lane, slot: slot, octets: slot + 1)
+                } else {
+                    judging.remove(lane)
+                }
                 #expect(open.count { $0.lane == lane } <= depth, "seed \(seed)")
             case 2:
                 guard let index = open.indices.randomElement(using: &random) else { continue }
@@ -61,7 +66,23 @@ struct LaneTableTests {
             #expect(table.outstanding <= capacity + 4, "seed \(seed)")
         }
         #expect(left == accepted, "seed \(seed)")
-        #expect(table.outstanding == 0)
+        #expect(table.outstanding == 0 && table.octets == 0)
+    }
+
+    @Test("large answers that wait stop further judging, in their own lane and in others, until they have left")
+    func octets() {
+        var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
+        for item in 0..<4 { _ = table.submit(item, lane: [UInt8(item % 2)], isHandshake: false) }
+        let first = table.take(1)
+        #expect(first?.slot == 0)
+        table.hold(1, slot: 0, octets: LaneTable<Int>.maximumOctets)
+        let (same, other, further) = (table.take(1), table.take(2), table.take(2))
+        #expect(same == nil && other?.item == 1 && further == nil, "every lane may judge one")
+        _ = table.settle(1, slot: 0, Self.settled)
+        let departure = table.depart(1, left: 0)
+        #expect(departure.answers.map(\.item) == [0] && departure.judge && table.octets == 0)
+        let last = table.take(1)
+        #expect(last?.item == 2)
     }
 
     @Test("handshakes of one sender are judged one at a time, eight wait, further ones are a storm")
