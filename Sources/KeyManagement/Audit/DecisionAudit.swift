@@ -122,17 +122,19 @@ package final class DecisionAudit: Sendable {
     /// The record is on its way, behind all that were handed in before; the ticket tells how it ended.
     func keep(_ record: AuditRecord) -> KeepTicket {
         let ticket = KeepTicket()
-        if let distrusted = state.withLock({ $0.distrusted }) {
-            ticket.end(distrusted)
-        } else {
-            trail.keep(record) { ticket.end($0) }
-        }
+        send(record) { ticket.end($0) }
         return ticket
     }
 
     /// The record is on the disk when this returns.
     func keepAndWait(_ record: AuditRecord) async throws {
         if let failure = await keep(record).ended() { throw failure }
+    }
+
+    /// The one way of a decision into the trail.
+    private func send(_ record: AuditRecord, then completion: @escaping KeepTicket.Completion) {
+        if let distrusted = state.withLock({ $0.distrusted }) { return completion(distrusted) }
+        trail.keep(record, then: completion)
     }
 
     func note(_ record: AuditRecord, source: String) { trail.noteRefusal(record, source: source) }
@@ -180,7 +182,7 @@ package final class DecisionAudit: Sendable {
             return (result, nil)
         }
         let ticket = KeepTicket()
-        trail.keep(record) { [self] failure in
+        send(record) { [self] failure in
             end(number, isKept: failure == nil)
             ticket.end(failure)
         }
