@@ -158,7 +158,7 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "KMSProtocol",
+            "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement", "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
             "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",

@@ -8,6 +8,7 @@ private import Synchronization
 /// The one place that touches the pointers of PKCS#11. Each use opens a session of its own and logs in, so that a token
 /// that was reset or reconnected meanwhile serves the next use.
 final class TokenModule: Sendable {
+    /// A table of functions that the library never changes.
     @safe
     private struct Functions: @unchecked Sendable {
         /// Points into the library, which is never unloaded.

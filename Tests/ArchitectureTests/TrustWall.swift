@@ -96,10 +96,13 @@ struct TrustWall {
             because: "C pointers of OpenSSL stay behind four wrappers; everybody else takes their types"),
         .only("ServiceRuntime", mayReach: ["CSystemd"], .direct, because: "systemd is spoken to in one place"),
         .only(
+            "HardwareToken", mayReach: ["CPKCS11"], .direct,
+            because: "C pointers of PKCS#11 stay behind one wrapper"),
+        .only(
             "PostgreSQLClient", mayReach: ["CPostgreSQL"], .direct,
             because: "C pointers of libpq stay behind one wrapper"),
         .only(
-            "KeyManagement", "KMSService", "hdsctl", "hds-bench", mayReach: ["MasterKey"], .direct,
+            "KeyManagement", "KMSService", "HardwareToken", "hdsctl", "hds-bench", mayReach: ["MasterKey"], .direct,
             because: "what can open every record is in as few hands as possible"),
     ]
 }

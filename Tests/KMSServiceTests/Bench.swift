@@ -50,6 +50,7 @@ final class Bench: Sendable {
         audit = DecisionAudit(
             trail: try await AuditTrail.open(Self.trail(folder.path + "/audit", key, disk)),
             ring: ring, store: store)
+        try await audit.prepare(now: .now())
         health = HealthRegistry(events: events, metrics: metrics)
         ada = try OfficerKey("ada", [.policy, .freeze])
         bob = try OfficerKey("bob", [.policy, .fourEyes])

@@ -81,7 +81,8 @@ final class ModelWorld {
         policy.deletionsPerUserAndHour = 1_000_000_000
         return try await TestKMS.start(
             store: store, kek: kek, policy: policy,
-            signed: try TestPolicy.make(#""agents": [{"user": "\#(Self.users[0])"}]"#), clock: clock)
+            signed: try TestPolicy.make(
+                #""agents": [{"user": "\#(Self.users[0])"}]"#, #""publicAuthorizations": true"#), clock: clock)
     }
 
     func sweep() async throws {
