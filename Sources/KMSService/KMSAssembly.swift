@@ -53,9 +53,9 @@ package enum KMSAssembly {
         keyManagement.freezes = freezes
         let links = LinkHolder()
         let federation = try federation(configuration, context, own: staticKeys[0], links: links, log: log)
+        let sessions = SessionTable(store: store, ring: sessionRing, vault: vault)
         let handler = RequestHandler(
-            keyManagement: keyManagement,
-            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: trust.directory,
+            keyManagement: keyManagement, sessions: sessions, verifier: trust.directory,
             staticKeys: staticKeys, log: log, audit: audit.audit,
             federation: federation?.settings)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
@@ -75,6 +75,7 @@ package enum KMSAssembly {
         await keeper.load()
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
+            sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers, health: context.health, log: log,
             started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
@@ -101,7 +102,7 @@ package enum KMSAssembly {
 
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
-        ReadingCommands.all(kms)
+        ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
     }
 
     private static func loadStaticKeys(

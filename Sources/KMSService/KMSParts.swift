@@ -73,7 +73,7 @@ struct FreezeWatch: Service {
                     if wasKnown { log.failure(error, while: "reading what is frozen; no key is released meanwhile") }
                     wasKnown = false
                 }
-                try await Task.sleep(for: .milliseconds(500))
+                try await Task.sleep(for: .milliseconds(FreezeBoard.refreshMilliseconds))
             }
         }
     }

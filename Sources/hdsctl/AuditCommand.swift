@@ -5,7 +5,7 @@ import Diagnostics
 import PolicyFiles
 import WireText
 
-/// `hdsctl audit`: reads, verifies, proves and exports an audit trail from its files alone; no service is asked.
+/// `hdsctl audit`: reads, verifies, proves and exports an audit trail from its files alone; only `lookup` asks the service.
 struct AuditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit",
@@ -21,7 +21,7 @@ struct AuditCommand: ParsableCommand {
 
             The fingerprint must come by a way of its own, never from the machine that is verified.
             """,
-        subcommands: [Verify.self, Show.self, Prove.self, VerifyProof.self, Export.self])
+        subcommands: [Verify.self, Show.self, Lookup.self, Prove.self, VerifyProof.self, Export.self])
 
     struct Keys: ParsableArguments {
         // One fingerprint in 64 begins with a hyphen.

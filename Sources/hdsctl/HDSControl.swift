@@ -13,6 +13,7 @@ import ArgumentParser
             """,
         subcommands: [
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
-            PolicyCommand.self, ControlCommand.self, StatusCommand.self, MigrateCommand.self,
+            PolicyCommand.self, ControlCommand.self, StatusCommand.self, ExplainCommand.self, AccessCommand.self,
+            FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
         ])
 }

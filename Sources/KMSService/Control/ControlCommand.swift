@@ -48,6 +48,7 @@ struct RunningKMS: Sendable {
     let store: any KeyStore
     let vault: RecordVault
     let keyManagement: KeyManagement
+    let sessions: SessionTable
     let freezes: FreezeBoard
     let audit: DecisionAudit
     let policy: PolicyInForce
