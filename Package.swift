@@ -158,7 +158,8 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement", "KMSProtocol",
+            "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
+            "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
             "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
