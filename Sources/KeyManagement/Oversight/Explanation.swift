@@ -66,6 +66,10 @@ package struct Explanation: Sendable, Equatable {
     }
 
     private static func sentence(_ it: Explanation, type: String?) -> String {
+        guard it.kind == AuditRecord.Kind.decision.rawValue else {
+            let second = it.effectiveUser.flatMap { $0 == it.user ? nil : ", confirmed by \($0)" } ?? ""
+            return "At \(it.time): \(type ?? it.kind) by \(it.user ?? "the KMS itself")\(second)."
+        }
         var who = it.user ?? "nobody who is known"
         if let effective = it.effectiveUser, effective != it.user { who += " in the name of \(effective)" }
         let what = [it.method, type].compactMap { $0 }.joined(separator: " ")
@@ -74,8 +78,7 @@ package struct Explanation: Sendable, Equatable {
         let with = it.client.map { " with \($0)" } ?? ""
         switch it.status ?? 0 {
         case 200..<300: return "At \(it.time) the KMS granted \(who)\(with): \(done)\(on)."
-        case 400...: return "At \(it.time) the KMS refused \(who)\(with): \(done)\(on), status \(it.status ?? 0)."
-        default: return "At \(it.time): \(it.kind) \(done)\(on) by \(who)."
+        default: return "At \(it.time) the KMS refused \(who)\(with): \(done)\(on), status \(it.status ?? 0)."
         }
     }
 }
