@@ -128,7 +128,8 @@ struct TimeAuthorityTests {
         let section = try #require(try timeStamp(server).first)
         await server.stop()
         let state = try await outcome(section)
-        #expect(state?.failure?.code == "http-connect-failed")
+        // A backlog that outlives its server may take the connection and drop it.
+        #expect(["http-connect-failed", "http-connection-lost"].contains(state?.failure?.code.rawValue ?? "none"))
     }
 
     @Test("A path alone is a file of heads; a mistake is told with its line")

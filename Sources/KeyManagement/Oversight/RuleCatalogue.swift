@@ -45,6 +45,9 @@ enum RuleCatalogue {
     private static let addMember = "a member (of a moderated space: a moderator) of the space adds the user"
 
     private static let refusing: [String: Entry] = [
+        "no-master-keys": Entry(
+            "the master key of a customer is not administered over this protocol",
+            "hdsctl master-key on the KMS's own machine does that"),
         "not-a-member": Entry(
             "the user is not on the space's list, and no nested space and no /public leads there",
             addMember + "; hdsctl access SPACE shows who can read"),
