@@ -109,9 +109,10 @@ extension StoryTests {
             // Twice: the second start opens what the first one sealed.
             for _ in 0..<2 {
                 let child = try deployment.start(.kms, environment: environment)
-                _ = try await eventually("root keys unwrapped", within: .seconds(30), seen: { child.tail() }) {
-                    await deployment.status(of: .kms, "/livez") == 200 ? true : nil
-                } as Bool
+                _ =
+                    try await eventually("root keys unwrapped", within: .seconds(30), seen: { child.tail() }) {
+                        await deployment.status(of: .kms, "/livez") == 200 ? true : nil
+                    } as Bool
                 try await child.cut()
             }
             try domain.write("pin-0000\n", to: "kms/pin")
