@@ -201,6 +201,10 @@ targets += [
         name: "TestServers",
         dependencies: ["TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", logging, lifecycle],
         path: "Tests/TestServers", swiftSettings: settings),
+    .target(
+        name: "StoreScript", dependencies: ["KeyStore", "WireText"], path: "Tests/StoreScript",
+        swiftSettings: settings),
+    executable("store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite"], path: "Tests/StoreDriver"),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
@@ -228,7 +232,9 @@ targets += [
         "KeyStoreTests",
         [
             "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "StoreMigration", "KMSService",
-            "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers",
+            "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
+            // Started as a process.
+            "store-driver",
         ]),
     tests(
         "MasterKeyTests",
