@@ -15,7 +15,8 @@ private struct FreezeHandler: ControlHandler {
     ) async throws -> ControlAnswer {
         let approval = try await desk.approve(
             command: request.command, arguments: request.arguments, signature: request.signature,
-            confirmation: request.confirmation, needsSecond: request.arguments["large"]?.boolean == true, now: .now())
+            confirmation: request.confirmation, needsSecond: { request.arguments["large"]?.boolean == true },
+            now: { .now() })
         progress("checked")
         return ControlAnswer { json in
             json.member("officer", approval.officer.id)

@@ -41,7 +41,11 @@ struct ControlDispatcherTests {
                     ControlAnswer { $0.member("approved", approval != nil) }
                 },
                 ControlCommand(
-                    "stop", duty: .freeze, needsSecond: { $0["all"]?.boolean == true },
+                    "stop", duty: .freeze,
+                    needsSecond: { arguments in
+                        log.note("counted")
+                        return arguments["all"]?.boolean == true
+                    },
                     run: { arguments, approval, _, _ in
                         log.note("stop \(arguments["what"]?.string ?? "-") \(approval?.officer.id ?? "nobody")")
                         return ControlAnswer { json in
@@ -116,10 +120,10 @@ struct ControlDispatcherTests {
         #expect(await errorCode { try await world.send("stop", arguments, signature: bobs) } == .officerDuty)
         let elsewhere = try request(bench.ada, arguments, node: "node-2")
         #expect(await errorCode { try await world.send("stop", arguments, signature: elsewhere) } == .requestMismatch)
-        #expect(world.log.lines.isEmpty)
+        #expect(world.log.lines.isEmpty, "nothing was even counted")
         #expect(try bench.acts().isEmpty, "nothing was ordered")
         #expect(try await world.send("stop", arguments, signature: signed) == #"{"officer":"ada"}"#)
-        #expect(world.log.lines == ["stop one ada"])
+        #expect(world.log.lines == ["counted", "stop one ada"])
         #expect(try bench.acts() == ["freeze officer:stop officers ada"])
         #expect(bench.events.details(of: .officerCommand) == ["stop, signed by ada"])
         await world.stop()

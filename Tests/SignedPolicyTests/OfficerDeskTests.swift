@@ -54,7 +54,7 @@ struct OfficerDeskTests {
     ) async throws -> OfficerDesk.Approval {
         try await desk.approve(
             command: command, arguments: arguments, signature: signature, confirmation: confirmation,
-            needsSecond: second, now: now)
+            needsSecond: { second }, now: { now })
     }
 
     private func code(
@@ -115,6 +115,51 @@ struct OfficerDeskTests {
         #expect(await Cast.error { try await approve(desk, signature) }?.fault == .client)
     }
 
+    @Test("whether a second officer is needed is asked only for a request whose first signature is good and fresh")
+    func counting() async throws {
+        let desk = desk()
+        let counted = Mutex(0)
+        func ask(_ signature: String?, now: Timestamp = Cast.noon) async -> DiagnosedError.Code? {
+            await Cast.error {
+                try await desk.approve(
+                    command: "freeze", arguments: arguments, signature: signature, confirmation: nil,
+                    needsSecond: {
+                        counted.withLock { $0 += 1 }
+                        return false
+                    }, now: { now })
+            }?.code
+        }
+        let good = try request()
+        for bad in [
+            nil, "garbage", "a.b.c", String(good.dropLast(4)) + "AAAA", try request("erase"), try request(node: "node-2"),
+            try request(key: cast.bob.key), try request(key: .generateP256()),
+        ] {
+            #expect(await ask(bad) != nil)
+        }
+        #expect(await ask(good, now: Cast.noon.adding(seconds: 400)) == .requestExpired)
+        #expect(counted.withLock { $0 } == 0)
+        #expect(await ask(good) == nil)
+        #expect(counted.withLock { $0 } == 1)
+        #expect(await ask(good) == .requestReplayed)
+        #expect(counted.withLock { $0 } == 1)
+    }
+
+    @Test("a request that expires while it is counted what it hits is refused")
+    func slowCounting() async throws {
+        let desk = desk()
+        let clock = Mutex(Cast.noon)
+        let signature = try request()
+        let error = await Cast.error {
+            try await desk.approve(
+                command: "freeze", arguments: arguments, signature: signature, confirmation: nil,
+                needsSecond: {
+                    clock.withLock { $0 = $0.adding(seconds: 301) }
+                    return false
+                }, now: { clock.withLock { $0 } })
+        }
+        #expect(error?.code == .requestExpired)
+    }
+
     @Test("of many that carry one request at the same time, one succeeds")
     func race() async throws {
         let desk = desk()
@@ -125,7 +170,7 @@ struct OfficerDeskTests {
                 group.addTask {
                     (try? await desk.approve(
                         command: "freeze", arguments: arguments, signature: signature, confirmation: nil,
-                        needsSecond: false, now: Cast.noon)) != nil
+                        needsSecond: { false }, now: { Cast.noon })) != nil
                 }
             }
             return await group.reduce(0) { $0 + ($1 ? 1 : 0) }

@@ -57,11 +57,7 @@ struct ControlDispatcher: ControlHandler {
         let approval = try await desk.approve(
             command: request.command, arguments: request.arguments, signature: request.signature,
             confirmation: request.confirmation,
-            // Unsigned requests are refused without a look at what they would hit; where a second officer has confirmed,
-            // nobody has to wait for the counting.
-            needsSecond: request.signature == nil || request.confirmation != nil
-                ? false : try await command.needsSecond(request.arguments),
-            now: .now())
+            needsSecond: { try await command.needsSecond(request.arguments) }, now: { .now() })
         try await note(approval, duty)
         return try await command.run(request.arguments, approval, peer, progress)
     }

@@ -1,5 +1,5 @@
 import Cryptography
-package import Diagnostics
+import Diagnostics
 import JOSESignature
 package import WireText
 
@@ -11,7 +11,7 @@ package import WireText
 /// 3. The signed command and arguments are those that arrived.
 /// 4. It is for this KMS, and for this node or its cluster.
 /// 5. It is valid now: issued at most a minute ahead of this clock, living at most five minutes, not expired.
-/// 6. Where a second officer is needed: a JWS of type `hds-officer-confirmation` over the SHA-256 of that very text, by
+/// 6. Where a second officer is needed, which is found out only now: a JWS of type `hds-officer-confirmation` over the SHA-256 of that very text, by
 ///    another officer with the duty `four-eyes`, under the same rules of time and host.
 /// 7. No nonce was seen before. Nonces are taken at last, so that a refused request can be mended and sent again, and
 ///    they are written down before the request is acted on, so that a restart forgets none.
@@ -68,18 +68,20 @@ package actor OfficerDesk {
     /// - Parameters:
     ///   - signature: the first officer's JWS; nil is refused.
     ///   - confirmation: the second officer's.
+    ///   - needsSecond: whether one is needed. It may count for long, so it is asked only when the first signature is
+    ///     good for this request, and not when a confirmation came.
     package func approve(
-        command: String, arguments: JSONNode, signature: String?, confirmation: String?, needsSecond: Bool,
-        now: Timestamp
-    ) async throws(DiagnosedError) -> Approval {
+        command: String, arguments: JSONNode, signature: String?, confirmation: String?,
+        needsSecond: @Sendable () async throws -> Bool, now: @Sendable () -> Timestamp
+    ) async throws -> Approval {
         guard let signature else {
-            throw .request(
+            throw DiagnosedError.request(
                 .requestUnsigned, "the command \(command.quotedForError) needs an officer's signature",
                 hint: "give the officer's key: --officer-key FILE")
         }
         let (officer, payload) = try verified(signature, as: .request)
         guard let duty = duties[command], officer.duties.contains(duty) else {
-            throw .request(
+            throw DiagnosedError.request(
                 .officerDuty, "\(officer.id) is no officer for this",
                 expected: duties[command].map { "the duty \($0.rawValue)" } ?? "a command that officers sign",
                 found: officer.duties.map(\.rawValue).sorted().joined(separator: ", "),
@@ -88,19 +90,29 @@ package actor OfficerDesk {
         let request = try OfficerRequest(payload: payload)
         try checkSame(request, command, arguments)
         try checkPlace(request)
-        try checkTime(issued: request.issued, expires: request.expires, now)
+        try checkTime(issued: request.issued, expires: request.expires, now())
         var nonces = [Nonce(value: request.nonce, until: request.expires)]
         var second: Officer?
         if let confirmation {
-            let (other, nonce) = try confirmed(confirmation, signature, officer, now)
+            let (other, nonce) = try confirmed(confirmation, signature, officer, now())
             second = other
             nonces.append(nonce)
-        } else if needsSecond {
-            throw .request(
-                .confirmationMissing, "this needs the confirmation of a second officer",
-                hint: "let the other one run: hdsctl officer confirm REQUEST --officer-key FILE")
+        } else {
+            // A signature that has counted already sets nobody counting again.
+            try checkFresh(nonces)
+            if try await needsSecond() {
+                throw DiagnosedError.request(
+                    .confirmationMissing, "this needs the confirmation of a second officer",
+                    hint: "let the other one run: hdsctl officer confirm REQUEST --officer-key FILE")
+            }
         }
-        try await take(nonces, now)
+        // The counting may have taken longer than the request lives, or than its officer is enrolled.
+        let end = now()
+        try checkTime(issued: request.issued, expires: request.expires, end)
+        guard try verified(signature, as: .request).0 == officer else {
+            throw DiagnosedError.request(.officerUnknown, "\(officer.id) is another officer now", hint: "sign again")
+        }
+        try await take(nonces, end)
         return Approval(
             request: request, officer: officer, second: second, digest: OfficerRequest.digest(of: signature))
     }
@@ -181,15 +193,19 @@ package actor OfficerDesk {
         return (officer, Nonce(value: confirmation.nonce, until: confirmation.expires))
     }
 
+    private func checkFresh(_ nonces: [Nonce]) throws(DiagnosedError) {
+        guard Set(nonces.map(\.value)).count == nonces.count, nonces.allSatisfy({ seen[$0.value] == nil }) else {
+            throw .request(
+                .requestReplayed, "this signature was used before", hint: "sign again: each signature counts once")
+        }
+    }
+
     /// In memory before the first suspension: of two that race with one nonce, one is refused. A nonce that could not be
     /// written down stays taken.
     private func take(_ nonces: [Nonce], _ now: Timestamp) async throws(DiagnosedError) {
         // Kept beyond their time as long as there is room: a clock that is set back brings no request back.
         if seen.count > Self.maximumNonces / 2 { seen = seen.filter { now <= $0.value } }
-        guard Set(nonces.map(\.value)).count == nonces.count, nonces.allSatisfy({ seen[$0.value] == nil }) else {
-            throw .request(
-                .requestReplayed, "this signature was used before", hint: "sign again: each signature counts once")
-        }
+        try checkFresh(nonces)
         guard seen.count + nonces.count <= Self.maximumNonces else {
             throw .request(
                 .requestReplayed, "too many signed requests in a short time", hint: "try again in ten minutes")
