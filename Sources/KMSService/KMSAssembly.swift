@@ -53,7 +53,8 @@ package enum KMSAssembly {
         keyManagement.freezes = freezes
         let links = LinkHolder()
         let federation = try federation(configuration, context, own: staticKeys[0], links: links, log: log)
-        let sessions = SessionTable(store: store, ring: sessionRing, vault: vault)
+        let sessions = SessionTable(
+            store: store, ring: sessionRing, vault: vault, isShared: configuration.store.file == nil)
         let handler = RequestHandler(
             keyManagement: keyManagement, sessions: sessions, verifier: trust.directory,
             staticKeys: staticKeys, log: log, audit: audit.audit,

@@ -19,22 +19,46 @@ final class LiveSession: Sendable {
     let id: String
     let content: SessionContent
     let counters: Mutex<Counters>
+    /// When its row was last seen in the store, in milliseconds.
+    private let seen: Atomic<Int64>
 
-    init(id: String, content: SessionContent, lastCounter: Int64) {
+    init(id: String, content: SessionContent, lastCounter: Int64, at now: Timestamp) {
         self.id = id
         self.content = content
         counters = Mutex(Counters(highest: lastCounter))
+        seen = Atomic(now.milliseconds)
+    }
+
+    /// Whether the row was seen so short a time ago; never after a clock that was set back.
+    func wasSeen(within milliseconds: Int64, of now: Timestamp) -> Bool {
+        (0..<milliseconds).contains(now.milliseconds - seen.load(ordering: .relaxed))
+    }
+
+    /// The row is there: what other nodes took of it counts here too.
+    func see(_ record: SessionRecord, at now: Timestamp) {
+        seen.store(now.milliseconds, ordering: .relaxed)
+        counters.withLock { if record.lastCounter > $0.highest { $0 = Counters(highest: record.lastCounter) } }
     }
 }
 
 /// The sessions: durable in the store, sealed under the key of their day, with a bounded number of them at hand.
+///
+/// Where several nodes share the store, what is at hand counts for `sharedMilliseconds` only; then the session's row is
+/// looked for again. So one that was ended on any node is dead on every other within that time, whatever is lost between
+/// them, and each node learns the counters that others have taken.
 package final class SessionTable: Sendable {
     private let store: any KeyStore
     private let ring: SessionSealRing
     private let vault: RecordVault
+    private let isShared: Bool
     private let cache = TwoGenerationCache<String, LiveSession>(capacity: 50_000)
 
-    package init(store: any KeyStore, ring: SessionSealRing, vault: RecordVault) {
+    /// Less than the half second within which all nodes are to know.
+    package static let sharedMilliseconds: Int64 = 400
+
+    /// - Parameter isShared: whether other nodes end sessions in this store.
+    package init(store: any KeyStore, ring: SessionSealRing, vault: RecordVault, isShared: Bool = false) {
+        self.isShared = isShared
         self.store = store
         self.ring = ring
         self.vault = vault
@@ -47,12 +71,18 @@ package final class SessionTable: Sendable {
                 cache[id] = nil
                 return nil
             }
+            guard isShared, !live.wasSeen(within: Self.sharedMilliseconds, of: now) else { return live }
+            guard let record = try await store.session(id), now < record.expires else {
+                cache[id] = nil
+                return nil
+            }
+            live.see(record, at: now)
             return live
         }
         guard let record = try await store.session(id), now < record.expires else { return nil }
         // The key of its day is gone, as after a restore: nobody can resume it.
         guard let content = try await content(of: record) else { return nil }
-        let live = LiveSession(id: id, content: content, lastCounter: record.lastCounter)
+        let live = LiveSession(id: id, content: content, lastCounter: record.lastCounter, at: now)
         cache[id] = live
         return live
     }
@@ -89,7 +119,7 @@ package final class SessionTable: Sendable {
 
     /// Takes note of a session that was committed.
     func remember(_ content: SessionContent, id: String) {
-        cache[id] = LiveSession(id: id, content: content, lastCounter: 0)
+        cache[id] = LiveSession(id: id, content: content, lastCounter: 0, at: content.created)
     }
 
     func forget(_ id: String) { cache[id] = nil }

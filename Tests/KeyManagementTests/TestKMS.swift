@@ -30,7 +30,7 @@ final class TestKMS: Sendable {
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
         signed: Policy? = nil, identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil,
-        freezes: FreezeBoard? = nil,
+        freezes: FreezeBoard? = nil, isShared: Bool = false,
         audit: AuditTrail? = nil, now: Timestamp = Timestamp.now(), host: String = TestKMS.host,
         clock: TestClock? = nil,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation? = { _, _ in nil }
@@ -39,13 +39,15 @@ final class TestKMS: Sendable {
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, signed: signed, identity: identity,
-            verifier: verifier ?? TestTokens(), freezes: freezes, audit: audit, clock: clock ?? TestClock(now),
+            verifier: verifier ?? TestTokens(), freezes: freezes, isShared: isShared, audit: audit,
+            clock: clock ?? TestClock(now),
             host: host, federation: federation)
     }
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, signed: Policy?, identity: TestIdentity,
-        verifier: any BearerVerifier, freezes: FreezeBoard?, audit trail: AuditTrail?, clock: TestClock, host: String,
+        verifier: any BearerVerifier, freezes: FreezeBoard?, isShared: Bool, audit trail: AuditTrail?,
+        clock: TestClock, host: String,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation?
     ) async throws {
         let now = clock.now
@@ -66,7 +68,8 @@ final class TestKMS: Sendable {
         keyManagement.freezes = freezes
         handler = RequestHandler(
             keyManagement: keyManagement,
-            sessions: SessionTable(store: store, ring: sessionRing, vault: vault), verifier: verifier,
+            sessions: SessionTable(store: store, ring: sessionRing, vault: vault, isShared: isShared),
+            verifier: verifier,
             staticKeys: [staticKey], log: log, audit: audit, federation: try federation(staticKey, clock),
             clock: { clock.now })
     }
