@@ -65,8 +65,8 @@ struct ControlDispatcher: ControlHandler {
     private func note(_ approval: OfficerDesk.Approval, _ duty: Officer.Duty) async throws {
         let officers = [approval.officer.id] + (approval.second.map { [$0.id] } ?? [])
         let command = approval.request.command
-        let act = OfficerAct(
-            Self.kind(of: duty), by: officers, command: command, rule: "officer:\(command)", digest: approval.digest,
+        let act = OfficeAct(
+            Self.kind(of: duty), signedBy: officers, command: command, rule: "officer:\(command)", digest: approval.digest,
             detail: String(decoding: try CanonicalJSON.bytes(approval.request.arguments), as: UTF8.self))
         let id = try await audit?.keep(act, now: .now())
         events.record(

@@ -71,7 +71,7 @@ enum ErasureCommands {
     private static func note(
         _ kms: RunningKMS, _ peer: PeerCredentials, _ command: String, _ subject: OversightSubject?
     ) async throws {
-        var act = OversightAct(.lookup, by: OversightCommands.name(peer), command: command)
+        var act = OfficeAct(.lookup, by: OversightCommands.name(peer), command: command)
         if let subject { act = act.about(subject, kms) }
         try await kms.audit.keep(act, now: .now())
     }
@@ -91,7 +91,7 @@ enum ErasureCommands {
         let officers = [approval.officer.id] + (approval.second.map { [$0.id] } ?? [])
         let order = Erasure.Order(officers: officers, request: approval.digest, backupsUntil: backups)
         // The order stands in the trail already, under the digest; this record is about whom.
-        var act = OversightAct(.erasure, by: "officer:\(approval.officer.id)", command: "erase", rule: "erasure-begun")
+        var act = OfficeAct(.erasure, by: "officer:\(approval.officer.id)", command: "erase", rule: "erasure-begun")
             .about(subject, kms)
         let id = try await kms.audit.keep(act, now: .now())
         let file = try await kms.erasure.run(subject, order: order, id: id, progress: { progress($0) })

@@ -45,7 +45,7 @@ enum OversightCommands {
     ) async throws -> ControlAnswer {
         let arguments = try ControlArguments(node, ["id"])
         let text = try arguments.text("id")
-        var act = OversightAct(.lookup, by: who, command: "explain")
+        var act = OfficeAct(.lookup, by: who, command: "explain")
         act.result = opening ? "opened" : nil
         act.object = text
         try await kms.audit.keep(act, now: .now())
@@ -86,7 +86,7 @@ enum OversightCommands {
         let moment = try arguments.moment("at")
         let after = try arguments.optional("after")
         // Each part anew: whoever begins in the middle has looked, too.
-        var act = OversightAct(.lookup, by: name(peer), command: "access").about(subject, kms)
+        var act = OfficeAct(.lookup, by: name(peer), command: "access").about(subject, kms)
         act.detail = moment.map { "at \($0)" }
         try await kms.audit.keep(act, now: .now())
         let report = try await kms.oversight.access(
@@ -104,7 +104,7 @@ enum OversightCommands {
         guard [user, object, client].compactMap({ $0 }).count == 1 else {
             throw ControlArguments.malformed("one of user, object and client is looked up at a time")
         }
-        var act = OversightAct(.lookup, by: name(peer), command: "audit-lookup")
+        var act = OfficeAct(.lookup, by: name(peer), command: "audit-lookup")
         (act.user, act.object, act.client) = (user, object, client)
         try await kms.audit.keep(act, now: .now())
         let pseudonyms =
@@ -129,7 +129,7 @@ enum OversightCommands {
             throw ControlArguments.malformed("the metadata of users are exported", expected: "a user's id")
         }
         let after = try arguments.optional("after")
-        let act = OversightAct(.lookup, by: name(peer), command: "export-metadata").about(subject, kms)
+        let act = OfficeAct(.lookup, by: name(peer), command: "export-metadata").about(subject, kms)
         try await kms.audit.keep(act, now: .now())
         let export = try await kms.oversight.metadata(
             of: user, after: after, now: .now(), progress: { progress($0) })
@@ -141,9 +141,9 @@ enum OversightCommands {
     }
 }
 
-extension OversightAct {
+extension OfficeAct {
     /// With whom or what it is about.
-    func about(_ subject: OversightSubject, _ kms: RunningKMS) -> OversightAct {
+    func about(_ subject: OversightSubject, _ kms: RunningKMS) -> OfficeAct {
         var act = self
         switch subject {
         case .user(let user): act.user = user
@@ -156,11 +156,14 @@ extension OversightAct {
 extension RunningKMS {
     var oversight: Oversight {
         let policy = policy
-        let partners = Dictionary(
+        let configured = Dictionary(
             (configuration.federation?.partners ?? []).map { ($0.host, $0.allowsNested) }
         ) { first, _ in first }
         return Oversight(management: keyManagement, sessions: sessions) {
-            Oversight.PolicyReaders(policy.current.signed, partners: partners)
+            let signed = policy.current.signed
+            let named = signed.partners.map { ($0.host, configured[$0.host] ?? false) }
+            return Oversight.PolicyReaders(
+                signed, partners: named.isEmpty ? configured : Dictionary(named) { first, _ in first })
         }
     }
 }

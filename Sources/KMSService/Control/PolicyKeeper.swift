@@ -170,10 +170,10 @@ actor PolicyKeeper: Service {
         outcome.isNew ? outcome.widens ? "policy-widened" : "policy-changed" : "policy-resumed"
     }
 
-    private static func act(_ outcome: PolicyHolder.Outcome) -> OfficerAct {
+    private static func act(_ outcome: PolicyHolder.Outcome) -> OfficeAct {
         let sentences = outcome.changes.map { "\($0.effect.rawValue) \($0.path): \($0.sentence)" }
-        return OfficerAct(
-            .policy, by: outcome.signers.map(\.id), command: "policy-version-\(outcome.current.version)",
+        return OfficeAct(
+            .policy, signedBy: outcome.signers.map(\.id), command: "policy-version-\(outcome.current.version)",
             rule: rule(outcome), digest: Base64URL.encode(outcome.current.digest),
             detail: outcome.isNew ? sentences.joined(separator: "; ") : "taken up again")
     }

@@ -113,7 +113,7 @@ struct ExplanationTests {
     @Test("what an operator looks up stands in the trail: who asked in clear, whom it was about not")
     func audited() async throws {
         let world = try await OversightWorld.start()
-        var act = OversightAct(.lookup, by: "operator:1000", command: "access")
+        var act = OfficeAct(.lookup, by: "operator:1000", command: "access")
         act.user = People.alice
         act.detail = "at now"
         let id = try await world.audit.keep(act, now: world.now)

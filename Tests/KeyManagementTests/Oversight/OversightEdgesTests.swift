@@ -146,8 +146,8 @@ struct OversightEdgesTests {
     @Test("what officers did is explained like a decision, with who and by which command")
     func officersActs() async throws {
         let world = try await OversightWorld.start()
-        let act = OfficerAct(
-            .freeze, by: ["ada", "ben"], command: "freeze", rule: "officer:freeze", digest: "d", detail: "{}")
+        let act = OfficeAct(
+            .freeze, signedBy: ["ada", "ben"], command: "freeze", rule: "officer:freeze", digest: "d", detail: "{}")
         let id = try await world.audit.keep(act, now: world.now)
         let explained = try await world.oversight.explain(id, audit: try world.audit, now: world.now)
         #expect(explained.sentence.hasSuffix(": freeze by officer:ada, confirmed by officer:ben."))
