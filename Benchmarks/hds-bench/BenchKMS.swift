@@ -180,7 +180,7 @@ struct BenchFailure: Error, CustomStringConvertible {
 /// Counts nothing and writes nothing: logging is measured over the link, with the real service.
 struct SilentLog: RequestLog {
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {}
-    func unusualReads(user: String, keys: Int) {}
+    func unusual(_ anomaly: Anomaly, user: String, count: Int) {}
     func reset(reason: String, session: String?) {}
     func failure(_ error: any Error, while doing: String) {}
 }

@@ -153,9 +153,11 @@ extension Alarm {
         clears: "when the witness has the newest head")
     package static let keyReadAnomaly = Alarm(
         "HDS-KEYREAD-ANOMALY", "5a1d7c0e3f5c4e0c9d3b8e1f6a7b2c94", .warning,
-        title: "a user reads unusually many keys",
-        text: "Somebody reads more keys within an hour than the policy calls usual: a new device that fetches history, "
-            + "or a stolen session that copies everything. Nothing was refused.",
+        title: "a user does unusually much",
+        text:
+            "Somebody reads more keys, or from more spaces, within an hour than the policy calls usual, is refused more "
+            + "often, comes with more new devices within a day, or deletes as much as is allowed; DETAIL says which. It is "
+            + "a new device that fetches history, or a stolen session that copies everything. Only deletions are refused.",
         fix: "Look who it is (hdsctl audit show) and ask. If it is not the user: hds-auth revoke --user ID.",
         clears: "an hour after it was raised, unless it goes on")
 

@@ -11,7 +11,8 @@ import ServiceRuntime
 import TLSChannel
 import WireText
 
-// Federation from its section of the configuration, over calls of the link.
+// Federation from its section of the configuration, over calls of the link. It stands ready without that section too: the
+// signed policy may name partners at any time.
 extension KMSAssembly {
     struct FederationParts {
         let settings: Federation
@@ -21,12 +22,12 @@ extension KMSAssembly {
     static func federation(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: KMSStaticKey, links: LinkHolder,
         log: KMSRequestLog
-    ) throws -> FederationParts? {
-        guard let section = configuration.federation else { return nil }
-        let partners = try section.partners.map { try partner($0, own: own.names) }
-        let ownUsers = try section.ownUsers.map { try userIDs(in: $0) } ?? []
+    ) throws -> FederationParts {
+        let section = configuration.federation
+        let partners = try (section?.partners ?? []).map { try partner($0, own: own.names) }
+        let ownUsers = try section?.ownUsers.map { try userIDs(in: $0) } ?? []
         try judgeLists(partners, ownUsers: ownUsers)
-        if section.ownUsers == nil, partners.contains(where: { $0.mayAskUs && $0.users == nil }) {
+        if section?.ownUsers == nil, partners.contains(where: { $0.mayAskUs && $0.users == nil }) {
             context.health.warn(
                 StandingWarning(
                     "partner-users-unlisted",
@@ -35,7 +36,7 @@ extension KMSAssembly {
         }
         let observer = observer(context.health.alarms, log)
         let client = FederationClient(
-            own: own, partners: partners, carrier: LinkCarrier(links: links), observer: observer)
+            own: own, carrier: LinkCarrier(links: links), observer: observer)
         return FederationParts(
             settings: Federation(partners: partners, ownUsers: ownUsers, client: client, observer: observer),
             sweep: FederationSweep(client: client))
@@ -71,6 +72,7 @@ extension KMSAssembly {
         return FederationPartner(
             trust: trust, organisation: section.organisation, mayAskUs: section.mayAskUs, weMayAsk: section.weMayAsk,
             users: try section.users.map { try userIDs(in: $0) }, assertions: assertions,
+            assertionIssuer: section.assertionIssuer?.issuer,
             allowsNested: section.allowsNested, cacheSeconds: section.cache.components.seconds)
     }
 

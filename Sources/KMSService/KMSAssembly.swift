@@ -42,7 +42,8 @@ package enum KMSAssembly {
             configuration.authorization.issuers, credentials: context.credentials, health: context.health)
         let freezes = try await FreezeBoard(store: store, vault: vault)
         let audit = try await KMSAudit.open(
-            configuration.audit, configuration, context, ring: ring, store: store, log: log)
+            configuration.audit, configuration, context, ring: ring, store: store, inForce: inForce,
+            log: log)
         let officers = try EnrolledOfficers(file: configuration.officers.file)
         let memory = PolicyMemory(store: store, vault: vault)
         let holder = PolicyHolder(
@@ -58,7 +59,7 @@ package enum KMSAssembly {
         let handler = RequestHandler(
             keyManagement: keyManagement, sessions: sessions, verifier: trust.directory,
             staticKeys: staticKeys, log: log, audit: audit.audit,
-            federation: federation?.settings)
+            federation: federation.settings)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
@@ -90,7 +91,7 @@ package enum KMSAssembly {
                 audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,
                 LaneDrain(lanes: lanes), link,
             ]
-                + trust.polls + (federation.map { [$0.sweep] } ?? []),
+                + trust.polls + [federation.sweep],
             selfTest: { try await canary.run() },
             reload: { _ in try await keeper.reload() },
             reloadExtent: "the log level, officers and signed policy (the rest counts after a restart)",

@@ -15,14 +15,14 @@ struct KMSAudit: Service {
     private let health: HealthRegistry
     private let log: KMSRequestLog
     private let events: any EventRecorder
-    /// Seconds.
-    private let detailsRetention: Int64
+    private let section: AuditSection
+    private let inForce: PolicyInForce
     private static let check = HealthCheck("audit", "the audit trail", gate: .required)
 
     /// Opens the trail and adds what a crash kept out of it.
     static func open(
         _ section: AuditSection, _ configuration: KMSServiceConfiguration, _ context: ServiceContext, ring: SealRing,
-        store: any KeyStore, log: KMSRequestLog
+        store: any KeyStore, inForce: PolicyInForce, log: KMSRequestLog
     ) async throws -> KMSAudit {
         let folder = configuration.auditFolder
         let key = try attestationKey(
@@ -59,20 +59,27 @@ struct KMSAudit: Service {
             ])
         context.health.declare(check)
         let service = KMSAudit(
-            audit: audit, health: context.health, log: log, events: events, detailsRetention: section.detailsRetention)
+            audit: audit, health: context.health, log: log, events: events, section: section,
+            inForce: inForce)
         service.report()
         return service
     }
 
     private init(
         audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog, events: any EventRecorder,
-        detailsRetention: Int64
+        section: AuditSection, inForce: PolicyInForce
     ) {
         self.audit = audit
         self.health = health
         self.log = log
         self.events = events
-        self.detailsRetention = detailsRetention
+        (self.section, self.inForce) = (section, inForce)
+    }
+
+    /// In seconds: the signed policy's time for both, where it names one.
+    var retention: (records: Int64, details: Int64) {
+        let signed = inForce.current.values.auditLife
+        return (signed ?? section.retention, signed ?? section.detailsRetention)
     }
 
     private static func attestationKey(
@@ -98,6 +105,7 @@ struct KMSAudit: Service {
                 if sealed.duration(to: .now) >= .seconds(60) {
                     sealed = .now
                     do {
+                        audit.trail.retention = retention.records
                         try await audit.seal(now: Timestamp.now())
                     } catch {
                         log.failure(error, while: "sealing the audit trail")
@@ -117,7 +125,7 @@ struct KMSAudit: Service {
         do {
             try await audit.prepare(now: now)
             guard destroying else { return }
-            for month in try await audit.destroyDetails(olderThan: detailsRetention, now: now) {
+            for month in try await audit.destroyDetails(olderThan: retention.details, now: now) {
                 events.record(.auditDetailsDestroyed, [.detail: Loggable(reviewed: month.description)])
             }
         } catch {

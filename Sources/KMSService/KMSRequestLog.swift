@@ -69,10 +69,18 @@ struct KMSRequestLog: RequestLog {
             ])
     }
 
-    func unusualReads(user: String, keys: Int) {
+    func unusual(_ anomaly: Anomaly, user: String, count: Int) {
         let name = pseudonym(user)
-        unusual.names.withLock { $0[name] = Timestamp.now() }
-        alarms.raise(.keyReadAnomaly, about: name, "user \(name) has read \(keys) keys within this hour")
+        let (subject, what): (Loggable, Loggable) =
+            switch anomaly {
+            case .keyReads: (name, "has read \(count) keys within this hour")
+            case .spaces: ("\(name): spaces", "has read from \(count) spaces within this hour")
+            case .refusals: ("\(name): refusals", "was refused \(count) requests within this hour")
+            case .newDevices: ("\(name): devices", "came with \(count) new devices today")
+            case .deletions: ("\(name): deletions", "may delete \(count) keys and spaces and wants to delete more")
+            }
+        unusual.names.withLock { $0[subject] = Timestamp.now() }
+        alarms.raise(.keyReadAnomaly, about: subject, "\(reviewed: anomaly.rawValue): user \(name) \(what)")
     }
 
     /// Clears what was raised an hour ago.
@@ -82,7 +90,7 @@ struct KMSRequestLog: RequestLog {
             for name in over { names[name] = nil }
             return over
         }
-        for name in over { alarms.clear(.keyReadAnomaly, about: name, "user \(name) reads as usual again") }
+        for name in over { alarms.clear(.keyReadAnomaly, about: name, "\(name) is as usual again") }
     }
 
     func reset(reason: String, session: String?) {

@@ -28,12 +28,18 @@ package struct KMSPolicy: Sendable {
     package var requestsPerServiceAndMinute = 6_000
     /// Sessions that one device may open within an hour; nil: as many as the KMS opens at all.
     package var openingsPerDeviceAndHour: Int?
-    /// Resources that one user may delete within an hour; more are answered 429.
+    /// Resources and keys that one user may delete within an hour; more are answered 429.
     package var deletionsPerUserAndHour = 100
     /// In a day, instead of within an hour.
     package var deletionsPerUserAndDay: Int?
     /// Keys that one user reads within an hour before somebody is told.
     package var keyReadsPerUserAndHour = 10_000
+    /// The same for different spaces, for refusals, and for devices that are new on a day; nil: nobody is told.
+    package var spacesPerUserAndHour: Int?
+    package var refusalsPerUserAndHour: Int?
+    package var newDevicesPerUserAndDay: Int?
+    /// How long audit records, and what they say in clear, are kept; nil: as the section `audit` says.
+    package var auditLife: Int64?
     /// Whether `/public` may be authorized (security model, rule 12).
     package var allowsPublic = false
     /// Whether only moderators add and remove in a moderated resource (rule 13).

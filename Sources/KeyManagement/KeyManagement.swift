@@ -47,6 +47,8 @@ package struct KeyManagement: Sendable {
         var change = StoreChange()
         /// The session that the change ends.
         var endedSession: String?
+        /// How many keys the change takes away with their resource; nil: it deletes none.
+        var deletedKeys: Int?
         /// By which path a resource was read.
         var path: AccessPath?
         /// The resource that was read.

@@ -41,12 +41,13 @@ package final class RequestHandler: Sendable {
     let policy: KMSPolicy
     let budgets: RequestBudgets
     let callers: CallerBudgets
+    let unusual = UnusualBehaviour()
     let log: any RequestLog
     /// Nil: nothing is kept, for tests and benchmarks of what lies below.
     let audit: DecisionAudit?
     let clock: @Sendable () -> Timestamp
     let homes: UserHomes
-    let federation: Federation?
+    private let partners: PartnersInForce?
 
     /// - Parameters:
     ///   - staticKeys: the present one first, then earlier ones that clients may still know.
@@ -69,11 +70,16 @@ package final class RequestHandler: Sendable {
         self.log = log
         self.audit = audit
         self.clock = clock
-        self.federation = federation
+        partners = federation.map { PartnersInForce($0) }
         homes = UserHomes(store: keyManagement.store, ring: keyManagement.vault.ring)
     }
 
     var staticKey: KMSStaticKey { staticKeys[0] }
+
+    /// Federation by the policy in force now; nil: there is no partner.
+    var federation: Federation? { federation(by: keyManagement.inForce.current) }
+
+    func federation(by snapshot: PolicySnapshot) -> Federation? { partners?.federation(by: snapshot) }
 
     /// The answer when it may leave.
     ///
@@ -153,9 +159,7 @@ package final class RequestHandler: Sendable {
                 let digest = request.counter == nil ? [] : SHA256.hash(text)
                 let caller = try await authenticate(request, digest: digest, session: session, entry: &entry, now: now)
                 let outcome = try await decide(request, caller: caller, session: session, now: now)
-                if let reads = callers.noteReads(caller, keys: outcome.body.keyCount, now: now) {
-                    log.unusualReads(user: caller.tokenUser, keys: reads)
-                }
+                noteRead(caller, outcome, now)
                 entry.rule = outcome.rule
                 entry.way = outcome.way(keyManagement.names)
                 answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
@@ -191,12 +195,17 @@ package final class RequestHandler: Sendable {
                 caller = nil
                 refusal = error
             }
+            var isDeletionTaken = false
             for _ in 0..<8 {
                 var outcome: KeyManagement.Outcome
                 var answer: KMSAnswer
                 do throws(KMSFailure) {
                     guard let caller else { throw refusal ?? KMSFailure(KMSStatus.forbidden, "refused") }
                     outcome = try await decide(request, caller: caller, session: session, now: now)
+                    if let keys = outcome.deletedKeys, !isDeletionTaken {
+                        try callers.takeDeletion(caller, keys: keys, now: now)
+                        isDeletionTaken = true
+                    }
                     answer = KMSAnswer(status: outcome.status, requestID: request.requestID, body: outcome.body)
                 } catch {
                     answer = KMSAnswer(error, requestID: request.requestID)
@@ -270,8 +279,8 @@ package final class RequestHandler: Sendable {
         entry.user = caller.tokenUser
         entry.effectiveUser = caller.effectiveUser
         entry.errand = caller.errand
+        entry.isPerson = caller.capacity == .user || caller.capacity == .officer
         try callers.takeRequest(caller, now: now)
-        if request.method == .delete, case .resource = request.uri.object { try callers.takeDeletion(caller, now: now) }
         try CounterRules.check(
             request, digest: digest, session: session, window: policy.requestTimeWindow, now: now)
         return caller
@@ -280,7 +289,7 @@ package final class RequestHandler: Sendable {
     private func decide(
         _ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp
     ) async throws(KMSFailure) -> KeyManagement.Outcome {
-        if let federation, !keyManagement.names.owns(request.uri) {
+        if let federation = federation(by: caller.snapshot), !keyManagement.names.owns(request.uri) {
             guard caller.capacity == .user else {
                 throw KMSFailure(
                     KMSStatus.forbidden, "another KMS is asked for users themselves only", rule: "foreign-on-behalf")
@@ -289,7 +298,8 @@ package final class RequestHandler: Sendable {
             try keyManagement.judging(by: caller.snapshot)
                 .demandConsent(caller, space: request.uri.spaceText, request.method, now)
             try keyManagement.freezes?.check(caller.release())
-            let (status, body) = try await federation.client.answer(request, user: caller.effectiveUser)
+            let (status, body) = try await federation.client.answer(
+                request, user: caller.effectiveUser, partners: federation.partners)
             var outcome = KeyManagement.Outcome(status, body)
             outcome.isForeign = true
             return outcome
@@ -313,6 +323,7 @@ package final class RequestHandler: Sendable {
 
     /// A refusal in the audit trail: it neither waits nor blocks.
     func noteRefusal(_ entry: RequestLogEntry, _ answer: KMSAnswer, _ now: Timestamp) {
+        noteUnusual(entry, answer, now)
         guard let audit, let record = try? auditRecord(entry, answer, now) else { return }
         audit.note(record, source: record.user ?? "nobody")
     }

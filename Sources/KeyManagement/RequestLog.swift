@@ -20,6 +20,8 @@ package struct RequestLogEntry: Sendable {
     /// Which space was read, and through which others.
     package var way: String?
     package var isReplay = false
+    /// Whether `user` is a person who proved it, whose refusals are counted.
+    var isPerson = false
     /// Under this id the decision stands in the audit trail.
     package private(set) var auditID: AuditID
     /// The rule that decided, once it is known.
@@ -53,8 +55,8 @@ package struct RequestLogEntry: Sendable {
 package protocol RequestLog: Sendable {
     /// One line per request; `status` is nil for a replay that got its first answer again.
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?)
-    /// A user read more keys within this hour than is usual by policy.
-    func unusualReads(user: String, keys: Int)
+    /// A user did more of something than is usual by policy.
+    func unusual(_ anomaly: Anomaly, user: String, count: Int)
     func reset(reason: String, session: String?)
     func failure(_ error: any Error, while doing: String)
 }

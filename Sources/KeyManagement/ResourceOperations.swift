@@ -140,6 +140,8 @@ extension KeyManagement {
             _ = try remove(row, caller, now, &change)
         }
         try touch(record, gone, &change)
-        return Outcome(KMSStatus.ok, change: change)
+        var outcome = Outcome(KMSStatus.ok, change: change)
+        outcome.deletedKeys = try await store.keys(ofResource: id).count
+        return outcome
     }
 }

@@ -74,6 +74,7 @@ extension RequestHandler {
                 case .committed:
                     if !claimants.isEmpty { federation?.observer.contested(content.userID, claimants) }
                     sessions.remember(content, id: id)
+                    if case .user = opening.holder { noteDevice(content.clientID, of: content.userID, now) }
                     return leave(signedAnswer, answer, when: ticket, entry) { [self, entry] _ in
                         var entry = entry
                         entry.renewAuditID(at: now)

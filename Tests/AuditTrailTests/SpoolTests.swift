@@ -99,6 +99,10 @@ struct SpoolTests {
         try await fixture.seal(trail)
         #expect(fixture.segments.count == 4)
         #expect(try fixture.verify(witness: true).first > 10)
+        // Another retention counts at the next head.
+        trail.retention = 3600
+        try await fixture.seal(trail)
+        #expect(fixture.segments.count == 2)
     }
 
     @Test("A clock that jumps ahead lets only a few segments go at each head")

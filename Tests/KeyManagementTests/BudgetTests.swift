@@ -67,12 +67,12 @@ struct BudgetTests {
         let alice = try await TestClient.open(kms, People.alice)
         let keys = try await alice.createKeys(8)
         let space = try await alice.createSpace(keys)
-        func told() -> Int { kms.log.lines.withLock { $0.count { $0.text.hasPrefix("unusual reads") } } }
+        func told() -> Int { kms.log.lines.withLock { $0.count { $0.text.hasPrefix("unusual keyReads") } } }
         #expect(try await alice.ask("retrieve", space.uri + "/keys").status == 200)
         #expect(told() == 0)
         #expect(try await alice.ask("retrieve", space.uri + "/keys").status == 200)
         #expect(told() == 1)
-        #expect(kms.log.text.contains("unusual reads \(People.alice) 16"))
+        #expect(kms.log.text.contains("unusual keyReads \(People.alice) 16"))
         for _ in 0..<5 { #expect(try await alice.status(retrieving: keys[0].uri) == 200) }
         #expect(told() == 1)
         kms.clock.advance(seconds: 3600)

@@ -1,8 +1,10 @@
 import KMSProtocol
-import KeyManagement
 import SignedPolicy
+import Synchronization
 import Testing
 import WireText
+
+@testable import KeyManagement
 
 /// What the signed policy puts in the place of the configuration's values: at once, and without a restart.
 @Suite("Values of the signed policy")
@@ -70,6 +72,99 @@ struct PolicyValuesTests {
     }
 
     @Test(
+        "a space counts with its keys; one with more than the limit needs all of it; a refused deletion costs nothing")
+    func massDeletionOfKeys() async throws {
+        let kms = try await TestKMS.start(signed: try policy(#""limits": {"massDeletion": 5}"#))
+        let alice = try await TestClient.open(kms, People.alice)
+        let bob = try await TestClient.open(kms, People.bob)
+        func space(_ keys: Int) async throws -> String {
+            try await alice.createSpace(try await alice.createKeys(keys)).uri
+        }
+        let (small, next, large) = (try await space(2), try await space(2), try await space(9))
+        for _ in 0..<9 { #expect(try await bob.ask("delete", small).status == 403) }
+        #expect(try await alice.ask("delete", small).status == 200)
+        #expect(try await alice.ask("delete", next).status == 429, "three of five are gone, and it needs three")
+        #expect(kms.log.text.contains("unusual deletions \(People.alice) 5"))
+        #expect(try await alice.ask("retrieve", next).status == 200)
+        kms.clock.advance(seconds: 43_200)
+        let later = try await TestClient.open(kms, People.alice)
+        #expect(try await later.ask("delete", large).status == 429)
+        kms.clock.advance(seconds: 43_200)
+        #expect(try await TestClient.open(kms, People.alice).ask("delete", large).status == 200)
+    }
+
+    @Test(
+        "spaces, refusals and devices past the policy's numbers are told once, each by its name, and nothing is refused"
+    )
+    func anomalies() async throws {
+        let kms = try await TestKMS.start(now: Timestamp(seconds: 1_800_000_000))
+        let alice = try await TestClient.open(kms, People.alice)
+        var spaces: [String] = []
+        for _ in 0..<4 { spaces.append(try await alice.createSpace(try await alice.createKeys(1)).uri) }
+        let all = spaces
+        func told(_ anomaly: Anomaly, _ user: String = People.alice) -> Int {
+            kms.log.lines.withLock { $0.count { $0.text.hasPrefix("unusual \(anomaly) \(user)") } }
+        }
+        func readAll() async throws {
+            for space in all { #expect(try await alice.ask("retrieve", space + "/keys").status == 200) }
+        }
+        try await readAll()
+        #expect(told(.spaces) == 0, "without a policy nobody counts")
+        kms.inForce.take(
+            try policy(
+                #""anomaly": {"spacesPerUserPerHour": 3, "refusalsPerUserPerHour": 2, "newDevicesPerUserPerDay": 1}"#))
+        for _ in 0..<9 { #expect(try await alice.ask("retrieve", spaces[0] + "/keys").status == 200) }
+        #expect(told(.spaces) == 0, "one space is one, however often")
+        try await readAll()
+        try await readAll()
+        #expect(told(.spaces) == 1)
+        #expect(kms.log.text.contains("unusual spaces \(People.alice) 4"))
+        kms.clock.advance(seconds: 3600)
+        try await readAll()
+        #expect(told(.spaces) == 2)
+
+        let bob = try await TestClient.open(kms, People.bob)
+        for number in 1...4 {
+            #expect(try await bob.ask("retrieve", spaces[0]).status == 403)
+            #expect(told(.refusals, People.bob) == (number > 2 ? 1 : 0))
+        }
+        #expect(try await alice.ask("retrieve", spaces[0]).status == 200)
+    }
+
+    @Test("a device is new on the day on which it first comes")
+    func devices() throws {
+        var values = KMSPolicy()
+        let unusual = UnusualBehaviour()
+        let day = Timestamp(seconds: 1_800_000_000 / 86_400 * 86_400)
+        func come(_ device: String, _ time: Timestamp, _ user: String = People.alice) -> Int? {
+            unusual.noteDevice(device, of: user, values, now: time)?.count
+        }
+        #expect(come("a", day) == nil)
+        values.newDevicesPerUserAndDay = 2
+        for device in ["a", "b", "a", "b"] { #expect(come(device, day) == nil) }
+        #expect(come("c", day, People.bob) == nil)
+        #expect(come("c", day) == 3)
+        #expect(come("d", day) == nil, "told once a day")
+        let next = day.adding(seconds: 86_400)
+        for device in ["a", "b", "c", "e", "f"] { #expect(come(device, next) == nil, "\(device)") }
+        #expect(come("g", next) == 3)
+    }
+
+    @Test("what is remembered of behaviour stays within its bounds, and goes on counting")
+    func bounds() {
+        var values = KMSPolicy()
+        (values.refusalsPerUserAndHour, values.newDevicesPerUserAndDay) = (1, 1)
+        let unusual = UnusualBehaviour(capacity: 10)
+        let now = Timestamp(seconds: 1_800_000_000)
+        for user in 0..<100 {
+            _ = unusual.noteRefusal(user: "\(user)", values, now: now)
+            _ = unusual.noteDevice("d", of: "\(user)", values, now: now)
+        }
+        #expect(unusual.noteRefusal(user: "x", values, now: now) == nil)
+        #expect(unusual.noteRefusal(user: "x", values, now: now)?.count == 2)
+    }
+
+    @Test(
         "with a policy spaces are public only if it says so, whatever the configuration says, and existing ones close")
     func everybody() async throws {
         let kms = try await TestKMS.start()
@@ -114,8 +209,10 @@ struct PolicyValuesTests {
         #expect(inForce.current.values.tombstoneLife == 1)
         inForce.take(
             try policy(
-                #""retention": {"tombstoneDays": 5, "intervalDays": 6}"#, #""anomaly": {"keyReadsPerUserPerHour": 7}"#))
+                #""retention": {"tombstoneDays": 5, "intervalDays": 6, "auditDays": 7}"#,
+                #""anomaly": {"keyReadsPerUserPerHour": 7}"#))
         let values = inForce.current.values
+        #expect(values.auditLife == Int64(7 * 86_400))
         #expect(values.tombstoneLife == 5 * 86_400 && values.intervalLife == 6 * 86_400)
         #expect(values.keyReadsPerUserAndHour == 7)
         #expect(inForce.current === inForce.current, "one moment is one value")

@@ -28,8 +28,8 @@ final class RecordingLog: RequestLog {
             $0.append(Line(entry: entry, status: status, text: "\(entry) \(status ?? 0) \(reason ?? "")"))
         }
     }
-    func unusualReads(user: String, keys: Int) {
-        lines.withLock { $0.append(Line(entry: nil, status: nil, text: "unusual reads \(user) \(keys)")) }
+    func unusual(_ anomaly: Anomaly, user: String, count: Int) {
+        lines.withLock { $0.append(Line(entry: nil, status: nil, text: "unusual \(anomaly) \(user) \(count)")) }
     }
     func reset(reason: String, session: String?) {
         lines.withLock { $0.append(Line(entry: nil, status: 499, text: "\(reason) \(session ?? "")")) }

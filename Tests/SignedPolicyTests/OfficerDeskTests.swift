@@ -131,8 +131,8 @@ struct OfficerDeskTests {
         }
         let good = try request()
         for bad in [
-            nil, "garbage", "a.b.c", String(good.dropLast(4)) + "AAAA", try request("erase"), try request(node: "node-2"),
-            try request(key: cast.bob.key), try request(key: .generateP256()),
+            nil, "garbage", "a.b.c", String(good.dropLast(4)) + "AAAA", try request("erase"),
+            try request(node: "node-2"), try request(key: cast.bob.key), try request(key: .generateP256()),
         ] {
             #expect(await ask(bad) != nil)
         }

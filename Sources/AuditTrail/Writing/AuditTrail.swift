@@ -19,7 +19,7 @@ package final class AuditTrail: Sendable {
     package let node: String
     package let trail: String
     private let key: AttestationKey
-    private let retention: Int64
+    private let retentionSeconds: Atomic<Int64>
     private let clock: @Sendable () -> Timestamp
     private let posts: [WitnessPost]
     /// The own key and those before it.
@@ -41,13 +41,19 @@ package final class AuditTrail: Sendable {
     private init(_ configuration: AuditTrailConfiguration, _ loop: WriterLoop) {
         (node, trail) = (loop.state.node, loop.state.trail)
         key = configuration.key
-        retention = configuration.retention
+        retentionSeconds = Atomic(configuration.retention)
         clock = configuration.clock
         posts = configuration.witnesses.map { WitnessPost($0) }
         ownTrust = configuration.trust
         self.loop = loop
         thread = BatchThread { loop.work($0) }
         reader = TrailReader(folder: configuration.folder)
+    }
+
+    /// How long records stay, in seconds; another value counts from the next head on.
+    package var retention: Int64 {
+        get { retentionSeconds.load(ordering: .relaxed) }
+        set { retentionSeconds.store(newValue, ordering: .relaxed) }
     }
 
     package var state: AuditTrailState {

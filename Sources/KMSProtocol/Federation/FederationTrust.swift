@@ -15,7 +15,7 @@ package import WireText
 ///    there are `pins` too, a key of this path is pinned. With `pins` alone: the leaf's own key is pinned, and the leaf
 ///    is valid and not signed over SHA-1; what else was sent counts for nothing. Revocation is not asked for.
 /// 5. The signature is the leaf's.
-package struct FederationTrust: Sendable {
+package struct FederationTrust: Sendable, Equatable {
     /// Of the partner, lower case.
     package let host: String
     package let roots: [Certificate]
@@ -38,6 +38,10 @@ package struct FederationTrust: Sendable {
         self.host = host
         self.roots = roots
         self.pins = pins
+    }
+
+    package static func == (left: FederationTrust, right: FederationTrust) -> Bool {
+        left.host == right.host && left.pins == right.pins && left.roots.map(\.der) == right.roots.map(\.der)
     }
 
     /// The payload of a message that the partner signed.

@@ -44,6 +44,11 @@ struct FederationCache: Sendable {
 
     mutating func drop(_ uri: String) { entries[uri] = nil }
 
+    /// All of one partner.
+    mutating func drop(host: String) {
+        entries = entries.filter { KMSURI($0.key)?.host != host }
+    }
+
     mutating func sweep(_ now: Timestamp) {
         let ended = order.prefix { $0.ends <= now }
         for (uri, _) in ended where entries[uri].map({ $0.ends <= now }) == true { entries[uri] = nil }

@@ -23,7 +23,6 @@ package actor FederationClient {
     static let maximumAssertionLength = 16 << 10
 
     private let own: KMSStaticKey
-    private let partners: [String: FederationPartner]
     private let carrier: any FederationCarrier
     private let observer: FederationObserver
     private let clock: @Sendable () -> Timestamp
@@ -31,16 +30,17 @@ package actor FederationClient {
     private var openings: [String: Task<KMSClientSession, any Error>] = [:]
     private var pausedUntil: [String: Timestamp] = [:]
     private var away: Set<String> = []
+    /// By what each partner was believed when its session was opened.
+    private var trusts: [String: FederationTrust] = [:]
     private var cache = FederationCache()
 
     /// - Parameter own: the present static key, under which partners know this KMS.
     package init(
-        own: KMSStaticKey, partners: [FederationPartner], carrier: any FederationCarrier,
+        own: KMSStaticKey, carrier: any FederationCarrier,
         observer: FederationObserver = FederationObserver(),
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.own = own
-        self.partners = Dictionary(partners.map { ($0.host, $0) }, uniquingKeysWith: { first, _ in first })
         self.carrier = carrier
         self.observer = observer
         self.clock = clock
@@ -48,10 +48,16 @@ package actor FederationClient {
 
     /// Answers a request for an object of another KMS, in the name of `user`; the object comes as the partner gave it.
     func answer(
-        _ request: KMSRequest, user: String
+        _ request: KMSRequest, user: String, partners: [String: FederationPartner]
     ) async throws(KMSFailure) -> (status: Int, body: KMSAnswer.Body) {
         guard let host = request.uri.host, let partner = partners[host], partner.weMayAsk else {
             throw KMSFailure(KMSStatus.notImplemented, "no federation with \(request.uri.host ?? "") is configured")
+        }
+        if trusts[host] != partner.trust {
+            // What another anchor vouched for counts no more.
+            sessions[host] = nil
+            cache.drop(host: host)
+            trusts[host] = partner.trust
         }
         let operation = try operation(request, host)
         // The user's own issuer may have given the client an assertion for the partner.

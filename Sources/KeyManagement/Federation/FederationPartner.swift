@@ -17,6 +17,8 @@ package struct FederationPartner: Sendable {
     package let users: Set<String>?
     /// Says whose an assertion of the partner's authorization service is; with one, every request needs one.
     package let assertions: (any BearerVerifier)?
+    /// `iss` of those assertions, as the signed policy may name it.
+    package let assertionIssuer: String?
     /// Whether its users may read through a resource that is authorized on another.
     package let allowsNested: Bool
     /// How long octets of its keys are kept here, in seconds; 0: not at all.
@@ -24,7 +26,8 @@ package struct FederationPartner: Sendable {
 
     package init(
         trust: FederationTrust, organisation: String, mayAskUs: Bool, weMayAsk: Bool, users: Set<String>?,
-        assertions: (any BearerVerifier)? = nil, allowsNested: Bool = false, cacheSeconds: Int64 = 0
+        assertions: (any BearerVerifier)? = nil, assertionIssuer: String? = nil, allowsNested: Bool = false,
+        cacheSeconds: Int64 = 0
     ) {
         self.trust = trust
         self.organisation = organisation
@@ -32,6 +35,7 @@ package struct FederationPartner: Sendable {
         self.weMayAsk = weMayAsk
         self.users = users.map { Set($0.map { $0.lowercased() }) }
         self.assertions = assertions
+        self.assertionIssuer = assertionIssuer
         self.allowsNested = allowsNested
         self.cacheSeconds = cacheSeconds
     }
@@ -57,7 +61,7 @@ package struct FederationObserver: Sendable {
 
 /// Federation as one KMS has it: its partners, what it knows of its own users, and the asking side.
 package struct Federation: Sendable {
-    let partners: [String: FederationPartner]
+    var partners: [String: FederationPartner]
     /// Users of this KMS's own organisation, as lower-case UUIDs, beside those that it has met.
     let ownUsers: Set<String>
     let client: FederationClient

@@ -127,6 +127,8 @@ extension RequestHandler {
         _ request: KMSRequest, forPartner host: String, _ session: LiveSession, _ text: [UInt8],
         _ entry: inout RequestLogEntry, _ now: Timestamp
     ) async throws -> KeyManagement.Outcome {
+        let snapshot = keyManagement.inForce.current
+        let federation = federation(by: snapshot)
         let partner = federation?.partners[host]
         let user = try PartnerRules.judge(request, partner: partner, names: keyManagement.names)
         entry.effectiveUser = user
@@ -138,7 +140,7 @@ extension RequestHandler {
         try await PartnerRules.judgeAssertion(request, of: user, partner: partner, now: now)
         try PartnerRules.judgeLists(user, of: partner, in: federation)
         let asking = KeyManagement.PartnerCaller(
-            partner: partner, user: user, snapshot: keyManagement.inForce.current)
+            partner: partner, user: user, snapshot: snapshot)
         let outcome = try await keyManagement.judging(by: asking.snapshot).decide(request, for: asking, now: now)
         switch try await homes.claim(user, for: host, isDecided: asking.isListed) {
         case .granted: return outcome

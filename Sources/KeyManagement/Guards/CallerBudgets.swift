@@ -7,10 +7,9 @@ import WireText
 /// Rules:
 /// 1. Requests of a user, and of a device, per minute; more are answered 429 and judged anew when sent again. A service
 ///    has a budget of its own, whatever devices it has.
-/// 2. Deletions of resources by a user per hour, or per day where the signed policy says so: a stolen session must not be
-///    able to empty a company (rule 13).
-/// 3. Keys that a user reads per hour are counted; past the policy's number somebody is told, nothing is refused.
-/// 4. Sessions that a device opens per hour, where the signed policy limits them.
+/// 2. Deletions by a user per hour, or per day where the signed policy says so: a stolen session must not be able to empty
+///    a company (rule 13). A space counts with its keys; one that has more than the limit needs all of it.
+/// 3. Sessions that a device opens per hour, where the signed policy limits them.
 ///
 /// The numbers are those of the policy by which the request is judged: another policy counts at once.
 /// On this node only, in memory, bounded: what is not remembered any more starts with a full budget.
@@ -23,7 +22,6 @@ final class CallerBudgets: Sendable {
         var services: [String: TokenBucket] = [:]
         var deletions: [String: TokenBucket] = [:]
         var openings: [String: TokenBucket] = [:]
-        var reads: [String: (hour: Int64, count: Int, isTold: Bool)] = [:]
     }
 
     private let state = Mutex(State())
@@ -62,42 +60,24 @@ final class CallerBudgets: Sendable {
         }
     }
 
-    func takeDeletion(_ caller: Caller, now: Timestamp) throws(KMSFailure) {
+    func takeDeletion(_ caller: Caller, keys: Int, now: Timestamp) throws(KMSFailure) {
         let policy = caller.snapshot.values
         // The whole of the time at once, then the rest as the time goes by.
         let (limit, seconds, time) =
             policy.deletionsPerUserAndDay.map { ($0, 86_400.0, "a day") }
             ?? (policy.deletionsPerUserAndHour, 3600.0, "an hour")
-        let isTaken = state.withLock { Self.take(&$0.deletions, caller.tokenUser, limit, within: seconds, now) }
+        let isTaken = state.withLock {
+            Self.take(&$0.deletions, caller.tokenUser, limit, within: seconds, count: max(1, min(1 + keys, limit)), now)
+        }
         guard isTaken else {
             throw KMSFailure(
                 KMSStatus.tooManyRequests,
-                "user \(caller.tokenUser) has deleted \(limit) resources within \(time), which is the most allowed",
-                rule: "mass-deletion")
+                "user \(caller.tokenUser) may delete \(limit) keys and spaces within \(time), and this is more",
+                rule: Self.massDeletion)
         }
     }
 
-    /// Counts keys read; the number when it passes the policy's for the first time in this hour.
-    func noteReads(_ caller: Caller, keys: Int, now: Timestamp) -> Int? {
-        guard keys > 0 else { return nil }
-        // A service reads as much as its consent and its rate let it.
-        if case .service = caller.capacity { return nil }
-        let policy = caller.snapshot.values
-        let hour = now.seconds / 3600
-        return state.withLock { state in
-            if state.reads.count >= Self.capacity {
-                state.reads = state.reads.filter { $0.value.hour == hour }
-                if state.reads.count >= Self.capacity { state.reads = [:] }
-            }
-            var entry = state.reads[caller.tokenUser] ?? (hour, 0, false)
-            if entry.hour != hour { entry = (hour, 0, false) }
-            entry.count += keys
-            let isNews = entry.count > policy.keyReadsPerUserAndHour && !entry.isTold
-            if isNews { entry.isTold = true }
-            state.reads[caller.tokenUser] = entry
-            return isNews ? entry.count : nil
-        }
-    }
+    static let massDeletion = "mass-deletion"
 
     private static func take(
         _ table: inout [String: TokenBucket], _ name: String, perMinute: Int, _ now: Timestamp
@@ -106,12 +86,13 @@ final class CallerBudgets: Sendable {
     }
 
     private static func take(
-        _ table: inout [String: TokenBucket], _ name: String, _ limit: Int, within seconds: Double, _ now: Timestamp
+        _ table: inout [String: TokenBucket], _ name: String, _ limit: Int, within seconds: Double, count: Int = 1,
+        _ now: Timestamp
     ) -> Bool {
         if table.count >= capacity { prune(&table) }
         let rate = Double(limit) / seconds
         return table[name, default: TokenBucket(rate: rate, burst: limit, now: now)]
-            .take(rate: rate, burst: limit, now: now)
+            .take(count, rate: rate, burst: limit, now: now)
     }
 
     private static func prune(_ table: inout [String: TokenBucket]) {

@@ -15,25 +15,25 @@ struct TokenBucket: Sendable {
         last = now
     }
 
-    mutating func take(now: Timestamp) -> Bool {
+    mutating func take(_ count: Int = 1, now: Timestamp) -> Bool {
         if now > last {
             level = min(burst, level + rate * Double(now.milliseconds - last.milliseconds) / 1000)
             last = now
         } else if now < last {
             last = now
         }
-        guard level >= 1 else { return false }
-        level -= 1
+        guard level >= Double(count) else { return false }
+        level -= Double(count)
         return true
     }
 
     /// Under another rate than before, when the policy has changed; what was used up stays used up.
-    mutating func take(rate: Double, burst: Int, now: Timestamp) -> Bool {
+    mutating func take(_ count: Int, rate: Double, burst: Int, now: Timestamp) -> Bool {
         if self.rate != rate || self.burst != Double(burst) {
             level = max(0, level + Double(burst) - self.burst)
             (self.rate, self.burst) = (rate, Double(burst))
         }
-        return take(now: now)
+        return take(count, now: now)
     }
 
     var isFull: Bool { level >= burst }

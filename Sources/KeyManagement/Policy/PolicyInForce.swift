@@ -72,7 +72,11 @@ extension KMSPolicy {
         values.deletionsPerUserAndDay = policy.limits.massDeletion
         take(policy.retention.tombstoneDays.map { Int64($0) * 86_400 }, into: \.tombstoneLife)
         take(policy.retention.intervalDays.map { Int64($0) * 86_400 }, into: \.intervalLife)
+        values.auditLife = policy.retention.auditDays.map { Int64($0) * 86_400 }
         take(policy.anomaly.keyReadsPerUserPerHour, into: \.keyReadsPerUserAndHour)
+        values.spacesPerUserAndHour = policy.anomaly.spacesPerUserPerHour
+        values.refusalsPerUserAndHour = policy.anomaly.refusalsPerUserPerHour
+        values.newDevicesPerUserAndDay = policy.anomaly.newDevicesPerUserPerDay
         values.allowsPublic = policy.publicAuthorizations
         values.enforcesModeration = policy.moderation
         return values

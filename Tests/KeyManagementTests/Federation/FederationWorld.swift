@@ -91,6 +91,8 @@ final class FederationWorld: Sendable {
     let c: TestKMS
     let storeOfA: any KeyStore
     let kekOfA: KeyEncryptionKey
+    /// How B asks.
+    var clientOfB: FederationClient { get throws { try #require(b.handler.federation).client } }
 
     static func identity(_ host: String) throws -> TestIdentity {
         try identities.withLock { made in
@@ -145,9 +147,8 @@ final class FederationWorld: Sendable {
         let kms = try await TestKMS.start(
             store: store, kek: kek, policy: policy, identity: identity(host), host: host, clock: clock
         ) { own, clock in
-            guard !partners.isEmpty else { return nil }
             let client = FederationClient(
-                own: own, partners: partners, carrier: network, observer: observer.observer,
+                own: own, carrier: network, observer: observer.observer,
                 clock: { clock.now.adding(milliseconds: skew.value) })
             return Federation(
                 partners: partners, ownUsers: ownUsers, client: client, observer: observer.observer)
