@@ -140,6 +140,14 @@ package final class FaultingKeyStore: KeyStore {
     package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
         try await call(.read) { try await inner.deletedResources(until: moment, limit: limit) }
     }
+    package func sealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        try await call(.read) { try await inner.sealedRows(table, notUnder: version, after: id, limit: limit) }
+    }
+    package func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int] {
+        try await call(.read) { try await inner.sealedCounts(table) }
+    }
     package func rootKeys() async throws -> [RootKeyRecord] { try await call(.read) { try await inner.rootKeys() } }
     package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? {
         try await call(.read) { try await inner.sessionKEK(id) }

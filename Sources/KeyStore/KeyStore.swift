@@ -10,6 +10,7 @@ package import WireText
 /// **Commits** are all or nothing, and one of them behaves as if no other ran at the same time. Their checks, in order:
 /// 1. a ledger digest that is there → `.duplicate`, whatever else holds;
 /// 2. an expectation that does not hold → `.conflict`;
+///    So does one that seals something under a root key version that is not open (`StoreChange.rootVersions`);
 /// 3. the writes in their order; the first that can not be done → `.conflict`. An update needs the row at the version
 ///    before; an insert needs the row to be absent, and a second live authorization of one lookup on one resource or a
 ///    second active root key count as present; a resource or session KEK that a record names must be there.
@@ -63,6 +64,13 @@ package protocol KeyStore: Sendable {
     func resources(after id: String?, limit: Int) async throws -> [ResourceRecord]
     /// Resources that were deleted at or before the moment, longest ago first, at most `limit`.
     func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord]
+    /// A walk through the values of a table that are sealed under another root key version than this one, in the order of
+    /// the table's key: those behind `id` (nil: from the start), at most `limit`.
+    func sealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow]
+    /// How many values of a table are sealed under each root key version.
+    func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int]
     /// All versions, lowest first.
     func rootKeys() async throws -> [RootKeyRecord]
     func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord?

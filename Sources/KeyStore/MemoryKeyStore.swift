@@ -138,6 +138,22 @@ package final class MemoryKeyStore: KeyStore {
         return Array(removed.sorted { ($0.removedAt!, $0.id) < ($1.removedAt!, $1.id) }.prefix(limit))
     }
 
+    package func sealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        let rows = try read { $0.sealedRows(table) }
+        let behind = rows.filter { row in
+            table.generation(of: row.value) != UInt32(exactly: version) && id.map { table.precedes($0, row.id) } ?? true
+        }
+        return Array(behind.sorted { table.precedes($0.id, $1.id) }.prefix(max(0, limit)))
+    }
+
+    package func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int] {
+        try read { $0.sealedRows(table) }.reduce(into: [:]) { counts, row in
+            if let generation = table.generation(of: row.value) { counts[Int64(generation), default: 0] += 1 }
+        }
+    }
+
     package func rootKeys() async throws -> [RootKeyRecord] {
         try read { $0.rootKeys.values.sorted { $0.version < $1.version } }
     }

@@ -30,6 +30,7 @@ struct MemoryState: Sendable {
     mutating func commit(_ change: StoreChange) -> CommitResult {
         for case .insertLedger(let entry) in change.writes where ledger[entry.digest] != nil { return .duplicate }
         guard change.expectations.allSatisfy(holds) else { return .conflict }
+        guard change.rootVersions.allSatisfy({ rootKeys[$0]?.state.isOpen ?? true }) else { return .conflict }
         defer { undo.removeAll() }
         do {
             for write in change.writes { try apply(write) }
@@ -46,6 +47,11 @@ struct MemoryState: Sendable {
         case .key(let id, let version): keys[id]?.version == version
         case .session(let id): sessions[id] != nil
         case .setting(let name, let value): settings[name] == value
+        case .openRoot(let version): rootKeys[version]?.state.isOpen == true
+        case .nothingUnderRoot(let version):
+            SealedTable.allCases.allSatisfy { table in
+                !sealedRows(table).contains { table.generation(of: $0.value) == UInt32(exactly: version) }
+            }
         }
     }
 
@@ -103,6 +109,10 @@ struct MemoryState: Sendable {
         case .updateRootKey(let root):
             try require(rootKeys[root.version] != nil)
             try put(root)
+        case .deleteRootKey(let version):
+            try require(rootKeys[version]?.state == .inert)
+            set(\.rootKeys, version, nil)
+        case .reseal(let table, let id, let old, let new): reseal(table, id, old, new)
         case .purgeExpired(let now): purge(now)
         }
     }
@@ -173,6 +183,31 @@ struct MemoryState: Sendable {
         let ended = sessions.values.filter { $0.expires <= now }.sorted { $0.expires < $1.expires }
         for session in ended.prefix(StoreChange.purgeLimit) { set(\.sessions, session.id, nil) }
         for kek in expiredKEKs(now).prefix(StoreChange.purgeLimit) { set(\.sessionKEKs, kek, nil) }
+    }
+
+    private mutating func reseal(_ table: SealedTable, _ id: String, _ old: [UInt8], _ new: [UInt8]) {
+        switch table {
+        case .keys: if keys[id]?.sealed == old { change(\.keys, id) { $0.sealed = new } }
+        case .resources: if resources[id]?.sealed == old { change(\.resources, id) { $0.sealed = new } }
+        case .authorizations:
+            if authorizations[id]?.sealed == old { change(\.authorizations, id) { $0.sealed = new } }
+        case .sessionKEKs:
+            guard let day = Int64(id), sessionKEKs[day]?.sealed == old else { return }
+            change(\.sessionKEKs, day) { $0.sealed = new }
+        case .settings: if settings[id] == old { set(\.settings, id, new) }
+        case .ledger:
+            guard let position = Int64(id), let digest = ledgerPositions[position], ledger[digest]?.audit == old
+            else { return }
+            change(\.ledger, digest) { $0.audit = new }
+        }
+    }
+
+    private mutating func change<ID: Hashable & Sendable, Row: Sendable>(
+        _ table: any WritableKeyPath<MemoryState, [ID: Row]> & Sendable, _ id: ID, _ body: (inout Row) -> Void
+    ) {
+        guard var row = self[keyPath: table][id] else { return }
+        body(&row)
+        set(table, id, row)
     }
 
     func hasExpired(_ now: Timestamp) -> Bool {

@@ -5,30 +5,43 @@ package import WireText
 // repeats those that matter, and the reader compares. Lookups are blind indexes of 16 octets
 // (docs/decisions/010-blind-indexes.md). Versions start at 1 and rise by one with every change of the row.
 
-/// A version of the root key, wrapped by the key-encryption key.
+/// A version of the root key, wrapped once for each holder: key-encryption keys and the escrow.
 package struct RootKeyRecord: Hashable, Sendable {
     package enum State: String, Sendable, CaseIterable {
         /// New records are sealed under it; at most one row is in this state.
         case active
         /// Made and not yet in use.
         case inert
-        /// Opens older records, seals none.
+        /// Opens older records, which are being sealed again under the active one. What a node seals under it before it
+        /// has heard of the promotion is still taken.
+        case retiring
+        /// No record stands under it, and none is taken any more.
         case retired
+        /// Kept as a row without wraps: nobody can open what was sealed under it.
+        case destroyed
+
+        /// Whether the store takes records that are sealed under it.
+        package var isOpen: Bool { self == .active || self == .retiring }
     }
 
     package var version: Int64
     package var state: State
-    package var wrapped: [UInt8]
-    /// Which key-encryption key opens `wrapped`.
-    package var kekFingerprint: String
+    /// The wrapped key by its holder: `kek FINGERPRINT` or `escrow FINGERPRINT`.
+    package var wraps: [String: [UInt8]]
     package var created: Timestamp
 
-    package init(version: Int64, state: State, wrapped: [UInt8], kekFingerprint: String, created: Timestamp) {
+    package init(version: Int64, state: State, wraps: [String: [UInt8]], created: Timestamp) {
         self.version = version
         self.state = state
-        self.wrapped = wrapped
-        self.kekFingerprint = kekFingerprint
+        self.wraps = wraps
         self.created = created
+    }
+
+    package static func holder(kek fingerprint: String) -> String { "kek " + fingerprint }
+
+    /// The fingerprints of the key-encryption keys that open it.
+    package var keks: [String] {
+        wraps.keys.filter { $0.hasPrefix("kek ") }.map { String($0.dropFirst(4)) }.sorted()
     }
 }
 

@@ -29,8 +29,13 @@ package enum StoreWrite: Hashable, Sendable {
     /// Deletes an authorization, which must be there at that version and be marked as removed, for ever.
     case eraseAuthorization(id: String, version: Int64)
     case insertRootKey(RootKeyRecord)
-    /// Replaces the row of that version, which must be there.
+    /// Replaces the row of that version, which must be there, and all its wraps.
     case updateRootKey(RootKeyRecord)
+    /// Deletes a version that was never in use: it must be there and inert.
+    case deleteRootKey(version: Int64)
+    /// Replaces a sealed value, if it still is the old one; no conflict when the row has moved on. The row's version
+    /// stays: to every reader and expectation nothing has happened.
+    case reseal(SealedTable, id: String, old: [UInt8], new: [UInt8])
     /// Deletes what ended at or before the moment, at most `StoreChange.purgeLimit` rows of each kind: ledger entries,
     /// sessions, then session KEKs past their last expiry that no session needs. `KeyStore.purgeExpired` repeats it.
     case purgeExpired(now: Timestamp)
@@ -44,6 +49,11 @@ package enum StoreExpectation: Hashable, Sendable {
     case session(id: String)
     /// The setting has that value; nil: it is not there.
     case setting(name: String, value: [UInt8]?)
+    /// The root key version is active or retiring. A change also expects it, unasked, of each version that something in
+    /// it is sealed under (`rootVersions`), unless the store has no row of that version at all.
+    case openRoot(version: Int64)
+    /// No value in any table is sealed under that version: a look at every row.
+    case nothingUnderRoot(version: Int64)
 }
 
 /// Writes that happen all or not at all, in their order, if every expectation holds.
@@ -100,10 +110,14 @@ extension StoreChange {
             case .insertRootKey(let root), .updateRootKey(let root):
                 try require((1...Int64(UInt32.max)).contains(root.version), "a root key version of 1 to 2^32 - 1")
             case .putSetting(let name, _): try require(!name.isEmpty, "a setting's name")
+            case .reseal(let table, let id, let old, let new):
+                try require(
+                    table.generation(of: old) != nil && table.generation(of: new) != nil, "two values of root keys")
+                try require(id != "", "the id of a sealed value")
             case .eraseKey(let id, let version): try check(id, version, "key to erase")
             case .eraseResource(let id, let version): try check(id, version, "resource to erase")
             case .eraseAuthorization(let id, let version): try check(id, version, "authorization to erase")
-            case .insertSessionKEK, .purgeExpired: break
+            case .insertSessionKEK, .purgeExpired, .deleteRootKey: break
             }
         }
         for expectation in expectations {
@@ -112,6 +126,8 @@ extension StoreChange {
             case .key(let id, let version): try check(id, version, "expected key")
             case .session(let id): try check(id, 1, "expected session")
             case .setting(let name, _): try require(!name.isEmpty, "an expected setting's name")
+            case .openRoot(let version), .nothingUnderRoot(let version):
+                try require((1...Int64(UInt32.max)).contains(version), "an expected root key version of 1 to 2^32 - 1")
             }
         }
     }

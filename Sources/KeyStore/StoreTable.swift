@@ -1,9 +1,10 @@
 /// A table of a store as rows of plain values: what moves everything from one database to another.
 ///
 /// The cases stand in the order in which rows can be put in, so that what a row names is there before it. The first
-/// column is the key; rows are read in its order, octets compared as octets.
+/// `keyCount` columns are the key; rows are read in its order, octets compared as octets.
 package enum StoreTable: String, CaseIterable, Sendable {
     case rootKeys = "root_keys"
+    case rootKeyWraps = "root_key_wraps"
     case settings
     case sessionKEKs = "session_keks"
     case sessions
@@ -36,15 +37,17 @@ package enum StoreTable: String, CaseIterable, Sendable {
         case octets([UInt8])
     }
 
+    /// How many columns the key has.
+    package var keyCount: Int { self == .rootKeyWraps ? 2 : 1 }
+
     package var columns: [Column] {
         func columns(_ first: (String, Column.Kind), _ rest: (String, Column.Kind)...) -> [Column] {
             ([first] + rest).map { Column($0.0, $0.1) }
         }
         return switch self {
         case .rootKeys:
-            columns(
-                ("version", .integer), ("state", .text), ("wrapped", .octets), ("kek_fingerprint", .text),
-                ("created", .integer))
+            columns(("version", .integer), ("state", .text), ("created", .integer))
+        case .rootKeyWraps: columns(("version", .integer), ("holder", .octets), ("wrapped", .octets))
         case .settings: columns(("name", .octets), ("value", .octets))
         case .sessionKEKs: columns(("id", .integer), ("sealed", .octets), ("last_expiry", .integer))
         case .sessions:

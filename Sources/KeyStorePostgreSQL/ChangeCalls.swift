@@ -10,6 +10,8 @@ struct ChangeCalls: Sendable {
     enum Demand: Sendable {
         /// No row, or the change is a duplicate.
         case absent
+        /// No row.
+        case noRow
         /// One row whose version is this one; nil: any.
         case version(Int64?)
         /// That value; nil: no row.
@@ -35,6 +37,7 @@ struct ChangeCalls: Sendable {
             add(Statements.hasLedger, .absent) { $0.bind(entry.digest) }
         }
         for expectation in change.expectations { add(expectation) }
+        for version in change.rootVersions.sorted() { add(SealedStatements.closedRoot, .noRow) { $0.bind(version) } }
         for write in change.writes { add(write) }
     }
 
@@ -60,7 +63,7 @@ struct ChangeCalls: Sendable {
 
     private func holds(_ demand: Demand, _ rows: PostgreSQLRows) -> Bool {
         switch demand {
-        case .absent: rows.count == 0
+        case .absent, .noRow: rows.count == 0
         case .version(let version?): rows.count == 1 && (try? rows.integer(0, 0)) == version
         case .version(nil): rows.count == 1
         case .value(let value): value == (rows.count == 0 ? nil : rows.bytes(0, 0))
@@ -85,6 +88,13 @@ struct ChangeCalls: Sendable {
         case .key(let id, let version): add(Statements.lockKey, .version(version)) { $0.bind(RecordID(id)) }
         case .session(let id): add(Statements.lockSession, .version(nil)) { $0.bind(RecordID(id)) }
         case .setting(let name, let value): add(Statements.lockSetting, .value(value)) { $0.bind(name) }
+        case .openRoot(let version): add(SealedStatements.openRoot, .version(version)) { $0.bind(version) }
+        case .nothingUnderRoot(let version):
+            for table in SealedTable.allCases {
+                add(SealedStatements.any(table), .noRow) {
+                    $0.bind(SealedTable.mark(UInt32(truncatingIfNeeded: version)))
+                }
+            }
         }
     }
 
@@ -125,14 +135,38 @@ struct ChangeCalls: Sendable {
         case .eraseKey(let id, let version): erase(Statements.eraseKey, id, version)
         case .eraseAuthorization(let id, let version): erase(Statements.eraseAuthorization, id, version)
         case .eraseResource(let id, let version): erase(id, version)
-        case .insertRootKey(let root): add(Statements.insertRootKey, .one) { bind(root, to: &$0) }
-        case .updateRootKey(let root): add(Statements.updateRootKey, .one) { bind(root, to: &$0) }
+        case .insertRootKey(let root):
+            add(Statements.insertRootKey, .one) { bind(root, to: &$0) }
+            wrap(root)
+        case .updateRootKey(let root):
+            add(Statements.updateRootKey, .one) { bind(root, to: &$0) }
+            wrap(root)
+        case .deleteRootKey(let version):
+            add(Statements.dropWraps, .nothing) { $0.bind(version) }
+            add(Statements.deleteRootKey, .one) { $0.bind(version) }
+        case .reseal(let table, let id, let old, let new):
+            add(SealedStatements.reseal(table), .nothing) {
+                $0.bind(new)
+                $0.bind(id, of: table)
+                $0.bind(old)
+            }
         case .purgeExpired(let now):
             for statement in [Statements.purgeLedger, Statements.purgeSessions, Statements.purgeSessionKEKs] {
                 add(statement, .nothing) {
                     $0.bind(now)
                     $0.bind(Int64(StoreChange.purgeLimit))
                 }
+            }
+        }
+    }
+
+    private mutating func wrap(_ root: RootKeyRecord) {
+        add(Statements.dropWraps, .nothing) { $0.bind(root.version) }
+        for (holder, wrapped) in root.wraps.sorted(by: { $0.key < $1.key }) {
+            add(Statements.insertWrap, .one) {
+                $0.bind(root.version)
+                $0.bind(Array(holder.utf8))
+                $0.bind(wrapped)
             }
         }
     }
@@ -197,8 +231,6 @@ private func bind(_ authorization: AuthorizationRecord, to call: inout PostgreSQ
 
 private func bind(_ root: RootKeyRecord, to call: inout PostgreSQLCall) {
     call.bind(root.state.rawValue)
-    call.bind(root.wrapped)
-    call.bind(root.kekFingerprint)
     call.bind(root.created)
     call.bind(root.version)
 }

@@ -47,10 +47,10 @@ package final class PostgreSQLImport {
 
     /// Calls `body` with every row, as this transaction sees it, in the order of the table's key.
     package func rows(of table: StoreTable, _ body: ([StoreTable.Value]) throws -> Void) throws {
-        var last = StoreTable.Value.null
+        var last = [StoreTable.Value](repeating: .null, count: table.keyCount)
         while true {
             var call = PostgreSQLCall(Self.page(table))
-            Self.bind(last, to: &call)
+            for value in last { Self.bind(value, to: &call) }
             let rows = try run([call])[0]
             for number in 0..<rows.count {
                 let row = try table.columns.enumerated().map { index, column -> StoreTable.Value in
@@ -59,7 +59,7 @@ package final class PostgreSQLImport {
                     return .octets(rows.bytes(number, index))
                 }
                 try body(row)
-                last = row[0]
+                last = Array(row.prefix(table.keyCount))
             }
             guard rows.count == Self.page else { return }
         }
@@ -127,12 +127,14 @@ package final class PostgreSQLImport {
 
     private static func page(_ table: StoreTable) -> PostgreSQLStatement {
         let columns = table.columns
-        let key = columns[0].name
+        let keys = columns.prefix(table.keyCount)
+        let key = keys.map(\.name).joined(separator: ", ")
         return PostgreSQLStatement(
             "page_\(table.rawValue)",
             """
             SELECT \(columns.map(\.name).joined(separator: ", ")) FROM \(table.rawValue)
-            WHERE $1 IS NULL OR \(key) > $1 ORDER BY \(key) LIMIT \(page)
-            """, types: [type(columns[0])])
+            WHERE $1 IS NULL OR (\(key)) > (\(keys.indices.map { "$\($0 + 1)" }.joined(separator: ", ")))
+            ORDER BY \(key) LIMIT \(page)
+            """, types: keys.map(type))
     }
 }

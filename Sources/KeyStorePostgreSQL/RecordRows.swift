@@ -9,7 +9,7 @@ enum Columns {
     static let authorization = "id, version, resource, lookup, position, removed_at, sealed"
     static let session = "id, version, kek, user_lookup, expires, last_counter, sealed"
     static let ledger = "digest, session, expires, sealed_answer, audit"
-    static let rootKey = "version, state, wrapped, kek_fingerprint, created"
+    static let rootKey = "k.version, k.state, k.created, w.holder, w.wrapped"
     static let sessionKEK = "id, sealed, last_expiry"
 }
 
@@ -95,9 +95,19 @@ extension RootKeyRecord {
         guard let state = State(rawValue: rows.text(row, 1)) else {
             throw PostgreSQLFailure(.corrupt, "a root key in an unknown state")
         }
-        try self.init(
-            version: rows.integer(row, 0), state: state, wrapped: rows.bytes(row, 2), kekFingerprint: rows.text(row, 3),
-            created: rows.moment(row, 4))
+        try self.init(version: rows.integer(row, 0), state: state, wraps: [:], created: rows.moment(row, 2))
+    }
+
+    /// A row for each wrap, of each version together.
+    static func all(_ rows: PostgreSQLRows) throws -> [RootKeyRecord] {
+        var records: [RootKeyRecord] = []
+        for row in 0..<rows.count {
+            let record = try RootKeyRecord(rows, row)
+            if records.last?.version != record.version { records.append(record) }
+            guard !rows.isNull(row, 3) else { continue }
+            records[records.count - 1].wraps[String(decoding: rows.bytes(row, 3), as: UTF8.self)] = rows.bytes(row, 4)
+        }
+        return records
     }
 }
 

@@ -91,10 +91,27 @@ enum Schema {
         """,
         // 1: ended authorizations are kept for a time and then erased.
         "CREATE INDEX authorizations_ended ON authorizations (removed_at, id) WHERE removed_at IS NOT NULL",
+        // 2: several holders of a root key, and the states of a rotation. A version that was retired before opened older
+        // records: there was no count of them. Holders are octets, as names of settings are.
+        """
+        CREATE TABLE root_key_wraps (
+            version bigint NOT NULL REFERENCES root_keys (version),
+            holder bytea NOT NULL,
+            wrapped bytea NOT NULL,
+            PRIMARY KEY (version, holder)
+        );
+        INSERT INTO root_key_wraps SELECT version, convert_to('kek ' || kek_fingerprint, 'UTF8'), wrapped FROM root_keys;
+        ALTER TABLE root_keys DROP COLUMN wrapped;
+        ALTER TABLE root_keys DROP COLUMN kek_fingerprint;
+        ALTER TABLE root_keys DROP CONSTRAINT root_keys_state_check;
+        ALTER TABLE root_keys ADD CHECK (state IN ('active', 'inert', 'retiring', 'retired', 'destroyed'));
+        UPDATE root_keys SET state = 'retiring' WHERE state = 'retired'
+        """,
     ]
 
     static let tables = [
-        "root_keys", "settings", "session_keks", "sessions", "resources", "keys", "authorizations", "ledger",
+        "root_keys", "root_key_wraps", "settings", "session_keks", "sessions", "resources", "keys", "authorizations",
+        "ledger",
         "commit_marks",
     ]
 

@@ -104,13 +104,18 @@ enum Statements {
     static let insertRootKey = PostgreSQLStatement(
         "insert_root_key",
         """
-        INSERT INTO root_keys (state, wrapped, kek_fingerprint, created, version) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT DO NOTHING
-        """, .text, .bytea, .text, .bigint, .bigint)
+        INSERT INTO root_keys (state, created, version) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+        """, .text, .bigint, .bigint)
     static let updateRootKey = PostgreSQLStatement(
         "update_root_key",
-        "UPDATE root_keys SET state = $1, wrapped = $2, kek_fingerprint = $3, created = $4 WHERE version = $5",
-        .text, .bytea, .text, .bigint, .bigint)
+        "UPDATE root_keys SET state = $1, created = $2 WHERE version = $3", .text, .bigint, .bigint)
+    static let deleteRootKey = PostgreSQLStatement(
+        "delete_root_key", "DELETE FROM root_keys WHERE version = $1 AND state = 'inert'", .bigint)
+    static let dropWraps = PostgreSQLStatement(
+        "drop_wraps", "DELETE FROM root_key_wraps WHERE version = $1", .bigint)
+    static let insertWrap = PostgreSQLStatement(
+        "insert_wrap", "INSERT INTO root_key_wraps (version, holder, wrapped) VALUES ($1, $2, $3)", .bigint, .bytea,
+        .bytea)
     static let purgeLedger = PostgreSQLStatement(
         "purge_ledger",
         """
@@ -129,14 +134,17 @@ enum Statements {
             AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.kek = kek.id) ORDER BY id LIMIT $2)
         """, .bigint, .bigint)
 
-    static let writing = [
-        begin, commit, rollback, savepoint, release, rollbackTo, turn, mark, marked, hasLedger, lockResource, lockKey,
-        lockSession, lockSetting, insertKey, updateKey, insertResource, updateResource, insertAuthorization,
-        updateAuthorization, raiseExpiry, insertSession, deleteSession, advanceSession, insertLedger, insertSessionKEK,
-        putSetting, eraseKeys, eraseAuthorizations, eraseResource, eraseKey, eraseAuthorization, insertRootKey,
-        updateRootKey, purgeLedger,
-        purgeSessions, purgeSessionKEKs,
-    ]
+    static let writing =
+        [
+            begin, commit, rollback, savepoint, release, rollbackTo, turn, mark, marked, hasLedger, lockResource,
+            lockKey,
+            lockSession, lockSetting, insertKey, updateKey, insertResource, updateResource, insertAuthorization,
+            updateAuthorization, raiseExpiry, insertSession, deleteSession, advanceSession, insertLedger,
+            insertSessionKEK,
+            putSetting, eraseKeys, eraseAuthorizations, eraseResource, eraseKey, eraseAuthorization, insertRootKey,
+            updateRootKey, deleteRootKey, dropWraps, insertWrap, purgeLedger,
+            purgeSessions, purgeSessionKEKs,
+        ] + SealedStatements.writing
 
     // MARK: Reads
 
@@ -224,7 +232,11 @@ enum Statements {
         SELECT \(Columns.authorization) FROM authorizations WHERE removed_at <= $1 ORDER BY removed_at, id LIMIT $2
         """, .bigint, .bigint)
     static let rootKeys = PostgreSQLStatement(
-        "root_keys", "SELECT \(Columns.rootKey) FROM root_keys ORDER BY version")
+        "root_keys",
+        """
+        SELECT \(Columns.rootKey) FROM root_keys AS k LEFT JOIN root_key_wraps AS w ON w.version = k.version
+        ORDER BY k.version, w.holder
+        """)
     static let sessionKEK = PostgreSQLStatement(
         "session_kek", "SELECT \(Columns.sessionKEK) FROM session_keks WHERE id = $1", .bigint)
     static let setting = PostgreSQLStatement("setting", "SELECT value FROM settings WHERE name = $1", .bytea)
@@ -245,9 +257,12 @@ enum Statements {
                 AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.kek = kek.id))
         """, .bigint)
 
-    static let reading = [
-        key, keyWithAuthorization, keysOfResource, resource, authorization, liveAuthorization, authorizations,
-        lastRemoval, session, sessionsOfUser, ledgerEntry, ledgerAudits, ledgerPosition, resources, deletedResources,
-        rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk, removedAuthorizations,
-    ]
+    static let reading =
+        [
+            key, keyWithAuthorization, keysOfResource, resource, authorization, liveAuthorization, authorizations,
+            lastRemoval, session, sessionsOfUser, ledgerEntry, ledgerAudits, ledgerPosition, resources,
+            deletedResources,
+            rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk,
+            removedAuthorizations,
+        ] + SealedStatements.reading
 }

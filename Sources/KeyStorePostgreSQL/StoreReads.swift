@@ -210,7 +210,36 @@ extension PostgreSQLKeyStore {
     }
 
     package func rootKeys() async throws -> [RootKeyRecord] {
-        try await read(Statements.rootKeys) { try $0.all { try RootKeyRecord($0, $1) } }
+        try await read(Statements.rootKeys) { try RootKeyRecord.all($0) }
+    }
+
+    package func sealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        try await read(SealedStatements.rows(table)) {
+            $0.bind(id, of: table)
+            $0.bind(SealedTable.mark(UInt32(truncatingIfNeeded: version)))
+            $0.bind(Int64(max(0, limit)))
+        } _: {
+            try $0.all { rows, row in
+                let id =
+                    switch table {
+                    case .keys, .resources, .authorizations: try rows.id(row, 0)
+                    case .sessionKEKs, .ledger: String(try rows.integer(row, 0))
+                    case .settings: String(decoding: rows.bytes(row, 0), as: UTF8.self)
+                    }
+                return SealedRow(id: id, version: try rows.integer(row, 1), value: rows.bytes(row, 2))
+            }
+        }
+    }
+
+    package func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int] {
+        let rows = try await read(SealedStatements.counts(table)) {
+            try $0.all { rows, row in (mark: rows.bytes(row, 0), count: try rows.integer(row, 1)) }
+        }
+        return rows.reduce(into: [:]) { counts, row in
+            counts[row.mark.dropFirst().reduce(Int64(0)) { $0 << 8 | Int64($1) }] = Int(row.count)
+        }
     }
 
     package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? {

@@ -58,6 +58,7 @@ struct ChangeWriter {
     private func judge(_ change: StoreChange) throws -> CommitResult {
         for case .insertLedger(let entry) in change.writes where try isInLedger(entry.digest) { return .duplicate }
         for expectation in change.expectations where try !holds(expectation) { return .conflict }
+        for version in change.rootVersions where try isOpen(version) == false { return .conflict }
         return .committed
     }
 
@@ -74,6 +75,44 @@ struct ChangeWriter {
         case .key(let id, let version): try version == self.version(id, "SELECT version FROM keys WHERE id = ?")
         case .session(let id): try version(id, "SELECT version FROM sessions WHERE id = ?") != nil
         case .setting(let name, let value): try setting(name) == value
+        case .openRoot(let version): try isOpen(version) == true
+        case .nothingUnderRoot(let version):
+            try SealedTable.allCases.allSatisfy { table in
+                var query = try Query(db, "SELECT 1 FROM \(table.rawValue) WHERE \(table.markSQL) = ? LIMIT 1")
+                try query.bind(SealedTable.mark(UInt32(truncatingIfNeeded: version)))
+                return try !query.step()
+            }
+        }
+    }
+
+    /// Nil when there is no such version.
+    private func isOpen(_ version: Int64) throws -> Bool? {
+        var query = try Query(db, "SELECT state IN ('active', 'retiring') FROM root_keys WHERE version = ?")
+        try query.bind(version)
+        return try query.single().map { $0 == 1 }
+    }
+
+    private func reseal(_ table: SealedTable, _ id: String, _ old: [UInt8], _ new: [UInt8]) throws {
+        let columns = table.columns
+        var query = try Query(
+            db,
+            "UPDATE \(table.rawValue) SET \(columns.value) = ? WHERE \(columns.id) = ? AND \(columns.value) = ?")
+        try query.bind(new)
+        try query.bind(id, of: table)
+        try query.bind(old)
+        try query.run()
+    }
+
+    private func wrap(_ root: RootKeyRecord) throws {
+        var drop = try Query(db, "DELETE FROM root_key_wraps WHERE version = ?")
+        try drop.bind(root.version)
+        try drop.run()
+        for (holder, wrapped) in root.wraps.sorted(by: { $0.key < $1.key }) {
+            try one("INSERT INTO root_key_wraps (version, holder, wrapped) VALUES (?, ?, ?)") {
+                try $0.bind(root.version)
+                try $0.bind(holder)
+                try $0.bind(wrapped)
+            }
         }
     }
 
@@ -165,16 +204,20 @@ struct ChangeWriter {
                 try $0.bind(value)
             }
         case .insertRootKey(let root):
-            try one(
-                """
-                INSERT INTO root_keys (state, wrapped, kek_fingerprint, created, version) VALUES (?, ?, ?, ?, ?)
-                ON CONFLICT DO NOTHING
-                """
-            ) { try bind(root, to: &$0) }
+            try one("INSERT INTO root_keys (state, created, version) VALUES (?, ?, ?) ON CONFLICT DO NOTHING") {
+                try bind(root, to: &$0)
+            }
+            try wrap(root)
         case .updateRootKey(let root):
-            try one(
-                "UPDATE root_keys SET state = ?, wrapped = ?, kek_fingerprint = ?, created = ? WHERE version = ?"
-            ) { try bind(root, to: &$0) }
+            try one("UPDATE root_keys SET state = ?, created = ? WHERE version = ?") { try bind(root, to: &$0) }
+            try wrap(root)
+            // A wrap that is gone must not stay readable in the log.
+            destroyedKeys = true
+        case .deleteRootKey(let version):
+            try wrap(RootKeyRecord(version: version, state: .inert, wraps: [:], created: Timestamp(seconds: 0)))
+            try one("DELETE FROM root_keys WHERE version = ? AND state = 'inert'") { try $0.bind(version) }
+            destroyedKeys = true
+        case .reseal(let table, let id, let old, let new): try reseal(table, id, old, new)
         case .eraseKey(let id, let version):
             try one("DELETE FROM keys WHERE id = ? AND version = ?") {
                 try $0.bind(RecordID(id))
@@ -295,8 +338,6 @@ private func bind(_ authorization: AuthorizationRecord, to query: inout Query) t
 
 private func bind(_ root: RootKeyRecord, to query: inout Query) throws {
     try query.bind(root.state.rawValue)
-    try query.bind(root.wrapped)
-    try query.bind(root.kekFingerprint)
     try query.bind(root.created)
     try query.bind(root.version)
 }

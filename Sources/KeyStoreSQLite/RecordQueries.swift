@@ -53,15 +53,13 @@ extension LedgerRecord {
 }
 
 extension RootKeyRecord {
-    static let columns = "version, state, wrapped, kek_fingerprint, created"
+    static let columns = "version, state, created"
 
     init(_ row: borrowing Query) throws {
         guard let state = State(rawValue: row.text(1)) else {
             throw SQLiteFailure.corrupt("a root key in an unknown state")
         }
-        self.init(
-            version: row.integer(0), state: state, wrapped: row.bytes(2), kekFingerprint: row.text(3),
-            created: row.moment(4))
+        self.init(version: row.integer(0), state: state, wraps: [:], created: row.moment(2))
     }
 }
 

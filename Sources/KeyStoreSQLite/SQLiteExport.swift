@@ -33,7 +33,8 @@ package final class SQLiteExport: Sendable {
     package func rows(of table: StoreTable, _ body: ([StoreTable.Value]) throws -> Void) throws {
         let columns = table.columns
         let names = columns.map { Self.name($0.name) }.joined(separator: ", ")
-        let sql = "SELECT \(names) FROM \(table.rawValue) ORDER BY \(Self.name(columns[0].name))"
+        let key = columns.prefix(table.keyCount).map { Self.name($0.name) }.joined(separator: ", ")
+        let sql = "SELECT \(names) FROM \(table.rawValue) ORDER BY \(key)"
         try reading { db in
             var query = try Query(db, sql)
             while try query.step() {

@@ -83,7 +83,7 @@ package final class SQLiteKeyStore: KeyStore {
     }
 
     /// The first free connection, so that few page caches stay warm; when none is free, the turn decides who waits where.
-    private func read<R: Sendable>(_ body: (Database) throws -> R) throws -> R {
+    func read<R: Sendable>(_ body: (Database) throws -> R) throws -> R {
         do {
             for reader in readers {
                 if let result = try reader.readIfFree(body) { return result }
@@ -327,13 +327,6 @@ extension SQLiteKeyStore {
             try query.bind(moment)
             try query.bind(Int64(max(0, limit)))
             return try query.all { try AuthorizationRecord($0) }
-        }
-    }
-
-    package func rootKeys() async throws -> [RootKeyRecord] {
-        try read { db in
-            try Query(db, "SELECT \(RootKeyRecord.columns) FROM root_keys ORDER BY version")
-                .all { try RootKeyRecord($0) }
         }
     }
 

@@ -109,6 +109,27 @@ enum Schema {
         """
         CREATE INDEX authorizations_ended ON authorizations (removed_at) WHERE removed_at IS NOT NULL;
         """,
+        // 3: several holders of a root key, and the states of a rotation.
+        """
+        CREATE TABLE old_root_keys AS SELECT version, state, wrapped, kek_fingerprint, created FROM root_keys;
+        DROP TABLE root_keys;
+        CREATE TABLE root_keys (
+            version INTEGER PRIMARY KEY,
+            state TEXT NOT NULL CHECK (state IN ('active', 'inert', 'retiring', 'retired', 'destroyed')),
+            created INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX root_keys_active ON root_keys (state) WHERE state = 'active';
+        CREATE TABLE root_key_wraps (
+            version INTEGER NOT NULL REFERENCES root_keys (version),
+            holder TEXT NOT NULL,
+            wrapped BLOB NOT NULL,
+            PRIMARY KEY (version, holder)
+        ) STRICT, WITHOUT ROWID;
+        -- A version that was retired before opened older records: there was no count of them.
+        INSERT INTO root_keys SELECT version, iif(state = 'retired', 'retiring', state), created FROM old_root_keys;
+        INSERT INTO root_key_wraps SELECT version, 'kek ' || kek_fingerprint, wrapped FROM old_root_keys;
+        DROP TABLE old_root_keys;
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.

@@ -1,19 +1,30 @@
 import Cryptography
 import Diagnostics
 import Encryption
+import KeyStore
 package import SecretMemory
 import WireText
+
+/// Somebody whom root keys are wrapped for: a key-encryption key, the escrow.
+package protocol RootKeyHolder: Sendable {
+    /// As it stands in the table of wraps: `kek FINGERPRINT` or `escrow FINGERPRINT`.
+    var holder: String { get }
+    func wrap(_ rootKey: SymmetricKey, version: Int64) throws -> [UInt8]
+}
 
 /// Whatever holds a key-encryption key and wraps root keys with it: a file, a systemd credential, a hardware token.
 ///
 /// Used when the service starts and when root keys or the key-encryption key change, never for a record: it may be slow
 /// and may block.
-package protocol RootKeyWrapping: Sendable {
+package protocol RootKeyWrapping: RootKeyHolder {
     /// Names the key without telling anything about it: 16 hexadecimal digits.
     var fingerprint: String { get }
-    func wrap(_ rootKey: SymmetricKey, version: Int64) throws -> [UInt8]
     /// Throws `root-key-damaged` when it was not wrapped by this key as that version.
     func unwrap(_ wrapped: [UInt8], version: Int64) throws -> SymmetricKey
+}
+
+extension RootKeyWrapping {
+    package var holder: String { RootKeyRecord.holder(kek: fingerprint) }
 }
 
 /// The key that wraps the root keys: 256 random bits that live outside the database, in a file or systemd credential.

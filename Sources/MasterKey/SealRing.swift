@@ -3,34 +3,82 @@ import Diagnostics
 import Encryption
 package import KeyStore
 package import SecretMemory
+import Synchronization
 package import WireText
 
-/// Seals and opens the records of the key store: the root keys in locked memory, unwrapped once when the service starts.
+/// Seals and opens the records of the key store: the root keys in locked memory, unwrapped when they are first seen.
 ///
 /// Three tiers (security model, rule 17): a key-encryption key outside the database wraps versioned random root keys
 /// inside it, and from a root key HKDF derives a key for each record (`RecordSeal`). New records are sealed under the
 /// active version, older ones open under theirs. Blind indexes are made under a key of its own that a setting keeps
-/// sealed, so that lookups outlive every rotation. Immutable; any thread may call; opening a record of 200 octets costs
-/// a few microseconds and never suspends.
+/// sealed, so that lookups outlive every rotation. `refresh` takes over what a rotation changed in the store; whoever
+/// seals or opens meanwhile has the one set of root keys or the other. Any thread may call; opening a record of 200
+/// octets costs a few microseconds and never suspends.
 package final class SealRing: Sendable {
     private static let indexKeyName = "blind-index-key"
     private static let indexKeyIdentity = RecordSeal.Identity(kind: .setting, id: indexKeyName, version: 1)
 
-    private let roots: [UInt32: SymmetricKey]
-    private let active: UInt32
+    /// The root keys as the store had them at one moment. Immutable, so that a reader takes it with one lock and no copy.
+    private final class Roots: Sendable {
+        let keys: [UInt32: SymmetricKey]
+        let active: UInt32
+        let records: [RootKeyRecord]
+
+        init(keys: [UInt32: SymmetricKey], active: UInt32, records: [RootKeyRecord]) {
+            self.keys = keys
+            self.active = active
+            self.records = records
+        }
+    }
+
+    private let roots: Mutex<Roots>
     private let indexKey: SymmetricKey
+    private let store: any KeyStore
+    let kek: any RootKeyWrapping
+
     /// Of the key-encryption key.
-    package let fingerprint: String
-
-    package var activeVersion: Int64 { Int64(active) }
+    package var fingerprint: String { kek.fingerprint }
+    package var activeVersion: Int64 { Int64(present.active) }
     /// All versions that open records, lowest first.
-    package var versions: [Int64] { roots.keys.sorted().map(Int64.init) }
+    package var versions: [Int64] { present.keys.keys.sorted().map(Int64.init) }
 
-    private init(roots: [UInt32: SymmetricKey], active: UInt32, indexKey: SymmetricKey, fingerprint: String) {
-        self.roots = roots
-        self.active = active
+    /// All versions as the store had them at the last look, destroyed ones included.
+    var records: [RootKeyRecord] { present.records }
+
+    /// A version that is in memory, to be wrapped for another holder.
+    func root(_ version: Int64) throws -> SymmetricKey {
+        let roots = present.keys
+        let number = UInt32(truncatingIfNeeded: version)
+        guard let root = roots[number] else { throw Self.unknown(number, roots) }
+        return root
+    }
+
+    private var present: Roots { roots.withLock { $0 } }
+
+    private init(_ roots: Roots, indexKey: SymmetricKey, kek: any RootKeyWrapping, store: any KeyStore) {
+        self.roots = Mutex(roots)
         self.indexKey = indexKey
-        self.fingerprint = fingerprint
+        self.kek = kek
+        self.store = store
+    }
+
+    /// Takes over versions that came, changed their state or went; cheap when nothing did. Answers whether something did.
+    ///
+    /// When it throws, the ring stays as it was: what it has opens and seals on.
+    @discardableResult
+    package func refresh() async throws -> Bool {
+        let records = try await store.rootKeys()
+        let known = present
+        let isComplete = known.records.allSatisfy { record in
+            record.state != .inert || known.keys[UInt32(truncatingIfNeeded: record.version)] != nil
+        }
+        guard records != known.records || !isComplete else { return false }
+        let next = try Self.unwrap(records, kek, known: known)
+        roots.withLock { roots in
+            // Another call may have been quicker with something newer; the next one finds out.
+            if roots === known { roots = next }
+        }
+        return true
     }
 
     /// Unwraps the root keys of the store. An empty store gets version 1 and the key of blind indexes; a store that has
@@ -55,8 +103,7 @@ package final class SealRing: Sendable {
     private static func provision(_ kek: some RootKeyWrapping, _ store: any KeyStore, _ now: Timestamp) async throws {
         let root = try SymmetricKey.random()
         let record = RootKeyRecord(
-            version: 1, state: .active, wrapped: try kek.wrap(root, version: 1), kekFingerprint: kek.fingerprint,
-            created: now)
+            version: 1, state: .active, wraps: [kek.holder: try kek.wrap(root, version: 1)], created: now)
         let sealedIndexKey = try SymmetricKey.random().withUnsafeBytes {
             try RecordSeal.seal($0, as: indexKeyIdentity, format: .root, generation: 1, parent: root)
         }
@@ -69,14 +116,35 @@ package final class SealRing: Sendable {
     private static func load(
         _ records: [RootKeyRecord], _ kek: some RootKeyWrapping, _ store: any KeyStore
     ) async throws -> SealRing {
-        var roots: [UInt32: SymmetricKey] = [:]
+        let roots = try unwrap(records, kek, known: nil)
+        guard let sealed = try await store.setting(indexKeyName) else {
+            throw DiagnosedError(
+                .rootKeyMissing, fault: .store, "the key store has lost the key of its blind indexes",
+                expected: "a setting \(indexKeyName)", hint: "restore the key store from a backup")
+        }
+        let indexKey = try open(sealed, as: indexKeyIdentity, roots: roots.keys)
+        return SealRing(roots, indexKey: SymmetricKey(indexKey), kek: kek, store: store)
+    }
+
+    /// What is known already is not unwrapped again: a token may take its time.
+    private static func unwrap(
+        _ records: [RootKeyRecord], _ kek: some RootKeyWrapping, known: Roots?
+    ) throws -> Roots {
+        var keys: [UInt32: SymmetricKey] = [:]
         var active: UInt32?
-        for record in records {
-            guard record.kekFingerprint == kek.fingerprint else {
-                throw mismatch(version: record.version, wanted: record.kekFingerprint, found: kek.fingerprint)
-            }
+        for record in records where record.state != .destroyed {
             guard let version = UInt32(exactly: record.version) else { continue }  // the store refuses such versions
-            roots[version] = try kek.unwrap(record.wrapped, version: record.version)
+            if let key = known?.keys[version] {
+                keys[version] = key
+            } else if record.state == .inert {
+                // One that is staged and does not open keeps nobody from working: it is not promoted.
+                keys[version] = record.wraps[kek.holder].flatMap { try? kek.unwrap($0, version: record.version) }
+            } else {
+                guard let wrapped = record.wraps[kek.holder] else {
+                    throw mismatch(version: record.version, wanted: record.keks, found: kek.fingerprint)
+                }
+                keys[version] = try kek.unwrap(wrapped, version: record.version)
+            }
             if record.state == .active { active = version }
         }
         guard let active else {
@@ -85,17 +153,12 @@ package final class SealRing: Sendable {
                 expected: "one active version", found: "\(records.count) others",
                 hint: "restore the key store from a backup")
         }
-        guard let sealed = try await store.setting(indexKeyName) else {
-            throw DiagnosedError(
-                .rootKeyMissing, fault: .store, "the key store has lost the key of its blind indexes",
-                expected: "a setting \(indexKeyName)", hint: "restore the key store from a backup")
-        }
-        let indexKey = try open(sealed, as: indexKeyIdentity, roots: roots)
-        return SealRing(roots: roots, active: active, indexKey: SymmetricKey(indexKey), fingerprint: kek.fingerprint)
+        return Roots(keys: keys, active: active, records: records)
     }
 
-    private static func mismatch(version: Int64, wanted: String, found: String) -> DiagnosedError {
-        DiagnosedError(
+    private static func mismatch(version: Int64, wanted: [String], found: String) -> DiagnosedError {
+        let wanted = wanted.joined(separator: " or ")
+        return DiagnosedError(
             .masterKeyMismatch, fault: .configuration,
             "the key-encryption key does not belong to this key store (root key version \(version))",
             expected: "fingerprint \(wanted)", found: found,
@@ -108,15 +171,26 @@ package final class SealRing: Sendable {
     package func seal(
         _ plaintext: UnsafeRawBufferPointer, kind: RecordKind, id: String, version: Int64
     ) throws -> [UInt8] {
-        guard let root = roots[active] else { throw Self.unknown(active, roots) }  // checked by `load`
+        let roots = present
+        guard let root = roots.keys[roots.active] else {  // checked by `unwrap`
+            throw Self.unknown(roots.active, roots.keys)
+        }
         return try RecordSeal.seal(
             plaintext, as: RecordSeal.Identity(kind: kind, id: id, version: version), format: .root,
-            generation: active, parent: root)
+            generation: roots.active, parent: root)
     }
 
     /// Throws `seal-broken` when it was not sealed as exactly that, `root-key-unknown` when its root key is gone.
     package func open(_ sealed: [UInt8], kind: RecordKind, id: String, version: Int64) throws -> SecretBytes {
-        try Self.open(sealed, as: RecordSeal.Identity(kind: kind, id: id, version: version), roots: roots)
+        try Self.open(sealed, as: RecordSeal.Identity(kind: kind, id: id, version: version), roots: present.keys)
+    }
+
+    /// The same under a version that is not active yet: what a node shows that it has the key with.
+    func seal(trial identity: RecordSeal.Identity, under version: Int64, key: SymmetricKey) throws -> [UInt8] {
+        try Array("trial".utf8).withUnsafeBytes {
+            try RecordSeal.seal(
+                $0, as: identity, format: .root, generation: UInt32(truncatingIfNeeded: version), parent: key)
+        }
     }
 
     private static func open(

@@ -124,7 +124,7 @@ enum Sample {
     }
     static func root(_ version: Int64, _ state: RootKeyRecord.State) -> RootKeyRecord {
         RootKeyRecord(
-            version: version, state: state, wrapped: [7, UInt8(version)], kekFingerprint: "0123456789abcdef",
+            version: version, state: state, wraps: ["kek 0123456789abcdef": [7, UInt8(version)], "escrow 1": [8]],
             created: time(version))
     }
 }

@@ -127,9 +127,9 @@ import Testing
         _ = try await SealRing.open(store, kek)
         let record = try #require(try await store.rootKeys().first)
         let setting = try #require(try await store.setting("blind-index-key"))
-        let root = try kek.unwrap(record.wrapped, version: 1)
+        let root = try kek.unwrap(#require(record.wraps[kek.holder]), version: 1)
         root.withUnsafeBytes { root in
-            #expect(record.wrapped.firstRange(of: root[0..<8]) == nil)
+            #expect(record.wraps.values.allSatisfy { $0.firstRange(of: root[0..<8]) == nil })
             #expect(setting.firstRange(of: root[0..<8]) == nil)
         }
         // The key of blind indexes is sealed as every record is.
@@ -167,7 +167,7 @@ import Testing
     func incomplete() async throws {
         let root = try SymmetricKey.random()
         let record = RootKeyRecord(
-            version: 1, state: .inert, wrapped: try kek.wrap(root, version: 1), kekFingerprint: kek.fingerprint,
+            version: 1, state: .inert, wraps: [kek.holder: try kek.wrap(root, version: 1)],
             created: start)
         _ = try await store.commit(StoreChange(writes: [.insertRootKey(record)]))
         #expect(await code { _ = try await SealRing.open(store, kek) } == .rootKeyMissing)
@@ -184,11 +184,11 @@ import Testing
         _ = try await SealRing.open(store, kek)
         let record = try #require(try await store.rootKeys().first)
         var changed = record
-        changed.wrapped[20] ^= 1
+        changed.wraps[kek.holder]?[20] ^= 1
         _ = try await store.commit(StoreChange(writes: [.updateRootKey(changed)]))
         #expect(await code { _ = try await SealRing.open(store, kek) } == .rootKeyDamaged)
         let second = RootKeyRecord(
-            version: 2, state: .inert, wrapped: record.wrapped, kekFingerprint: kek.fingerprint, created: start)
+            version: 2, state: .retiring, wraps: record.wraps, created: start)
         _ = try await store.commit(StoreChange(writes: [.updateRootKey(record), .insertRootKey(second)]))
         #expect(await code { _ = try await SealRing.open(store, kek) } == .rootKeyDamaged)
     }
@@ -226,8 +226,8 @@ import Testing
         var retired = first
         retired.state = .retired
         let second = RootKeyRecord(
-            version: 2, state: .active, wrapped: try kek.wrap(SymmetricKey.random(), version: 2),
-            kekFingerprint: kek.fingerprint, created: start)
+            version: 2, state: .active, wraps: [kek.holder: try kek.wrap(SymmetricKey.random(), version: 2)],
+            created: start)
         #expect(
             try await store.commit(StoreChange(writes: [.updateRootKey(retired), .insertRootKey(second)])) == .committed
         )

@@ -149,7 +149,7 @@ import WireText
         var first = try #require(try await store.rootKeys().first)
         first.state = .retired
         let second = RootKeyRecord(
-            version: 2, state: .active, wrapped: try kek.wrap(.random(), version: 2), kekFingerprint: kek.fingerprint,
+            version: 2, state: .active, wraps: [kek.holder: try kek.wrap(.random(), version: 2)],
             created: start)
         _ = try await store.commit(StoreChange(writes: [.updateRootKey(first), .insertRootKey(second)]))
         let after = SessionSealRing(store: store, ring: try await SealRing.open(store, kek))
