@@ -180,11 +180,28 @@ extension Alarm {
             + "under a higher version.",
         clears: "when a policy is taken")
 
+    package static let rotationRunning = Alarm(
+        "HDS-MASTERKEY-ROTATION-RUNNING", "a45bf37e274c447e9d469f6531b1d1e5", .info,
+        title: "a rotation of the root key runs",
+        text: "Everything is sealed again under the new version in the background; requests are answered as always. "
+            + "DETAIL says how far it is.",
+        fix: "Nothing. hdsctl master-key status shows how long it takes; "
+            + "hdsctl master-key undo takes the promotion back.",
+        clears: "when nothing stands under the old version")
+    package static let rotationStalled = Alarm(
+        "HDS-MASTERKEY-ROTATION-STALLED", "bd3439b5ce844186b79ea23de1a81ace", .error,
+        title: "a rotation of the root key does not come to its end",
+        text: "Values stand under the old version that can not be sealed again, so it is not retired. "
+            + "Requests are answered as always, but for those values.",
+        fix: "hdsctl master-key status says how many and why. Values that do not open were changed in the database: "
+            + "find out who can write to it and restore them from a backup.",
+        clears: "when nothing stands under the old version")
+
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
-        .userContested,
+        .userContested, .rotationRunning, .rotationStalled,
     ]
 }

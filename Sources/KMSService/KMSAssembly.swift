@@ -75,15 +75,18 @@ package enum KMSAssembly {
             services: ServiceSubjects(store: store, vault: vault), audit: audit.audit, health: context.health,
             events: context.events, metrics: context.metrics)
         await keeper.load()
+        let rootKeys = RootKeyKeeper(
+            store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
+            alarms: context.alarms, log: log)
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers, health: context.health, log: log,
-            started: now)
+            rootKeys: rootKeys, started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: [
-                housekeeping, FreezeWatch(freezes: freezes, log: log),
+                housekeeping, rootKeys, FreezeWatch(freezes: freezes, log: log),
                 SpaceKeyWatch(
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
@@ -105,6 +108,7 @@ package enum KMSAssembly {
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
+            + MasterKeyCommands.all(kms)
     }
 
     private static func loadStaticKeys(

@@ -53,6 +53,12 @@ package final class SealRing: Sendable {
         return root
     }
 
+    /// Tells root keys apart and nothing about them: 16 hexadecimal digits.
+    package func rootFingerprint(_ version: Int64) throws -> String {
+        let code = HMACSHA256.code(for: Array("HDS root key fingerprint".utf8), key: try root(version))
+        return Hexadecimal.encode(code.prefix(8))
+    }
+
     private var present: Roots { roots.withLock { $0 } }
 
     private init(_ roots: Roots, indexKey: SymmetricKey, kek: any RootKeyWrapping, store: any KeyStore) {

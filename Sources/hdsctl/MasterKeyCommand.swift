@@ -8,12 +8,15 @@ import WireText
 struct MasterKeyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "master-key",
-        abstract: "Make and identify the master key.",
+        abstract: "Make and identify the master key, and rotate the root keys under it.",
         discussion: """
             The master key wraps the root keys of the key store. It lives outside the database: in a file of mode \
             0600, or as a systemd credential. Without it nothing in the key store can ever be opened.
             """,
-        subcommands: [Create.self, CreateInToken.self, Fingerprint.self])
+        subcommands: [
+            Create.self, CreateInToken.self, Fingerprint.self, Generate.self, Stage.self, Promote.self, Status.self,
+            Retire.self, Destroy.self, Undo.self, ChangeKEK.self, Certificate.self, VerifyCertificate.self,
+        ])
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(

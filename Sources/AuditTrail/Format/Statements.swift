@@ -8,6 +8,7 @@ package enum StatementType: String, Sendable, CaseIterable {
     case gap = "hds-audit-gap"
     case succession = "hds-attestation-succession"
     case erasure = "hds-erasure-certificate"
+    case rotation = "hds-rotation-certificate"
 }
 
 /// "The chain of this trail was here": what a witness gets each minute.

@@ -199,6 +199,10 @@ package final class AuditTrail: Sendable {
         try certificate.file(signedBy: key)
     }
 
+    package func certify(_ certificate: RotationCertificate) throws -> String {
+        try certificate.file(signedBy: key)
+    }
+
     // MARK: Reading
 
     /// The records that match; reads files on a thread of its own.

@@ -55,5 +55,6 @@ struct RunningKMS: Sendable {
     let officers: EnrolledOfficers
     let health: HealthRegistry
     let log: KMSRequestLog
+    let rootKeys: RootKeyKeeper
     let started: Timestamp
 }

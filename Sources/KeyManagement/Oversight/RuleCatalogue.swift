@@ -36,6 +36,7 @@ enum RuleCatalogue {
         "compliance-officer": Entry("the policy names the user as a compliance officer, who may read for others"),
         "service-consent:": Entry("the policy in force consents to this service reading this space"),
         "officer:": Entry("an officer who has the duty for it signed this command"),
+        "master-key:": Entry("a step of a rotation of the root key was taken"),
         "lookup:": Entry("an operator looked something up"),
         "probe": Entry("the KMS tried whether the audit trail takes records again"),
         "erasure-begun": Entry("officers ordered an erasure, and it began"),

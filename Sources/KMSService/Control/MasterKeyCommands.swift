@@ -1,0 +1,160 @@
+import AuditTrail
+import ControlSocket
+import Diagnostics
+import KeyManagement
+import KeyStore
+import MasterKey
+import SignedPolicy
+import WireText
+
+/// Commands that change the root key and the key-encryption key while the KMS works.
+///
+/// A rotation's steps up to its end, and taking them back, need the operators' group: each of them can be undone and none
+/// of them lets anybody read or lose anything. What destroys, and what wraps the root keys for another key-encryption
+/// key (who has that key and a copy of the database has everything), needs an officer with the duty `erasure`, and a
+/// second one unless the policy says otherwise.
+enum MasterKeyCommands {
+    static func all(_ kms: RunningKMS) -> [ControlCommand] {
+        let rotation = kms.rootKeys.rotation
+        return [
+            ControlCommand("master-key-status") { arguments, _, _, _ in
+                _ = try ControlArguments(arguments, [])
+                return try await status(kms)
+            },
+            ControlCommand("master-key-certificate") { arguments, _, _, _ in
+                _ = try ControlArguments(arguments, [])
+                guard let file = try await kms.rootKeys.certificate() else {
+                    throw DiagnosedError(
+                        .subjectUnknown, fault: .client, "there is no certificate of a rotation yet",
+                        hint: "it is made within seconds after the old version was retired")
+                }
+                return ControlAnswer(result: file)
+            },
+            step("master-key-generate", kms) {
+                try await "version \(rotation.generate(now: .now())) made; it seals nothing yet"
+            },
+            step("master-key-promote", kms) {
+                try await "version \(rotation.promote(now: .now())) is active; everything else is sealed again now"
+            },
+            step("master-key-retire", kms) {
+                guard let old = try await rotation.retire(now: .now()) else {
+                    throw DiagnosedError(
+                        .rotationRefused, fault: .client, "nothing can be retired",
+                        expected: "an old version under which nothing stands",
+                        hint: "hdsctl master-key status says how much is left")
+                }
+                return "version \(old) is retired: nothing stands under it"
+            },
+            step("master-key-undo", kms) {
+                switch try await rotation.undo(now: .now()) {
+                case .destruction(let version): "version \(version) is not destroyed"
+                case .promotion(let version): "the promotion of version \(version) is taken back"
+                case .generation(let version): "version \(version) is deleted; nothing was sealed under it"
+                }
+            },
+            signed("master-key-destroy", kms) { arguments in
+                let fields = try ControlArguments(arguments, ["version"])
+                guard let version = Int64(try fields.text("version")) else {
+                    throw ControlArguments.malformed("the argument version is no number")
+                }
+                let due = try await rotation.destroy(version, now: .now())
+                return "version \(version) will be destroyed at \(due); until then undo takes it back"
+            },
+            signed("master-key-change-kek", kms) { arguments in
+                let file = try ControlArguments(arguments, ["file"]).text("file")
+                let kek = try KeyEncryptionKey.load(fromFile: file)
+                try await rotation.add(kek)
+                return
+                    "all versions are wrapped by \(kek.fingerprint) as well; restart the nodes with it, then --finish"
+            },
+            signed("master-key-change-kek-finish", kms) { arguments in
+                _ = try ControlArguments(arguments, [])
+                try await rotation.dropOtherKEKs()
+                return "only \(rotation.ring.fingerprint) opens the root keys now"
+            },
+        ]
+    }
+
+    private static func step(
+        _ name: String, _ kms: RunningKMS, _ body: @escaping @Sendable () async throws -> String
+    ) -> ControlCommand {
+        ControlCommand(name) { arguments, _, peer, _ in
+            _ = try ControlArguments(arguments, [])
+            // Before it is done: what can not be kept is not done.
+            let by = OversightCommands.name(peer)
+            var act = OversightAct(.policy, by: by, command: name, rule: "master-key:\(name)")
+            try await kms.audit.keep(act, now: .now())
+            let result = try await body()
+            act.result = result
+            try await kms.audit.keep(act, now: .now())
+            return ControlAnswer { json in json.member("done", result) }
+        }
+    }
+
+    private static func signed(
+        _ name: String, _ kms: RunningKMS, _ body: @escaping @Sendable (JSONNode) async throws -> String
+    ) -> ControlCommand {
+        ControlCommand(
+            name, duty: .erasure, needsSecond: { _ in kms.policy.current.signed.erasure.fourEyes },
+            run: { arguments, _, _, _ in
+                let result = try await body(arguments)
+                return ControlAnswer { json in json.member("done", result) }
+            })
+    }
+
+    private static func status(_ kms: RunningKMS) async throws -> ControlAnswer {
+        let rotation = kms.rootKeys.rotation
+        let journal = try await rotation.journal()
+        let records = try await kms.store.rootKeys()
+        var counts: [Int64: Int] = [:]
+        for table in SealedTable.allCases {
+            for (version, count) in try await kms.store.sealedCounts(table) { counts[version, default: 0] += count }
+        }
+        let now = Timestamp.now()
+        let work = kms.rootKeys.work
+        return ControlAnswer { json in
+            json.member("keyEncryptionKey", rotation.ring.fingerprint)
+            json.name("versions")
+            json.beginArray()
+            for record in records {
+                json.beginObject()
+                json.member("version", record.version)
+                json.member("state", record.state.rawValue)
+                json.member("created", record.created.iso8601)
+                json.member("fingerprint", ifPresent: try? rotation.ring.rootFingerprint(record.version))
+                json.member("holders", record.wraps.keys.sorted())
+                json.member("values", counts[record.version] ?? 0)
+                json.endObject()
+            }
+            json.endArray()
+            json.name("nodes")
+            json.beginArray()
+            for (name, node) in journal.nodes.sorted(by: { $0.key < $1.key }) {
+                json.beginObject()
+                json.member("node", name)
+                json.member("proved", node.proved)
+                json.member("seen", node.seen.iso8601)
+                json.member("live", node.seen > now.adding(seconds: -RootKeyRotation.lease))
+                json.endObject()
+            }
+            json.endArray()
+            if let promotion = journal.promotion {
+                json.member("from", promotion.from)
+                json.member("to", promotion.to)
+                json.member("promoted", promotion.at.iso8601)
+                json.member("retired", ifPresent: promotion.retired?.iso8601)
+            }
+            if let destruction = journal.destruction {
+                json.member("destroys", destruction.version)
+                json.member("destroysAt", destruction.due.iso8601)
+            }
+            if let progress = work.progress {
+                json.member("done", progress.done)
+                json.member("total", progress.total)
+                json.member("broken", progress.broken)
+                if let remaining = progress.remaining { json.member("secondsLeft", remaining) }
+            }
+            json.member("failure", ifPresent: work.failure?.description)
+        }
+    }
+}

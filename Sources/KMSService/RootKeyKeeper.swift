@@ -1,0 +1,197 @@
+import AuditTrail
+import Diagnostics
+import KeyManagement
+import KeyStore
+import MasterKey
+import ServiceLifecycle
+import ServiceRuntime
+import Synchronization
+import WireText
+
+/// A node's part in a rotation of the root key: takes over what other nodes changed, proves new versions, and on one
+/// node of the cluster seals everything again, retires, certifies and destroys what is due.
+///
+/// Who does the work is the node whose name comes first among those of the lease: two would only do it twice.
+final class RootKeyKeeper: Service, Sendable {
+    /// What others changed is known after at most so long.
+    static let refreshMilliseconds = 500
+    private static let beatSeconds: Int64 = 4
+    /// Nodes have taken a promotion over after that time; then nobody seals under the old version any more.
+    private static let settling: Int64 = 2
+    /// Without progress for so long a rotation is stalled.
+    private static let patience: Int64 = 600
+
+    struct Work: Sendable {
+        var progress: Resealer.Progress?
+        var failure: DiagnosedError?
+        /// When a value was last sealed again, or the rotation began.
+        var moved: Timestamp?
+    }
+
+    let rotation: RootKeyRotation
+    private let resealer: Resealer
+    private let host: String
+    let node: String
+    private let audit: DecisionAudit
+    private let alarms: AlarmBoard
+    private let log: KMSRequestLog
+    private let state = Mutex(Work())
+
+    init(
+        store: any KeyStore, ring: SealRing, host: String, node: String, audit: DecisionAudit, alarms: AlarmBoard,
+        log: KMSRequestLog
+    ) {
+        rotation = RootKeyRotation(store: store, ring: ring)
+        resealer = Resealer(store: store, ring: ring)
+        (self.host, self.node, self.audit, self.alarms, self.log) = (host, node, audit, alarms, log)
+    }
+
+    var work: Work { state.withLock { $0 } }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { [self] in
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await self.listen() }
+                group.addTask { await self.labour() }
+            }
+        }
+    }
+
+    private func listen() async {
+        var beaten = Timestamp(seconds: 0)
+        var wasKnown = true
+        while !Task.isCancelled {
+            do {
+                let now = Timestamp.now()
+                let isChanged = try await rotation.ring.refresh()
+                if isChanged || beaten.adding(seconds: Self.beatSeconds) <= now {
+                    beaten = now
+                    try await rotation.beat(node: node, now: now)
+                }
+                wasKnown = true
+            } catch {
+                if wasKnown { log.failure(error, while: "taking over the root keys") }
+                wasKnown = false
+            }
+            do { try await Task.sleep(for: .milliseconds(Self.refreshMilliseconds)) } catch { return }
+        }
+    }
+
+    private func labour() async {
+        while !Task.isCancelled {
+            do {
+                try await step(now: .now())
+                state.withLock { $0.failure = nil }
+            } catch is CancellationError {
+                return
+            } catch {
+                let known =
+                    (error as? DiagnosedError) ?? DiagnosedError(.storeFailed, fault: .store, "the store failed")
+                let isNews = state.withLock { state in
+                    defer { state.failure = known }
+                    return state.failure?.code != known.code
+                }
+                if isNews { log.failure(error, while: "sealing again under the new root key") }
+            }
+            do { try await Task.sleep(for: .seconds(1)) } catch { return }
+        }
+    }
+
+    /// What is to be done now, if this node is to do it.
+    func step(now: Timestamp) async throws {
+        let journal = try await rotation.journal()
+        let live = journal.nodes.filter { $0.value.seen > now.adding(seconds: -RootKeyRotation.lease) }.keys
+        guard live.min() == node else { return }
+        guard let promotion = journal.promotion else { return alarms.clear(.rotationRunning, "no rotation runs") }
+        if promotion.retired == nil {
+            guard promotion.at.adding(seconds: Self.settling) <= now else { return }
+            try await replace(promotion, now)
+        } else {
+            state.withLock { $0 = Work() }
+            alarms.clear(.rotationRunning, "nothing stands under the old version")
+            alarms.clear(.rotationStalled, "nothing stands under the old version")
+            try await certify(promotion, now)
+        }
+        if let gone = try await rotation.destroyDue(now: now) {
+            try await keep("master-key-destroyed", "version \(gone)")
+        }
+    }
+
+    private func replace(_ promotion: RotationJournal.Promotion, _ now: Timestamp) async throws {
+        state.withLock { if $0.moved == nil { $0.moved = now } }
+        let end = try await resealer.run(progress: { progress in
+            state.withLock { state in
+                if progress.done > state.progress?.done ?? 0 { state.moved = progress.now }
+                state.progress = progress
+            }
+            alarms.raise(
+                .rotationRunning,
+                "\(Loggable(progress.done)) of \(Loggable(progress.total)) values stand under the new version")
+        })
+        let isStalled =
+            end.broken > 0
+            || state.withLock { $0.moved }.map { $0.adding(seconds: Self.patience) < now } ?? false
+        if isStalled {
+            alarms.raise(
+                .rotationStalled,
+                "\(Loggable(end.broken)) values do not open and keep version \(Loggable(Int(promotion.from))) from retiring"
+            )
+        }
+        guard let old = try await rotation.retire(now: .now()) else { return }
+        try await keep("master-key-retired", "version \(old)")
+    }
+
+    // MARK: The certificate
+
+    static func certificateSetting(_ promotion: RotationJournal.Promotion) -> String {
+        "rotation-certificate \(promotion.from)-\(promotion.to)"
+    }
+
+    /// Made once for each rotation; a crash before it stood in the store only means that it is made at the next look.
+    private func certify(_ promotion: RotationJournal.Promotion, _ now: Timestamp) async throws {
+        let store = rotation.store
+        let name = Self.certificateSetting(promotion)
+        guard let retired = promotion.retired, try await store.setting(name) == nil else { return }
+        guard let old = try? rotation.ring.rootFingerprint(promotion.from) else { return }
+        var tree = MerkleTree()
+        var counts: [RotationCertificate.Count] = []
+        for table in SealedTable.allCases {
+            var (last, count): (String?, Int64) = (nil, 0)
+            while true {
+                try Task.checkCancellation()
+                let rows = try await store.sealedRows(table, notUnder: 0, after: last, limit: 1000)
+                guard let end = rows.last else { break }
+                for row in rows {
+                    tree.append(RotationCertificate.leaf(table: table.rawValue, id: row.id, value: row.value))
+                }
+                (last, count) = (end.id, count + Int64(rows.count))
+            }
+            counts.append(.init(table: table.rawValue, values: count))
+        }
+        let certificate = RotationCertificate(
+            host: host, node: node, from: .init(number: promotion.from, fingerprint: old),
+            to: .init(
+                number: promotion.to, fingerprint: try rotation.ring.rootFingerprint(promotion.to)),
+            promoted: promotion.at, retired: retired, issued: .now(), counts: counts, merkleRoot: tree.root)
+        let file = try audit.trail.certify(certificate)
+        let change = StoreChange(
+            writes: [.putSetting(name: name, value: Array(file.utf8))],
+            expectations: [.setting(name: name, value: nil)])
+        guard try await store.commit(change) == .committed else { return }
+        try await keep("master-key-certified", "versions \(promotion.from) to \(promotion.to)")
+    }
+
+    /// The certificate of the last rotation; nil while there is none.
+    func certificate() async throws -> String? {
+        guard let promotion = try await rotation.journal().promotion, promotion.retired != nil else { return nil }
+        return try await rotation.store.setting(Self.certificateSetting(promotion)).map {
+            String(decoding: $0, as: UTF8.self)
+        }
+    }
+
+    private func keep(_ command: String, _ result: String) async throws {
+        var act = OversightAct(.policy, by: "node:\(node)", command: command, rule: "master-key:\(command)")
+        act.result = result
+        try await audit.keep(act, now: .now())
+    }
+}
