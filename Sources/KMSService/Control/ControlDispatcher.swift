@@ -66,7 +66,8 @@ struct ControlDispatcher: ControlHandler {
         let officers = [approval.officer.id] + (approval.second.map { [$0.id] } ?? [])
         let command = approval.request.command
         let act = OfficeAct(
-            Self.kind(of: duty), signedBy: officers, command: command, rule: "officer:\(command)", digest: approval.digest,
+            Self.kind(of: duty), signedBy: officers, command: command, rule: "officer:\(command)",
+            digest: approval.digest,
             detail: String(decoding: try CanonicalJSON.bytes(approval.request.arguments), as: UTF8.self))
         let id = try await audit?.keep(act, now: .now())
         events.record(
