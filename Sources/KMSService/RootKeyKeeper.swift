@@ -190,7 +190,7 @@ final class RootKeyKeeper: Service, Sendable {
     }
 
     private func keep(_ command: String, _ result: String) async throws {
-        var act = OversightAct(.policy, by: "node:\(node)", command: command, rule: "master-key:\(command)")
+        var act = OfficeAct(.policy, by: "node:\(node)", command: command, rule: "master-key:\(command)")
         act.result = result
         try await audit.keep(act, now: .now())
     }

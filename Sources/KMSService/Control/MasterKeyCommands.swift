@@ -82,7 +82,7 @@ enum MasterKeyCommands {
             _ = try ControlArguments(arguments, [])
             // Before it is done: what can not be kept is not done.
             let by = OversightCommands.name(peer)
-            var act = OversightAct(.policy, by: by, command: name, rule: "master-key:\(name)")
+            var act = OfficeAct(.policy, by: by, command: name, rule: "master-key:\(name)")
             try await kms.audit.keep(act, now: .now())
             let result = try await body()
             act.result = result
