@@ -5,6 +5,7 @@ import Glibc
 import KeyStore
 import TestServers
 import Testing
+import WireText
 
 @testable import KeyStoreSQLite
 
@@ -196,6 +197,33 @@ import Testing
         let error = try #require(await refusal(newer))
         #expect(error.code == .storeForeign)
         #expect(error.description.contains("99"))
+    }
+
+    @Test("root keys of the schema with one wrap each keep it, and a version that opened older records goes on to")
+    func rootKeyWraps() async throws {
+        let database = try DatabaseQueue(path: path)
+        try await database.writeWithoutTransaction { [path] db in
+            try Schema.migrate(db, path: path, steps: Array(Schema.steps.prefix(3)))
+            try db.execute(
+                sql: """
+                    INSERT INTO root_keys VALUES (1, 'retired', x'0701', 'aa', 1000), (2, 'active', x'0702', 'aa', 2000),
+                        (3, 'inert', x'0703', 'bb', 3000)
+                    """)
+        }
+        try database.close()
+        chmod(path, 0o600)
+        let store = try SQLiteKeyStore(path: path)
+        let states: [RootKeyRecord.State] = [.retiring, .active, .inert]
+        let expected = states.enumerated().map { index, state in
+            let number = UInt8(index + 1)
+            return RootKeyRecord(
+                version: Int64(number), state: state, wraps: ["kek \(number == 3 ? "bb" : "aa")": [7, number]],
+                created: Timestamp(seconds: Int64(number)))
+        }
+        #expect(try await store.rootKeys() == expected)
+        // Still one active version at most.
+        #expect(try await store.apply(.insertRootKey(Sample.root(4, .active))) == .conflict)
+        await store.close()
     }
 
     @Test("steps of the schema are applied once each, in order, and a failed one leaves no trace")
