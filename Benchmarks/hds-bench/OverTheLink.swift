@@ -175,6 +175,7 @@ enum OverTheLink {
               requests-per-user-and-minute: 100000000
               requests-per-device-and-minute: 100000000
               key-reads-per-user-and-hour: 1000000000
+            control: {socket: \(folder.appending(path: "control").path)}
             audit: {folder: \(folder.appending(path: "link-audit").path)}
             store: {file: \(folder.appending(path: "link.sqlite").path)}
             core:
