@@ -109,9 +109,13 @@ package protocol EventRecorder: Sendable {
     /// Whether records of this severity are kept; asked before any field is made.
     func isRecorded(_ severity: Severity) -> Bool
     func write(_ event: Event, _ fields: LogFields)
+    /// What is recorded within `body` may be kept together, at the latest when it returns; `body` must not block.
+    func together<Result>(_ body: () -> Result) -> Result
 }
 
 extension EventRecorder {
+    package func together<Result>(_ body: () -> Result) -> Result { body() }
+
     /// Records the event; the fields are only evaluated when its severity is kept.
     package func record(_ event: Event, _ fields: @autoclosure () -> LogFields = [:]) {
         guard isRecorded(event.severity) else { return }

@@ -69,6 +69,8 @@ struct KMSRequestLog: RequestLog {
             ])
     }
 
+    func together<Result>(_ body: () -> Result) -> Result { events.together(body) }
+
     func unusual(_ anomaly: Anomaly, user: String, count: Int) {
         let name = pseudonym(user)
         let (subject, what): (Loggable, Loggable) =
@@ -169,6 +171,7 @@ struct KMSRequestLog: RequestLog {
 extension String {
     /// Without control characters: the text of a peer must not move the cursor or forge lines.
     fileprivate var printable: String {
-        String(String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
+        if utf8.allSatisfy({ $0 >= 0x20 && $0 != 0x7F }) { return self }
+        return String(String.UnicodeScalarView(unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : $0 }))
     }
 }

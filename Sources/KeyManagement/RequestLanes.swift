@@ -26,14 +26,14 @@ package final class RequestLanes: Sendable {
     private static let turn = 8
 
     private let handler: RequestHandler
-    private let workers: any TaskExecutor
+    private let workers: WorkerPool
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - depth: how many answers of one lane wait for their record.
     ///   - capacity: how many of all lanes do, before each lane waits for its own.
     package init(
-        handler: RequestHandler, workers: any TaskExecutor, maximumWaiting: Int = 10_000, depth: Int = 64,
+        handler: RequestHandler, workers: WorkerPool, maximumWaiting: Int = 10_000, depth: Int = 64,
         capacity: Int = 1024
     ) {
         self.handler = handler
@@ -87,7 +87,8 @@ package final class RequestLanes: Sendable {
                     }
                 }
                 taken += 1
-                if taken % Self.turn == 0 { await Task.yield() }
+                // Where nobody waits, giving up the turn would only wake another thread.
+                if taken % Self.turn == 0, self.workers.isBusy { await Task.yield() }
             }
         }
     }
@@ -109,7 +110,9 @@ package final class RequestLanes: Sendable {
             for continuation in idle { continuation.resume() }
             if departure.judge { judge(lane) }
             guard !departure.answers.isEmpty else { return }
-            for (item, settle) in departure.answers { item.answer(settle()) }
+            // First all lines of the log, then all answers: each goes out in one piece.
+            let replies = handler.log.together { departure.answers.map { $0.settle() } }
+            for (answer, reply) in zip(departure.answers, replies) { answer.item.answer(reply) }
             left = departure.answers.count
         }
     }

@@ -59,6 +59,12 @@ package protocol RequestLog: Sendable {
     func unusual(_ anomaly: Anomaly, user: String, count: Int)
     func reset(reason: String, session: String?)
     func failure(_ error: any Error, while doing: String)
+    /// Lines written within `body` may reach the log together, when it returns.
+    func together<Result>(_ body: () -> Result) -> Result
+}
+
+extension RequestLog {
+    package func together<Result>(_ body: () -> Result) -> Result { body() }
 }
 
 extension KMSURI.Object {

@@ -40,6 +40,9 @@ package final class WorkerPool: TaskExecutor {
         if wakes { sem_post(signal) }
     }
 
+    /// Whether anything waits for a thread.
+    var isBusy: Bool { state.withLock { $0.head < $0.jobs.count } }
+
     /// Lets the threads end once nothing is queued.
     package func shutDown() {
         let sleeping = state.withLock { state in

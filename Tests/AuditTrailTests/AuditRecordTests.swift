@@ -98,6 +98,17 @@ struct AuditRecordTests {
         }
     }
 
+    @Test("Sealed text has every letter of base64url and no other octet")
+    func sealedAlphabet() throws {
+        for octet in UInt8.min...UInt8.max {
+            var record = AuditRecord(.decision, at: Timestamp(milliseconds: 0))
+            record.sealed = "AA" + String(UnicodeScalar(octet)) + "AA"
+            let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8
+            let isKept = (try? RecordBody(record, node: "kms-1")) != nil
+            #expect(isKept == letters.contains(octet), "\(octet)")
+        }
+    }
+
     @Test("Records that are too long or not sealed as base64url are refused")
     func limits() throws {
         var long = try full()

@@ -22,6 +22,13 @@ final class RecordingLog: RequestLog {
         let text: String
     }
     let lines = Mutex<[Line]>([])
+    /// How often lines were written together.
+    let stretches = Mutex(0)
+
+    func together<Result>(_ body: () -> Result) -> Result {
+        stretches.withLock { $0 += 1 }
+        return body()
+    }
 
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {
         lines.withLock {

@@ -216,6 +216,75 @@ struct TextLogTests {
         #expect(lost.value == 1)
         close(pipe.writing)
     }
+
+    /// What each single write brought, on a socket that keeps them apart.
+    private final class Pieces {
+        private var ends: [Int32] = [-1, -1]
+        var writing: Int32 { ends[0] }
+
+        init() throws {
+            let type = Int32(SOCK_SEQPACKET.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+            try #require(socketpair(AF_UNIX, type, 0, &ends) == 0)
+        }
+        deinit { for end in ends { close(end) } }
+
+        /// Lines in each of the writes that came until now.
+        var counts: [Int] {
+            var counts: [Int] = []
+            var piece = [UInt8](repeating: 0, count: 65_536)
+            while case let count = recv(ends[1], &piece, piece.count, Int32(MSG_DONTWAIT)), count > 0 {
+                counts.append(piece[..<count].count { $0 == UInt8(ascii: "\n") })
+            }
+            return counts
+        }
+    }
+
+    @Test("lines that are written together go out in one piece when all are there, alone each in its own")
+    func together() throws {
+        let pieces = try Pieces()
+        let sink = TextLogSink(descriptor: pieces.writing, isColoured: false)
+        let line = LogRecord(severity: .info, logger: "a", message: "b")
+        let inner = sink.together {
+            for _ in 0..<3 { sink.write(line) }
+            let inner = sink.together { pieces.counts }
+            return inner + pieces.counts
+        }
+        #expect(inner == [])
+        #expect(pieces.counts == [3])
+        for _ in 0..<2 { sink.write(line) }
+        sink.together {}
+        #expect(pieces.counts == [1, 1])
+    }
+
+    @Test(
+        "what needs attention waits for nobody and takes along what came before it; many lines do not gather for ever")
+    func urgentTogether() throws {
+        let pieces = try Pieces()
+        let sink = TextLogSink(descriptor: pieces.writing, isColoured: false)
+        let line = LogRecord(severity: .info, logger: "a", message: "b")
+        sink.together {
+            sink.write(line)
+            sink.write(LogRecord(severity: .warning, logger: "a", message: "now"))
+            #expect(pieces.counts == [2])
+            for _ in 0..<20 {
+                sink.write(LogRecord(severity: .info, logger: "a", message: String(repeating: "m", count: 1000)))
+            }
+            #expect(pieces.counts == [16])
+        }
+        #expect(pieces.counts == [4])
+    }
+
+    @Test("of lines that could not be written together each is counted as lost")
+    func lostTogether() throws {
+        signal(SIGPIPE, SIG_IGN)
+        let pipe = try PrivatePipe()
+        close(pipe.reading)
+        defer { close(pipe.writing) }
+        let lost = Counter()
+        let sink = TextLogSink(descriptor: pipe.writing, isColoured: false, lost: lost)
+        sink.together { for _ in 0..<3 { sink.write(LogRecord(severity: .info, logger: "a", message: "b")) } }
+        #expect(lost.value == 3)
+    }
 }
 
 @Suite("Log handler")

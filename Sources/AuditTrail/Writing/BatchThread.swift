@@ -4,17 +4,20 @@ import Synchronization
 /// One thread of its own that takes everything that waits as one batch, works it off and takes the next.
 ///
 /// Keeps blocking writes off the cooperative pool. While a batch is on its way to the disk the next one gathers; a
-/// lone job never waits for company, but a few that follow a batch of several wait a moment for more, for most of what
-/// a small batch costs is its sync. The thread ends after `finish` once nothing waits, and with the last reference.
+/// lone job never waits for company, but a few that follow a batch of several wait a moment for more, as long as more
+/// come, for most of what a small batch costs is its sync and the wake-ups behind it. The thread ends after `finish` once
+/// nothing waits, and with the last reference.
 final class BatchThread: Sendable {
     typealias Job = WriterLoop.Job
 
     /// So many jobs are worked off without gathering more.
-    private static let worthWorking = 16
-    /// A batch of so many lets expect more.
+    private static let worthWorking = 24
+    /// A batch of so many lets expect more; so does a step of gathering that brought so many.
     private static let several = 3
-    /// Microseconds that a small batch gathers.
+    /// Microseconds of one step of gathering.
     private static let gathering: useconds_t = 150
+    /// The most steps for one batch.
+    private static let steps = 2
 
     private final class Inner: Sendable {
         private struct State {
@@ -87,11 +90,18 @@ final class BatchThread: Sendable {
         private enum Step { case work([Job]), gather, sleep, end([CheckedContinuation<Void, Never>]) }
 
         func run() {
+            // How many came in the batch or the step before.
             var before = 0
+            var gathered = 0
+            var stepsTaken = 0
             while true {
                 let step = state.withLock { state -> Step in
                     if !state.jobs.isEmpty {
-                        if before >= several, state.jobs.count < worthWorking, !state.isFinished { return .gather }
+                        let count = state.jobs.count
+                        if before >= several, count < worthWorking, stepsTaken < steps, !state.isFinished {
+                            gathered = count
+                            return .gather
+                        }
                         var batch: [Job] = []
                         swap(&batch, &state.jobs)
                         return .work(batch)
@@ -108,12 +118,15 @@ final class BatchThread: Sendable {
                 case .work(let batch):
                     work(batch)
                     before = batch.count
+                    stepsTaken = 0
                 case .gather:
                     usleep(gathering)
-                    before = 0
+                    stepsTaken += 1
+                    before = state.withLock { $0.jobs.count } - gathered
                 case .sleep:
                     while sem_wait(signal) != 0 {}
                     before = 0
+                    stepsTaken = 0
                 case .end(let waiting):
                     for continuation in waiting { continuation.resume() }
                     return

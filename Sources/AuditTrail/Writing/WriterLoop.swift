@@ -57,7 +57,8 @@ final class WriterLoop: Sendable {
             snapshot.withLock { $0 = state }
             return outcomes
         }
-        for (completion, failure) in outcomes { completion(failure) }
+        // The newest first: where answers wait for one another, all of them may go with the last one that is told.
+        for (completion, failure) in outcomes.reversed() { completion(failure) }
     }
 }
 

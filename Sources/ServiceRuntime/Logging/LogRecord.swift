@@ -28,6 +28,12 @@ struct LogRecord {
 /// Where records go. Called from any thread; blocks for one system call at most.
 protocol LogSink: Sendable {
     func write(_ record: LogRecord)
+    /// As `EventRecorder.together`.
+    func together<Result>(_ body: () -> Result) -> Result
+}
+
+extension LogSink {
+    func together<Result>(_ body: () -> Result) -> Result { body() }
 }
 
 /// Makes the names of fields such that journald keeps them: it drops every other field without a word.

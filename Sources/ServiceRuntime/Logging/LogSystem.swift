@@ -84,6 +84,8 @@ struct SinkRecorder: EventRecorder {
             .init(name: LogField.eventID.name, value: event.id, isInMessage: event.severity < .warning))
         sink.write(record)
     }
+
+    func together<Result>(_ body: () -> Result) -> Result { sink.together(body) }
 }
 
 /// Counts records by severity on their way.
@@ -101,4 +103,6 @@ private struct CountingSink: LogSink {
         counters[record.severity]?.increment()
         sink.write(record)
     }
+
+    func together<Result>(_ body: () -> Result) -> Result { sink.together(body) }
 }

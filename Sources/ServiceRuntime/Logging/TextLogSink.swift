@@ -11,11 +11,18 @@ import WireText
 /// (a closed pipe, a full disk) is counted as lost and forgotten; logging never stops the service.
 final class TextLogSink: LogSink {
     private struct State {
+        /// Whole lines that are not written yet.
         var buffer: [UInt8] = []
+        var lines: UInt64 = 0
+        /// So many callers write together.
+        var gathering = 0
         var second: Int64 = .min
         /// `2026-11-23T13:04:02`, of `second`.
         var secondText: [UInt8] = []
     }
+
+    /// Octets of lines that are written without waiting for more.
+    private static let gathered = 16_384
 
     private let descriptor: Int32
     private let isColoured: Bool
@@ -42,13 +49,34 @@ final class TextLogSink: LogSink {
     func write(_ record: LogRecord) {
         let time = now()
         state.withLock { state in
-            state.buffer.removeAll(keepingCapacity: true)
             appendTime(time, to: &state)
             appendLine(record, to: &state.buffer)
-            let isWritten = state.buffer.withUnsafeBytes { writeAll($0) }
-            if !isWritten { lost?.increment() }
-            if state.buffer.capacity > 65_536 { state.buffer = [] }
+            state.lines += 1
+            // What needs attention, and what may be the last line of all, waits for nobody.
+            if state.gathering == 0 || record.severity >= .warning || state.buffer.count >= Self.gathered {
+                writeLines(&state)
+            }
         }
+    }
+
+    /// Lines go out in one system call; those of other threads meanwhile go with them.
+    func together<Result>(_ body: () -> Result) -> Result {
+        state.withLock { $0.gathering += 1 }
+        defer {
+            state.withLock { state in
+                state.gathering -= 1
+                if state.gathering == 0 { writeLines(&state) }
+            }
+        }
+        return body()
+    }
+
+    private func writeLines(_ state: inout State) {
+        guard state.lines > 0 else { return }
+        let isWritten = state.buffer.withUnsafeBytes { writeAll($0) }
+        if !isWritten { lost?.increment(by: state.lines) }
+        state.lines = 0
+        state.buffer.removeAll(keepingCapacity: state.buffer.capacity <= 65_536)
     }
 
     private func appendTime(_ time: Timestamp, to state: inout State) {
