@@ -139,6 +139,26 @@ struct SelfTestTests {
         try await task.value
     }
 
+    @Test("what changes while READY is being said is told next")
+    func changeMeanwhile() async throws {
+        let bench = Bench()
+        let link = HealthCheck("link", "the link", gate: .policy(key: "ready-without-core", mayBeMissing: true))
+        bench.health.declare(link)
+        let heard = AsyncStream.makeStream(of: String.self)
+        let announcer = StatusAnnouncer(
+            identity: ServiceIdentity(name: "hds-test", version: "1"), health: bench.health,
+            notifier: Notifier { text in
+                if text.hasPrefix("READY=1") { bench.health.report(link, .ok("up")) }
+                heard.continuation.yield(text)
+            }, events: bench.events, age: { 0 }, address: { "-" })
+        let task = Task { try await announcer.run() }
+        var said = heard.stream.makeAsyncIterator()
+        #expect(await said.next() == "READY=1\nSTATUS=Degraded: working without the link (not known yet).")
+        #expect(await said.next() == "STATUS=Ready; all checks pass.")
+        task.cancel()
+        try await task.value
+    }
+
     @Test("a start without something that may be missing says so once")
     func degraded() async throws {
         let bench = Bench()

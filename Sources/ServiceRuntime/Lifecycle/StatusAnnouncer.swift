@@ -23,8 +23,10 @@ struct StatusAnnouncer: Service {
             guard !report.isDraining else { continue }
             if report.isReady, !report.isAnnounced {
                 health.announceReady()
-                announce(health.report)
-                told = health.report.sentence
+                // One look for both: what changes meanwhile has to be told next.
+                let announced = health.report
+                announce(announced)
+                told = announced.sentence
             } else if report.sentence != told {
                 told = report.sentence
                 notifier.status(Loggable(reviewed: report.sentence))
