@@ -204,7 +204,7 @@ targets += [
     .target(
         name: "StoreScript", dependencies: ["KeyStore", "WireText"], path: "Tests/StoreScript",
         swiftSettings: settings),
-    executable("store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite"], path: "Tests/StoreDriver"),
+    executable("store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite"], path: "Tests/store-driver"),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
