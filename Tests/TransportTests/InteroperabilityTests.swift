@@ -134,7 +134,8 @@ struct InteroperabilityTests {
         try folder.write(Array(Self.pythonScript.utf8), to: "client.py")
         try await WebServerFixture.run(webSockets: Self.routes) { fixture in
             let output = try await shell(
-                "timeout 30 python3 -u \(folder.path("client.py")) \(fixture.port) \(folder.path("root.pem"))", in: folder)
+                "timeout 30 python3 -u \(folder.path("client.py")) \(fixture.port) \(folder.path("root.pem"))",
+                in: folder)
             #expect(output == "hello\ngrüße\nclosed 1000\n")
         }
     }
