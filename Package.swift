@@ -112,6 +112,12 @@ var targets: [Target] = [
             "AuditTrail", "SignedPolicy", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption",
             "JOSESignature", "Introspection", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
+    library(
+        "Recovery",
+        [
+            "Escrow", "KeyManagement", "MasterKey", "KeyStore", "KeyStoreSQLite", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
+        ]),
     library("SignedPolicy", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library(
         "PolicyFiles",
@@ -161,7 +167,7 @@ var targets: [Target] = [
             "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
-            "CoreLink",
+            "Recovery", "Escrow", "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
@@ -178,7 +184,8 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "StoreMigration", "KMSService", "ServiceRuntime", "KeyStore", "PostgreSQLClient", "MasterKey",
+            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "KMSService", "ServiceRuntime", "KeyStore",
+            "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
@@ -254,6 +261,12 @@ targets += [
         [
             "HardwareToken", "MasterKey", "KeyStore", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
             "TestServers",
+        ]),
+    tests(
+        "RecoveryTests",
+        [
+            "Recovery", "Escrow", "KeyManagement", "MasterKey", "KeyStore", "KeyStoreSQLite", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
     tests("EscrowTests", ["Escrow", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(

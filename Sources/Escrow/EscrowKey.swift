@@ -14,7 +14,7 @@ package struct EscrowPublicKey: Sendable {
     package let fingerprint: String
 
     static let format: UInt8 = 1
-    static let pointCount = 64
+    package static let pointCount = 64
 
     /// - Parameter octets: the point, 64 octets.
     package init(octets: [UInt8]) throws {

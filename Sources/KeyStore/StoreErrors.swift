@@ -24,6 +24,8 @@ extension DiagnosedError.Code {
     package static let storeLogin: Self = "store-login"
     /// A database server that is too old, or is set up so that it may lose what it acknowledged.
     package static let storeUnsupported: Self = "store-unsupported"
+    /// The database that something should be put into has other records.
+    package static let storeNotEmpty: Self = "store-not-empty"
     /// Any other failure of the database.
     package static let storeFailed: Self = "store-failed"
 }

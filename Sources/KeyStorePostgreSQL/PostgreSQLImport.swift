@@ -5,7 +5,7 @@ package import PostgreSQLClient
 ///
 /// It has the turn of all writers for its whole life: no node of a cluster can write meanwhile. Blocks its thread; one
 /// thread at a time. Without `commit` nothing has happened.
-package final class PostgreSQLImport {
+package final class PostgreSQLImport: StoreFilling {
     private let connection: PostgreSQLConnection
     private let connector: StoreConnector
     private static let page = 500

@@ -7,7 +7,7 @@ package import KeyStore
 ///
 /// Holds the store's lock, so that a service can neither run meanwhile nor start; an older schema is brought to the
 /// present one first. One thread at a time.
-package final class SQLiteExport: Sendable {
+package final class SQLiteExport: StoreSnapshot, Sendable {
     private let file: DatabaseFile
     private let database: DatabaseQueue
 
@@ -29,37 +29,11 @@ package final class SQLiteExport: Sendable {
 
     deinit { file.release() }
 
-    /// Calls `body` with every row, in the order of the table's key.
     package func rows(of table: StoreTable, _ body: ([StoreTable.Value]) throws -> Void) throws {
-        let columns = table.columns
-        let names = columns.map { Self.name($0.name) }.joined(separator: ", ")
-        let key = columns.prefix(table.keyCount).map { Self.name($0.name) }.joined(separator: ", ")
-        let sql = "SELECT \(names) FROM \(table.rawValue) ORDER BY \(key)"
-        try reading { db in
-            var query = try Query(db, sql)
-            while try query.step() {
-                var row: [StoreTable.Value] = []
-                for (index, column) in columns.enumerated() {
-                    let position = Int32(index)
-                    if query.isNull(position) {
-                        row.append(.null)
-                    } else if case .integer = column.kind {
-                        row.append(.integer(query.integer(position)))
-                    } else {
-                        row.append(.octets(query.bytes(position)))
-                    }
-                }
-                try body(row)
-            }
-        }
+        try reading { try TableRows(db: $0).rows(of: table, body) }
     }
 
-    /// The highest position that the ledger ever gave, also to entries that are gone.
-    package func lastPosition() throws -> Int64 {
-        try reading { db in try Query(db, "SELECT seq FROM sqlite_sequence WHERE name = 'ledger'").single() ?? 0 }
-    }
-
-    private static func name(_ column: String) -> String { column == "user_lookup" ? "user" : column }
+    package func lastPosition() throws -> Int64 { try reading { try TableRows(db: $0).lastPosition() } }
 
     private func reading<Value>(_ body: (Database) throws -> Value) throws -> Value {
         do {

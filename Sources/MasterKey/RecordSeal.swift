@@ -8,7 +8,7 @@ import WireText
 package enum RecordKind: String, Sendable, CaseIterable {
     case key, resource, authorization, session
     case sessionKEK = "session-kek"
-    case setting, audit
+    case setting, audit, backup
 }
 
 /// The seal of one record: AES-256-GCM under a key that HKDF derives for exactly this record, kind, id and version.

@@ -7,8 +7,6 @@ package import PostgreSQLClient
 import WireText
 
 extension DiagnosedError.Code {
-    /// The database that a store should be moved to has other records.
-    package static let storeNotEmpty: Self = "store-not-empty"
     /// What was read back is not what was put in.
     package static let storeMoveUnverified: Self = "store-move-unverified"
 }

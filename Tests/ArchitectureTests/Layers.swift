@@ -9,7 +9,8 @@ enum Layers {
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
         ],
         [
-            "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "MasterKey", "KeyManagement", "SignedPolicy",
+            "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "MasterKey", "KeyManagement", "Recovery",
+            "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",
         ],

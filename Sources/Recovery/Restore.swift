@@ -1,0 +1,170 @@
+import Cryptography
+package import Diagnostics
+import Glibc
+package import KeyManagement
+import KeyStore
+import KeyStoreSQLite
+package import MasterKey
+import SecretMemory
+package import WireText
+
+extension DiagnosedError.Code {
+    /// What was restored is not what the backup's manifest says.
+    package static let restoreUnverified: Self = "restore-unverified"
+}
+
+/// Puts a backup into a new key store and proves that it is whole: rows, digests, and keys that open.
+package enum Restore {
+    /// Who a freeze of a restored store names as its officer.
+    package static let orderedBy = "restore"
+    package static let defaultSample = 200
+
+    package struct Outcome: Sendable {
+        package let header: BackupHeader
+        package let manifest: BackupManifest
+        /// How many keys, taken at random, were opened.
+        package let opened: Int
+        /// The freeze that stands until an officer lifts it; nil for a trial.
+        package let freeze: Freeze?
+    }
+
+    /// Restores into a throw-away folder below `folder`, which must be private to this user, and removes it again.
+    package static func verify(
+        _ path: String, with key: BackupKey, in folder: String = "/tmp", sample: Int = defaultSample, now: Timestamp
+    ) async throws -> Outcome {
+        var template = Array("\(folder)/hds-restore-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else {
+            throw DiagnosedError(
+                .backupFile, fault: .configuration, "no folder to restore into can be made in \(folder)",
+                found: String(cString: strerror(errno)))
+        }
+        let place = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        defer {
+            removeStore("\(place)/trial.sqlite")
+            rmdir(place)
+        }
+        let kek = try holder(key, newKey: nil)
+        return try await fill("\(place)/trial.sqlite", from: path, key: key, kek: kek, sample: sample, now: now)
+    }
+
+    /// Restores into the new SQLite file `store`, frozen.
+    /// - Parameter newKey: wraps the root keys from now on. Needed with the escrow's key: the one before is gone.
+    package static func restore(
+        _ path: String, with key: BackupKey, newKey: KeyEncryptionKey?, toNew store: String,
+        sample: Int = defaultSample, now: Timestamp
+    ) async throws -> Outcome {
+        guard access(store, F_OK) != 0 else { throw exists(store) }
+        let partial = store + ".restoring"
+        removeStore(partial)
+        defer { removeStore(partial) }
+        let kek = try holder(key, newKey: newKey)
+        let trial = try await fill(partial, from: path, key: key, kek: kek, sample: sample, now: now)
+        let freeze = try await freeze(partial, kek: kek, header: trial.header, now: now)
+        // A store that appears under its name is whole and frozen.
+        guard link(partial, store) == 0 else { throw exists(store) }
+        let folder = Glibc.open(store.folderOfFile, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if folder >= 0 {
+            fsync(folder)
+            close(folder)
+        }
+        return Outcome(header: trial.header, manifest: trial.manifest, opened: trial.opened, freeze: freeze)
+    }
+
+    private static func exists(_ store: String) -> DiagnosedError {
+        DiagnosedError(
+            .storeNotEmpty, fault: .configuration, "there is a key store \(store)",
+            expected: "no file: nothing is ever overwritten", hint: "move it away, or name a new file")
+    }
+
+    private static func removeStore(_ path: String) {
+        for suffix in ["", "-wal", "-shm", ".lock"] { unlink(path + suffix) }
+    }
+
+    private static func holder(_ key: BackupKey, newKey: KeyEncryptionKey?) throws -> any RootKeyWrapping {
+        if let newKey { return newKey }
+        switch key {
+        case .keyEncryptionKey(let kek): return kek
+        // For a trial: it lives as long as the throw-away store.
+        case .escrow: return try KeyEncryptionKey.create()
+        }
+    }
+
+    // MARK: Steps
+
+    private static func fill(
+        _ store: String, from path: String, key: BackupKey, kek: any RootKeyWrapping, sample: Int, now: Timestamp
+    ) async throws -> Outcome {
+        let file = try BackupFile.open(path)
+        let reader = try BackupReader(source: { try file.read($0) })
+        let header = reader.header
+        let roots = try Dictionary(
+            header.rootKeys.map { ($0.version, try key.unwrap($0, of: header)) },
+            uniquingKeysWith: { first, _ in first })
+        guard let root = roots[header.rootVersion],
+            let outside = RootKeyOutside(root, version: header.rootVersion),
+            let fileKey = try? SymmetricKey(outside.open(header.sealedKey, kind: .backup, id: header.id, version: 1))
+        else { throw BackupReader.damaged("its key does not open under its root key") }
+        let target = try SQLiteImport(path: store)
+        var filling = BackupFilling(target: target, sample: sample) { row in
+            guard case .integer(let version) = row[0], let root = roots[version] else {
+                throw BackupReader.damaged("it has a root key that its header has not")
+            }
+            var row = row
+            row[2] = .octets(try kek.wrap(root, version: version))
+            row[3] = .octets(Array(kek.fingerprint.utf8))
+            return row
+        }
+        try reader.parts(key: fileKey) { try filling.take($0, $1) }
+        let manifest = try filling.finish()
+        try target.raiseLastPosition(to: manifest.lastPosition)
+        try target.commit()
+        let opened = try await open(filling.sampled, in: store, kek: kek, manifest, now: now)
+        return Outcome(header: header, manifest: manifest, opened: opened, freeze: nil)
+    }
+
+    /// Opens keys as a service would; throws what the first one throws that does not open.
+    private static func open(
+        _ ids: [String], in path: String, kek: any RootKeyWrapping, _ manifest: BackupManifest, now: Timestamp
+    ) async throws -> Int {
+        try await using(path, kek: kek, now: now) { store, ring in
+            for id in ids {
+                guard let record = try await store.key(id) else {
+                    throw DiagnosedError(.restoreUnverified, fault: .store, "a key of the backup was not restored")
+                }
+                _ = try ring.open(record.sealed, kind: .key, id: id, version: record.version)
+            }
+            return ids.count
+        }
+    }
+
+    private static func freeze(
+        _ path: String, kek: any RootKeyWrapping, header: BackupHeader, now: Timestamp
+    ) async throws -> Freeze {
+        try await using(path, kek: kek, now: now) { store, ring in
+            let board = try await FreezeBoard(store: store, vault: RecordVault(ring: ring, store: store))
+            let freeze = Freeze(
+                scope: .everything,
+                reason: """
+                    restored from a backup of \(header.created): unknown is what was removed, frozen, erased or created \
+                    after that
+                    """, orderedBy: orderedBy, since: now)
+            try await board.order(freeze)
+            return freeze
+        }
+    }
+
+    private static func using<R>(
+        _ path: String, kek: any RootKeyWrapping, now: Timestamp,
+        _ body: (any KeyStore, SealRing) async throws -> R
+    ) async throws -> R {
+        let store = try SQLiteKeyStore(path: path)
+        do {
+            let result = try await body(store, try await SealRing.open(kek: kek, store: store, now: now))
+            await store.close()
+            return result
+        } catch {
+            await store.close()
+            throw error
+        }
+    }
+}
