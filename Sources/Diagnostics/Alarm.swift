@@ -196,12 +196,28 @@ extension Alarm {
         fix: "hdsctl master-key status says how many and why. Values that do not open were changed in the database: "
             + "find out who can write to it and restore them from a backup.",
         clears: "when nothing stands under the old version")
+    package static let masterKeyNotEscrowed = Alarm(
+        "HDS-MASTERKEY-NOT-ESCROWED", "7e0d4b5f8c1a4a6fb2d93c7e61f05a48", .warning,
+        title: "the root keys can not be recovered with shares",
+        text:
+            "If the master key is lost, every key is. There is no escrow yet, or not every holder has proved within a "
+            + "year that he has his share. DETAIL says which.",
+        fix: "Make an escrow: hdsctl escrow create. For each share: hdsctl escrow challenge NUMBER; its holder answers "
+            + "with hdsctl escrow prove on a machine of his own; hdsctl escrow confirm ANSWER.",
+        clears: "when every holder has proved his share")
+    package static let backupStale = Alarm(
+        "HDS-BACKUP-STALE", "c39e5a2f70b14d8f9a6b1e84d2c7f503", .warning,
+        title: "there is no recent backup",
+        text: "What was stored since the newest backup is lost with the database. DETAIL says how old it is.",
+        fix: "Make one: hdsctl backup create, best by a timer, and copy the file to another place. backup.folder and "
+            + "backup.stale-after-hours say where and how often.",
+        clears: "when there is a new backup")
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
-        .userContested, .rotationRunning, .rotationStalled,
+        .userContested, .rotationRunning, .rotationStalled, .masterKeyNotEscrowed, .backupStale,
     ]
 }

@@ -8,6 +8,7 @@ import KeyManagement
 import KeyStore
 import LinkProtocol
 import MasterKey
+import Recovery
 package import ServiceRuntime
 import SignedPolicy
 import TLSChannel
@@ -81,8 +82,9 @@ package enum KMSAssembly {
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
-            freezes: freezes, audit: audit.audit, policy: inForce, officers: officers, health: context.health, log: log,
-            rootKeys: rootKeys, started: now)
+            freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
+            escrow: EscrowBook(store: store, ring: ring), backups: KMSBackups(configuration, ring: ring),
+            health: context.health, log: log, rootKeys: rootKeys, started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: [
@@ -92,6 +94,7 @@ package enum KMSAssembly {
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
                 audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,
+                RecoveryWatch(book: kms.escrow, backups: kms.backups, alarms: context.alarms, log: log),
                 LaneDrain(lanes: lanes), link,
             ]
                 + trust.polls + [federation.sweep],
@@ -108,7 +111,7 @@ package enum KMSAssembly {
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
-            + MasterKeyCommands.all(kms)
+            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms)
     }
 
     private static func loadStaticKeys(

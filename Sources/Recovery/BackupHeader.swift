@@ -41,6 +41,9 @@ package struct BackupHeader: Sendable, Equatable {
     package let escrow: String?
     package let sealedKey: [UInt8]
 
+    /// Whether shares alone open all of it.
+    package var isEscrowed: Bool { escrow != nil && rootKeys.allSatisfy { $0.escrowed != nil } }
+
     func json() -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()

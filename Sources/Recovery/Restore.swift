@@ -18,6 +18,9 @@ package enum Restore {
     /// Who a freeze of a restored store names as its officer.
     package static let orderedBy = "restore"
     package static let defaultSample = 200
+    /// How far above the backup's the ledger's positions go on: the audit trail knows positions that were given after
+    /// the backup, and would take new ones below them for records that it has.
+    static let positionGap: Int64 = 1 << 40
 
     package struct Outcome: Sendable {
         package let header: BackupHeader
@@ -116,7 +119,7 @@ package enum Restore {
         }
         try reader.parts(key: fileKey) { try filling.take($0, $1) }
         let manifest = try filling.finish()
-        try target.raiseLastPosition(to: manifest.lastPosition)
+        try target.raiseLastPosition(to: manifest.lastPosition + positionGap)
         try target.commit()
         let opened = try await open(filling.sampled, in: store, kek: kek, manifest, now: now)
         return Outcome(header: header, manifest: manifest, opened: opened, freeze: nil)

@@ -62,6 +62,12 @@ struct BackupTests {
         #expect(outcome.opened == 200)
         #expect(try await open(ids, in: restored, kek) == ids)
         #expect(try await open([after], in: restored, kek).isEmpty)
+        let store = try SQLiteKeyStore(path: restored)
+        let entry = LedgerRecord(
+            digest: [UInt8](repeating: 1, count: 32), session: UUIDText.random(), expires: start, sealedAnswer: [2], audit: [3])
+        _ = try await store.commit(StoreChange(writes: [.insertLedger(entry)]))
+        #expect(try await store.ledgerAudits(after: 0, limit: 1).map(\.position) == [Restore.positionGap + 1])
+        await store.close()
         #expect(elsewhere.names(in: "").filter { $0.contains("restoring") }.isEmpty)
     }
 

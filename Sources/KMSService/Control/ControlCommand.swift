@@ -3,6 +3,7 @@ package import ControlSocket
 import KMSProtocol
 import KeyManagement
 import KeyStore
+import Recovery
 import ServiceRuntime
 package import SignedPolicy
 package import WireText
@@ -53,6 +54,8 @@ struct RunningKMS: Sendable {
     let audit: DecisionAudit
     let policy: PolicyInForce
     let officers: EnrolledOfficers
+    let escrow: EscrowBook
+    let backups: KMSBackups
     let health: HealthRegistry
     let log: KMSRequestLog
     let rootKeys: RootKeyKeeper

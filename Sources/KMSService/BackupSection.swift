@@ -1,0 +1,19 @@
+package import ServiceRuntime
+
+/// Where `hdsctl backup` puts its files, and how old the newest one may become.
+package struct BackupSection: Decodable, Sendable {
+    package let folder: FileLocation
+    /// Hours until the newest backup raises HDS-BACKUP-STALE.
+    package let staleAfterHours: Int
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case folder
+        case staleAfterHours = "stale-after-hours"
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        folder = try section.value(.folder)
+        staleAfterHours = try section.value(.staleAfterHours, default: 26, in: 1...8760)
+    }
+}

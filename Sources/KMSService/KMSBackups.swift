@@ -1,0 +1,105 @@
+import Diagnostics
+import Dispatch
+import Glibc
+import KeyStoreSQLite
+import MasterKey
+import Recovery
+import ServiceRuntime
+import WireText
+
+/// The backups of a running KMS: made while it serves, one at a time, into the folder of its configuration.
+///
+/// The service writes the file itself and does not hand it over the control socket: so whoever may use the socket gets no
+/// copy of all records, a backup has its mode and place whoever asked, and an asker who goes away leaves it whole.
+final class KMSBackups: Sendable {
+    struct Entry: Sendable {
+        let file: String
+        let header: BackupHeader
+    }
+
+    private static let ending = ".hdsbackup"
+    /// What blocks, off the threads that answer requests; serial: two backups at once help nobody.
+    private let thread = DispatchQueue(label: "hds.backup")
+    private let section: BackupSection?
+    private let store: StoreSection
+    private let ring: SealRing
+    private let names: Backup.Names
+
+    init(_ configuration: KMSServiceConfiguration, ring: SealRing) {
+        section = configuration.backup
+        store = configuration.store
+        self.ring = ring
+        names = Backup.Names(host: configuration.host, node: configuration.node)
+    }
+
+    func make(now: Timestamp) async throws -> (file: String, made: Backup.Made) {
+        let folder = try folder()
+        guard let path = store.file?.path else {
+            throw DiagnosedError(
+                .backupFile, fault: .configuration, "hdsctl backup copies SQLite stores only",
+                expected: "store.sqlite", found: "store.postgresql",
+                hint: "back up PostgreSQL with its own tools (docs/postgresql.md)")
+        }
+        let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
+        let file = "\(folder)/\(names.host)-\(compact)\(Self.ending)"
+        let made = try await run { [ring, names] in
+            try SQLiteSnapshot.read(path: path) { snapshot in
+                try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now)
+            }
+        }
+        return (file, made)
+    }
+
+    /// Newest first. Files that are no backups, or damaged at their start, are left out.
+    func list() async throws -> [Entry] {
+        let folder = try folder()
+        return try await run {
+            guard let directory = opendir(folder) else {
+                throw DiagnosedError(
+                    .backupFile, fault: .configuration, "the folder of backups \(folder) can not be read",
+                    found: String(cString: strerror(errno)), hint: "make it, with mode 0700, for the service's user")
+            }
+            defer { closedir(directory) }
+            var entries: [Entry] = []
+            while let entry = readdir(directory) {
+                let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                guard name.hasSuffix(Self.ending), let header = try? Backup.header(of: "\(folder)/\(name)") else {
+                    continue
+                }
+                entries.append(Entry(file: "\(folder)/\(name)", header: header))
+            }
+            return entries.sorted { $0.header.created > $1.header.created }
+        }
+    }
+
+    /// Why an operator should be told; nil when the newest backup is new enough.
+    func staleness(now: Timestamp) async -> Loggable? {
+        guard let section else { return "no folder for backups is configured (backup.folder)" }
+        do {
+            let newest = try await list().first { $0.header.host == names.host }
+            guard let newest else { return "there is no backup in the folder" }
+            let hours = (now.milliseconds - newest.header.created.milliseconds) / 3_600_000
+            guard hours >= Int64(section.staleAfterHours) else { return nil }
+            return "the newest backup is \(Loggable(Int(hours))) hours old"
+        } catch {
+            return Loggable(error: error)
+        }
+    }
+
+    private func folder() throws(DiagnosedError) -> String {
+        guard let section else {
+            throw DiagnosedError(
+                .backupFile, fault: .configuration, "no folder for backups is configured", expected: "backup.folder",
+                hint: "name a folder of mode 0700 that belongs to the service, on another disk than the key store")
+        }
+        return section.folder.path
+    }
+
+    private func run<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
+        try await withCheckedThrowingContinuation { continuation in
+            thread.async { continuation.resume(with: Result { try body() }) }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+import ArgumentParser
+import ControlSocket
+import Diagnostics
+import WireText
+
+/// `hdsctl backup`: copies of the key store, made while the service runs.
+struct BackupCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "backup",
+        abstract: "Back up the key store while the service runs.",
+        discussion: """
+            hdsctl backup create
+            hdsctl backup list
+            hdsctl restore FILE --verify --master-key /etc/hds/master.key
+
+            The file holds everything but sessions, as it was at one moment, encrypted. The service's master key opens \
+            it, or enough shares of the escrow. It is written by the service into backup.folder.
+            """,
+        subcommands: [Create.self, List.self], defaultSubcommand: Create.self)
+
+    struct Create: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a backup.")
+
+        @OptionGroup var control: SocketOptions
+        @Flag(help: "Print one JSON object.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let answer = try ControlClient(path: control.socket).send(
+                    "backup", arguments: ArgumentsWriter().node()
+                ) { announce($0) }
+                guard !json else { return print(Terminal.plain(answer.rawText)) }
+                show([answer.text("file")])
+                show(answer.nodes("tables").map { "\($0.text("name")): \($0.number("rows")) rows" })
+                show([
+                    "opens with the master key " + answer.texts("masterKeys").joined(separator: ", "),
+                    answer["escrow"]?.string.map { "or with shares of the escrow \($0)" }
+                        ?? "and with nothing else: there is no escrow",
+                    "Next: copy it to another place, and prove it: hdsctl restore FILE --verify",
+                ])
+            }
+        }
+    }
+
+    struct List: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the backups of the folder and what opens them.")
+
+        @OptionGroup var control: SocketOptions
+        @Flag(help: "Print one JSON object.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let answer = try ControlClient(path: control.socket).send(
+                    "backup-list", arguments: ArgumentsWriter().node())
+                guard !json else { return print(Terminal.plain(answer.rawText)) }
+                let rows = answer.nodes("backups").map { backup in
+                    [
+                        backup.text("created"), backup.texts("masterKeys").joined(separator: " "),
+                        backup.text("escrow"), backup.text("file"),
+                    ]
+                }
+                guard !rows.isEmpty else { return print("there is no backup") }
+                show(Columns.lines([["CREATED", "MASTER KEY", "ESCROW", "FILE"]] + rows))
+            }
+        }
+    }
+}

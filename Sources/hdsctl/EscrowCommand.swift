@@ -1,0 +1,173 @@
+import ArgumentParser
+import ControlSocket
+import Diagnostics
+import Escrow
+import Recovery
+import WireText
+
+/// `hdsctl escrow`: shares in the hands of several people, which recover the keys when the master key is lost.
+struct EscrowCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "escrow",
+        abstract: "Shares in several hands, which recover all keys when the master key is lost.",
+        discussion: """
+            hdsctl escrow create --shares 5 --needed 3 --officer-key ada.pem
+            hdsctl escrow challenge 2                 (prints a challenge for the holder of share 2)
+            hdsctl escrow prove CHALLENGE             (the holder, on a machine of his own; prints an answer)
+            hdsctl escrow confirm ANSWER
+            hdsctl escrow status
+            hdsctl escrow recover BACKUP --to kms.sqlite --new-master-key master.key
+
+            The words are made and shown here, never sent to the service and never written to a disk.
+            """,
+        subcommands: [Create.self, Status.self, Challenge.self, Prove.self, Confirm.self, Recover.self])
+
+    struct Create: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make shares, show each one alone, and tell the service the public key.",
+            discussion: """
+                Needs an officer with the duty policy. Each share is shown until its holder has written it down. The \
+                service is told only after all were shown; if it refuses, the words are worthless: begin again.
+                """)
+
+        @Option(help: "How many shares are made, at most 16.")
+        var shares = 5
+        @Option(help: "How many of them recover, at least 2.")
+        var needed = 3
+        @Flag(help: "Replace the present escrow: its shares open only backups made until now.")
+        var replace = false
+        @OptionGroup var words: WordsOptions
+        @OptionGroup var officer: OfficerOptions
+        @Flag(help: "Print one JSON object.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let ceremony = try EscrowCeremony(needed: needed, count: shares)
+                try words.give(ceremony.shares)
+                var writer = JSONWriter()
+                writer.beginObject()
+                writer.member("publicKey", Base64URL.encode(ceremony.publicKey.octets))
+                writer.member("needed", String(needed))
+                writer.member("commitments", ceremony.commitments.map { Base64URL.encode($0.publicKey) })
+                if replace { writer.member("replace", true) }
+                writer.endObject()
+                guard let answer = try officer.send("escrow-create", arguments: JSONDocument(writer.bytes()).root)
+                else { return }
+                guard !json else { return print(Terminal.plain(answer.rawText)) }
+                show([
+                    "The escrow \(answer.text("fingerprint")) stands: \(needed) of \(shares) shares recover.",
+                    "Next: each holder proves his share (hdsctl escrow challenge NUMBER); until then "
+                        + "HDS-MASTERKEY-NOT-ESCROWED stands.",
+                ])
+            }
+        }
+    }
+
+    struct Status: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show who has proved his share, and when.")
+
+        @OptionGroup var control: SocketOptions
+        @Flag(help: "Print one JSON object.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let answer = try ControlClient(path: control.socket).send(
+                    "escrow-status", arguments: ArgumentsWriter().node())
+                guard !json else { return print(Terminal.plain(answer.rawText)) }
+                guard answer["escrow"]?.boolean == true else {
+                    return print("There is no escrow: if the master key is lost, so is every key.")
+                }
+                show([
+                    "escrow \(answer.text("fingerprint")) of \(answer.text("created")), "
+                        + "\(answer.number("needed")) of \(answer.nodes("shares").count) shares recover"
+                ])
+                let rows = answer.nodes("shares").map { share in
+                    [
+                        String(share.number("number")), share.text("proved"),
+                        share["due"]?.boolean == true ? "a proof is due" : "well",
+                    ]
+                }
+                show(Columns.lines([["SHARE", "PROVED", "STATE"]] + rows))
+            }
+        }
+    }
+
+    struct Challenge: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Ask for a challenge for the holder of a share.")
+
+        @Argument(help: "The share's number.")
+        var number: Int
+        @OptionGroup var control: SocketOptions
+
+        func run() throws {
+            try reporting {
+                var arguments = ArgumentsWriter()
+                arguments.add("number", String(number))
+                let answer = try ControlClient(path: control.socket).send(
+                    "escrow-challenge", arguments: arguments.node())
+                show([answer.text("challenge")])
+            }
+        }
+    }
+
+    struct Prove: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Answer a challenge with a share; works offline.",
+            discussion:
+                "Asks for the share's words without showing them and prints one line, which tells nothing of them.")
+
+        @Argument(help: "The challenge, one line.")
+        var challenge: String
+        @OptionGroup var words: WordsOptions
+
+        func run() throws {
+            try reporting {
+                let challenge = try ShareProof.Challenge(text: challenge)
+                let share = try words.read("Words of share \(challenge.number): ")
+                print(try ShareProof.answer(to: challenge, with: share))
+            }
+        }
+    }
+
+    struct Confirm: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Hand a holder's answer to the service.")
+
+        @Argument(help: "The answer, one line.")
+        var answer: String
+        @OptionGroup var control: SocketOptions
+
+        func run() throws {
+            try reporting {
+                var arguments = ArgumentsWriter()
+                arguments.add("answer", answer)
+                let result = try ControlClient(path: control.socket).send(
+                    "escrow-confirm", arguments: arguments.node())
+                let due = result.nodes("shares").filter { $0["due"]?.boolean == true }.map { $0.number("number") }
+                show([
+                    "share \(result.number("proved")) is proved",
+                    due.isEmpty
+                        ? "all shares are proved" : "a proof is due of " + due.map(String.init).joined(separator: ", "),
+                ])
+            }
+        }
+    }
+
+    struct Recover: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Restore a backup with shares alone, under a new master key; works offline on a bare machine.")
+
+        @Argument(help: "The backup.", completion: .file())
+        var file: String
+        @Option(help: "The new SQLite file of the store.", completion: .file())
+        var to: String
+        @Option(help: "The new file of the new master key.", completion: .file())
+        var newMasterKey: String
+        @OptionGroup var words: WordsOptions
+
+        func run() throws {
+            try reporting { try Restoring(file: file).recover(to: to, newMasterKey: newMasterKey, words: words) }
+        }
+    }
+}

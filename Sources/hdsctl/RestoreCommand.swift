@@ -1,0 +1,192 @@
+import ArgumentParser
+import ControlSocket
+import Diagnostics
+import Dispatch
+import Glibc
+import KeyStore
+import MasterKey
+import Recovery
+import Synchronization
+import WireText
+
+/// `hdsctl restore`: prove a backup, put it into a new store, and open that to clients.
+struct RestoreCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Prove a backup, or make a key store of it.",
+        discussion: """
+            hdsctl restore FILE --verify --master-key /etc/hds/master.key
+            hdsctl restore FILE --to kms.sqlite --master-key /etc/hds/master.key
+            hdsctl escrow recover FILE --to kms.sqlite --new-master-key new.key
+            hdsctl restore status
+            hdsctl restore open --officer-key ada.pem
+
+            A restored store is frozen: no key leaves it until an officer with the duty freeze says so, after looking \
+            at what is not known.
+            """,
+        subcommands: [Run.self, Status.self, Open.self], defaultSubcommand: Run.self)
+
+    struct Run: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "run", abstract: "Prove a backup, or put it into a new SQLite file.")
+
+        @Argument(help: "The backup.", completion: .file())
+        var file: String
+        @Flag(help: "Restore into a throw-away folder, compare everything, open keys at random.")
+        var verify = false
+        @Flag(help: "Open it with shares of the escrow instead of the master key; only with --verify.")
+        var shares = false
+        @Option(help: "The new SQLite file of the store.", completion: .file())
+        var to: String?
+        @Option(help: "The file of the master key that the backup was made under.", completion: .file())
+        var masterKey: String?
+        @OptionGroup var words: WordsOptions
+        @Option(help: "The folder for the throw-away store.", completion: .directory)
+        var scratch = "/tmp"
+
+        func run() throws {
+            try reporting {
+                guard verify != (to != nil), shares != (masterKey != nil), verify || !shares else {
+                    throw DiagnosedError(
+                        "usage", fault: .client, "say what is to be done, and what opens the backup",
+                        expected: "--verify with --master-key FILE or --shares, or --to FILE with --master-key FILE",
+                        hint: "with shares, hdsctl escrow recover makes a store and its new master key")
+                }
+                let restoring = Restoring(file: file)
+                let key: BackupKey =
+                    shares
+                    ? .escrow(try EscrowCeremony.recover(try words.readEnough()))
+                    : .keyEncryptionKey(try KeyEncryptionKey.load(fromFile: masterKey ?? ""))
+                if let to {
+                    try restoring.restore(to: to, key: key)
+                } else {
+                    try restoring.verify(key: key, in: scratch)
+                }
+            }
+        }
+    }
+
+    struct Status: ParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show whether the store waits for an officer's yes.")
+
+        @OptionGroup var control: SocketOptions
+
+        func run() throws {
+            try reporting {
+                guard let freeze = try RestoreCommand.freeze(control) else {
+                    return print("nothing that was restored waits")
+                }
+                show([
+                    "frozen since \(freeze.text("since")): \(freeze.text("reason"))",
+                    "re-applied: nothing; compare with the audit trail (hdsctl audit show) what happened since",
+                    "open it with: hdsctl restore open --officer-key FILE",
+                ])
+            }
+        }
+    }
+
+    struct Open: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let the restored store release keys; needs an officer with the duty freeze.")
+
+        @OptionGroup var officer: OfficerOptions
+
+        func run() throws {
+            try reporting {
+                guard let freeze = try RestoreCommand.freeze(officer.control) else {
+                    return print("nothing that was restored waits")
+                }
+                announce("accepting: \(freeze.text("reason"))")
+                var arguments = ArgumentsWriter()
+                arguments.add("id", freeze.text("id"))
+                guard try officer.send("freeze-lift", arguments: arguments.node()) != nil else { return }
+                show(["the restored store releases keys"])
+            }
+        }
+    }
+
+    fileprivate static func freeze(_ control: SocketOptions) throws -> JSONNode? {
+        let answer = try ControlClient(path: control.socket).send("freeze-list", arguments: ArgumentsWriter().node())
+        return answer.nodes("freezes").first {
+            $0["everything"]?.boolean == true && $0.text("orderedBy") == Restore.orderedBy
+        }
+    }
+}
+
+/// Restoring as the commands do it, with what is said afterwards.
+struct Restoring {
+    let file: String
+
+    func verify(key: BackupKey, in scratch: String) throws {
+        let outcome = try waiting { [file] in
+            try await Restore.verify(file, with: key, in: scratch, now: .now())
+        }
+        report(outcome)
+        show(["The backup is whole: it was restored, compared and removed again."])
+    }
+
+    func restore(to store: String, key: BackupKey, newKey: KeyEncryptionKey? = nil) throws {
+        let outcome = try waiting { [file] in
+            try await Restore.restore(file, with: key, newKey: newKey, toNew: store, now: .now())
+        }
+        report(outcome)
+        show([
+            "The key store \(store) is whole and frozen.",
+            "Next: give it to the service's user (chown), start hds-kms on it, look at hdsctl restore status, and let an",
+            "officer open it: hdsctl restore open --officer-key FILE",
+        ])
+    }
+
+    func recover(to store: String, newMasterKey: String, words: WordsOptions) throws {
+        for path in [store, newMasterKey] where access(path, F_OK) == 0 {
+            throw DiagnosedError(
+                .storeNotEmpty, fault: .configuration, "\(path) exists and is never overwritten",
+                hint: "name a new file")
+        }
+        let header = try Backup.header(of: file)
+        show([
+            "backup of \(header.host), \(header.created)",
+            "wanted: shares of the escrow \(header.escrow ?? "- (none: only the master key opens it)")",
+        ])
+        let key = BackupKey.escrow(try EscrowCeremony.recover(try words.readEnough()))
+        let kek = try KeyEncryptionKey.create()
+        // First the key: a store whose key was lost with this process would be of no use.
+        try kek.save(toNewFile: newMasterKey)
+        do {
+            try restore(to: store, key: key, newKey: kek)
+        } catch {
+            unlink(newMasterKey)
+            throw error
+        }
+        show(["Its new master key lies in \(newMasterKey), fingerprint \(kek.fingerprint): copy it to another place."])
+    }
+
+    private func report(_ outcome: Restore.Outcome) {
+        show(["backup of \(outcome.header.host), node \(outcome.header.node), \(outcome.header.created)"])
+        for table in outcome.manifest.tables {
+            show(["\(table.name): \(table.rows) rows, SHA-256 \(Hexadecimal.encode(table.digest).prefix(16))…"])
+        }
+        show(["\(outcome.opened) keys, taken at random, open"])
+    }
+}
+
+/// Waits for asynchronous work; commands run on a thread that nothing else needs.
+private func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
+    let done = DispatchSemaphore(value: 0)
+    let result = Waited<R>()
+    Task.detached {
+        let outcome: Result<R, any Error>
+        do { outcome = .success(try await body()) } catch { outcome = .failure(error) }
+        result.value.withLock { $0 = outcome }
+        done.signal()
+    }
+    done.wait()
+    guard let outcome = result.value.withLock({ $0 }) else {
+        throw DiagnosedError(.restoreUnverified, fault: .internal, "the work ended without a result")
+    }
+    return try outcome.get()
+}
+
+private final class Waited<R: Sendable>: Sendable {
+    let value = Mutex<Result<R, any Error>?>(nil)
+}
