@@ -83,7 +83,8 @@ package enum KMSAssembly {
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
-            escrow: EscrowBook(store: store, ring: ring), backups: KMSBackups(configuration, ring: ring),
+            escrow: EscrowBook(store: store, ring: ring),
+            backups: KMSBackups(configuration, credentials: context.credentials, ring: ring),
             health: context.health, log: log, rootKeys: rootKeys, started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(

@@ -1,6 +1,8 @@
 import Diagnostics
 import Dispatch
 import Glibc
+import KeyStore
+import KeyStorePostgreSQL
 import KeyStoreSQLite
 import MasterKey
 import Recovery
@@ -22,10 +24,12 @@ final class KMSBackups: Sendable {
     private let thread = DispatchQueue(label: "hds.backup")
     private let section: BackupSection?
     private let store: StoreSection
+    private let credentials: Credentials
     private let ring: SealRing
     private let names: Backup.Names
 
-    init(_ configuration: KMSServiceConfiguration, ring: SealRing) {
+    init(_ configuration: KMSServiceConfiguration, credentials: Credentials, ring: SealRing) {
+        self.credentials = credentials
         section = configuration.backup
         store = configuration.store
         self.ring = ring
@@ -34,17 +38,17 @@ final class KMSBackups: Sendable {
 
     func make(now: Timestamp) async throws -> (file: String, made: Backup.Made) {
         let folder = try folder()
-        guard let path = store.file?.path else {
-            throw DiagnosedError(
-                .backupFile, fault: .configuration, "hdsctl backup copies SQLite stores only",
-                expected: "store.sqlite", found: "store.postgresql",
-                hint: "back up PostgreSQL with its own tools (docs/postgresql.md)")
-        }
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
         let file = "\(folder)/\(names.host)-\(compact)\(Self.ending)"
-        let made = try await run { [ring, names] in
-            try SQLiteSnapshot.read(path: path) { snapshot in
+        let made = try await run { [ring, names, store, credentials] in
+            func write(_ snapshot: any StoreSnapshot) throws -> Backup.Made {
                 try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now)
+            }
+            switch store.backend {
+            case .sqlite(let file): return try SQLiteSnapshot.read(path: file.path, write)
+            case .postgresql(let section):
+                return try write(
+                    PostgreSQLSnapshot(section.settings(credentials, application: "hds-kms \(names.node) backup")))
             }
         }
         return (file, made)

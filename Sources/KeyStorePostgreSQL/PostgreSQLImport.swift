@@ -8,7 +8,7 @@ package import PostgreSQLClient
 package final class PostgreSQLImport: StoreFilling {
     private let connection: PostgreSQLConnection
     private let connector: StoreConnector
-    private static let page = 500
+    static let page = 500
 
     /// Connects, makes or migrates the tables, and begins.
     package init(_ settings: PostgreSQLSettings, schema: String = PostgreSQLKeyStore.Options().schema) throws {
@@ -47,11 +47,18 @@ package final class PostgreSQLImport: StoreFilling {
 
     /// Calls `body` with every row, as this transaction sees it, in the order of the table's key.
     package func rows(of table: StoreTable, _ body: ([StoreTable.Value]) throws -> Void) throws {
+        try Self.rows(of: table, run: { try run([$0])[0] }, body)
+    }
+
+    static func rows(
+        of table: StoreTable, run: (PostgreSQLCall) throws -> PostgreSQLRows,
+        _ body: ([StoreTable.Value]) throws -> Void
+    ) throws {
         var last = [StoreTable.Value](repeating: .null, count: table.keyCount)
         while true {
-            var call = PostgreSQLCall(Self.page(table))
-            for value in last { Self.bind(value, to: &call) }
-            let rows = try run([call])[0]
+            var call = PostgreSQLCall(page(table))
+            for value in last { bind(value, to: &call) }
+            let rows = try run(call)
             for number in 0..<rows.count {
                 let row = try table.columns.enumerated().map { index, column -> StoreTable.Value in
                     if rows.isNull(number, index) { return .null }
@@ -61,7 +68,7 @@ package final class PostgreSQLImport: StoreFilling {
                 try body(row)
                 last = Array(row.prefix(table.keyCount))
             }
-            guard rows.count == Self.page else { return }
+            guard rows.count == page else { return }
         }
     }
 
@@ -99,7 +106,7 @@ package final class PostgreSQLImport: StoreFilling {
         }
     }
 
-    private static func bind(_ value: StoreTable.Value, to call: inout PostgreSQLCall) {
+    static func bind(_ value: StoreTable.Value, to call: inout PostgreSQLCall) {
         switch value {
         case .null: call.bind(Int64?.none)
         case .integer(let number): call.bind(number)
@@ -125,7 +132,7 @@ package final class PostgreSQLImport: StoreFilling {
             types: columns.map(type))
     }
 
-    private static func page(_ table: StoreTable) -> PostgreSQLStatement {
+    static func page(_ table: StoreTable) -> PostgreSQLStatement {
         let columns = table.columns
         let keys = columns.prefix(table.keyCount)
         let key = keys.map(\.name).joined(separator: ", ")

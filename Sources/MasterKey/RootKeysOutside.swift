@@ -1,3 +1,4 @@
+import Cryptography
 package import SecretMemory
 
 // What copies of a store need of its root keys: other holders' wraps, and opening outside a service.
@@ -10,6 +11,13 @@ extension SealRing {
         for (version, root) in roots { wraps[Int64(version)] = try wrap(root, Int64(version)) }
         return wraps
     }
+
+    /// Tells each root key from others without telling it: who unwraps one elsewhere sees whether it is the genuine one.
+    package func checks() -> [Int64: [UInt8]] {
+        var checks: [Int64: [UInt8]] = [:]
+        for (version, root) in roots { checks[Int64(version)] = RootKeyOutside.check(of: root) }
+        return checks
+    }
 }
 
 /// One root key that was unwrapped from a copy: opens what was sealed under it, for restoring.
@@ -21,6 +29,13 @@ package struct RootKeyOutside: Sendable {
     package init?(_ root: SymmetricKey, version: Int64) {
         guard let generation = UInt32(exactly: version) else { return nil }
         (self.root, self.generation) = (root, generation)
+    }
+
+    /// 16 octets, see `SealRing.checks`.
+    package var check: [UInt8] { Self.check(of: root) }
+
+    fileprivate static func check(of root: SymmetricKey) -> [UInt8] {
+        Array(HMACSHA256.code(for: Array("HDS root key check".utf8), key: root).prefix(16))
     }
 
     /// Throws `seal-broken` when it was not sealed under this root key as exactly that.

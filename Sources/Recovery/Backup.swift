@@ -31,7 +31,9 @@ package enum Backup {
         let key = try SymmetricKey.random()
         let header = try header(of: snapshot, ring: ring, names: names, key: key, now: now)
         let file = try BackupFile.create(path)
-        let manifest = try contents(of: snapshot, header: header, key: key) { try file.append($0) }
+        let manifest = try contents(of: snapshot, header: header, key: key, checks: ring.checks()) {
+            try file.append($0)
+        }
         try file.finish()
         return Made(header: header, manifest: manifest)
     }
@@ -69,6 +71,14 @@ package enum Backup {
                 .rootKeyMissing, fault: .store, "the key store has lost the root key that this service seals under",
                 expected: "version \(version)", hint: "restart the service and see what it says")
         }
+        // Nothing is copied that might not come back.
+        guard Set(rootKeys.map(\.version)).isSubset(of: ring.versions) else {
+            throw DiagnosedError(
+                .rootKeyUnknown, fault: .store, "the key store has a root key that this service has not loaded",
+                expected: "versions " + ring.versions.map(String.init).joined(separator: ", "),
+                found: rootKeys.map { String($0.version) }.joined(separator: ", "),
+                hint: "a rotation goes on; try again, or restart the service")
+        }
         let id = UUIDText.random()
         return BackupHeader(
             id: id, host: names.host, node: names.node, created: now, rootVersion: version, rootKeys: rootKeys,
@@ -77,11 +87,11 @@ package enum Backup {
     }
 
     private static func contents(
-        of snapshot: any StoreSnapshot, header: BackupHeader, key: SymmetricKey,
+        of snapshot: any StoreSnapshot, header: BackupHeader, key: SymmetricKey, checks: [Int64: [UInt8]],
         _ sink: @escaping ([UInt8]) throws -> Void
     ) throws -> BackupManifest {
         var writer = try BackupWriter(header: header.json(), key: key, sink: sink)
-        var manifest = BackupManifest(lastPosition: try snapshot.lastPosition())
+        var manifest = BackupManifest(lastPosition: try snapshot.lastPosition(), rootChecks: checks)
         for table in StoreTable.backedUp {
             try writer.append(Part.table, Array(table.rawValue.utf8))
             var summary = BackupManifest.Table(name: table.rawValue)

@@ -19,6 +19,9 @@ package struct BackupManifest: Sendable, Equatable {
     package var tables: [Table]
     /// The highest position that the ledger ever gave.
     package var lastPosition: Int64
+    /// A check of each root key by its version. Anybody who knows the escrow's public key can wrap something to it: this
+    /// says, under the seal of the file, which root keys the KMS had.
+    package var rootChecks: [Int64: [UInt8]]
 
     package func rows(of table: StoreTable) -> Int64 { tables.first { $0.name == table.rawValue }?.rows ?? 0 }
 
@@ -26,6 +29,15 @@ package struct BackupManifest: Sendable, Equatable {
         var json = JSONWriter()
         json.beginObject()
         json.member("lastPosition", lastPosition)
+        json.name("rootKeys")
+        json.beginArray()
+        for (version, check) in rootChecks.sorted(by: { $0.key < $1.key }) {
+            json.beginObject()
+            json.member("version", version)
+            json.member("check", Hexadecimal.encode(check))
+            json.endObject()
+        }
+        json.endArray()
         json.name("tables")
         json.beginArray()
         for table in tables {
@@ -40,12 +52,21 @@ package struct BackupManifest: Sendable, Equatable {
         return json.bytes()
     }
 
-    init(tables: [Table] = [], lastPosition: Int64 = 0) { (self.tables, self.lastPosition) = (tables, lastPosition) }
+    init(tables: [Table] = [], lastPosition: Int64 = 0, rootChecks: [Int64: [UInt8]] = [:]) {
+        (self.tables, self.lastPosition, self.rootChecks) = (tables, lastPosition, rootChecks)
+    }
 
     init?(_ octets: some Collection<UInt8>) {
         guard let root = try? JSONDocument(octets).root, let last = root["lastPosition"]?.integer,
-            let elements = root["tables"]?.elements
+            let elements = root["tables"]?.elements, let checks = root["rootKeys"]?.elements
         else { return nil }
+        var rootChecks: [Int64: [UInt8]] = [:]
+        for element in checks {
+            guard let version = element["version"]?.integer,
+                let check = element["check"]?.string.flatMap({ Hexadecimal.decode($0) })
+            else { return nil }
+            rootChecks[version] = check
+        }
         var tables: [Table] = []
         for element in elements {
             guard let name = element["name"]?.string, let rows = element["rows"]?.integer,
@@ -53,6 +74,6 @@ package struct BackupManifest: Sendable, Equatable {
             else { return nil }
             tables.append(Table(name: name, rows: rows, digest: digest))
         }
-        self.init(tables: tables, lastPosition: last)
+        self.init(tables: tables, lastPosition: last, rootChecks: rootChecks)
     }
 }

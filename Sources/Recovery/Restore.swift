@@ -63,6 +63,11 @@ package enum Restore {
         let kek = try holder(key, newKey: newKey)
         let trial = try await fill(partial, from: path, key: key, kek: kek, sample: sample, now: now)
         let freeze = try await freeze(partial, kek: kek, header: trial.header, now: now)
+        // What still stood in a log of its own would be lost: the freeze.
+        var log = stat()
+        guard stat(partial + "-wal", &log) != 0 || log.st_size == 0 else {
+            throw DiagnosedError(.restoreUnverified, fault: .store, "the restored store could not be closed whole")
+        }
         // A store that appears under its name is whole and frozen.
         guard link(partial, store) == 0 else { throw exists(store) }
         let folder = Glibc.open(store.folderOfFile, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -119,6 +124,13 @@ package enum Restore {
         }
         try reader.parts(key: fileKey) { try filling.take($0, $1) }
         let manifest = try filling.finish()
+        for (version, root) in roots {
+            guard let check = manifest.rootChecks[version],
+                RootKeyOutside(root, version: version)?.check == check
+            else {
+                throw BackupReader.damaged("version \(version) of the root key is not the one that the KMS had")
+            }
+        }
         try target.raiseLastPosition(to: manifest.lastPosition + positionGap)
         try target.commit()
         let opened = try await open(filling.sampled, in: store, kek: kek, manifest, now: now)

@@ -47,6 +47,32 @@ struct StoreMigrationTests {
         return seed
     }
 
+    @Test("a snapshot of PostgreSQL has the rows and the position of its moment, whatever is written meanwhile")
+    func snapshot() async throws {
+        _ = try await fill()
+        _ = try await move()
+        let settings = try await TestPostgreSQL.shared.value.settings
+        let (path, schema) = (path, schema)
+        let store = try await PostgreSQL.store(schema: schema)
+        let view = try await onOwnThread { Held(try PostgreSQLSnapshot(settings, schema: schema)) }
+        // The first read is the moment.
+        let position = try await onOwnThread { try view.snapshot.lastPosition() }
+        try await store.apply(.insertKey(Sample.key(77_777)))
+        let (found, expected) = try await onOwnThread {
+            func rows(_ snapshot: any StoreSnapshot) throws -> [[StoreTable.Value]] {
+                var all: [[StoreTable.Value]] = []
+                for table in StoreTable.allCases { try snapshot.rows(of: table) { all.append($0) } }
+                return all
+            }
+            let source = try SQLiteExport(path: path)
+            #expect(try position == source.lastPosition())
+            return (try rows(view.snapshot), try rows(source))
+        }
+        #expect(found == expected)
+        #expect(try await store.key(Sample.id(77_777)) != nil)
+        await store.close()
+    }
+
     @Test("everything arrives, whatever a history left, and the store goes on there")
     func everything() async throws {
         let seed = try await fill()
@@ -135,4 +161,10 @@ struct StoreMigrationTests {
         #expect(await code { _ = try await move() } == .storeUnreachable)
         #expect(await code { _ = try await move() } == .storeUnreachable)
     }
+}
+
+/// One thread at a time, as the snapshot wants it.
+private final class Held: @unchecked Sendable {
+    let snapshot: PostgreSQLSnapshot
+    init(_ snapshot: PostgreSQLSnapshot) { self.snapshot = snapshot }
 }

@@ -64,7 +64,8 @@ struct BackupTests {
         #expect(try await open([after], in: restored, kek).isEmpty)
         let store = try SQLiteKeyStore(path: restored)
         let entry = LedgerRecord(
-            digest: [UInt8](repeating: 1, count: 32), session: UUIDText.random(), expires: start, sealedAnswer: [2], audit: [3])
+            digest: [UInt8](repeating: 1, count: 32), session: UUIDText.random(), expires: start, sealedAnswer: [2],
+            audit: [3])
         _ = try await store.commit(StoreChange(writes: [.insertLedger(entry)]))
         #expect(try await store.ledgerAudits(after: 0, limit: 1).map(\.position) == [Restore.positionGap + 1])
         await store.close()
@@ -179,6 +180,41 @@ struct BackupTests {
         }
         #expect(await code { _ = try EscrowCeremony.recover([shares[0]]) } == .sharesMissing)
         #expect(elsewhere.names(in: "").isEmpty)
+        await machine.store.close()
+    }
+
+    @Test("root keys that somebody else wrapped to the escrow are not taken for those of the KMS")
+    func foreignRoots() async throws {
+        let machine = try await Machine()
+        let shares = try await machine.escrow()
+        let escrow = try EscrowCeremony.recover(Array(shares[..<2]))
+        // A retired version, whose records the file's own key says nothing of.
+        let genuine = SymmetricKey(copying: [UInt8](repeating: 8, count: 32))
+        let foreign = SymmetricKey(copying: [UInt8](repeating: 9, count: 32))
+        let retired = RootKeyRecord(
+            version: 2, state: .retired, wrapped: try machine.kek.wrap(genuine, version: 2),
+            kekFingerprint: machine.kek.fingerprint, created: start)
+        let value = try #require(try await machine.store.setting(EscrowWraps.setting))
+        let present = try #require(EscrowWraps(value))
+        var wraps = present.wraps
+        wraps[2] = try escrow.publicKey.wrap(foreign, version: 2)
+        let forged = EscrowWraps(escrow: present.escrow, wraps: wraps).json()
+        _ = try await machine.store.commit(
+            StoreChange(writes: [.insertRootKey(retired), .putSetting(name: EscrowWraps.setting, value: forged)]))
+        // What this service has not loaded is not copied at all.
+        #expect(await code { try machine.back(up: nil) } == .rootKeyUnknown)
+        let ring = try await SealRing.open(kek: machine.kek, store: machine.store, now: start)
+        _ = try SQLiteSnapshot.read(path: machine.path) { snapshot in
+            try Backup.write(
+                snapshot, ring: ring, names: .init(host: "kms.example.com", node: "a"), toNew: machine.backup,
+                now: start)
+        }
+        _ = try await Restore.verify(
+            machine.backup, with: .keyEncryptionKey(machine.kek), in: elsewhere.path, now: start)
+        let found = await code {
+            _ = try await Restore.verify(machine.backup, with: .escrow(escrow), in: elsewhere.path, now: start)
+        }
+        #expect(found == .backupDamaged)
         await machine.store.close()
     }
 
