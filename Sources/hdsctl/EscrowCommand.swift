@@ -43,6 +43,8 @@ struct EscrowCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
+                // Before people write down words that nobody can be told about.
+                _ = try ControlClient(path: officer.control.socket).ping()
                 let ceremony = try EscrowCeremony(needed: needed, count: shares)
                 try words.give(ceremony.shares)
                 var writer = JSONWriter()
