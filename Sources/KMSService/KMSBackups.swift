@@ -38,6 +38,8 @@ final class KMSBackups: Sendable {
 
     func make(now: Timestamp) async throws -> (file: String, made: Backup.Made) {
         let folder = try folder()
+        // A version that another node has just made is to be in it.
+        try await ring.refresh()
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
         let file = "\(folder)/\(names.host)-\(compact)\(Self.ending)"
         let made = try await run { [ring, names, store, credentials] in

@@ -38,10 +38,16 @@ package struct RootKeyRecord: Hashable, Sendable {
     }
 
     package static func holder(kek fingerprint: String) -> String { "kek " + fingerprint }
+    package static func holder(escrow fingerprint: String) -> String { "escrow " + fingerprint }
 
     /// The fingerprints of the key-encryption keys that open it.
     package var keks: [String] {
         wraps.keys.filter { $0.hasPrefix("kek ") }.map { String($0.dropFirst(4)) }.sorted()
+    }
+
+    /// The fingerprint of the escrow that opens it; nil when none does.
+    package var escrow: String? {
+        wraps.keys.filter { $0.hasPrefix("escrow ") }.min().map { String($0.dropFirst(7)) }
     }
 }
 

@@ -34,7 +34,7 @@ package final class SQLiteImport: StoreFilling {
         let marks = columns.map { _ in "?" }.joined(separator: ", ")
         let isText = columns.map { column in
             if case .text = column.kind { return true }
-            return table == .settings && column.name == "name"
+            return table == .settings && column.name == "name" || table == .rootKeyWraps && column.name == "holder"
         }
         try writing { db in
             for row in rows {

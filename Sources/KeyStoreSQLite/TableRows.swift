@@ -8,8 +8,8 @@ struct TableRows: StoreSnapshot {
     func rows(of table: StoreTable, _ body: ([StoreTable.Value]) throws -> Void) throws {
         let columns = table.columns
         let names = columns.map { Self.name($0.name) }.joined(separator: ", ")
-        var query = try Query(
-            db, "SELECT \(names) FROM \(table.rawValue) ORDER BY \(Self.name(columns[0].name))")
+        let key = columns.prefix(table.keyCount).map { Self.name($0.name) }.joined(separator: ", ")
+        var query = try Query(db, "SELECT \(names) FROM \(table.rawValue) ORDER BY \(key)")
         while try query.step() {
             var row: [StoreTable.Value] = []
             for (index, column) in columns.enumerated() {

@@ -236,6 +236,23 @@ package struct RootKeyRotation: Sendable {
         try await ring.refresh()
     }
 
+    // MARK: The escrow
+
+    /// Wraps every version for the escrow as well, and drops the wraps for escrows before it. Cheap when all is so.
+    package func wrap(for escrow: some RootKeyHolder) async throws {
+        try await change { _, records in
+            try records.filter { $0.state != .destroyed }.compactMap { record in
+                var wrapped = record
+                wrapped.wraps = record.wraps.filter { $0.key.hasPrefix("kek ") || $0.key == escrow.holder }
+                if wrapped.wraps[escrow.holder] == nil {
+                    wrapped.wraps[escrow.holder] = try escrow.wrap(ring.root(record.version), version: record.version)
+                }
+                return wrapped == record ? nil : .updateRootKey(wrapped)
+            }
+        }
+        try await ring.refresh()
+    }
+
     // MARK: Reading and changing
 
     private func read() async throws -> (value: [UInt8]?, journal: RotationJournal, records: [RootKeyRecord]) {

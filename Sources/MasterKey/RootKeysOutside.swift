@@ -1,22 +1,18 @@
 import Cryptography
 package import SecretMemory
 
-// What copies of a store need of its root keys: other holders' wraps, and opening outside a service.
+// What copies of a store need of its root keys: which is which, and opening outside a service.
 extension SealRing {
-    /// Each root key, wrapped by somebody else than the key-encryption key: the escrow.
-    package func wraps(
-        by wrap: (_ rootKey: SymmetricKey, _ version: Int64) throws -> [UInt8]
-    ) rethrows -> [Int64: [UInt8]] {
-        var wraps: [Int64: [UInt8]] = [:]
-        for (version, root) in roots { wraps[Int64(version)] = try wrap(root, Int64(version)) }
-        return wraps
-    }
-
     /// Tells each root key from others without telling it: who unwraps one elsewhere sees whether it is the genuine one.
     package func checks() -> [Int64: [UInt8]] {
         var checks: [Int64: [UInt8]] = [:]
-        for (version, root) in roots { checks[Int64(version)] = RootKeyOutside.check(of: root) }
+        for (version, root) in rootKeys { checks[Int64(version)] = RootKeyOutside.check(of: root) }
         return checks
+    }
+
+    /// The version of the root key that this was sealed under; nil when it is no seal.
+    package static func rootVersion(of sealed: [UInt8]) -> Int64? {
+        RecordSeal.generation(of: sealed, format: .root).map(Int64.init)
     }
 }
 

@@ -59,6 +59,9 @@ package final class SealRing: Sendable {
         return Hexadecimal.encode(code.prefix(8))
     }
 
+    /// All versions in memory.
+    var rootKeys: [UInt32: SymmetricKey] { present.keys }
+
     private var present: Roots { roots.withLock { $0 } }
 
     private init(_ roots: Roots, indexKey: SymmetricKey, kek: any RootKeyWrapping, store: any KeyStore) {

@@ -29,9 +29,12 @@ package enum Backup {
         _ snapshot: any StoreSnapshot, ring: SealRing, names: Names, toNew path: String, now: Timestamp
     ) throws -> Made {
         let key = try SymmetricKey.random()
-        let header = try header(of: snapshot, ring: ring, names: names, key: key, now: now)
+        // Once: a version may be destroyed meanwhile.
+        let checks = ring.checks()
+        let header = try header(
+            of: snapshot, ring: ring, known: Set(checks.keys), names: names, key: key, now: now)
         let file = try BackupFile.create(path)
-        let manifest = try contents(of: snapshot, header: header, key: key, checks: ring.checks()) {
+        let manifest = try contents(of: snapshot, header: header, key: key, checks: checks) {
             try file.append($0)
         }
         try file.finish()
@@ -45,45 +48,65 @@ package enum Backup {
     }
 
     private static func header(
-        of snapshot: any StoreSnapshot, ring: SealRing, names: Names, key: SymmetricKey, now: Timestamp
+        of snapshot: any StoreSnapshot, ring: SealRing, known: Set<Int64>, names: Names, key: SymmetricKey,
+        now: Timestamp
     ) throws -> BackupHeader {
-        var escrow: EscrowWraps?
-        try snapshot.rows(of: .settings) { row in
-            if case .octets(let name) = row[0], name == Array(EscrowWraps.setting.utf8),
-                case .octets(let value) = row[1]
-            {
-                escrow = EscrowWraps(value)
-            }
-        }
-        var rootKeys: [BackupHeader.RootKey] = []
-        try snapshot.rows(of: .rootKeys) { row in
-            guard case .integer(let version) = row[0], case .octets(let wrapped) = row[2],
-                case .octets(let kek) = row[3]
-            else { return }
-            rootKeys.append(
-                BackupHeader.RootKey(
-                    version: version, wrapped: wrapped, kek: String(decoding: kek, as: UTF8.self),
-                    escrowed: escrow?.wraps[version]))
-        }
-        let version = ring.activeVersion
-        guard rootKeys.contains(where: { $0.version == version }) else {
+        let rootKeys = try rootKeys(in: snapshot, ring: ring)
+        let id = UUIDText.random()
+        let sealedKey = try key.withUnsafeBytes { try ring.seal($0, kind: .backup, id: id, version: 1) }
+        // A promotion may come at any moment: what counts is what it was sealed under.
+        guard let version = SealRing.rootVersion(of: sealedKey),
+            let active = rootKeys.first(where: { $0.version == version })
+        else {
             throw DiagnosedError(
                 .rootKeyMissing, fault: .store, "the key store has lost the root key that this service seals under",
-                expected: "version \(version)", hint: "restart the service and see what it says")
+                expected: "version \(ring.activeVersion)", hint: "restart the service and see what it says")
         }
         // Nothing is copied that might not come back.
-        guard Set(rootKeys.map(\.version)).isSubset(of: ring.versions) else {
+        guard Set(rootKeys.map(\.version)).isSubset(of: known) else {
             throw DiagnosedError(
                 .rootKeyUnknown, fault: .store, "the key store has a root key that this service has not loaded",
-                expected: "versions " + ring.versions.map(String.init).joined(separator: ", "),
+                expected: "versions " + known.sorted().map(String.init).joined(separator: ", "),
                 found: rootKeys.map { String($0.version) }.joined(separator: ", "),
                 hint: "a rotation goes on; try again, or restart the service")
         }
-        let id = UUIDText.random()
+        let escrow = active.escrow
         return BackupHeader(
-            id: id, host: names.host, node: names.node, created: now, rootVersion: version, rootKeys: rootKeys,
-            escrow: escrow?.escrow,
-            sealedKey: try key.withUnsafeBytes { try ring.seal($0, kind: .backup, id: id, version: 1) })
+            id: id, host: names.host, node: names.node, created: now, rootVersion: version,
+            rootKeys: rootKeys.map { root in
+                BackupHeader.RootKey(
+                    version: root.version, wrapped: root.wrapped, kek: root.kek,
+                    escrowed: escrow.flatMap { root.record.wraps[RootKeyRecord.holder(escrow: $0)] })
+            },
+            escrow: escrow, sealedKey: sealedKey)
+    }
+
+    private struct Root {
+        let record: RootKeyRecord
+        let kek: String
+        let wrapped: [UInt8]
+        var version: Int64 { record.version }
+        var escrow: String? { record.escrow }
+    }
+
+    /// The versions that somebody can open: destroyed ones have no wraps. While the key-encryption key changes, the wrap
+    /// by the one that this service has.
+    private static func rootKeys(in snapshot: any StoreSnapshot, ring: SealRing) throws -> [Root] {
+        var wraps: [Int64: [String: [UInt8]]] = [:]
+        try snapshot.rows(of: .rootKeyWraps) { row in
+            guard case .integer(let version) = row[0], case .octets(let holder) = row[1],
+                case .octets(let wrapped) = row[2]
+            else { return }
+            wraps[version, default: [:]][String(decoding: holder, as: UTF8.self)] = wrapped
+        }
+        return wraps.sorted { $0.key < $1.key }.compactMap { version, wraps in
+            let record = RootKeyRecord(version: version, state: .active, wraps: wraps, created: .init(seconds: 0))
+            let keks = record.keks
+            guard let kek = keks.contains(ring.fingerprint) ? ring.fingerprint : keks.first,
+                let wrapped = wraps[RootKeyRecord.holder(kek: kek)]
+            else { return nil }
+            return Root(record: record, kek: kek, wrapped: wrapped)
+        }
     }
 
     private static func contents(

@@ -5,7 +5,7 @@ import WireText
 /// Puts a backup's parts into an empty store, counting and digesting as the one who made it did.
 struct BackupFilling {
     private let target: any StoreFilling
-    private let rewrapped: ([StoreTable.Value]) throws -> [StoreTable.Value]
+    private let rewrapped: ([StoreTable.Value]) throws -> [StoreTable.Value]?
     private let sample: Int
     private var table: StoreTable?
     private var batch: [[StoreTable.Value]] = []
@@ -15,9 +15,9 @@ struct BackupFilling {
     /// Ids of keys, taken at random.
     private(set) var sampled: [String] = []
 
-    /// - Parameter rewrapped: the row of a root key as it is put in.
+    /// - Parameter rewrapped: the row of a root key's wrap as it is put in; nil when it is left out.
     init(
-        target: any StoreFilling, sample: Int, rewrapped: @escaping ([StoreTable.Value]) throws -> [StoreTable.Value]
+        target: any StoreFilling, sample: Int, rewrapped: @escaping ([StoreTable.Value]) throws -> [StoreTable.Value]?
     ) {
         (self.target, self.sample, self.rewrapped) = (target, sample, rewrapped)
     }
@@ -41,7 +41,7 @@ struct BackupFilling {
                 throw BackupReader.damaged("a row is of another form")
             }
             found.tables[found.tables.count - 1].note(Array(payload))
-            batch.append(table == .rootKeys ? try rewrapped(row) : row)
+            if let row = table == .rootKeyWraps ? try rewrapped(row) : row { batch.append(row) }
             if table == .keys { note(row) }
             if batch.count == 500 { try flush() }
         case Backup.Part.manifest:

@@ -41,9 +41,9 @@ package struct EscrowState: Sendable, Equatable {
 
 /// The escrow of a key store: who may recover its root keys, and whether the holders still can.
 ///
-/// Two settings. `escrow` is sealed under the root key, for whoever could put another public key there would get every
-/// later root key. `escrow-wraps` holds the root keys wrapped to that public key, in clear beside their wraps by the
-/// key-encryption key: that is what recovery opens when nothing else opens. Share words never come here.
+/// The setting `escrow` is sealed under the root key, for whoever could put another public key there would get every
+/// later root key. The root keys wrapped to that public key stand beside their wraps by the key-encryption key: that is
+/// what recovery opens when nothing else opens. Share words never come here.
 package struct EscrowBook: Sendable {
     package static let setting = "escrow"
     private let store: any KeyStore
@@ -80,7 +80,9 @@ package struct EscrowBook: Sendable {
         let state = EscrowState(
             publicKey: publicKey, fingerprint: escrow.fingerprint, needed: needed, created: now,
             shares: commitments.map { EscrowState.Share(commitment: $0) })
-        try await write(state, over: old, wraps: try wraps(of: state))
+        try await write(state, over: old)
+        // When this does not happen any more, `wrapNewVersions` does it.
+        try await RootKeyRotation(store: store, ring: ring).wrap(for: escrow)
         return state
     }
 
@@ -120,19 +122,17 @@ package struct EscrowBook: Sendable {
         return state.shares[index].commitment.number
     }
 
-    /// Wraps root keys that are newer than the escrow to it as well. Called at the start and after a rotation.
-    package func wrapNewVersions() async throws {
-        guard let old = try await read() else { return }
-        let present = try await store.setting(EscrowWraps.setting).flatMap { EscrowWraps($0) }
-        guard
-            present?.escrow != old.state.fingerprint || Set(present?.wraps.keys.map { $0 } ?? []) != Set(ring.versions)
-        else { return }
-        try await write(old.state, over: old, wraps: try wraps(of: old.state))
+    /// Whom a new root key is wrapped for as well: nobody, or the escrow.
+    package func holders() async throws -> [any RootKeyHolder] {
+        guard let kept = try await read() else { return [] }
+        return [try EscrowPublicKey(octets: kept.state.publicKey)]
     }
 
-    private func wraps(of state: EscrowState) throws -> EscrowWraps {
-        let key = try EscrowPublicKey(octets: state.publicKey)
-        return EscrowWraps(escrow: state.fingerprint, wraps: try ring.wraps { try key.wrap($0, version: $1) })
+    /// Wraps root keys to the escrow that are not yet, and drops what is wrapped to another one.
+    package func wrapNewVersions() async throws {
+        guard let kept = try await read() else { return }
+        let escrow = try EscrowPublicKey(octets: kept.state.publicKey)
+        try await RootKeyRotation(store: store, ring: ring).wrap(for: escrow)
     }
 
     // MARK: The setting
@@ -162,17 +162,16 @@ package struct EscrowBook: Sendable {
         return Kept(state: state, version: version, value: value)
     }
 
-    private func write(_ state: EscrowState, over old: Kept?, wraps: EscrowWraps? = nil) async throws {
+    private func write(_ state: EscrowState, over old: Kept?) async throws {
         let version = (old?.version ?? 0) + 1
         let sealed = try state.json().withUnsafeBytes {
             try ring.seal($0, kind: .setting, id: Self.setting, version: version)
         }
         var value: [UInt8] = []
         value.append(bigEndian: version)
-        var writes: [StoreWrite] = [.putSetting(name: Self.setting, value: value + sealed)]
-        if let wraps { writes.append(.putSetting(name: EscrowWraps.setting, value: wraps.json())) }
         let change = StoreChange(
-            writes: writes, expectations: [.setting(name: Self.setting, value: old?.value)])
+            writes: [.putSetting(name: Self.setting, value: value + sealed)],
+            expectations: [.setting(name: Self.setting, value: old?.value)])
         guard try await store.commit(change) == .committed else {
             throw DiagnosedError(
                 .escrowState, fault: .store, "somebody else changes the escrow at the same time", hint: "try again")

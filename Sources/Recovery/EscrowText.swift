@@ -1,51 +1,13 @@
-import Escrow
+package import Escrow
+import KeyStore
+import MasterKey
 import WireText
 
-/// The root keys wrapped to the escrow, as the store and backups keep them.
-package struct EscrowWraps: Sendable, Equatable {
-    package static let setting = "escrow-wraps"
-
-    /// The fingerprint of the escrow's public key.
-    package let escrow: String
-    package let wraps: [Int64: [UInt8]]
-
-    package init(escrow: String, wraps: [Int64: [UInt8]]) {
-        (self.escrow, self.wraps) = (escrow, wraps)
-    }
-
-    /// Nil when it is no such text.
-    package init?(_ json: [UInt8]) {
-        guard let root = try? JSONDocument(json).root, let escrow = root["escrow"]?.string,
-            let elements = root["wraps"]?.elements
-        else { return nil }
-        var wraps: [Int64: [UInt8]] = [:]
-        for element in elements {
-            guard let version = element["version"]?.integer, let text = element["wrapped"]?.string,
-                let wrapped = Base64URL.decode(text)
-            else { return nil }
-            wraps[version] = wrapped
-        }
-        self.init(escrow: escrow, wraps: wraps)
-    }
-
-    package func json() -> [UInt8] {
-        var json = JSONWriter()
-        json.beginObject()
-        json.member("escrow", escrow)
-        json.name("wraps")
-        json.beginArray()
-        for (version, wrapped) in wraps.sorted(by: { $0.key < $1.key }) {
-            json.beginObject()
-            json.member("version", version)
-            json.member("wrapped", Base64URL.encode(wrapped))
-            json.endObject()
-        }
-        json.endArray()
-        json.endObject()
-        return json.bytes()
-    }
+extension EscrowPublicKey: RootKeyHolder {
+    package var holder: String { RootKeyRecord.holder(escrow: fingerprint) }
 }
 
+/// As the setting holds it.
 extension EscrowState {
     func json() -> [UInt8] {
         var json = JSONWriter()

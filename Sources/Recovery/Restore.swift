@@ -113,14 +113,16 @@ package enum Restore {
             let fileKey = try? SymmetricKey(outside.open(header.sealedKey, kind: .backup, id: header.id, version: 1))
         else { throw BackupReader.damaged("its key does not open under its root key") }
         let target = try SQLiteImport(path: store)
+        var wrapped: Set<Int64> = []
         var filling = BackupFilling(target: target, sample: sample) { row in
-            guard case .integer(let version) = row[0], let root = roots[version] else {
-                throw BackupReader.damaged("it has a root key that its header has not")
-            }
-            var row = row
-            row[2] = .octets(try kek.wrap(root, version: version))
-            row[3] = .octets(Array(kek.fingerprint.utf8))
-            return row
+            guard case .integer(let version) = row[0], case .octets(let holder) = row[1], let root = roots[version]
+            else { throw BackupReader.damaged("it has a root key that its header has not") }
+            // For the escrow as it was; of key-encryption keys, of which there are two during a change, for the new one.
+            guard holder.starts(with: Array("kek ".utf8)) else { return row }
+            guard wrapped.insert(version).inserted else { return nil }
+            return [
+                row[0], .octets(Array(kek.holder.utf8)), .octets(try kek.wrap(root, version: version)),
+            ]
         }
         try reader.parts(key: fileKey) { try filling.take($0, $1) }
         let manifest = try filling.finish()

@@ -141,7 +141,9 @@ struct BackupTests {
         #expect(try await machine.store.sessionKEK(kek.id) != nil)
         let made = try machine.back(up: nil)
         #expect(
-            Set(made.manifest.tables.map(\.name)) == ["root_keys", "settings", "resources", "keys", "authorizations"])
+            Set(made.manifest.tables.map(\.name)) == [
+                "root_keys", "root_key_wraps", "settings", "resources", "keys", "authorizations",
+            ])
         _ = try await Restore.restore(
             machine.backup, with: .keyEncryptionKey(machine.kek), newKey: nil, toNew: restored, now: start)
         let store = try SQLiteKeyStore(path: restored)
@@ -192,15 +194,12 @@ struct BackupTests {
         let genuine = SymmetricKey(copying: [UInt8](repeating: 8, count: 32))
         let foreign = SymmetricKey(copying: [UInt8](repeating: 9, count: 32))
         let retired = RootKeyRecord(
-            version: 2, state: .retired, wrapped: try machine.kek.wrap(genuine, version: 2),
-            kekFingerprint: machine.kek.fingerprint, created: start)
-        let value = try #require(try await machine.store.setting(EscrowWraps.setting))
-        let present = try #require(EscrowWraps(value))
-        var wraps = present.wraps
-        wraps[2] = try escrow.publicKey.wrap(foreign, version: 2)
-        let forged = EscrowWraps(escrow: present.escrow, wraps: wraps).json()
-        _ = try await machine.store.commit(
-            StoreChange(writes: [.insertRootKey(retired), .putSetting(name: EscrowWraps.setting, value: forged)]))
+            version: 2, state: .retired,
+            wraps: [
+                machine.kek.holder: try machine.kek.wrap(genuine, version: 2),
+                escrow.publicKey.holder: try escrow.publicKey.wrap(foreign, version: 2),
+            ], created: start)
+        _ = try await machine.store.commit(StoreChange(writes: [.insertRootKey(retired)]))
         // What this service has not loaded is not copied at all.
         #expect(await code { try machine.back(up: nil) } == .rootKeyUnknown)
         let ring = try await SealRing.open(kek: machine.kek, store: machine.store, now: start)
@@ -215,6 +214,41 @@ struct BackupTests {
             _ = try await Restore.verify(machine.backup, with: .escrow(escrow), in: elsewhere.path, now: start)
         }
         #expect(found == .backupDamaged)
+        await machine.store.close()
+    }
+
+    @Test("amid rotations and a change of the master key all of it comes back", arguments: [true, false])
+    func rotated(withShares: Bool) async throws {
+        let machine = try await Machine()
+        let first = try await machine.create(3)
+        let shares = try await machine.escrow()
+        try await machine.rotate()
+        _ = try await machine.rotation.destroy(1, window: 0, now: start)
+        _ = try await machine.rotation.destroyDue(now: start)
+        let second = try await machine.create(3)
+        // Version 3 is under way, and both master keys open.
+        _ = try await machine.rotation.generate(now: start, escrow: machine.book.holders())
+        let next = try KeyEncryptionKey.create()
+        try await machine.rotation.add(next)
+        let header = try machine.back(up: nil).header
+        #expect(header.rootVersion == 2 && header.rootKeys.map(\.version) == [2, 3] && header.isEscrowed)
+        let kek = withShares ? try KeyEncryptionKey.create() : machine.kek
+        let key =
+            withShares
+            ? BackupKey.escrow(try EscrowCeremony.recover(Array(shares[1...]))) : .keyEncryptionKey(machine.kek)
+        _ = try await Restore.restore(
+            machine.backup, with: key, newKey: withShares ? kek : nil, toNew: restored, now: start)
+        #expect(try await open(first + second, in: restored, kek) == first + second)
+        let store = try SQLiteKeyStore(path: restored)
+        let records = try await store.rootKeys()
+        #expect(records.map(\.state) == [.destroyed, .active, .inert])
+        #expect(records.map(\.keks) == [[], [kek.fingerprint], [kek.fingerprint]])
+        #expect(records.map(\.escrow) == [nil, header.escrow, header.escrow])
+        // The rotation goes on where it stood.
+        let ring = try await SealRing.open(kek: kek, store: store, now: start)
+        try await RootKeyRotation(store: store, ring: ring).beat(node: "a", now: start)
+        #expect(try await RootKeyRotation(store: store, ring: ring).promote(now: start) == 3)
+        await store.close()
         await machine.store.close()
     }
 

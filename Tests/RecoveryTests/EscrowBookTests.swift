@@ -65,11 +65,13 @@ struct EscrowBookTests {
         let old = try await machine.escrow()
         #expect(await code { _ = try await machine.escrow() } == .escrowState)
         let new = try await machine.escrow(replacing: true)
-        let value = try #require(try await machine.store.setting(EscrowWraps.setting))
-        let wraps = try #require(EscrowWraps(value))
-        _ = try EscrowCeremony.recover(Array(new[..<2])).unwrap(try #require(wraps.wraps[1]), version: 1)
-        let key = try EscrowCeremony.recover(Array(old[..<2]))
-        #expect(await code { _ = try key.unwrap(try #require(wraps.wraps[1]), version: 1) } == .escrowMismatch)
+        let record = try #require(try await machine.store.rootKeys().first)
+        let present = try EscrowCeremony.recover(Array(new[..<2]))
+        let former = try EscrowCeremony.recover(Array(old[..<2]))
+        #expect(Set(record.wraps.keys) == [machine.kek.holder, present.publicKey.holder])
+        let wrapped = try #require(record.wraps[present.publicKey.holder])
+        _ = try present.unwrap(wrapped, version: 1)
+        #expect(await code { _ = try former.unwrap(wrapped, version: 1) } == .escrowMismatch)
         await machine.store.close()
     }
 
@@ -77,14 +79,33 @@ struct EscrowBookTests {
     func newVersions() async throws {
         let machine = try await Machine()
         let shares = try await machine.escrow()
-        let lost = StoreChange(writes: [.putSetting(name: EscrowWraps.setting, value: [])])
-        _ = try await machine.store.commit(lost)
-        try await machine.book.wrapNewVersions()
-        let value = try #require(try await machine.store.setting(EscrowWraps.setting))
         let key = try EscrowCeremony.recover(Array(shares[..<2]))
-        _ = try key.unwrap(try #require(EscrowWraps(value)?.wraps[1]), version: 1)
+        var record = try #require(try await machine.store.rootKeys().first)
+        record.wraps[key.publicKey.holder] = nil
+        _ = try await machine.store.commit(StoreChange(writes: [.updateRootKey(record)]))
         try await machine.book.wrapNewVersions()
-        #expect(try await machine.store.setting(EscrowWraps.setting) == value)
+        let records = try await machine.store.rootKeys()
+        _ = try key.unwrap(try #require(records.first?.wraps[key.publicKey.holder]), version: 1)
+        try await machine.book.wrapNewVersions()
+        #expect(try await machine.store.rootKeys() == records)
+        await machine.store.close()
+    }
+
+    @Test("a new root key is wrapped to the escrow when it is made; one that is destroyed loses that wrap too")
+    func rotation() async throws {
+        let machine = try await Machine()
+        #expect(try await machine.book.holders().isEmpty)
+        let shares = try await machine.escrow()
+        let key = try EscrowCeremony.recover(Array(shares[..<2]))
+        try await machine.rotate()
+        let made = try await machine.store.rootKeys()
+        _ = try key.unwrap(try #require(made.last?.wraps[key.publicKey.holder]), version: 2)
+        // The escrow itself was sealed again.
+        #expect(try await machine.book.state()?.fingerprint == key.publicKey.fingerprint)
+        _ = try await machine.rotation.destroy(1, window: 0, now: start)
+        #expect(try await machine.rotation.destroyDue(now: start) == 1)
+        try await machine.book.wrapNewVersions()
+        #expect(try await machine.store.rootKeys().map(\.wraps.count) == [0, 2])
         await machine.store.close()
     }
 

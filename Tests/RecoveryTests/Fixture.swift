@@ -46,6 +46,17 @@ struct Machine {
         return ids
     }
 
+    var rotation: RootKeyRotation { RootKeyRotation(store: store, ring: ring) }
+
+    /// A whole rotation of the root key: what stood under the old version is sealed again, and that is retired.
+    func rotate() async throws {
+        _ = try await rotation.generate(now: start, escrow: book.holders())
+        try await rotation.beat(node: "a", now: start)
+        _ = try await rotation.promote(now: start)
+        _ = try await Resealer(store: store, ring: ring).run(now: { start })
+        guard try await rotation.retire(now: start) != nil else { throw TestPKI.Failure(what: "retire") }
+    }
+
     /// Makes shares and tells the store about them, as `hdsctl escrow create` does.
     func escrow(needed: Int = 2, of count: Int = 3, replacing: Bool = false) async throws -> [Share] {
         let made = try EscrowCeremony(needed: needed, count: count)

@@ -4,6 +4,7 @@ import Diagnostics
 import KeyManagement
 import KeyStore
 import MasterKey
+import Recovery
 import SignedPolicy
 import WireText
 
@@ -31,7 +32,8 @@ enum MasterKeyCommands {
                 return ControlAnswer(result: file)
             },
             step("master-key-generate", kms) {
-                try await "version \(rotation.generate(now: .now())) made; it seals nothing yet"
+                let version = try await rotation.generate(now: .now(), escrow: kms.escrow.holders())
+                return "version \(version) made; it seals nothing yet"
             },
             step("master-key-promote", kms) {
                 try await "version \(rotation.promote(now: .now())) is active; everything else is sealed again now"

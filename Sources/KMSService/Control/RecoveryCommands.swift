@@ -130,7 +130,7 @@ enum RecoveryCommands {
     private static func note(
         _ kms: RunningKMS, _ peer: PeerCredentials, _ command: String, detail: String?
     ) async throws {
-        var act = OversightAct(.lookup, by: OversightCommands.name(peer), command: command)
+        var act = OfficeAct(.lookup, by: OversightCommands.name(peer), command: command)
         act.detail = detail
         try await kms.audit.keep(act, now: .now())
     }
