@@ -16,8 +16,8 @@ extension DiagnosedError.Code {
 /// What stands in clear in front of a backup: whose it is, and what is needed to open it.
 ///
 /// It is bound to every chunk behind it. The key of the file is sealed under the active root key, not wrapped by the
-/// key-encryption key: the service has that at its start only. So destroying a root key's version destroys the backups
-/// that were made under it.
+/// key-encryption key, which may be a token that is out of reach. The wraps that stand here outlive a destruction of
+/// that version in the store: a backup opens until it or what opens it is gone.
 package struct BackupHeader: Sendable, Equatable {
     /// A root key with its wraps: all that recovery needs beside shares or the key-encryption key.
     package struct RootKey: Sendable, Equatable {
