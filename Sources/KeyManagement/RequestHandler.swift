@@ -94,6 +94,9 @@ package final class RequestHandler: Sendable {
     /// Returns when the next request of the session may be judged.
     func judge(_ text: [UInt8], source: String) async -> PendingReply {
         let now = clock()
+        if let newer = keyManagement.inForce.outdatedBy {
+            return .decline("version \(newer) of the policy is in force on other nodes, and not on this one")
+        }
         guard text.count <= Self.maximumLength else {
             return reset("the message is longer than \(Self.maximumLength) octets", source: source, now: now)
         }

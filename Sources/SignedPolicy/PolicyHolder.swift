@@ -140,6 +140,13 @@ package actor PolicyHolder {
         }
     }
 
+    /// The highest version that any node has taken; nil for none. Waits for a load that is under way.
+    package func highest() async throws(DiagnosedError) -> Int? {
+        await begin()
+        defer { end() }
+        return try await seen()?.version
+    }
+
     private func seen() async throws(DiagnosedError) -> Seen? {
         do {
             return try await recall()

@@ -223,6 +223,25 @@ struct PolicyKeeperTests {
         #expect(start.officers.roster == .empty, "nobody can sign")
     }
 
+    @Test("a node that is behind another one says so within a look and answers nobody until it has the same policy")
+    func behind() async throws {
+        let bench = try await Bench()
+        try bench.sign(try Bench.canonical(version: 1, Bench.consent), by: [bench.ada])
+        let first = try Start(bench), second = try Start(bench)
+        await first.keeper.load()
+        await second.keeper.load()
+        #expect(first.version == 1 && second.version == 1)
+        try bench.sign(try Bench.canonical(version: 2), by: [bench.ada])
+        await first.keeper.load()
+        #expect(first.version == 2 && first.inForce.outdatedBy == nil)
+        await second.look(1)
+        #expect(second.version == 1 && second.inForce.outdatedBy == 2)
+        #expect(bench.alarms() == ["HDS-POLICY-REFUSED"])
+        #expect(bench.detail("policy")?.contains("answers nobody") == true)
+        await second.look(1)
+        #expect(second.version == 2 && second.inForce.outdatedBy == nil && bench.alarms().isEmpty)
+    }
+
     @Test("the highest version lies sealed in the store: a row that is put back or changed is noticed")
     func sealed() async throws {
         let bench = try await Bench()

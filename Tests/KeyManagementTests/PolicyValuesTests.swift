@@ -31,6 +31,24 @@ struct PolicyValuesTests {
         #expect(try await ping() == 200, "what the policy does not name is the configuration's again")
     }
 
+    @Test("a node that is behind another one's policy declines, and answers again with the same policy")
+    func behind() async throws {
+        let kms = try await TestKMS.start(signed: try policy())
+        let alice = try await TestClient.open(kms, People.alice)
+        let text = try alice.wrapped("update", "/ping")
+        kms.inForce.learn(highest: 2)
+        guard case .decline(let reason) = await kms.handler.reply(to: text, source: "s") else {
+            Issue.record("a node that is behind must not answer")
+            return
+        }
+        #expect(reason.contains("version 2"))
+        kms.inForce.take(try policy(version: 2))
+        guard case .answer = await kms.handler.reply(to: text, source: "s") else {
+            Issue.record("it has the policy now")
+            return
+        }
+    }
+
     @Test("a service has a rate of its own, for all its devices together")
     func serviceRate() async throws {
         let consent = TestPolicy.consent("svc")

@@ -16,7 +16,8 @@ import WireText
 /// 2. A policy that widens is in force once its record stands in the audit trail; one that narrows is in force at once.
 /// 3. Each start says in the trail which policy it took up, so that no crash leaves one without a record.
 /// 4. A subject that a policy called a service stays one, whatever later policies say.
-/// 5. A file that vanishes takes nothing back and raises an alarm: to allow nothing, sign a policy without services.
+/// 5. While another node judges by a higher version, this one answers nobody, and an alarm says why.
+/// 6. A file that vanishes takes nothing back and raises an alarm: to allow nothing, sign a policy without services.
 actor PolicyKeeper: Service {
     static let check = HealthCheck("policy", "the signed policy")
 
@@ -73,6 +74,7 @@ actor PolicyKeeper: Service {
         let now = marks
         defer { glimpsed = now }
         await record()
+        await compare()
         guard now != taken, now == glimpsed else { return }
         do {
             try officers.reload()
@@ -82,6 +84,21 @@ actor PolicyKeeper: Service {
             return
         }
         await load()
+    }
+
+    /// What other nodes have taken meanwhile; a store that is away is told by its own check.
+    private func compare() async {
+        guard unrecorded.isEmpty, let highest = try? await holder.highest() else { return }
+        let was = inForce.outdatedBy
+        inForce.learn(highest: highest)
+        guard let newer = inForce.outdatedBy, newer != was else { return }
+        let old = inForce.current.signed.version
+        refused(
+            DiagnosedError(
+                .policyRollback, fault: .configuration, "version \(newer) is in force on another node",
+                expected: "the same policy on every node", found: "version \(old)",
+                hint: "put the file of version \(newer) in its place here, too"),
+            "this node answers nobody until it has that policy")
     }
 
     /// Reads both files now. Throws what makes the file of officers unusable; a policy that is refused is an alarm.

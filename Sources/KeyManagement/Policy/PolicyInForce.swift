@@ -34,6 +34,8 @@ package final class PolicySnapshot: Sendable, Equatable {
 package final class PolicyInForce: Sendable {
     private let standing: KMSPolicy
     private let snapshot: Mutex<PolicySnapshot>
+    /// The highest version that any node has taken, as far as this one knows.
+    private let highest = Mutex(0)
 
     /// In force at first: the configuration alone, and no consent for anybody.
     package init(_ standing: KMSPolicy) {
@@ -49,6 +51,17 @@ package final class PolicyInForce: Sendable {
             guard present.signed.version <= policy.version else { return }
             present = present.followed(by: policy, knowing: [], standing)
         }
+    }
+
+    /// Says which version another node may have taken.
+    package func learn(highest version: Int) { highest.withLock { $0 = max($0, version) } }
+
+    /// The version by which other nodes judge while this one still has a lower one, nil as long as that is not so. A node
+    /// that is behind answers nobody: what the newer policy withdrew it would still give (security model, rule 6).
+    package var outdatedBy: Int? {
+        let version = current.signed.version
+        let highest = highest.withLock { $0 }
+        return version > 0 && highest > version ? highest : nil
     }
 
     /// Says of subjects that earlier policies named them as services.
