@@ -1,5 +1,4 @@
 import Diagnostics
-import JOSESignature
 package import WireText
 
 /// What the KMS testifies about an erasure: what is destroyed, what is redacted, what stays, and what it can not reach.
@@ -127,30 +126,15 @@ package struct ErasureCertificate: Sendable, Equatable {
     // MARK: The file
 
     package func file(signedBy key: AttestationKey) throws -> String {
-        var json = JSONWriter(reserving: 4096)
-        json.beginObject()
-        json.member("certificate", try key.sign(self.json(), as: .erasure))
-        json.name("key")
-        json.raw(key.jwk)
-        json.endObject()
-        return json.text()
+        try CertificateFile.text(json(), as: .erasure, signedBy: key)
     }
 
     /// The certificate in a file's content, when a believed key has signed exactly it.
     package static func verify(
         file text: String, trust: AttestationTrust
     ) throws -> (certificate: ErasureCertificate, key: String) {
-        let root = try? JSONDocument(text: text, limits: .init(maximumBytes: maximumBytes)).root
-        guard let root, root.members?.map(\.name) == ["certificate", "key"], let jws = root["certificate"]?.string,
-            let key = root["key"]
-        else {
-            throw DiagnosedError(
-                .attestationInvalid, fault: .client, "this is no certificate of an erasure",
-                expected: #"{"certificate":"JWS","key":JWK}"#)
-        }
-        var trust = trust
-        trust.learn(try JWK(key).publicKey())
-        let verified = try trust.verify(jws, as: .erasure)
-        return (try ErasureCertificate(payload: verified.payload), verified.key)
+        let (payload, key) = try CertificateFile.verify(
+            text, as: .erasure, of: "an erasure", upTo: maximumBytes, trust: trust)
+        return (try ErasureCertificate(payload: payload), key)
     }
 }

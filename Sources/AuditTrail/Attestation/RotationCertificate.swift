@@ -1,6 +1,5 @@
 import Cryptography
 import Diagnostics
-import JOSESignature
 package import WireText
 
 /// What the KMS testifies about a rotation of the root key: from which version to which, how many values of each table
@@ -108,30 +107,15 @@ package struct RotationCertificate: Sendable, Equatable {
     // MARK: The file
 
     package func file(signedBy key: AttestationKey) throws -> String {
-        var json = JSONWriter(reserving: 4096)
-        json.beginObject()
-        json.member("certificate", try key.sign(self.json(), as: .rotation))
-        json.name("key")
-        json.raw(key.jwk)
-        json.endObject()
-        return json.text()
+        try CertificateFile.text(json(), as: .rotation, signedBy: key)
     }
 
     /// The certificate in a file's content, when a believed key has signed exactly it.
     package static func verify(
         file text: String, trust: AttestationTrust
     ) throws -> (certificate: RotationCertificate, key: String) {
-        let root = try? JSONDocument(text: text, limits: .init(maximumBytes: maximumBytes)).root
-        guard let root, root.members?.map(\.name) == ["certificate", "key"], let jws = root["certificate"]?.string,
-            let key = root["key"]
-        else {
-            throw DiagnosedError(
-                .attestationInvalid, fault: .client, "this is no certificate of a rotation",
-                expected: #"{"certificate":"JWS","key":JWK}"#)
-        }
-        var trust = trust
-        trust.learn(try JWK(key).publicKey())
-        let verified = try trust.verify(jws, as: .rotation)
-        return (try RotationCertificate(payload: verified.payload), verified.key)
+        let (payload, key) = try CertificateFile.verify(
+            text, as: .rotation, of: "a rotation", upTo: maximumBytes, trust: trust)
+        return (try RotationCertificate(payload: payload), key)
     }
 }
