@@ -10,7 +10,7 @@ extension StoryTests {
     /// What the operator and the officers do, with `hdsctl` as a process against a running KMS.
     @Suite("Oversight of a running KMS") struct OversightStoryTests {
         /// The tool, with the keys of two officers.
-        private struct Desk {
+        struct Desk {
             let deployment: Deployment
             var folder: String { deployment.domain.folder }
             var socket: String { deployment.domain.path("kms/control.sock") }
@@ -61,7 +61,7 @@ extension StoryTests {
             }
         }
 
-        private static func enrolling(_ domain: Domain) throws {
+        static func enrolling(_ domain: Domain) throws {
             try domain.replace(
                 "control:\n", with: "officers:\n  file: officers.json\npolicy:\n  file: policy.signed\ncontrol:\n",
                 in: "kms/hds-kms.yaml")

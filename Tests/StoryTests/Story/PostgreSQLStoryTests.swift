@@ -1,6 +1,8 @@
 import Foundation
 import Glibc
+import HDSClient
 import HTTPClient
+import KMSClient
 import TestServers
 import Testing
 
@@ -32,6 +34,72 @@ extension StoryTests {
             }
         }
 
+        @Test("Two nodes on one database: what an officer freezes at one is refused by the other within a second")
+        func twoNodes() async throws {
+            let server = try await TestPostgreSQL.start()
+            defer { server.end() }
+            let first = Service.kms.configuration, second = "kms/second.yaml"
+            let change: (Domain) throws -> Void = { domain in
+                try OversightStoryTests.enrolling(domain)
+                try Self.useDatabase(server, in: first, of: domain)
+                let port = String(domain.healthPort(of: .kms))
+                try domain.write(
+                    domain.read(first).replacing("node: trial", with: "node: second")
+                        .replacing(":\(port)", with: ":0").replacing("control.sock", with: "second.sock")
+                        .replacing("folder: audit", with: "folder: audit-second"), to: second)
+            }
+            try await Deployment.with(change: change) { deployment in
+                let domain = deployment.domain
+                let desk = try await OversightStoryTests.Desk.enrol(deployment)
+                let alice = try await Person.logIn("alice", in: deployment)
+                let space = try await alice.spaces.create(name: "Frozen", with: [])
+                try await alice.spaces.post("hello", in: space)
+                let key = try #require(try alice.keyURIs(of: space).first)
+                // The newest link is the one that the core asks.
+                let log = domain.path("log/second.log")
+                let other = try ChildProcess(
+                    Repository.program("hds-kms"), ["--config", domain.path(second)], output: log)
+                defer { other.send(SIGKILL) }
+                _ =
+                    try await eventually("the second node answers", seen: { other.tail() }) {
+                        guard case .allowed = try await alice.client.verdict(onKey: key) else { return nil }
+                        return other.log().contains("retrieve KEY answered 200") ? true : nil
+                    } as Bool
+                let frozen = try await desk.sign("freeze", "--user", alice.id, "--reason", "lost laptop", "--json")
+                let start = ContinuousClock.now
+                let took = try await eventually("alice refused by the second node", within: .seconds(5)) {
+                    guard case .refused(403, let reason) = try await alice.client.verdict(onKey: key),
+                        reason.contains("frozen"), other.log().contains("RULE=frozen")
+                    else { return nil as Duration? }
+                    return start.duration(to: .now)
+                }
+                print("frozen on the other node after \(took)")
+                let id = try #require(frozen.split(separator: "\"").first { $0.count == 36 }.map(String.init))
+                _ = try await desk.sign("freeze", "lift", id)
+                _ =
+                    try await eventually("alice reads again", within: .seconds(5)) {
+                        guard case .allowed = try await alice.client.verdict(onKey: key) else { return nil }
+                        return true
+                    } as Bool
+            }
+        }
+
+        private static func useDatabase(_ server: TestPostgreSQL, in file: String, of domain: Domain) throws {
+            try domain.replace(
+                "  file: kms.sqlite\n",
+                with: """
+                      postgresql:
+                        hosts: ["localhost:\(server.port)"]
+                        database: hds
+                        user: hds
+                        password: \(server.folder)/password
+                        ca: \(server.folder)/root.pem
+                    audit:
+                      folder: audit
+
+                    """, in: file)
+        }
+
         /// A database that stays away: not ready, an alarm, alive; and all of it over when it is back.
         private func isAway(_ deployment: Deployment, _ server: TestPostgreSQL) async throws {
             try await server.tell("stop")
@@ -59,19 +127,7 @@ extension StoryTests {
             let new = "kms/hds-kms-postgresql.yaml"
             let file = domain.path("kms/kms.sqlite")
             try domain.write(domain.read(Service.kms.configuration), to: new)
-            try domain.replace(
-                "  file: kms.sqlite\n",
-                with: """
-                      postgresql:
-                        hosts: ["localhost:\(server.port)"]
-                        database: hds
-                        user: hds
-                        password: \(server.folder)/password
-                        ca: \(server.folder)/root.pem
-                    audit:
-                      folder: audit
-
-                    """, in: new)
+            try Self.useDatabase(server, in: new, of: domain)
             let words = ["migrate", "sqlite-to-postgres", "--from", file, "--to", domain.path(new)]
             await #expect(throws: (any Error).self, "the KMS still runs on it") {
                 _ = try await ChildProcess.run(tool, words, folder: domain.folder)
