@@ -287,7 +287,7 @@ targets += [
         [
             "KMSService", "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "MasterKey",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", hummingbird, "TestServers",
+            "Diagnostics", hummingbird, "TestServers", "Escrow", "Recovery", "CoreLink",
         ]),
     tests(
         "TokenIssuerTests",

@@ -15,7 +15,7 @@ package struct Alarm: Sendable, Hashable {
     /// When it goes away by itself.
     package let clears: String
 
-    private init(
+    init(
         _ id: String, _ messageID: String, _ severity: Severity, title: String, text: String, fix: String,
         clears: String
     ) {
@@ -215,7 +215,8 @@ extension Alarm {
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
-        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .certificateExpiry,
+        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .linkFlapping, .clockSkew,
+        .credentialAge, .sessionStorm, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationRunning, .rotationStalled, .masterKeyNotEscrowed, .backupStale,

@@ -77,6 +77,8 @@ extension Metric {
         "hds_kms_resets_total", .counter, "Strings answered by a signed reset.", labels: ["reason"])
     package static let kmsReplays = Metric(
         "hds_kms_replays_total", .counter, "Mutating requests that came again and got their first answer.")
+    package static let kmsDropped = Metric(
+        "hds_kms_dropped_total", .counter, "Strings not answered because their sender asks for too many sessions.")
     package static let kmsRequestsInFlight = Metric(
         "hds_kms_requests_in_flight", .gauge, "Requests received and not yet answered.")
 
@@ -103,7 +105,8 @@ extension Metric {
     package static let all: [Metric] = [
         .buildInfo, .ready, .check, .alarm, .logRecords, .logRecordsLost, .selfTests, .processResidentMemory,
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
-        .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsRequestsInFlight,
+        .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
+        .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .policyVersion,
         .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]

@@ -108,7 +108,7 @@ extension KMSAssembly {
         }
     }
 
-    private static func observer(_ alarms: AlarmBoard, _ log: KMSRequestLog) -> FederationObserver {
+    static func observer(_ alarms: AlarmBoard, _ log: KMSRequestLog) -> FederationObserver {
         FederationObserver(
             contested: { user, claimants in
                 let sides = claimants.joined(separator: ", ")

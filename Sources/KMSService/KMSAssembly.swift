@@ -95,7 +95,9 @@ package enum KMSAssembly {
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
                 audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,
-                RecoveryWatch(book: kms.escrow, backups: kms.backups, alarms: context.alarms, log: log),
+                RecoveryWatch(
+                    book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },
+                    alarms: context.alarms, log: log),
                 LaneDrain(lanes: lanes), link,
             ]
                 + trust.polls + [federation.sweep],
@@ -148,6 +150,10 @@ package enum KMSAssembly {
             client: WebClient(trust: TLSTrust(roots: try certificates(in: account.authorities))),
             endpoint: account.tokenEndpoint.text, clientID: account.clientID,
             secret: try context.credentials.text(of: account.clientSecret))
+        let (credentials, secret) = (context.credentials, account.clientSecret)
+        context.health.watchAge(ofSecret: "authorization.service-account.client-secret", days: account.renewAfterDays) {
+            credentials.changed(secret)
+        }
         let pins = try configuration.core.pins.map { text in
             guard let pin = SPKIPin(text) else {
                 throw DiagnosedError(
@@ -162,6 +168,7 @@ package enum KMSAssembly {
         let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
         let address = Loggable(reviewed: configuration.core.link.text)
         let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
+        let storms = StormWatch(health: context.health, metrics: context.metrics)
         let link = CoreLink(
             configuration: CoreLinkConfiguration(
                 url: configuration.core.link.text, trust: trust, node: configuration.node, service: "kms",
@@ -173,7 +180,9 @@ package enum KMSAssembly {
                     switch reply {
                     case .answer(let text): links.link?.answer(delivery, text: text)
                     case .decline(let reason): links.link?.decline(delivery, reason: reason)
-                    case .drop(let reason): links.link?.drop(delivery, reason: reason)
+                    case .drop(let reason):
+                        storms.turnedAway()
+                        links.link?.drop(delivery, reason: reason)
                     }
                 }
             },

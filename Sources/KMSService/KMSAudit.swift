@@ -147,39 +147,7 @@ struct KMSAudit: Service {
     }
 
     private func report() {
-        let state = audit.trail.state
-        report(state.witnesses)
-        let used: Loggable = "\(state.percent) % of \(state.limitOctets >> 20) MiB used, \(state.lastSeq) records"
-        if let blocked = audit.blocked {
-            health.report(Self.check, .fail(blocked))
-            // What the chain's own alarm tells is not told twice.
-            if let blocked = state.blocked { health.alarms.raise(.auditBlocked, stage: 3, Loggable(blocked)) }
-            return
-        }
-        health.report(Self.check, .ok(used))
-        switch state.level {
-        case .normal: health.alarms.clear(.auditBlocked, used)
-        case .half: health.alarms.raise(.auditBlocked, stage: 1, used)
-        case .high, .full: health.alarms.raise(.auditBlocked, stage: 2, used)
-        }
-    }
-}
-
-extension KMSAudit {
-    /// One lost attempt is no alarm: a minute later the next head goes out, or the same one again.
-    private static let toleratedFailures = 2
-
-    private func report(_ witnesses: [AuditTrailState.Witness]) {
-        for witness in witnesses {
-            let subject = Loggable(reviewed: witness.name)
-            guard let failure = witness.failure, witness.failures > Self.toleratedFailures else {
-                health.alarms.clear(.auditWitness, about: subject, "\(subject) has the newest head")
-                continue
-            }
-            health.alarms.raise(
-                .auditWitness, about: subject,
-                "\(subject) has heads up to record \(witness.deliveredThrough ?? 0): \(Loggable(failure))")
-        }
+        AuditAlarms.tell(audit.trail.state, blocked: audit.blocked, health: health, check: Self.check)
     }
 }
 

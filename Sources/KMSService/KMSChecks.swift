@@ -15,16 +15,24 @@ final class KMSChecks: Sendable {
     private let events: any EventRecorder
     private let metrics: MetricRegistry
     private let link: HealthCheck
+    private let steadiness: LinkSteadiness
     /// As it was last told, to tell changes only.
     private let wasOpen = Mutex(false)
 
-    init(_ context: ServiceContext, readyWithoutCore: Bool) {
-        health = context.health
-        events = context.events
-        metrics = context.metrics
+    convenience init(_ context: ServiceContext, readyWithoutCore: Bool) {
+        self.init(
+            health: context.health, events: context.events, metrics: context.metrics,
+            readyWithoutCore: readyWithoutCore)
+    }
+
+    init(health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, readyWithoutCore: Bool) {
+        self.health = health
+        self.events = events
+        self.metrics = metrics
         link = HealthCheck(
             "link", "the link to the core",
             gate: .policy(key: "core.ready-without-core", mayBeMissing: readyWithoutCore))
+        steadiness = LinkSteadiness(health: health)
         health.declare(link)
         metrics.gauge(.linkUp).set(0)
     }
@@ -32,9 +40,7 @@ final class KMSChecks: Sendable {
     /// Looks at the store, the disk and the certificate in an interval.
     func watch(store: any KeyStore, section: StoreSection, audit: String, key: KMSStaticKey) {
         let alarms = health.alarms
-        if case .postgresql(let database) = section.backend, let weakness = database.weakness {
-            alarms.raise(.databaseTLSWeak, weakness)
-        }
+        if case .postgresql(let database) = section.backend { tell(weakness: database.weakness) }
         health.probe(Self.store, every: .seconds(15)) {
             do {
                 try await store.check()
@@ -51,6 +57,11 @@ final class KMSChecks: Sendable {
             "certificate", "the certificate of the static key",
             fix: "request a new certificate; list the present key under static-key.previous when you replace it"
         ) { expires }
+    }
+
+    /// What is weak about the way to the database; it can only change with a restart.
+    func tell(weakness: Loggable?) {
+        if let weakness { health.alarms.raise(.databaseTLSWeak, weakness) }
     }
 
     /// What the store tells between two looks: the alarm does not wait for the next one.
@@ -78,16 +89,20 @@ final class KMSChecks: Sendable {
         switch state.phase {
         case .open:
             health.report(link, .ok("open since \(reviewed: state.connectedSince?.iso8601 ?? "now")"))
-            for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication] {
+            for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled] {
                 health.alarms.clear(alarm, "the link is open")
             }
             guard hasChanged else { return }
+            steadiness.opened(clockOffset: state.clockOffsetMilliseconds)
             metrics.counter(.linkConnects, ["open"]).increment()
             events.record(.linkUp, [.address: address, .connectionID: state.connection.map { Loggable(reviewed: $0) }])
         case .connecting, .waiting:
             guard let error = state.lastError else { return }
             health.report(link, .fail(error))
-            if hasChanged { events.record(.linkDown, [.address: address, .reason: Loggable(error)]) }
+            if hasChanged {
+                steadiness.lost(error)
+                events.record(.linkDown, [.address: address, .reason: Loggable(error)])
+            }
             if state.phase == .waiting { metrics.counter(.linkConnects, ["failed"]).increment() }
             alarm(error, failures: state.failures)
         case .draining, .stopped: break
@@ -99,6 +114,7 @@ final class KMSChecks: Sendable {
         case .tlsPinMismatch: health.alarms.raise(.cloudPinMismatch, Loggable(error))
         case .linkTokenRefused, .serviceTokenRefused, .linkNotAllowed:
             health.alarms.raise(.cloudAuthentication, Loggable(error))
+        case .linkTooMany: health.alarms.raise(.cloudThrottled, Loggable(error))
         // One lost connection is no alarm: the next attempt follows at once.
         default: if failures > 1 { health.alarms.raise(.cloudUnreachable, Loggable(error)) }
         }

@@ -165,12 +165,15 @@ package struct ServiceAccountSection: Decodable, Sendable {
     package let authorities: FileLocation
     package let clientID: String
     package let clientSecret: SecretLocation
+    /// After so many days an alarm asks for a new secret.
+    package let renewAfterDays: Int
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case tokenEndpoint = "token-endpoint"
         case authorities = "ca"
         case clientID = "client-id"
         case clientSecret = "client-secret"
+        case renewAfterDays = "renew-after-days"
     }
 
     package init(from decoder: any Decoder) throws {
@@ -179,6 +182,8 @@ package struct ServiceAccountSection: Decodable, Sendable {
         authorities = try section.value(.authorities)
         clientID = try section.value(.clientID)
         clientSecret = try section.value(.clientSecret)
+        renewAfterDays = try section.value(.renewAfterDays, default: 365)
+        guard (1...3650).contains(renewAfterDays) else { throw section.problem(.renewAfterDays, "expected 1 to 3650") }
         guard tokenEndpoint.scheme == .https else {
             throw section.problem(.tokenEndpoint, "expected an https:// address")
         }

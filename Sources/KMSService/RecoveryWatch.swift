@@ -9,7 +9,8 @@ import WireText
 /// Looks every minute. It also wraps root keys that are newer than the escrow to it.
 struct RecoveryWatch: Service {
     let book: EscrowBook
-    let backups: KMSBackups
+    /// Why an operator should be told of the newest backup; nil when it is new enough.
+    let staleness: @Sendable (Timestamp) async -> Loggable?
     let alarms: AlarmBoard
     let log: KMSRequestLog
 
@@ -34,7 +35,7 @@ struct RecoveryWatch: Service {
             log.failure(error, while: "looking after the escrow")
             alarms.raise(.masterKeyNotEscrowed, Loggable(error: error))
         }
-        if let staleness = await backups.staleness(now: now) {
+        if let staleness = await staleness(now) {
             alarms.raise(.backupStale, staleness)
         } else {
             alarms.clear(.backupStale, "there is a recent backup")

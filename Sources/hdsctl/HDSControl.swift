@@ -15,6 +15,6 @@ import ArgumentParser
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
             PolicyCommand.self, ControlCommand.self, StatusCommand.self, ExplainCommand.self, AccessCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
-            EscrowCommand.self, BackupCommand.self, RestoreCommand.self,
+            EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
         ])
 }

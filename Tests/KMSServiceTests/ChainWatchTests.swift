@@ -90,7 +90,9 @@ struct ChainWatchTests {
         try await audit.trail.close()
     }
 
-    @Test("A break in older records is told and changes nothing else; when it is put back the alarm goes")
+    @Test(
+        "[HDS-AUDIT-CHAIN-BROKEN] A break in older records is told and changes nothing else; when it is put back the alarm goes"
+    )
     func older() async throws {
         let world = try World()
         let (audit, watch) = try await world.open()

@@ -67,7 +67,8 @@ struct SpaceKeyWatchTests {
 
     private var gauge: Double { metrics.gauge(.kmsSpaceKeysDue).value }
 
-    @Test("The alarm names them by pseudonyms and counts the others; it goes when each has a new key")
+    @Test(
+        "[HDS-SPACE-KEY-DUE] The alarm names them by pseudonyms and counts the others; it goes when each has a new key")
     func alarm() async throws {
         for number in 1...7 { try await leave(number, after: Int64(number)) }
         let day: Int64 = 86_400

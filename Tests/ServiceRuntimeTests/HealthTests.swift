@@ -23,6 +23,16 @@ final class WallClock: Sendable {
     }
 }
 
+/// Seconds since 1970 that a test sets.
+private final class SharedTime: Sendable {
+    private let value: Mutex<Int64?>
+    init(_ seconds: Int64?) { value = Mutex(seconds) }
+    var seconds: Int64? {
+        get { value.withLock { $0 } }
+        set { value.withLock { $0 = newValue } }
+    }
+}
+
 @Suite("Health registry")
 struct HealthRegistryTests {
     private let events = RecordedEvents()
@@ -193,7 +203,7 @@ struct CommonProbeTests {
         return await probe.look()
     }
 
-    @Test("a full disk warns, then fails, each told once, and is cleared by itself")
+    @Test("[HDS-DISK-LOW] a full disk warns, then fails, each told once, and is cleared by itself")
     func space() async throws {
         let left = Mutex(FreeSpace.bytes(5 << 30))
         health.watchSpace(of: FileLocation("/var/lib/x")) { _ in left.withLock { $0 } }
@@ -221,7 +231,25 @@ struct CommonProbeTests {
         if case .bytes = FreeSpace.of(FileLocation("/absent")) { Issue.record("space of nothing") }
     }
 
-    @Test("a certificate is announced at 30, 14, 7 and 1 days, fails when it has ended, and is cleared by a new one")
+    @Test("[HDS-CRED-AGE] an old secret is told with its age, a new file in its place clears it")
+    func age() async {
+        let file = SharedTime(wall.now.seconds - 364 * 86_400)
+        health.watchAge(ofSecret: "client-secret", days: 365, now: { [wall] in wall.now }) { file.seconds }
+        let probe = health.probes[0]
+        #expect(await probe.look().state == .ok)
+        wall.now = wall.now.adding(seconds: 86_400)
+        #expect(await probe.look().state == .warn)
+        #expect(health.alarms.current.map(\.detail.text) == ["client-secret is 365 days old"])
+        file.seconds = wall.now.seconds
+        #expect(await probe.look().state == .ok)
+        #expect(health.alarms.current.isEmpty)
+        file.seconds = nil
+        #expect(await probe.look() == .ok("the age of client-secret is not known here"))
+    }
+
+    @Test(
+        "[HDS-CERT-EXPIRY] a certificate is announced at 30, 14, 7 and 1 days, fails when it has ended, and is cleared by a new one"
+    )
     func certificate() async throws {
         let wall = wall
         let end = Mutex(wall.now.adding(seconds: 40 * 86_400))

@@ -80,4 +80,23 @@ extension HealthRegistry {
             }
         }
     }
+
+    /// The age of a secret: HDS-CRED-AGE when its file is older than `days`. `changed`: seconds since 1970, nil where that is not known.
+    package func watchAge(
+        ofSecret title: Loggable, days: Int, every interval: Duration = .seconds(3600),
+        now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }, changed: @escaping @Sendable () -> Int64?
+    ) {
+        let alarms = alarms
+        probe(HealthCheck("credential-age", "the age of credentials"), every: interval) {
+            guard let changed = changed() else { return .ok("the age of \(title) is not known here") }
+            let age = (now().seconds - changed) / 86_400
+            let detail: Loggable = "\(title) is \(max(0, age)) days old"
+            guard age >= Int64(days) else {
+                alarms.clear(.credentialAge, about: title, detail)
+                return .ok(detail)
+            }
+            alarms.raise(.credentialAge, about: title, detail)
+            return .warn(detail, fix: Loggable(reviewed: Alarm.credentialAge.fix))
+        }
+    }
 }
