@@ -69,6 +69,7 @@ struct BenchKMS: Sendable {
         policy.requestsPerUserAndMinute = 100_000_000
         policy.requestsPerDeviceAndMinute = 100_000_000
         audit = trail.map { [store] in DecisionAudit(trail: $0, ring: ring, store: store) }
+        try await audit?.prepare(now: now)
         handler = RequestHandler(
             keyManagement: KeyManagement(names: KMSNames(host: host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(

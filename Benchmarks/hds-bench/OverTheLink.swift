@@ -93,7 +93,7 @@ enum OverTheLink {
         }
         // Many at once, as over a busy link: what one costs the service.
         let work = texts
-        let total = 20_000
+        let total = 40_000
         let cpu = try process.cpuSeconds()
         let start = ContinuousClock.now
         try await concurrently(tasks: 32, items: total) { index in

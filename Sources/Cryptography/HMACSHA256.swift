@@ -14,6 +14,11 @@ package enum HMACSHA256 {
         }
     }
 
+    /// For most callers: what is generic is not specialised across modules.
+    package static func code(for message: [UInt8], key: SymmetricKey) -> [UInt8] {
+        unsafe message.withUnsafeBytes { unsafe code(for: $0, key: key) }
+    }
+
     package static func code(for message: some Collection<UInt8>, key: SymmetricKey) -> [UInt8] {
         if let tag = message.withContiguousStorageIfAvailable({ unsafe code(for: UnsafeRawBufferPointer($0), key: key) }
         ) {

@@ -14,6 +14,9 @@ package enum SHA256 {
         }
     }
 
+    /// For most callers: what is generic is not specialised across modules.
+    package static func hash(_ bytes: [UInt8]) -> [UInt8] { unsafe bytes.withUnsafeBytes { unsafe hash($0) } }
+
     package static func hash(_ bytes: some Collection<UInt8>) -> [UInt8] {
         if let digest = bytes.withContiguousStorageIfAvailable({ unsafe hash(UnsafeRawBufferPointer($0)) }) {
             return digest

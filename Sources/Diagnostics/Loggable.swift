@@ -13,6 +13,9 @@ package struct Loggable: Sendable, Hashable {
     /// token, plaintext or an identifier of a person in clear.
     package init(reviewed text: String) { self.text = text }
     package init(_ number: some BinaryInteger) { text = String(number) }
+    /// For most callers: what is generic is not specialised across modules.
+    package init(_ number: Int) { text = String(number) }
+    package init(_ number: Int64) { text = String(number) }
     package init(_ flag: Bool) { text = flag ? "true" : "false" }
     /// A case of a closed set: its raw value is known when the program is built.
     package init<Name: RawRepresentable & CaseIterable>(_ name: Name) where Name.RawValue == String {

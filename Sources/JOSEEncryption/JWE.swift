@@ -27,6 +27,11 @@ package enum JWE {
         try JWECompact(compact)
     }
 
+    /// - Parameter header: what the text of the first part says, as an earlier `parse` of the same text has found.
+    package static func parse(_ compact: [UInt8], header: JOSEHeader) throws -> JWECompact {
+        try JWECompact(compact, header: header)
+    }
+
     /// The ASCII text of a message under a shared 256-bit key.
     package static func encryptDirect(
         _ plaintext: UnsafeRawBufferPointer, key: SymmetricKey, kid: String?
@@ -99,7 +104,7 @@ package struct JWECompact: Sendable {
     private let text: [UInt8]
     private let parts: [Range<Int>]
 
-    init(_ compact: [UInt8]) throws {
+    init(_ compact: [UInt8], header known: JOSEHeader? = nil) throws {
         guard compact.count <= JWE.maximumBytes else {
             throw DiagnosedError.malformedJOSE(
                 "the encrypted text is too long", expected: "at most \(JWE.maximumBytes) octets",
@@ -110,7 +115,7 @@ package struct JWECompact: Sendable {
                 throw DiagnosedError.malformedJOSE(
                     "the text is no compact JWE", expected: "five parts with full stops between")
             }
-            let header = try JOSEHeader.parse(base64url: UnsafeRawBufferPointer(rebasing: text[parts[0]]))
+            let header = try known ?? JOSEHeader.parse(base64url: UnsafeRawBufferPointer(rebasing: text[parts[0]]))
             guard let key = Base64URL.decode(UnsafeRawBufferPointer(rebasing: text[parts[1]])), key.count <= 1024 else {
                 throw DiagnosedError.malformedJOSE("the wrapped key is not base64url of at most 1024 octets")
             }

@@ -1,4 +1,5 @@
 package import Diagnostics
+import Glibc
 import WireText
 
 /// The protected header of a JWS or JWE (RFC 7515, section 4; RFC 7516, section 4), parsed strictly.
@@ -72,7 +73,9 @@ package enum CompactParts {
         var ranges: [Range<Int>] = []
         ranges.reserveCapacity(count)
         var start = 0
-        for (index, character) in text.enumerated() where character == UInt8(ascii: ".") {
+        guard let base = text.baseAddress else { return nil }
+        while let stop = memchr(base + start, Int32(UInt8(ascii: ".")), text.count - start) {
+            let index = UnsafeRawPointer(stop) - base
             guard ranges.count < count - 1 else { return nil }
             ranges.append(start..<index)
             start = index + 1

@@ -20,6 +20,19 @@ struct KMSRequestLog: RequestLog {
     let usesPseudonyms: Bool
     private let unusual = UnusualReaders()
     private let codes = TwoGenerationCache<String, Loggable>(capacity: 4096)
+    /// Found once: finding one costs more than using it.
+    private let instruments = TwoGenerationCache<RequestKind, Instruments>(capacity: 2 * MetricRegistry.maximumSeries)
+
+    private struct RequestKind: Hashable {
+        let method: String
+        let type: String
+        let status: Int?
+    }
+
+    private struct Instruments {
+        let counter: Counter
+        let time: Histogram
+    }
 
     private final class UnusualReaders: Sendable {
         let names = Mutex<[Loggable: Timestamp]>([:])
@@ -37,13 +50,10 @@ struct KMSRequestLog: RequestLog {
 
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {
         let duration = entry.elapsedMicroseconds
-        let labels = [entry.method ?? "unknown", entry.type ?? "UNKNOWN"]
-        if let status {
-            metrics.counter(.kmsRequests, labels + [String(status)]).increment()
-        } else {
-            metrics.counter(.kmsReplays).increment()
-        }
-        metrics.histogram(.kmsRequestTime, labels).observe(Double(duration) / 1_000_000)
+        let instruments = instruments(
+            RequestKind(method: entry.method ?? "unknown", type: entry.type ?? "UNKNOWN", status: status))
+        instruments.counter.increment()
+        instruments.time.observe(Double(duration) / 1_000_000)
         let event: Event =
             switch status {
             case .some(500...): .kmsFailure
@@ -67,6 +77,17 @@ struct KMSRequestLog: RequestLog {
                 .durationMicroseconds: Loggable(duration),
                 .reason: reason.map { Loggable(reviewed: shown(reason: $0)) },
             ])
+    }
+
+    private func instruments(_ kind: RequestKind) -> Instruments {
+        if let known = instruments[kind] { return known }
+        let labels = [kind.method, kind.type]
+        let found = Instruments(
+            counter: kind.status.map { metrics.counter(.kmsRequests, labels + [String($0)]) }
+                ?? metrics.counter(.kmsReplays),
+            time: metrics.histogram(.kmsRequestTime, labels))
+        instruments[kind] = found
+        return found
     }
 
     func together<Result>(_ body: () -> Result) -> Result { events.together(body) }

@@ -82,7 +82,7 @@ struct Caller: Sendable, Equatable {
                 KMSStatus.forbidden, "ephemeral key belongs to another user", rule: "session-of-another-user")
         }
         let asked = request.credential.onBehalfOf ?? request.credential.userID ?? own
-        let isOwn = asked.lowercased() == own.lowercased()
+        let isOwn = asked == own || asked.lowercased() == own.lowercased()
         if case .anonymous(let authorization) = session.holder {
             guard isOwn else {
                 throw KMSFailure(

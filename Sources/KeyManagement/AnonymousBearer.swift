@@ -66,14 +66,10 @@ extension RequestHandler {
     /// session that it opens becomes.
     func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> (TokenIdentity, SessionHolder) {
         let names = keyManagement.names
+        // A token that the verifier remembers names another issuer, or it would not have been asked.
+        if let identity = try verifier.remembered(bearer, now: now) { return (try Self.named(identity), .user()) }
         guard let anonymous = try AnonymousBearer(bearer, names: names, keys: staticKeys, now: now) else {
-            let identity = try await verifier.identity(of: bearer, now: now)
-            // What looks like an object or like everybody on an access list can not be somebody's name.
-            guard KMSURI(identity.userID) == nil else {
-                throw KMSFailure(
-                    KMSStatus.unauthorized, "Failed to authenticate the bearer token", rule: "token-subject-is-a-uri")
-            }
-            return (identity, .user())
+            return (try Self.named(await verifier.identity(of: bearer, now: now)), .user())
         }
         do {
             guard let row = try await store.authorization(anonymous.authorization), row.resource == anonymous.resource
@@ -91,5 +87,14 @@ extension RequestHandler {
             log.failure(error, while: "checking the bearer of an unnamed holder")
             throw KMSFailure(KMSStatus.internalError, "internal error")
         }
+    }
+
+    /// What looks like an object or like everybody on an access list can not be somebody's name.
+    private static func named(_ identity: TokenIdentity) throws(KMSFailure) -> TokenIdentity {
+        guard KMSURI(identity.userID) == nil else {
+            throw KMSFailure(
+                KMSStatus.unauthorized, "Failed to authenticate the bearer token", rule: "token-subject-is-a-uri")
+        }
+        return identity
     }
 }

@@ -1,3 +1,5 @@
+import WireText
+
 /// The lanes' bookkeeping as a value: what waits, what is judged, what waits for its record, and what leaves next.
 ///
 /// In one lane strings are judged one after the other, and leave in this order. Judging goes on while earlier ones wait
@@ -20,7 +22,7 @@ struct LaneTable<Item> {
     }
 
     private struct Lane {
-        let name: [UInt8]
+        let name: OctetKey
         let depth: Int
         var queue = FIFO<Item>()
         /// Judged, or being judged; the oldest first.
@@ -51,7 +53,7 @@ struct LaneTable<Item> {
     /// Those that are judged, or being judged, and have not left.
     private(set) var outstanding = 0
     private(set) var octets = 0
-    private var numbers: [[UInt8]: Int] = [:]
+    private var numbers: [OctetKey: Int] = [:]
     private var lanes: [Int: Lane] = [:]
     private var next = 0
 
@@ -61,7 +63,7 @@ struct LaneTable<Item> {
         self.capacity = capacity
     }
 
-    mutating func submit(_ item: Item, lane name: [UInt8], isHandshake: Bool) -> Admission {
+    mutating func submit(_ item: Item, lane name: OctetKey, isHandshake: Bool) -> Admission {
         guard waiting < maximumWaiting else { return .refused }
         let number: Int
         if let known = numbers[name] {

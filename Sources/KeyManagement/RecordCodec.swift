@@ -93,7 +93,7 @@ struct FieldReader {
         return UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
     }
 
-    mutating func text() -> String? { octets().flatMap { String(validating: $0, as: UTF8.self) } }
+    mutating func text() -> String? { octets().flatMap { String(validUTF8: $0) } }
 
     mutating func number() -> Int64? {
         guard bytes.count - position >= 8 else { return nil }

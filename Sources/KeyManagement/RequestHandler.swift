@@ -48,6 +48,7 @@ package final class RequestHandler: Sendable {
     let clock: @Sendable () -> Timestamp
     let homes: UserHomes
     private let partners: PartnersInForce?
+    private let headers = SessionHeaders()
 
     /// - Parameters:
     ///   - staticKeys: the present one first, then earlier ones that clients may still know.
@@ -103,6 +104,9 @@ package final class RequestHandler: Sendable {
         if federation != nil, let host = FederationRequest.claimedHost(of: text, asked: keyManagement.names) {
             return await openSession(forPartner: text, claimed: host, source: source, now: now)
         }
+        if let known = headers.session(of: text), let message = try? JWE.parse(text, header: known.header) {
+            return await answer(message, text: text, session: known.session, source: source, now: now)
+        }
         guard let message = try? JWE.parse(text) else {
             return reset("Request could not be decrypted", source: source, now: now)
         }
@@ -144,6 +148,7 @@ package final class RequestHandler: Sendable {
         guard let plain = try? JWE.decryptDirect(message, key: session.content.key) else {
             return reset("Request could not be decrypted", session: uri, source: source, now: now)
         }
+        headers.note(message.header, session: id, of: text)
         let answer: KMSAnswer
         do {
             let root = try plain.withUnsafeBytes {

@@ -1,6 +1,7 @@
 import AuditTrail
 import JOSEEncryption
 import Synchronization
+import WireText
 
 /// Keeps the requests of one session in their order while different sessions run side by side.
 ///
@@ -118,11 +119,15 @@ package final class RequestLanes: Sendable {
     }
 
     /// The header text; for a handshake its sender or, without one, the header with the encrypted key behind it.
-    private static func lane(of text: [UInt8], source: String) -> (name: [UInt8], isHandshake: Bool) {
+    private static func lane(of text: [UInt8], source: String) -> (name: OctetKey, isHandshake: Bool) {
         let head = text.prefix(2048)
-        guard let dot = head.firstIndex(of: UInt8(ascii: ".")) else { return (Array(head.prefix(64)), false) }
-        if dot + 1 < head.endIndex && head[dot + 1] == UInt8(ascii: ".") { return (Array(head[..<dot]), false) }
-        guard source.isEmpty else { return (Array("handshake ".utf8) + source.utf8, true) }
-        return (Array(head.prefix(min(head.count, dot + 64))), true)
+        guard let dot = head.firstIndex(of: UInt8(ascii: ".")) else {
+            return (OctetKey(Array(head.prefix(64))), false)
+        }
+        if dot + 1 < head.endIndex && head[dot + 1] == UInt8(ascii: ".") {
+            return (OctetKey(Array(head[..<dot])), false)
+        }
+        guard source.isEmpty else { return (OctetKey(Array("handshake ".utf8) + source.utf8), true) }
+        return (OctetKey(Array(head.prefix(min(head.count, dot + 64)))), true)
     }
 }

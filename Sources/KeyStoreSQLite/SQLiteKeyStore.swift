@@ -116,7 +116,7 @@ extension SQLiteKeyStore {
             // One view for both, and one pair of locks on the log's index instead of two.
             try Query(db, "BEGIN").run()
             defer { _ = try? Query(db, "COMMIT").run() }
-            var query = try Query(db, "SELECT \(KeyRecord.columns) FROM keys WHERE id = ?")
+            var query = try Query(db, Self.keyByID)
             try query.bind(key)
             guard let record = try query.first({ try KeyRecord($0, id: id) }) else { return nil }
             guard let resource = record.resource else { return (record, nil) }
@@ -127,16 +127,18 @@ extension SQLiteKeyStore {
     private static func authorization(
         _ db: Database, _ resource: RecordID?, _ lookup: [UInt8]
     ) throws -> AuthorizationRecord? {
-        var query = try Query(
-            db,
-            """
-            SELECT \(AuthorizationRecord.columns) FROM authorizations
-            WHERE resource = ? AND lookup = ? AND removed_at IS NULL
-            """)
+        var query = try Query(db, authorizationByLookup)
         try query.bind(resource)
         try query.bind(lookup)
         return try query.first { try AuthorizationRecord($0) }
     }
+
+    // Made once: these run for every retrieval.
+    private static let keyByID = "SELECT \(KeyRecord.columns) FROM keys WHERE id = ?"
+    private static let authorizationByLookup = """
+        SELECT \(AuthorizationRecord.columns) FROM authorizations
+        WHERE resource = ? AND lookup = ? AND removed_at IS NULL
+        """
 
     package func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?

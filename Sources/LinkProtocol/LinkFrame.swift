@@ -165,7 +165,9 @@ package enum LinkFrame: Equatable, Sendable {
 
         mutating func text(octets: Int) throws(DiagnosedError) -> String {
             guard bytes.count - position >= octets else { throw .linkViolation("a frame is shorter than its fields") }
-            guard let text = String(validating: bytes[position..<position + octets], as: UTF8.self) else {
+            let part = position..<position + octets
+            guard let text = bytes.withUnsafeBytes({ String(validUTF8: UnsafeRawBufferPointer(rebasing: $0[part])) })
+            else {
                 throw .linkViolation("a text in a frame is not UTF-8")
             }
             position += octets

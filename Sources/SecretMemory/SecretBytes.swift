@@ -10,10 +10,10 @@ internal import COpenSSL
 /// let secret = SecretBytes(count: 32) { buffer in readRandom(into: buffer) }
 /// let first = secret.withUnsafeBytes { $0[0] }
 /// ```
-@safe
+@safe @usableFromInline
 package struct SecretBytes: ~Copyable, Sendable {
-    private let block: SecretBlock
-    package let count: Int
+    @usableFromInline let block: SecretBlock
+    @usableFromInline package let count: Int
 
     package init(copying bytes: UnsafeRawBufferPointer) {
         unsafe self.init(count: bytes.count) { unsafe $0.copyMemory(from: bytes) }
@@ -49,6 +49,7 @@ package struct SecretBytes: ~Copyable, Sendable {
     }
 
     /// The bytes, for the time of `body`: no pointer may leave it, and what is copied out is no longer protected.
+    @inlinable
     package borrowing func withUnsafeBytes<R: ~Copyable, E: Error>(
         _ body: (UnsafeRawBufferPointer) throws(E) -> R
     ) throws(E) -> R {

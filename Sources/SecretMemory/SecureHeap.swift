@@ -55,12 +55,12 @@ package enum SecureHeap {
 ///
 /// Wiped and given back when the owner ends. The pages are locked and kept out of core dumps as far as the kernel
 /// allows, without a promise: `SecureHeap.isLocked` speaks for the arena only.
-@safe
+@safe @usableFromInline
 struct SecretBlock: ~Copyable, @unchecked Sendable {  // owns its pointer alone; written only before it is shared
     /// Larger blocks (whole files, messages) get pages of their own, lest one of them fills the arena.
     private static let largestInArena = 64 << 10
 
-    let base: UnsafeMutableRawPointer
+    @usableFromInline let base: UnsafeMutableRawPointer
     let capacity: Int
     private let isInArena: Bool
 

@@ -3,8 +3,9 @@
 /// May stand in arrays and dictionaries. Any thread may use it. Keys are compared in constant time by `isEqual(to:)`;
 /// there is no `==`, no hash and no description on purpose. Random keys are made by `SymmetricKey.random` of the
 /// module Cryptography.
+@usableFromInline
 package final class SymmetricKey: Sendable, CustomReflectable {
-    private let bytes: SecretBytes
+    @usableFromInline let bytes: SecretBytes
 
     package init(_ bytes: consuming SecretBytes) {
         self.bytes = bytes
@@ -22,6 +23,7 @@ package final class SymmetricKey: Sendable, CustomReflectable {
     package var count: Int { bytes.count }
 
     /// The bytes, for the time of `body`: no pointer may leave it, and what is copied out is no longer protected.
+    @inlinable
     package func withUnsafeBytes<R: ~Copyable, E: Error>(
         _ body: (UnsafeRawBufferPointer) throws(E) -> R
     ) throws(E) -> R {
@@ -35,5 +37,5 @@ package final class SymmetricKey: Sendable, CustomReflectable {
     }
 
     /// Nothing: a dump of any value that holds a key shows no key.
-    package var customMirror: Mirror { Mirror(self, children: []) }
+    @usableFromInline package var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -3,6 +3,14 @@
 /// Decoding is strict: no padding, no white space, no character of the other alphabet, and the unused bits of the
 /// last character are zero, so that every octet string has exactly one text.
 package enum Base64URL {
+    /// For most callers: what is generic is not specialised across modules.
+    package static func encode(_ bytes: [UInt8]) -> String {
+        String(unsafeUninitializedCapacity: encodedCount(bytes.count)) { text in
+            if let start = text.baseAddress { bytes.withUnsafeBytes { Alphabet.url.encode($0, into: start) } }
+            return encodedCount(bytes.count)
+        }
+    }
+
     package static func encode(_ bytes: some Collection<UInt8>) -> String {
         if let text = bytes.withContiguousStorageIfAvailable({ Alphabet.url.encode(UnsafeRawBufferPointer($0)) }) {
             return String(decoding: text, as: UTF8.self)

@@ -33,6 +33,12 @@ package final class JSONDocument: Sendable {
         self.init(adopting: source, nodes: nodes)
     }
 
+    /// For most callers: what is generic is not specialised across modules.
+    package convenience init(_ bytes: [UInt8], limits: Limits = Limits()) throws(DiagnosedError) {
+        let (source, nodes) = try bytes.withUnsafeBytes { Self.parse($0, limits) }.get()
+        self.init(adopting: source, nodes: nodes)
+    }
+
     package convenience init(_ bytes: some Collection<UInt8>, limits: Limits = Limits()) throws(DiagnosedError) {
         let parsed =
             bytes.withContiguousStorageIfAvailable { Self.parse(UnsafeRawBufferPointer($0), limits) }

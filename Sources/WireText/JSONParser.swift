@@ -195,6 +195,7 @@ struct JSONParser {
         let index = try add(.string, start: position)
         var isComplex = false
         while true {
+            position = JSONCharacters.plainEnd(in: text, from: position, isASCII: true)
             guard let character = current else { throw .json("the text ends inside a string", at: position) }
             switch character {
             case UInt8(ascii: "\""):

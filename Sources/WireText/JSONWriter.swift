@@ -111,17 +111,15 @@ package struct JSONWriter: ~Copyable {
         buffer.append(UInt8(ascii: "\""))
         var text = text
         text.withUTF8 { characters in
+            let characters = UnsafeRawBufferPointer(characters)
             var plain = 0
-            for index in 0..<characters.count {
-                let character = characters[index]
-                guard character < 0x20 || character == UInt8(ascii: "\"") || character == UInt8(ascii: "\\") else {
-                    continue
-                }
-                buffer.append(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: characters[plain..<index])))
-                escape(character)
+            while true {
+                let index = JSONCharacters.plainEnd(in: characters, from: plain, isASCII: false)
+                buffer.append(UnsafeRawBufferPointer(rebasing: characters[plain..<index]))
+                guard index < characters.count else { break }
+                escape(characters[index])
                 plain = index + 1
             }
-            buffer.append(UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: characters[plain...])))
         }
         buffer.append(UInt8(ascii: "\""))
     }

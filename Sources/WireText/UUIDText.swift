@@ -24,6 +24,11 @@ package enum UUIDText {
     }
 
     /// Whether the text has the form 8-4-4-4-12 of hexadecimal digits of either case, any version.
+    package static func isValid(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { isValid($0) }
+    }
+
     package static func isValid(_ text: some StringProtocol) -> Bool {
         text.utf8.withContiguousStorageIfAvailable { isValid($0) } ?? isValid(String(text))
     }

@@ -160,6 +160,9 @@ struct JWTBearerVerifierTests {
         let short = try issuer.token(["exp": "\(now.seconds + 10)"])
         #expect(await directory.verdict(good) == "ok")
         #expect(await directory.verdict(short) == "ok")
+        #expect(try directory.remembered(good, now: now) != nil)
+        #expect(try directory.remembered(good, now: now.adding(seconds: 60)) == nil)
+        #expect(try directory.remembered(short, now: now.adding(seconds: 10)) == nil)
         let asked = issuer.fetches.value
         #expect(await directory.verdict(good) == "ok")
         #expect(issuer.fetches.value == asked, "remembered")

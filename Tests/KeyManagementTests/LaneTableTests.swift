@@ -1,5 +1,6 @@
 import TestServers
 import Testing
+import WireText
 
 @testable import KeyManagement
 
@@ -29,7 +30,7 @@ struct LaneTableTests {
             switch Int.random(in: 0..<4, using: &random) {
             case 0 where isSubmitting:
                 let name = UInt8.random(in: 0..<4, using: &random)
-                let admission = table.submit(item, lane: [name], isHandshake: false)
+                let admission = table.submit(item, lane: OctetKey([name]), isHandshake: false)
                 let isFull = accepted.values.joined().count - gone >= 40
                 #expect((admission == .refused) == isFull, "seed \(seed)")
                 if admission != .refused { accepted[name, default: []].append(item) }
@@ -72,7 +73,7 @@ struct LaneTableTests {
     @Test("large answers that wait stop further judging, in their own lane and in others, until they have left")
     func octets() {
         var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
-        for item in 0..<4 { _ = table.submit(item, lane: [UInt8(item % 2)], isHandshake: false) }
+        for item in 0..<4 { _ = table.submit(item, lane: OctetKey([UInt8(item % 2)]), isHandshake: false) }
         let first = table.take(1)
         #expect(first?.slot == 0)
         table.hold(1, slot: 0, octets: LaneTable<Int>.maximumOctets)
@@ -88,9 +89,9 @@ struct LaneTableTests {
     @Test("handshakes of one sender are judged one at a time, eight wait, further ones are a storm")
     func handshakes() {
         var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
-        let admissions = (0...9).map { table.submit($0, lane: [1], isHandshake: true) }
+        let admissions = (0...9).map { table.submit($0, lane: OctetKey([1]), isHandshake: true) }
         #expect(admissions == [.judge(lane: 1)] + Array(repeating: .queued, count: 8) + [.storm])
-        let other = table.submit(10, lane: [2], isHandshake: true)
+        let other = table.submit(10, lane: OctetKey([2]), isHandshake: true)
         #expect(other == .judge(lane: 2))
         let (first, second) = (table.take(1), table.take(1))
         #expect(first?.item == 0)
@@ -102,7 +103,8 @@ struct LaneTableTests {
         #expect(next.answers.isEmpty && next.judge)
         // The next may be judged, so one more may wait.
         let (late, tooLate) = (
-            table.submit(11, lane: [1], isHandshake: true), table.submit(12, lane: [1], isHandshake: true)
+            table.submit(11, lane: OctetKey([1]), isHandshake: true),
+            table.submit(12, lane: OctetKey([1]), isHandshake: true)
         )
         #expect(late == .queued && tooLate == .storm)
     }

@@ -44,6 +44,7 @@ struct RevocationListTests {
         #expect(await directory.verdict("a_P1_o1") == "ok")
         try await list.take(signed(document { $0.tokens = ["t1": now, "opaque-1": now] }), now: now)
         #expect(await directory.verdict(token) == "token-revoked")
+        #expect(throws: KMSFailure.self) { try directory.remembered(token, now: now) }
         #expect(await directory.verdict("a_P1_o1") == "token-revoked")
         #expect(await directory.verdict(other) == "ok")
         await #expect(

@@ -65,13 +65,16 @@ final class TestIssuer: Sendable {
 }
 
 extension BearerVerifier {
-    /// `ok`, or the rule that refused the token.
+    /// `ok`, or the rule that refused the token; what was remembered before has to agree with it.
     func verdict(_ bearer: String, at now: Timestamp = TestIssuer.now) async -> String {
-        do {
-            _ = try await identity(of: bearer, now: now)
-            return "ok"
+        var known: TokenIdentity?
+        var refusal: KMSFailure?
+        do throws(KMSFailure) { known = try remembered(bearer, now: now) } catch { refusal = error }
+        do throws(KMSFailure) {
+            let found = try await identity(of: bearer, now: now)
+            return refusal == nil && (known ?? found) == found ? "ok" : "something else was remembered"
         } catch {
-            return error.rule ?? "no rule"
+            return known == nil ? error.rule ?? "no rule" : "a refused token was remembered"
         }
     }
 }

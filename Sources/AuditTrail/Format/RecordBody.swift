@@ -63,11 +63,16 @@ struct RecordBody: Sendable {
     }
 
     private static func check(_ record: AuditRecord) throws(DiagnosedError) {
-        let texts = [
-            record.user, record.effectiveUser, record.client, record.method, record.type, record.object,
-            record.requestId, record.rule, record.own.source, record.own.detail,
-        ]
-        for case let text? in texts where text.utf8.count > maximumText { throw tooLong("a text", text.utf8.count) }
+        try checkText(record.user)
+        try checkText(record.effectiveUser)
+        try checkText(record.client)
+        try checkText(record.method)
+        try checkText(record.type)
+        try checkText(record.object)
+        try checkText(record.requestId)
+        try checkText(record.rule)
+        try checkText(record.own.source)
+        try checkText(record.own.detail)
         if let path = record.path, path.utf8.count > maximumPath { throw tooLong("'path'", path.utf8.count) }
         guard let sealed = record.sealed else { return }
         guard sealed.utf8.count <= maximumSealed else { throw tooLong("'sealed'", sealed.utf8.count) }
@@ -76,6 +81,10 @@ struct RecordBody: Sendable {
             throw DiagnosedError(
                 .auditRecordInvalid, fault: .internal, "'sealed' of an audit record is not base64url")
         }
+    }
+
+    private static func checkText(_ text: String?) throws(DiagnosedError) {
+        if let count = text?.utf8.count, count > maximumText { throw tooLong("a text", count) }
     }
 
     /// The alphabet as bits of the octets from 0 and from 64: some hundred octets of each record are looked at.

@@ -35,8 +35,8 @@ package final class BearerDirectory: BearerVerifier {
     private let issuers: [JWTBearerVerifier]
     private let endpoints: [IntrospectionVerifier]
     private let revocations: [RevocationList]
-    private let known: TwoGenerationCache<[UInt8], Known>
-    private let refused: TwoGenerationCache<[UInt8], Refused>
+    private let known: TwoGenerationCache<OctetKey, Known>
+    private let refused: TwoGenerationCache<OctetKey, Refused>
 
     package static let knownFor: Int64 = 60
     package static let refusedFor: Int64 = 5
@@ -58,11 +58,21 @@ package final class BearerDirectory: BearerVerifier {
         (issuers.map(\.policy) + endpoints.map(\.policy)).allSatisfy(\.isCustomerControlled)
     }
 
-    package func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity {
+    package func remembered(_ bearer: String, now: Timestamp) throws(KMSFailure) -> TokenIdentity? {
+        guard let known = known[OctetKey(Self.digest(bearer))], now < known.until else { return nil }
+        return try unlessRevoked(known.identity)
+    }
+
+    private static func digest(_ bearer: String) -> [UInt8] {
         var bearer = bearer
-        let digest = bearer.withUTF8 { SHA256.hash(UnsafeRawBufferPointer($0)) }
-        if let known = known[digest], now < known.until { return try unlessRevoked(known.identity) }
-        if let refused = refused[digest], now < refused.until { throw refused.failure }
+        return bearer.withUTF8 { SHA256.hash(UnsafeRawBufferPointer($0)) }
+    }
+
+    package func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity {
+        let digest = Self.digest(bearer)
+        let key = OctetKey(digest)
+        if let known = known[key], now < known.until { return try unlessRevoked(known.identity) }
+        if let refused = refused[key], now < refused.until { throw refused.failure }
         do {
             let identity: TokenIdentity
             switch try expert(for: bearer) {
@@ -70,11 +80,11 @@ package final class BearerDirectory: BearerVerifier {
             case .opaque(let verifier): identity = try await verifier.verified(bearer, digest: digest, now: now)
             }
             let until = min(now.adding(seconds: Self.knownFor), identity.expires)
-            if now < until { known[digest] = Known(identity: identity, until: until) }
+            if now < until { known[key] = Known(identity: identity, until: until) }
             return try unlessRevoked(identity)
         } catch {
             if error.status == KMSStatus.unauthorized {
-                refused[digest] = Refused(failure: error, until: now.adding(seconds: Self.refusedFor))
+                refused[key] = Refused(failure: error, until: now.adding(seconds: Self.refusedFor))
             }
             throw error
         }

@@ -50,6 +50,13 @@ package struct TokenIdentity: Sendable, Equatable {
 package protocol BearerVerifier: Sendable {
     /// Throws a `KMSFailure` of status 401 for a token that is not good, of status 500 when that can not be told now.
     func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity
+
+    /// The same when it is known from an earlier call that gave an identity, and still holds; nil: ask `identity`.
+    func remembered(_ bearer: String, now: Timestamp) throws(KMSFailure) -> TokenIdentity?
+}
+
+extension BearerVerifier {
+    package func remembered(_ bearer: String, now: Timestamp) throws(KMSFailure) -> TokenIdentity? { nil }
 }
 
 /// By which rule a token is refused: for audit and explanations. Clients are told one sentence for all of them.
