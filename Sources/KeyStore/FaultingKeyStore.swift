@@ -76,9 +76,7 @@ package final class FaultingKeyStore: KeyStore {
     package func key(_ id: String) async throws -> KeyRecord? {
         try await call(.read) { try await inner.key(id) }
     }
-    package func key(
-        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
-    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+    package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
         try await call(.read) { try await inner.key(id, lookup: lookup) }
     }
     package func keys(
@@ -155,6 +153,7 @@ package final class FaultingKeyStore: KeyStore {
     package func setting(_ name: String) async throws -> [UInt8]? {
         try await call(.read) { try await inner.setting(name) }
     }
+    package func rowSums() async throws -> [WriterSum] { try await call(.read) { try await inner.rowSums() } }
     package func isEmpty() async throws -> Bool { try await call(.read) { try await inner.isEmpty() } }
     package func hasExpired(at now: Timestamp) async throws -> Bool {
         try await call(.read) { try await inner.hasExpired(at: now) }

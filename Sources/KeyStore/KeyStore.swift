@@ -22,11 +22,9 @@ package import WireText
 /// A lookup or id of a wrong form is simply not there. Every implementation passes `KeyStoreConformance`.
 package protocol KeyStore: Sendable {
     func key(_ id: String) async throws -> KeyRecord?
-    /// A key and, when it is bound, the live authorization of its resource under the lookup that `lookup` makes of the
-    /// resource's id: what most retrievals need, in one consistent view.
-    func key(
-        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
-    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)?
+    /// A key and, when it is bound, its resource and the live authorization there under the lookup that `lookup` makes of
+    /// the resource's id: what most retrievals need, in one consistent view.
+    func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant?
     /// The keys bound to a resource, newest `boundAt` first (then higher id first); `from` is inclusive, `before` is
     /// exclusive, `limit` cuts the oldest.
     func keys(
@@ -75,6 +73,8 @@ package protocol KeyStore: Sendable {
     func rootKeys() async throws -> [RootKeyRecord]
     func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord?
     func setting(_ name: String) async throws -> [UInt8]?
+    /// What each writer has done, in the order of the writers' ids.
+    func rowSums() async throws -> [WriterSum]
     /// Whether there is no record of any kind: only then may a root key be made.
     func isEmpty() async throws -> Bool
     /// Whether `purgeExpired(now:)` would delete anything.
@@ -86,6 +86,20 @@ package protocol KeyStore: Sendable {
     func check() async throws
     /// Finishes what was begun and releases everything; every later call throws `store-closed`. Idempotent.
     func close() async
+}
+
+/// A key with what decides whether somebody may have it.
+package struct KeyWithGrant: Hashable, Sendable {
+    package var key: KeyRecord
+    /// That the key is bound to.
+    package var resource: ResourceRecord?
+    package var authorization: AuthorizationRecord?
+
+    package init(key: KeyRecord, resource: ResourceRecord? = nil, authorization: AuthorizationRecord? = nil) {
+        self.key = key
+        self.resource = resource
+        self.authorization = authorization
+    }
 }
 
 extension KeyStore {

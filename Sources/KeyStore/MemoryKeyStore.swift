@@ -20,13 +20,13 @@ package final class MemoryKeyStore: KeyStore {
 
     package func key(_ id: String) async throws -> KeyRecord? { try read { $0.keys[id] } }
 
-    package func key(
-        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
-    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
-        try read { state -> (key: KeyRecord, authorization: AuthorizationRecord?)? in
+    package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
+        try read { state -> KeyWithGrant? in
             guard let key = state.keys[id] else { return nil }
             let grant = key.resource.map { MemoryState.Grant(resource: $0, lookup: lookup($0)) }
-            return (key, grant.flatMap { state.liveAuthorization[$0] }.flatMap { state.authorizations[$0] })
+            return KeyWithGrant(
+                key: key, resource: key.resource.flatMap { state.resources[$0] },
+                authorization: grant.flatMap { state.liveAuthorization[$0] }.flatMap { state.authorizations[$0] })
         }
     }
 
@@ -161,6 +161,10 @@ package final class MemoryKeyStore: KeyStore {
     package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? { try read { $0.sessionKEKs[id] } }
 
     package func setting(_ name: String) async throws -> [UInt8]? { try read { $0.settings[name] } }
+
+    package func rowSums() async throws -> [WriterSum] {
+        try read { $0.sums.values.sorted { $0.writer < $1.writer } }
+    }
 
     package func isEmpty() async throws -> Bool {
         try read { state in

@@ -21,6 +21,7 @@ struct MemoryState: Sendable {
     private(set) var sessionKEKs: [Int64: SessionKEKRecord] = [:]
     private(set) var rootKeys: [Int64: RootKeyRecord] = [:]
     private(set) var settings: [String: [UInt8]] = [:]
+    private(set) var sums: [String: WriterSum] = [:]
 
     /// The inverses of the writes of the change under way, in the order of the writes.
     private var undo: [@Sendable (inout MemoryState) -> Void] = []
@@ -34,6 +35,7 @@ struct MemoryState: Sendable {
         defer { undo.removeAll() }
         do {
             for write in change.writes { try apply(write) }
+            if let sum = change.sum { add(sum) }
             return .committed
         } catch {
             while let inverse = undo.popLast() { inverse(&self) }
@@ -52,7 +54,23 @@ struct MemoryState: Sendable {
             SealedTable.allCases.allSatisfy { table in
                 !sealedRows(table).contains { table.generation(of: $0.value) == UInt32(exactly: version) }
             }
+        case .contents(let id, let rows, let total):
+            versions(ofContents: id) == (rows, total)
         }
+    }
+
+    private func versions(ofContents resource: String) -> (rows: Int64, versions: Int64) {
+        let versions =
+            (keysOfResource[resource] ?? []).compactMap { keys[$0]?.version }
+            + (authorizationsOfResource[resource] ?? []).compactMap { authorizations[$0]?.version }
+        return (Int64(versions.count), versions.reduce(0, +))
+    }
+
+    private mutating func add(_ change: SumChange) {
+        let old = sums[change.writer] ?? WriterSum(writer: change.writer, counter: 0, sum: RowSum())
+        set(
+            \.sums, change.writer,
+            WriterSum(writer: change.writer, counter: old.counter + 1, sum: old.sum + change.sum))
     }
 
     private mutating func apply(_ write: StoreWrite) throws(Refusal) {

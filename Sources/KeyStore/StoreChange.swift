@@ -54,6 +54,8 @@ package enum StoreExpectation: Hashable, Sendable {
     case openRoot(version: Int64)
     /// No value in any table is sealed under that version: a look at every row.
     case nothingUnderRoot(version: Int64)
+    /// The keys and authorizations of the resource, removed ones included, are so many with so many versions together.
+    case contents(resource: String, rows: Int64, versions: Int64)
 }
 
 /// Writes that happen all or not at all, in their order, if every expectation holds.
@@ -63,6 +65,8 @@ package struct StoreChange: Hashable, Sendable {
 
     package var writes: [StoreWrite]
     package var expectations: [StoreExpectation]
+    /// Added to its writer's row when the change is applied, and only then. Nil: it is in no sum.
+    package var sum: SumChange?
 
     package init(writes: [StoreWrite] = [], expectations: [StoreExpectation] = []) {
         self.writes = writes
@@ -120,12 +124,14 @@ extension StoreChange {
             case .insertSessionKEK, .purgeExpired, .deleteRootKey: break
             }
         }
+        if let sum { try check(sum.writer, 1, "writer of a sum") }
         for expectation in expectations {
             switch expectation {
             case .resource(let id, let version): try check(id, version, "expected resource")
             case .key(let id, let version): try check(id, version, "expected key")
             case .session(let id): try check(id, 1, "expected session")
             case .setting(let name, _): try require(!name.isEmpty, "an expected setting's name")
+            case .contents(let id, _, _): try check(id, 1, "resource of expected contents")
             case .openRoot(let version), .nothingUnderRoot(let version):
                 try require((1...Int64(UInt32.max)).contains(version), "an expected root key version of 1 to 2^32 - 1")
             }

@@ -12,6 +12,7 @@ package enum StoreTable: String, CaseIterable, Sendable {
     case keys
     case authorizations
     case ledger
+    case rowSums = "row_sums"
 
     package struct Column: Sendable {
         package enum Kind: Sendable {
@@ -67,6 +68,8 @@ package enum StoreTable: String, CaseIterable, Sendable {
             columns(
                 ("position", .integer), ("digest", .octets), ("session", .id), ("expires", .integer),
                 ("sealed_answer", .octets), ("audit", .octets))
+        case .rowSums:
+            [Column("writer", .id), Column("counter", .integer)] + Self.sumColumns.map { Column($0, .integer) }
         }
     }
 

@@ -14,6 +14,8 @@ struct ChangeCalls: Sendable {
         case noRow
         /// One row whose version is this one; nil: any.
         case version(Int64?)
+        /// One row with these two numbers.
+        case sameContents(Int64, Int64)
         /// That value; nil: no row.
         case value([UInt8]?)
         /// One changed row.
@@ -30,9 +32,12 @@ struct ChangeCalls: Sendable {
     }
 
     private(set) var calls: [PostgreSQLCall] = []
+    /// What the change adds to its writer's sum; `SumCalls` makes one call of those of a batch.
+    let sum: SumChange?
     private var demands: [Demand] = []
 
     init(_ change: StoreChange) {
+        sum = change.sum
         for case .insertLedger(let entry) in change.writes {
             add(Statements.hasLedger, .absent) { $0.bind(entry.digest) }
         }
@@ -66,6 +71,8 @@ struct ChangeCalls: Sendable {
         case .absent, .noRow: rows.count == 0
         case .version(let version?): rows.count == 1 && (try? rows.integer(0, 0)) == version
         case .version(nil): rows.count == 1
+        case .sameContents(let first, let second):
+            rows.count == 1 && (try? rows.integer(0, 0)) == first && (try? rows.integer(0, 1)) == second
         case .value(let value): value == (rows.count == 0 ? nil : rows.bytes(0, 0))
         case .one: rows.changed == 1
         case .nothing: true
@@ -88,6 +95,8 @@ struct ChangeCalls: Sendable {
         case .key(let id, let version): add(Statements.lockKey, .version(version)) { $0.bind(RecordID(id)) }
         case .session(let id): add(Statements.lockSession, .version(nil)) { $0.bind(RecordID(id)) }
         case .setting(let name, let value): add(Statements.lockSetting, .value(value)) { $0.bind(name) }
+        case .contents(let id, let rows, let versions):
+            add(SumStatements.contents, .sameContents(rows, versions)) { $0.bind(RecordID(id)) }
         case .openRoot(let version): add(SealedStatements.openRoot, .version(version)) { $0.bind(version) }
         case .nothingUnderRoot(let version):
             for table in SealedTable.allCases {

@@ -165,7 +165,8 @@ final class ChangeWriter: Sendable {
         _ changes: [ChangeCalls], _ number: Int64, _ connection: PostgreSQLConnection,
         _ deadline: ContinuousClock.Instant
     ) throws(PostgreSQLFailure) -> [Outcome] {
-        let answers = try connection.run(opening(number) + changes.flatMap(\.calls), until: deadline)
+        let sums = SumStatements.calls(changes)
+        let answers = try connection.run(opening(number) + changes.flatMap(\.calls) + sums, until: deadline)
         try checkOpening(answers)
         var judgements: [ChangeCalls.Judgement] = []
         var start = 3
@@ -173,7 +174,10 @@ final class ChangeWriter: Sendable {
             judgements.append(change.judge(answers[start..<start + change.calls.count]))
             start += change.calls.count
         }
-        if changes.count == 1 || judgements.allSatisfy({ $0 == .done(.committed) }) {
+        let isWhole = judgements.allSatisfy { $0 == .done(.committed) }
+        if changes.count == 1 || isWhole {
+            // Of a change that is refused nothing is kept, its sum neither.
+            if isWhole { for answer in answers[start...] { _ = try answer.get() } }
             return try judgements.map { judgement throws(PostgreSQLFailure) in try outcome(judgement) }
         }
         _ = try connection.run([PostgreSQLCall(Statements.rollback)], until: deadline)
@@ -189,12 +193,14 @@ final class ChangeWriter: Sendable {
         var outcomes: [Outcome] = []
         var closing: [PostgreSQLCall] = []
         for change in changes {
-            let calls = closing + [PostgreSQLCall(Statements.savepoint)] + change.calls
+            let calls = closing + [PostgreSQLCall(Statements.savepoint)] + change.calls + SumStatements.calls([change])
             let answers = try connection.run(calls, until: deadline)
             for answer in answers[...closing.count] { _ = try answer.get() }
-            let outcome = try outcome(change.judge(answers[(closing.count + 1)...]))
+            let own = answers[(closing.count + 1)...]
+            let outcome = try outcome(change.judge(own.prefix(change.calls.count)))
             outcomes.append(outcome)
             let isKept = (try? outcome.get()) == .committed
+            if isKept { for answer in own.dropFirst(change.calls.count) { _ = try answer.get() } }
             closing =
                 (isKept ? [] : [Statements.rollbackTo]).map { PostgreSQLCall($0) } + [
                     PostgreSQLCall(Statements.release)

@@ -56,10 +56,12 @@ extension KeyRecord {
 }
 
 extension ResourceRecord {
-    init(_ rows: PostgreSQLRows, _ row: Int) throws {
+    init(_ rows: PostgreSQLRows, _ row: Int) throws { try self.init(rows, row, from: 0) }
+
+    init(_ rows: PostgreSQLRows, _ row: Int, from column: Int) throws {
         try self.init(
-            id: rows.id(row, 0), version: rows.integer(row, 1), deletedAt: rows.momentIfPresent(row, 2),
-            sealed: rows.bytes(row, 3))
+            id: rows.id(row, column), version: rows.integer(row, column + 1),
+            deletedAt: rows.momentIfPresent(row, column + 2), sealed: rows.bytes(row, column + 3))
     }
 }
 

@@ -107,11 +107,20 @@ enum Schema {
         ALTER TABLE root_keys ADD CHECK (state IN ('active', 'inert', 'retiring', 'retired', 'destroyed'));
         UPDATE root_keys SET state = 'retiring' WHERE state = 'retired'
         """,
+        // 3: what each writer has done, so that a row that was put back, changed or deleted shows.
+        """
+        CREATE TABLE row_sums (
+            writer uuid PRIMARY KEY,
+            counter bigint NOT NULL,
+            s0 bigint NOT NULL, s1 bigint NOT NULL, s2 bigint NOT NULL, s3 bigint NOT NULL,
+            s4 bigint NOT NULL, s5 bigint NOT NULL, s6 bigint NOT NULL, s7 bigint NOT NULL
+        ) WITH (fillfactor = 50)
+        """,
     ]
 
     static let tables = [
         "root_keys", "root_key_wraps", "settings", "session_keks", "sessions", "resources", "keys", "authorizations",
-        "ledger",
+        "ledger", "row_sums",
         "commit_marks",
     ]
 

@@ -144,19 +144,21 @@ enum Statements {
             putSetting, eraseKeys, eraseAuthorizations, eraseResource, eraseKey, eraseAuthorization, insertRootKey,
             updateRootKey, deleteRootKey, dropWraps, insertWrap, purgeLedger,
             purgeSessions, purgeSessionKEKs,
-        ] + SealedStatements.writing
+        ] + SealedStatements.writing + SumStatements.writing
 
     // MARK: Reads
 
     static let key = PostgreSQLStatement("key", "SELECT \(Columns.key) FROM keys WHERE id = $1", .uuid)
-    /// A key with the live authorization of its resource under a lookup that was made for the resource `$2`.
+    /// A key with its resource and the live authorization there under a lookup that was made for the resource `$2`.
     static let keyWithAuthorization = PostgreSQLStatement(
         "key_with_authorization",
         """
         SELECT k.id, k.version, k.resource, k.bound_at, k.sealed,
-            a.id, a.version, a.resource, a.lookup, a.position, a.removed_at, a.sealed
+            a.id, a.version, a.resource, a.lookup, a.position, a.removed_at, a.sealed,
+            r.id, r.version, r.deleted_at, r.sealed
         FROM keys AS k LEFT JOIN authorizations AS a
             ON a.resource = k.resource AND a.resource = $2 AND a.lookup = $3 AND a.removed_at IS NULL
+            LEFT JOIN resources AS r ON r.id = k.resource
         WHERE k.id = $1
         """, .uuid, .uuid, .bytea)
     static let keysOfResource = PostgreSQLStatement(
@@ -264,5 +266,5 @@ enum Statements {
             deletedResources,
             rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk,
             removedAuthorizations,
-        ] + SealedStatements.reading
+        ] + SealedStatements.reading + SumStatements.reading
 }

@@ -17,13 +17,11 @@ extension PostgreSQLKeyStore {
 
     /// The lookup depends on the key's resource: the key is read first, then both in one statement, which is one view,
     /// until the resource of that view is the one that the lookup was made for.
-    package func key(
-        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
-    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+    package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
         guard let key = RecordID(id) else { return nil }
         guard var record = try await self.key(id) else { return nil }
         for _ in 0..<8 {
-            guard let resource = record.resource else { return (record, nil) }
+            guard let resource = record.resource else { return KeyWithGrant(key: record) }
             let asked = lookup(resource)
             let found = try await read(Statements.keyWithAuthorization) {
                 $0.bind(key)
@@ -32,10 +30,10 @@ extension PostgreSQLKeyStore {
             } _: {
                 try $0.first { rows, row in
                     let isGranted = !rows.isNull(row, 5)
-                    return (
+                    return KeyWithGrant(
                         key: try KeyRecord(rows, row),
-                        authorization: isGranted ? try AuthorizationRecord(rows, row, from: 5) : nil
-                    )
+                        resource: rows.isNull(row, 12) ? nil : try ResourceRecord(rows, row, from: 12),
+                        authorization: isGranted ? try AuthorizationRecord(rows, row, from: 5) : nil)
                 }
             }
             guard let found else { return nil }

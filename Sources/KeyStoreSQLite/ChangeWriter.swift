@@ -14,6 +14,8 @@ struct ChangeWriter {
     let db: Database
     let path: String
     private var destroyedKeys = false
+    /// What the changes of this batch add, to one row for each writer.
+    private var sums: [String: (count: Int64, sum: RowSum)] = [:]
 
     init(db: Database, path: String) {
         self.db = db
@@ -27,6 +29,7 @@ struct ChangeWriter {
             try Query(db, "BEGIN IMMEDIATE").run()
             var outcomes: [CommitQueue.Outcome] = []
             for change in changes { outcomes.append(try applyOne(change)) }
+            for (writer, added) in sums { try add(added.count, added.sum, to: writer) }
             try Query(db, "COMMIT").run()
             if destroyedKeys { forgetLog() }
             return outcomes
@@ -45,6 +48,10 @@ struct ChangeWriter {
                 for write in change.writes { try apply(write) }
             }
             try Query(db, "RELEASE change").run()
+            if result == .committed, let sum = change.sum {
+                let before = sums[sum.writer] ?? (0, RowSum())
+                sums[sum.writer] = (before.count + 1, before.sum + sum.sum)
+            }
             return .success(result)
         } catch {
             guard db.isInsideTransaction else { throw error }
@@ -52,6 +59,22 @@ struct ChangeWriter {
             try Query(db, "RELEASE change").run()
             if error is Conflict || SQLiteFailure(error)?.isConflict == true { return .success(.conflict) }
             return .failure(diagnosed(error, path))
+        }
+    }
+
+    private func add(_ count: Int64, _ sum: RowSum, to writer: String) throws {
+        let columns = StoreTable.sumColumns
+        let sums = columns.map { "\($0) = (\($0) + excluded.\($0)) & 4294967295" }.joined(separator: ", ")
+        try one(
+            """
+            INSERT INTO row_sums (writer, counter, \(columns.joined(separator: ", ")))
+            VALUES (?, ?, \(columns.map { _ in "?" }.joined(separator: ", ")))
+            ON CONFLICT (writer) DO UPDATE SET counter = counter + excluded.counter, \(sums)
+            """
+        ) {
+            try $0.bind(RecordID(writer))
+            try $0.bind(count)
+            for number in sum.numbers { try $0.bind(number) }
         }
     }
 
@@ -82,7 +105,21 @@ struct ChangeWriter {
                 try query.bind(SealedTable.mark(UInt32(truncatingIfNeeded: version)))
                 return try !query.step()
             }
+        case .contents(let id, let rows, let versions):
+            try holds(contentsOf: id, rows, versions)
         }
+    }
+
+    private func holds(contentsOf resource: String, _ rows: Int64, _ versions: Int64) throws -> Bool {
+        var query = try Query(
+            db,
+            """
+            SELECT count(*), coalesce(sum(version), 0) FROM (
+                SELECT version FROM keys WHERE resource = ?1
+                UNION ALL SELECT version FROM authorizations WHERE resource = ?1)
+            """)
+        try query.bind(RecordID(resource))
+        return try query.step() && query.integer(0) == rows && query.integer(1) == versions
     }
 
     /// Nil when there is no such version.

@@ -108,9 +108,7 @@ extension SQLiteKeyStore {
         }
     }
 
-    package func key(
-        _ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]
-    ) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+    package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
         guard let key = RecordID(id) else { return nil }
         return try read { db in
             // One view for both, and one pair of locks on the log's index instead of two.
@@ -119,9 +117,17 @@ extension SQLiteKeyStore {
             var query = try Query(db, Self.keyByID)
             try query.bind(key)
             guard let record = try query.first({ try KeyRecord($0, id: id) }) else { return nil }
-            guard let resource = record.resource else { return (record, nil) }
-            return (record, try Self.authorization(db, RecordID(resource), lookup(resource)))
+            guard let resource = record.resource else { return KeyWithGrant(key: record) }
+            return KeyWithGrant(
+                key: record, resource: try Self.resource(db, resource),
+                authorization: try Self.authorization(db, RecordID(resource), lookup(resource)))
         }
+    }
+
+    private static func resource(_ db: Database, _ id: String) throws -> ResourceRecord? {
+        var query = try Query(db, "SELECT \(ResourceRecord.columns) FROM resources WHERE id = ?")
+        try query.bind(RecordID(id))
+        return try query.first { ResourceRecord($0, id: id) }
     }
 
     private static func authorization(
@@ -187,12 +193,8 @@ extension SQLiteKeyStore {
     }
 
     package func resource(_ id: String) async throws -> ResourceRecord? {
-        guard let resource = RecordID(id) else { return nil }
-        return try read { db in
-            var query = try Query(db, "SELECT \(ResourceRecord.columns) FROM resources WHERE id = ?")
-            try query.bind(resource)
-            return try query.first { ResourceRecord($0, id: id) }
-        }
+        guard RecordID(id) != nil else { return nil }
+        return try read { db in try Self.resource(db, id) }
     }
 
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
@@ -345,6 +347,17 @@ extension SQLiteKeyStore {
             var query = try Query(db, "SELECT value FROM settings WHERE name = ?")
             try query.bind(name)
             return try query.first { $0.bytes(0) }
+        }
+    }
+
+    package func rowSums() async throws -> [WriterSum] {
+        let columns = StoreTable.sumColumns.joined(separator: ", ")
+        return try read { db in
+            try Query(db, "SELECT writer, counter, \(columns) FROM row_sums ORDER BY writer").all { row in
+                let numbers = (0..<RowSum.count).map { row.integer(Int32($0 + 2)) }
+                guard let sum = RowSum(numbers: numbers) else { throw SQLiteFailure.corrupt("a sum that is none") }
+                return WriterSum(writer: try row.id(0), counter: row.integer(1), sum: sum)
+            }
         }
     }
 

@@ -130,6 +130,15 @@ enum Schema {
         INSERT INTO root_key_wraps SELECT version, 'kek ' || kek_fingerprint, wrapped FROM old_root_keys;
         DROP TABLE old_root_keys;
         """,
+        // 4: what each writer has done, so that a row that was put back, changed or deleted shows.
+        """
+        CREATE TABLE row_sums (
+            writer BLOB PRIMARY KEY,
+            counter INTEGER NOT NULL,
+            s0 INTEGER NOT NULL, s1 INTEGER NOT NULL, s2 INTEGER NOT NULL, s3 INTEGER NOT NULL,
+            s4 INTEGER NOT NULL, s5 INTEGER NOT NULL, s6 INTEGER NOT NULL, s7 INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.

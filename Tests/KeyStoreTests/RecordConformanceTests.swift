@@ -178,7 +178,7 @@ import WireText
                 .insertAuthorization(Sample.authorization(60, resource: 50, user: 1, removedAt: 5)),
                 .insertAuthorization(Sample.authorization(61, resource: 51, user: 1)),
                 .insertAuthorization(Sample.authorization(62, resource: 50, user: 2)))
-            func found(_ key: Int, _ user: Int) async throws -> (key: KeyRecord, authorization: AuthorizationRecord?)? {
+            func found(_ key: Int, _ user: Int) async throws -> KeyWithGrant? {
                 try await store.key(Sample.id(key)) { resource in
                     // The lookup is asked for the resource of the key, and for no other.
                     resource == Sample.id(50) ? Sample.lookup(user) : Sample.lookup(99)
@@ -188,6 +188,8 @@ import WireText
             #expect(try await found(1, 1)?.key == Sample.key(1, resource: 50))
             #expect(try await found(1, 1)?.authorization == nil)
             #expect(try await found(1, 2)?.authorization?.id == Sample.id(62))
+            #expect(try await found(1, 2)?.resource == Sample.resource(50))
+            #expect(try await found(2, 2)?.resource == nil)
             #expect(try await found(2, 2)?.key == Sample.key(2))
             #expect(try await found(2, 2)?.authorization == nil)
             #expect(try await found(3, 2) == nil)
