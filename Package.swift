@@ -250,8 +250,8 @@ targets += [
         "KeyManagementTests",
         [
             "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
-            "KeyStoreSQLite", "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
+            "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "JOSEEncryption", "JOSESignature",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",

@@ -213,6 +213,17 @@ extension Alarm {
             + "backup.stale-after-hours say where and how often.",
         clears: "when there is a new backup")
 
+    package static let storeRollback = Alarm(
+        "HDS-STORE-ROLLBACK", "4b7e19d06c5a4f2e8d31a90b7f62c8e5", .critical,
+        title: "the database is not as this KMS left it",
+        text:
+            "Somebody put back, changed or deleted rows, or the whole database, or a failover lost what was acknowledged. "
+            + "No key is released. DETAIL says what was seen first; removing people and freezing go on.",
+        fix:
+            "Find out who can write to the database, and what was done to it (hdsctl rollback status). If it can not be "
+            + "trusted, restore a backup. To go on with it as it is: hdsctl rollback accept GAP --officer-key FILE.",
+        clears: "when an officer has accepted exactly what was seen, or in a restored store")
+
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .linkFlapping, .clockSkew,
@@ -220,5 +231,6 @@ extension Alarm {
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationRunning, .rotationStalled, .masterKeyNotEscrowed, .backupStale,
+        .storeRollback,
     ]
 }

@@ -87,6 +87,11 @@ extension Metric {
     package static let policyVersion = Metric(
         "hds_policy_version", .gauge, "Version of the signed policy that this node judges by, 0 for none.")
 
+    package static let storeRollback = Metric(
+        "hds_store_rollback", .gauge, "1 while no key is released because somebody else changed the database, else 0.")
+    package static let storeScannedRows = Metric(
+        "hds_store_scanned_rows", .gauge, "Rows that the last look at all rows compared with their sums.")
+
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
     package static let linkConnects = Metric(
@@ -107,7 +112,7 @@ extension Metric {
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
-        .kmsSpaceKeysDue, .policyVersion,
+        .kmsSpaceKeysDue, .policyVersion, .storeRollback, .storeScannedRows,
         .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

@@ -25,10 +25,12 @@ package enum KMSAssembly {
         let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
         let kek = try configuration.masterKey.open(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
-        let store = try await configuration.store.open(
+        let database = try await configuration.store.open(
             context.credentials, application: "hds-kms \(configuration.node)", observe: checks.observeStore)
-        let wasEmpty = try await store.isEmpty()
-        let ring = try await SealRing.open(kek: kek, store: store, now: now)
+        let wasEmpty = try await database.isEmpty()
+        let ring = try await SealRing.open(kek: kek, store: database, now: now)
+        let opening = try RollbackWatch.Opening(database, ring: ring, configuration)
+        let store = opening.store
         if wasEmpty {
             context.events.record(.rootKeyCreated, [.fingerprint: Loggable(reviewed: kek.fingerprint)])
         }
@@ -42,6 +44,8 @@ package enum KMSAssembly {
         let trust = try TokenTrust(
             configuration.authorization.issuers, credentials: context.credentials, health: context.health)
         let freezes = try await FreezeBoard(store: store, vault: vault)
+        let rollback = try await opening.start(
+            vault: vault, freezes: freezes, configuration, context, now: now)
         let audit = try await KMSAudit.open(
             configuration.audit, configuration, context, ring: ring, store: store, inForce: inForce,
             log: log)
@@ -85,7 +89,7 @@ package enum KMSAssembly {
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
             escrow: EscrowBook(store: store, ring: ring),
             backups: KMSBackups(configuration, credentials: context.credentials, ring: ring),
-            health: context.health, log: log, rootKeys: rootKeys, started: now)
+            health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: [
@@ -98,6 +102,7 @@ package enum KMSAssembly {
                 RecoveryWatch(
                     book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },
                     alarms: context.alarms, log: log),
+                RollbackWatch(rollback, context, log: log, scanEvery: configuration.rollback.scanEvery),
                 LaneDrain(lanes: lanes), link,
             ]
                 + trust.polls + [federation.sweep],
@@ -107,6 +112,7 @@ package enum KMSAssembly {
             finish: {
                 workers.shutDown()
                 await audit.close()
+                await rollback.close()
                 await store.close()
             })
     }
@@ -114,7 +120,7 @@ package enum KMSAssembly {
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
-            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms)
+            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms) + RollbackCommands.all(kms)
     }
 
     private static func loadStaticKeys(

@@ -26,6 +26,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let control: ControlSection
     /// Nil: none can be made, and HDS-BACKUP-STALE stands.
     package let backup: BackupSection?
+    package let rollback: RollbackSection
     /// Threads that answer requests; 0 means one for each processor.
     package let workers: Int
 
@@ -35,7 +36,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case staticKey = "static-key"
         case masterKey = "master-key"
         case masterKeyToken = "master-key-token"
-        case store, core, authorization, policy, audit, federation, officers, control, backup, workers
+        case store, core, authorization, policy, audit, federation, officers, control, backup, rollback, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -63,6 +64,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         officers = try section.value(.officers, default: OfficersSection())
         control = try section.value(.control, default: ControlSection())
         backup = try section.optional(.backup)
+        rollback = try section.value(.rollback, default: RollbackSection())
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")

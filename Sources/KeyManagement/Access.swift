@@ -185,35 +185,42 @@ extension KeyManagement {
     /// The signed policy is asked, too: it alone opens a space to a service, and it may forbid what a person's right gives
     /// when the token came through a service's client. Its refusals are thrown.
     ///
-    /// - Parameter direct: what was read already as the caller's own entry; nil: it is looked up.
+    /// - Parameter known: what was read already, in one view; nil: it is looked up.
     func access(
-        _ caller: Caller, resource id: String, direct known: AuthorizationRecord?? = nil, now: Timestamp
+        _ caller: Caller, resource id: String, known: KeyWithGrant? = nil, now: Timestamp
     ) async throws -> AccessPath? {
         if case .anonymous(let authorization) = caller.capacity {
+            guard let record = try await store.resource(id) else { return nil }
+            let head = try await self.head(record)
             guard let row = try await store.authorization(authorization), row.resource == id else { return nil }
-            return try vault.content(row).isLive(now) ? .anonymous(authorization: authorization) : nil
+            let content = try vault.content(row)
+            guard stands(content, row, in: head) else { return nil }
+            return content.isLive(now) ? .anonymous(authorization: authorization) : nil
         }
         if case .service(let agent) = caller.capacity {
             return try await serviceAccess(caller, agent: agent, resource: id, now)
         }
-        guard let path = try await memberAccess(caller, resource: id, direct: known, now: now) else { return nil }
+        guard let path = try await memberAccess(caller, resource: id, known: known, now: now) else { return nil }
         try demandConsent(caller, space: names.resource(id), .retrieve, now)
         return path
     }
 
     private func memberAccess(
-        _ caller: Caller, resource id: String, direct known: AuthorizationRecord??, now: Timestamp
+        _ caller: Caller, resource id: String, known: KeyWithGrant?, now: Timestamp
     ) async throws -> AccessPath? {
         let user = caller.effectiveUser
         if let known {
-            if let row = known, try vault.content(row, checkedFor: user).isLive(now) {
-                return .direct(authorization: row.id)
+            if let row = known.authorization, let record = known.resource {
+                let content = try vault.content(row, checkedFor: user)
+                if content.isLive(now), stands(content, row, in: try await self.head(record)) {
+                    return .direct(authorization: row.id)
+                }
             }
         } else if let (row, _) = try await directAuthorization(of: user, resource: id, now: now) {
             return .direct(authorization: row.id)
         }
         guard let record = try await store.resource(id), record.deletedAt == nil else { return nil }
-        let head = try vault.content(record)
+        let head = try await self.head(record)
         guard !head.isGone(now) else { return nil }
         // Nobody reads through `/public` in somebody else's name, and no partner's user does.
         if head.isPublic && policy.allowsPublic && caller.capacity == .user { return .everybody }
@@ -234,9 +241,9 @@ extension KeyManagement {
                 visits += 1
                 guard visits <= policy.nestingVisits else { return nil }
                 guard let record = try await store.resource(inner), record.deletedAt == nil else { continue }
-                let head = try vault.content(record)
+                let head = try await self.head(record)
                 guard !head.isGone(now) else { continue }
-                if try await directAuthorization(of: user, resource: inner, now: now) != nil { return .nested(path) }
+                if try await directAuthorization(of: user, resource: inner, head: head, now: now) != nil { return .nested(path) }
                 for deeper in head.nested { next.append(path + [deeper]) }
             }
             if next.isEmpty { break }
@@ -245,14 +252,18 @@ extension KeyManagement {
         return nil
     }
 
+    /// - Parameter known: the head of the resource, read just before; nil: it is read.
     func directAuthorization(
-        of user: String, resource id: String, now: Timestamp
+        of user: String, resource id: String, head known: ResourceContent? = nil, now: Timestamp
     ) async throws -> (row: AuthorizationRecord, content: AuthorizationContent)? {
+        var before = known
+        if before == nil, let record = try await store.resource(id) { before = try await self.head(record) }
+        guard let before else { return nil }
         guard
             let row = try await store.authorization(ofResource: id, lookup: vault.lookup(authID: user, resource: id))
         else { return nil }
         let content = try vault.content(row, checkedFor: user)
-        return content.isLive(now) ? (row, content) : nil
+        return content.isLive(now) && stands(content, row, in: before) ? (row, content) : nil
     }
 
     /// The head of a resource that the caller may change, and the caller's own entry on its list. A service needs both:
@@ -262,7 +273,7 @@ extension KeyManagement {
     ) async throws -> (record: ResourceRecord, head: ResourceContent, own: AuthorizationContent) {
         let (record, head) = try await present(id, now)
         guard caller.isSelf,
-            let (_, own) = try await directAuthorization(of: caller.effectiveUser, resource: id, now: now)
+            let (_, own) = try await directAuthorization(of: caller.effectiveUser, resource: id, head: head, now: now)
         else { throw notAuthorized(caller, resource: id) }
         try demandConsent(caller, space: names.resource(id), operation, now)
         return (record, head, own)
@@ -281,7 +292,7 @@ extension KeyManagement {
 
     private func present(_ id: String, _ now: Timestamp) async throws -> (ResourceRecord, ResourceContent) {
         guard let record = try await store.resource(id), record.deletedAt == nil else { throw noSuchResource(id) }
-        let head = try vault.content(record)
+        let head = try await self.head(record)
         guard !head.isGone(now) else { throw noSuchResource(id) }
         return (record, head)
     }

@@ -23,6 +23,7 @@ extension KeyManagement {
             let lookup = vault.lookup(authID: authID, resource: target)
             if let row = try await store.authorization(ofResource: target, lookup: lookup) {
                 let content = try vault.content(row)
+                guard stands(content, row, in: head) else { throw RollbackGuard.stopped }
                 entries.append(wireAuthorization(try give(role, to: row, content, &head, &change), id: row.id))
                 continue
             }
@@ -135,7 +136,7 @@ extension KeyManagement {
     func retrieveAuthorizations(
         ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
     ) async throws -> Outcome {
-        let (_, _, path) = try await readable(id, by: caller, now: now)
+        let (_, head, path) = try await readable(id, by: caller, now: now)
         try refuseUnnamed(caller)
         try refuseFormer(path)
         let rows: [AuthorizationRecord]
@@ -145,7 +146,8 @@ extension KeyManagement {
         } else {
             rows = try await store.authorizations(ofResource: id)
         }
-        let live = try rows.map { (id: $0.id, content: try vault.content($0)) }.filter { $0.content.isLive(now) }
+        let live = try rows.map { (row: $0, id: $0.id, content: try vault.content($0)) }
+            .filter { $0.content.isLive(now) && stands($0.content, $0.row, in: head) }
         return Outcome(
             KMSStatus.ok, .authorizations(live.map { wireAuthorization($0.content, id: $0.id) }), path: path, space: id)
     }
@@ -206,6 +208,7 @@ extension KeyManagement {
         for row in rows {
             let content = try remove(row, caller, now, &change)
             contents.append((row.id, content))
+            head.removed.insert(content.order)
             isLeaving = isLeaving && content.authID.canonicalAuthID == caller.effectiveUser.canonicalAuthID
             if Roles.moderates(content) { head.moderators -= 1 }
             if content.authID == Self.publicAuthID { head.isPublic = false }

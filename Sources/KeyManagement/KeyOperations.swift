@@ -28,16 +28,16 @@ extension KeyManagement {
     /// retrieve <key>: an unbound key goes to its creator only, a bound one to whoever may read its resource.
     func retrieveKey(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let user = caller.effectiveUser
-        guard let (record, own) = try await store.key(id, lookup: { vault.lookup(authID: user, resource: $0) }) else {
+        guard let found = try await store.key(id, lookup: { vault.lookup(authID: user, resource: $0) }) else {
             throw noSuchKey(id)
         }
-        let content = try vault.content(record)
+        let content = try vault.content(found.key)
         guard let resource = content.resource else {
             guard content.owner == user, caller.isSelf else { throw notAuthorized(caller, unboundKey: id) }
             try freezes?.check(caller.release())
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
-        guard let path = try await access(caller, resource: resource, direct: .some(own), now: now) else {
+        guard let path = try await access(caller, resource: resource, known: found, now: now) else {
             // Keys of a resource that is gone are gone for everybody; for others only the right is missing.
             if try await isGone(resource, now: now) { throw noSuchKey(id) }
             throw notAuthorized(caller, resource: resource)

@@ -54,7 +54,8 @@ struct KeyContent: Sendable {
 
 /// The head of a resource: who made it, what of its access list is not a plain user, and what its rows must agree with.
 struct ResourceContent: Sendable, Equatable {
-    static let format: UInt8 = 2
+    /// 2: without the removed grants.
+    static let format: UInt8 = 3
 
     var creator: String
     var created: Timestamp
@@ -76,6 +77,8 @@ struct ResourceContent: Sendable, Equatable {
     var fingerprint: [UInt8] = []
     /// How many live authorizations have the moderator's role; with one, only moderators change the list (rule 13).
     var moderators: Int64 = 0
+    /// Grants that were taken back: their rows grant nothing, whatever the database says.
+    var removed = RemovedGrants()
 
     /// Deleted, or its time is over.
     func isGone(_ now: Timestamp) -> Bool { deletedAt != nil || expires.map { $0 <= now } ?? false }
@@ -102,6 +105,7 @@ struct ResourceContent: Sendable, Equatable {
         fields.field(nextOrder)
         fingerprint.withUnsafeBytes { fields.field($0) }
         fields.field(moderators)
+        removed.octets.withUnsafeBytes { fields.field($0) }
         return fields
     }
 
@@ -113,7 +117,8 @@ struct ResourceContent: Sendable, Equatable {
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
-        guard var fields = FieldReader(bytes, format: Self.format), let creator = fields.text(),
+        guard var fields = FieldReader(bytes, format: Self.format) ?? FieldReader(bytes, format: 2),
+            let creator = fields.text(),
             let created = fields.time(), let expires = fields.optionalTime(), let deletedAt = fields.optionalTime(),
             let lastRemoval = fields.optionalTime(), let lastBound = fields.optionalTime(),
             let isPublic = fields.flag(), let count = fields.number(),
@@ -129,8 +134,13 @@ struct ResourceContent: Sendable, Equatable {
             nested.append(id)
         }
         guard let order = fields.number(), let fingerprint = fields.octets(),
-            let moderators = fields.number(), moderators >= 0, fields.isAtEnd
+            let moderators = fields.number(), moderators >= 0
         else { return nil }
+        if bytes.first == Self.format {
+            guard let octets = fields.octets(), let removed = RemovedGrants(octets) else { return nil }
+            self.removed = removed
+        }
+        guard fields.isAtEnd else { return nil }
         nextOrder = order
         self.fingerprint = Array(fingerprint)
         self.moderators = moderators

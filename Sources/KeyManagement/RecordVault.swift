@@ -11,6 +11,7 @@ import WireText
 package struct RecordVault: Sendable {
     let ring: SealRing
     let store: any KeyStore
+    let heads = HeadCache()
 
     package init(ring: SealRing, store: any KeyStore) {
         self.ring = ring

@@ -117,7 +117,10 @@ extension KeyManagement {
     private func wireResource(_ id: String, _ head: ResourceContent, _ now: Timestamp) async throws -> KMSResource {
         let keys = try await store.keys(ofResource: id)
         let authorizations = try await store.authorizations(ofResource: id)
-        let live = try authorizations.filter { try vault.content($0).isLive(now) }
+        let live = try authorizations.filter { row in
+            let content = try vault.content(row)
+            return content.isLive(now) && stands(content, row, in: head)
+        }
         return KMSResource(
             uri: names.resource(id), keyURIs: keys.reversed().map { names.key($0.id) },
             authorizationURIs: live.map { names.authorization($0.id) }, expirationDate: head.expires,
@@ -137,7 +140,7 @@ extension KeyManagement {
         gone.moderators = 0
         var change = StoreChange()
         for row in try await store.authorizations(ofResource: id) {
-            _ = try remove(row, caller, now, &change)
+            gone.removed.insert(try remove(row, caller, now, &change).order)
         }
         try touch(record, gone, &change)
         var outcome = Outcome(KMSStatus.ok, change: change)

@@ -23,6 +23,8 @@ extension DiagnosedError.Code {
     package static let rootKeyDamaged: Self = "root-key-damaged"
     /// A record was sealed under a root key version that the store does not have.
     package static let rootKeyUnknown: Self = "root-key-unknown"
+    /// The states of root keys in their table are not those of the sealed journal.
+    package static let rootKeysChanged: Self = "root-keys-changed"
 
     /// A session record whose KEK is gone: the session can not be resumed, as after a restore from a backup.
     package static let sessionKEKDestroyed: Self = "session-kek-destroyed"

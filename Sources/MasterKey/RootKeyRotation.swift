@@ -289,6 +289,8 @@ package struct RootKeyRotation: Sendable {
         _ next: RotationJournal, over value: [UInt8]?, _ writes: [StoreWrite],
         _ expectations: [StoreExpectation]
     ) async throws -> Bool {
+        var next = next
+        next.states = states(after: writes)
         let version = Self.version(of: value) + 1
         let sealed = try Array(next.text().utf8).withUnsafeBytes {
             try ring.seal($0, kind: .setting, id: Self.setting, version: version)
@@ -307,7 +309,7 @@ package struct RootKeyRotation: Sendable {
         DiagnosedError(.rotationRefused, fault: .client, what, expected: expected, found: found, hint: hint)
     }
 
-    private static let contended = DiagnosedError(
+    static let contended = DiagnosedError(
         .rotationRefused, fault: .store, "others change the root keys at the same time", hint: "try again")
 }
 

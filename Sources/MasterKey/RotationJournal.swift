@@ -1,3 +1,4 @@
+package import KeyStore
 package import WireText
 
 /// What a rotation of the root key leaves for all nodes to read: who has proved a new version, what was promoted when,
@@ -35,6 +36,8 @@ package struct RotationJournal: Sendable, Equatable {
     package var trial: Trial?
     package var promotion: Promotion?
     package var destruction: Destruction?
+    /// Of every version; nil in a journal from before there were any.
+    package var states: [Int64: RootKeyRecord.State]?
 
     init() {}
 }
@@ -63,6 +66,15 @@ extension RotationJournal {
         if let node = root["destruction"] {
             guard let version = node["version"]?.integer, let due = time(node["due"]) else { return nil }
             destruction = Destruction(version: version, due: due)
+        }
+        if let node = root["states"] {
+            var states: [Int64: RootKeyRecord.State] = [:]
+            for (name, node) in node.members ?? [] {
+                guard let version = Int64(name), let state = node.string.flatMap({ RootKeyRecord.State(rawValue: $0) })
+                else { return nil }
+                states[version] = state
+            }
+            self.states = states
         }
     }
 
@@ -100,6 +112,14 @@ extension RotationJournal {
             writer.beginObject()
             writer.member("version", destruction.version)
             writer.member("due", destruction.due.milliseconds)
+            writer.endObject()
+        }
+        if let states {
+            writer.name("states")
+            writer.beginObject()
+            for (version, state) in states.sorted(by: { $0.key < $1.key }) {
+                writer.member("\(version)", state.rawValue)
+            }
             writer.endObject()
         }
         writer.endObject()

@@ -23,15 +23,22 @@ package final class SealRing: Sendable {
         let keys: [UInt32: SymmetricKey]
         let active: UInt32
         let records: [RootKeyRecord]
+        /// Whether a journal of rotations said so.
+        let isJournalled: Bool
+        /// Why these are not those of the store, which somebody changed before this node started.
+        let trouble: String?
 
-        init(keys: [UInt32: SymmetricKey], active: UInt32, records: [RootKeyRecord]) {
+        init(keys: [UInt32: SymmetricKey], active: UInt32, records: [RootKeyRecord], isJournalled: Bool, trouble: String? = nil) {
             self.keys = keys
             self.active = active
             self.records = records
+            self.isJournalled = isJournalled
+            self.trouble = trouble
         }
     }
 
     private let roots: Mutex<Roots>
+    private let trouble: Mutex<String?>
     private let indexKey: SymmetricKey
     private let store: any KeyStore
     let kek: any RootKeyWrapping
@@ -41,6 +48,9 @@ package final class SealRing: Sendable {
     package var activeVersion: Int64 { Int64(present.active) }
     /// All versions that open records, lowest first.
     package var versions: [Int64] { present.keys.keys.sorted().map(Int64.init) }
+
+    /// Why the root keys in the store are not believed; the ring goes on with those that it has.
+    package var distrusted: String? { trouble.withLock { $0 } }
 
     /// All versions as the store had them at the last look, destroyed ones included.
     var records: [RootKeyRecord] { present.records }
@@ -66,6 +76,7 @@ package final class SealRing: Sendable {
 
     private init(_ roots: Roots, indexKey: SymmetricKey, kek: any RootKeyWrapping, store: any KeyStore) {
         self.roots = Mutex(roots)
+        trouble = Mutex(roots.trouble)
         self.indexKey = indexKey
         self.kek = kek
         self.store = store
@@ -81,8 +92,18 @@ package final class SealRing: Sendable {
         let isComplete = known.records.allSatisfy { record in
             record.state != .inert || known.keys[UInt32(truncatingIfNeeded: record.version)] != nil
         }
-        guard records != known.records || !isComplete else { return false }
-        let next = try Self.unwrap(records, kek, known: known)
+        guard records != known.records || !isComplete else {
+            trouble.withLock { $0 = nil }
+            return false
+        }
+        let next: Roots
+        do {
+            next = try await Self.believed(kek, store, known: known)
+            trouble.withLock { $0 = next.trouble }
+        } catch let error as DiagnosedError where error.code == .rootKeysChanged {
+            trouble.withLock { $0 = error.found }
+            throw error
+        }
         roots.withLock { roots in
             // Another call may have been quicker with something newer; the next one finds out.
             if roots === known { roots = next }
@@ -95,17 +116,15 @@ package final class SealRing: Sendable {
     package static func open(
         kek: some RootKeyWrapping, store: any KeyStore, now: Timestamp
     ) async throws -> SealRing {
-        var records = try await store.rootKeys()
-        if records.isEmpty {
+        if try await store.rootKeys().isEmpty {
             guard try await store.isEmpty() else {
                 throw DiagnosedError(
                     .rootKeyMissing, fault: .store, "the key store has records and no root key",
                     expected: "the table of root keys as it was", hint: "restore the key store from a backup")
             }
             try await provision(kek, store, now)
-            records = try await store.rootKeys()
         }
-        return try await load(records, kek, store)
+        return try await load(kek, store)
     }
 
     /// When another node was quicker, its keys are used.
@@ -123,9 +142,9 @@ package final class SealRing: Sendable {
     }
 
     private static func load(
-        _ records: [RootKeyRecord], _ kek: some RootKeyWrapping, _ store: any KeyStore
+        _ kek: some RootKeyWrapping, _ store: any KeyStore
     ) async throws -> SealRing {
-        let roots = try unwrap(records, kek, known: nil)
+        let roots = try await believed(kek, store, known: nil)
         guard let sealed = try await store.setting(indexKeyName) else {
             throw DiagnosedError(
                 .rootKeyMissing, fault: .store, "the key store has lost the key of its blind indexes",
@@ -135,9 +154,39 @@ package final class SealRing: Sendable {
         return SealRing(roots, indexKey: SymmetricKey(indexKey), kek: kek, store: store)
     }
 
+    /// The root keys of the store, with the states that the journal of rotations has as well.
+    private static func believed(
+        _ kek: some RootKeyWrapping, _ store: any KeyStore, known: Roots?
+    ) async throws -> Roots {
+        let (records, value) = try await records(in: store)
+        let next = try unwrap(records, kek, known: known, isJournalled: value != nil)
+        func journal(_ value: [UInt8]) throws -> RotationJournal? {
+            let identity = RecordSeal.Identity(
+                kind: .setting, id: RootKeyRotation.setting, version: SealedTable.settingVersion(value))
+            let sealed = Array(value.dropFirst(SealedTable.settingOffset))
+            return try open(sealed, as: identity, roots: next.keys).withUnsafeBytes { RotationJournal($0) }
+        }
+        let trouble = trouble(records, journal: value, wasThere: known?.isJournalled ?? false, open: journal)
+        guard let trouble else { return next }
+        // At a start nothing older is known: the journal is believed, and an officer is told.
+        if known == nil, let value, let states = try? journal(value)?.states {
+            let told = records.map { record in
+                var record = record
+                record.state = states[record.version] ?? record.state
+                return record
+            }
+            let roots = try unwrap(told, kek, known: next, isJournalled: true)
+            return Roots(keys: roots.keys, active: roots.active, records: told, isJournalled: true, trouble: trouble)
+        }
+        throw DiagnosedError(
+            .rootKeysChanged, fault: .store, "the states of the root keys are not those of the journal of rotations",
+            expected: "what the last step of a rotation left", found: trouble,
+            hint: "somebody changed the database; find out who can write to it")
+    }
+
     /// What is known already is not unwrapped again: a token may take its time.
     private static func unwrap(
-        _ records: [RootKeyRecord], _ kek: some RootKeyWrapping, known: Roots?
+        _ records: [RootKeyRecord], _ kek: some RootKeyWrapping, known: Roots?, isJournalled: Bool
     ) throws -> Roots {
         var keys: [UInt32: SymmetricKey] = [:]
         var active: UInt32?
@@ -162,7 +211,7 @@ package final class SealRing: Sendable {
                 expected: "one active version", found: "\(records.count) others",
                 hint: "restore the key store from a backup")
         }
-        return Roots(keys: keys, active: active, records: records)
+        return Roots(keys: keys, active: active, records: records, isJournalled: isJournalled)
     }
 
     private static func mismatch(version: Int64, wanted: [String], found: String) -> DiagnosedError {
@@ -231,5 +280,19 @@ package final class SealRing: Sendable {
         message.append(lengthPrefixed: scope)
         message.append(lengthPrefixed: text)
         return Array(HMACSHA256.code(for: message, key: indexKey).prefix(16))
+    }
+
+    // MARK: Sums over rows
+
+    /// What a row counts in the sums over rows. Nobody without the key can make one, or a sum of some; it outlives
+    /// every rotation, as blind indexes do.
+    package func term(_ kind: RecordKind, id: String, version: Int64) -> RowSum {
+        var message: [UInt8] = []
+        message.reserveCapacity(96)
+        message.append(lengthPrefixed: "row-sum")
+        message.append(lengthPrefixed: kind.rawValue)
+        message.append(lengthPrefixed: id)
+        message.append(bigEndian: version)
+        return RowSum(HMACSHA256.code(for: message, key: indexKey)) ?? RowSum()  // a code has 32 octets
     }
 }

@@ -16,7 +16,7 @@ extension DiagnosedError.Code {
 /// Puts a backup into a new key store and proves that it is whole: rows, digests, and keys that open.
 package enum Restore {
     /// Who a freeze of a restored store names as its officer.
-    package static let orderedBy = "restore"
+    package static let orderedBy = Freeze.byRestore
     package static let defaultSample = 200
     /// How far above the backup's the ledger's positions go on: the audit trail knows positions that were given after
     /// the backup, and would take new ones below them for records that it has.
@@ -158,7 +158,9 @@ package enum Restore {
         _ path: String, kek: any RootKeyWrapping, header: BackupHeader, now: Timestamp
     ) async throws -> Freeze {
         try await using(path, kek: kek, now: now) { store, ring in
-            let board = try await FreezeBoard(store: store, vault: RecordVault(ring: ring, store: store))
+            let store = SummingStore(store, ring: ring, writer: UUIDText.random())
+            let vault = RecordVault(ring: ring, store: store)
+            let board = try await FreezeBoard(store: store, vault: vault)
             let freeze = Freeze(
                 scope: .everything,
                 reason: """
@@ -166,6 +168,10 @@ package enum Restore {
                     after that
                     """, orderedBy: orderedBy, since: now)
             try await board.order(freeze)
+            // Last: nodes remember higher counters, and are to know why these are others.
+            try await StoreEpoch.begin(
+                .restored, note: "backup \(header.id) of \(header.created)", store: store, vault: vault,
+                view: { body in try SQLiteSnapshot.read(path: path, body) }, now: now)
             return freeze
         }
     }

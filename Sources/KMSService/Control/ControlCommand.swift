@@ -59,5 +59,6 @@ struct RunningKMS: Sendable {
     let health: HealthRegistry
     let log: KMSRequestLog
     let rootKeys: RootKeyKeeper
+    let rollback: RollbackDetector
     let started: Timestamp
 }

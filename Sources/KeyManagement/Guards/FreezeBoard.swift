@@ -24,6 +24,8 @@ package final class FreezeBoard: Sendable {
         var unknown: DiagnosedError?
     }
 
+    /// What stops all release, as a freeze of everything does, and no officer ordered.
+    package let rollback = RollbackGuard()
     private let store: any KeyStore
     private let vault: RecordVault
     private let state = Mutex(State())
@@ -130,6 +132,7 @@ package final class FreezeBoard: Sendable {
     /// Refuses a release that a freeze covers. Freezes of a user, a device or everything are found before any key is
     /// read; those of a space or a time range when the key is known.
     func check(_ release: @autoclosure () -> Freeze.Release) throws(KMSFailure) {
+        try rollback.check()
         let found = state.withLock { state -> KMSFailure? in
             if state.unknown != nil { return Self.notKnown }
             guard !state.freezes.isEmpty else { return nil }

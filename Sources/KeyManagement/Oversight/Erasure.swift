@@ -230,6 +230,7 @@ package struct Erasure: Sendable {
                     if Roles.isModerator(content.roleURI) { head.moderators -= 1 }
                     (content.removedAt, content.removedBy) = (now, standIn)
                     head.noteRemoval(now)
+                    head.removed.insert(content.order)
                 }
                 content.authID = standIn
             }

@@ -64,6 +64,9 @@ enum RuleCatalogue {
         "freezes-unknown": Entry(
             "the list of freezes can not be read or is not genuine, and then nothing is released",
             "see to the database; hdsctl status and the journal say what is wrong with it"),
+        "store-rollback": Entry(
+            "rows of the key store were put back, changed or deleted by somebody else, and then nothing is released",
+            "hdsctl rollback status says what was seen; an officer ends it with hdsctl rollback accept"),
         "audit-blocked": Entry(
             "the audit trail takes no records, and what can not be recorded is not released",
             "free space on the trail's disk: export the trail with hdsctl audit export, or raise its limit"),

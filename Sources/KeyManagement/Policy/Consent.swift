@@ -50,12 +50,14 @@ extension KeyManagement {
         _ caller: Caller, agent: String?, resource id: String, _ now: Timestamp
     ) async throws -> AccessPath? {
         guard let record = try await store.resource(id), record.deletedAt == nil else { return nil }
-        let head = try vault.content(record)
+        let head = try await self.head(record)
         guard !head.isGone(now) else { return nil }
         guard let consent = try demandConsent(caller, space: names.resource(id), .retrieve, now) else { return nil }
         guard agent != nil else { return .service(consent.name) }
         let user = caller.effectiveUser
-        if try await directAuthorization(of: user, resource: id, now: now) != nil { return .service(consent.name) }
+        if try await directAuthorization(of: user, resource: id, head: head, now: now) != nil {
+            return .service(consent.name)
+        }
         if try await nestedAccess(user, from: id, head, now) != nil { return .service(consent.name) }
         guard consent.formerMembers, let left = try await lastInterval(of: user, resource: id, now) else { return nil }
         guard caller.matter != nil else {

@@ -1,0 +1,26 @@
+package import ServiceRuntime
+
+/// Where a node remembers the counters of the key store, and how often it looks at all rows.
+package struct RollbackSection: Decodable, Sendable {
+    /// Nil: `counters` beside the audit folder or the key store.
+    package let countersFile: FileLocation?
+    package let scanEvery: Duration
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case countersFile = "counters-file"
+        case scanEvery = "scan-every"
+    }
+
+    package init() { (countersFile, scanEvery) = (nil, .seconds(3600)) }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        countersFile = try section.optional(.countersFile)
+        scanEvery = try section.value(
+            .scanEvery, default: .seconds(3600), in: .seconds(60) ... .seconds(7 * 86_400))
+    }
+}
+
+extension KMSServiceConfiguration {
+    var countersFile: String { rollback.countersFile?.path ?? dataFolder + "/counters" }
+}
