@@ -47,7 +47,7 @@ package enum KMSAssembly {
         let rollback = try await opening.start(
             vault: vault, freezes: freezes, configuration, context, now: now)
         let audit = try await KMSAudit.open(
-            configuration.audit, configuration, context, ring: ring, store: store, inForce: inForce,
+            configuration.audit, configuration, context, ring: ring, store: store, rollback: rollback, inForce: inForce,
             log: log)
         let officers = try EnrolledOfficers(file: configuration.officers.file)
         let memory = PolicyMemory(store: store, vault: vault)

@@ -16,13 +16,14 @@ struct KMSAudit: Service {
     private let log: KMSRequestLog
     private let events: any EventRecorder
     private let section: AuditSection
+    private let rollback: RollbackDetector
     private let inForce: PolicyInForce
     private static let check = HealthCheck("audit", "the audit trail", gate: .required)
 
     /// Opens the trail and adds what a crash kept out of it.
     static func open(
         _ section: AuditSection, _ configuration: KMSServiceConfiguration, _ context: ServiceContext, ring: SealRing,
-        store: any KeyStore, inForce: PolicyInForce, log: KMSRequestLog
+        store: any KeyStore, rollback: RollbackDetector, inForce: PolicyInForce, log: KMSRequestLog
     ) async throws -> KMSAudit {
         let folder = configuration.auditFolder
         let key = try attestationKey(
@@ -48,6 +49,7 @@ struct KMSAudit: Service {
             ChainWatch.raise(error, stage: 2, context.alarms)
             throw error
         }
+        try await rollback.compare(trail.state.store)
         let audit = DecisionAudit(trail: trail, ring: ring, store: store)
         try await audit.prepare(now: Timestamp.now())
         let added = try await audit.complete()
@@ -60,20 +62,20 @@ struct KMSAudit: Service {
         context.health.declare(check)
         let service = KMSAudit(
             audit: audit, health: context.health, log: log, events: events, section: section,
-            inForce: inForce)
+            rollback: rollback, inForce: inForce)
         service.report()
         return service
     }
 
     private init(
         audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog, events: any EventRecorder,
-        section: AuditSection, inForce: PolicyInForce
+        section: AuditSection, rollback: RollbackDetector, inForce: PolicyInForce
     ) {
         self.audit = audit
         self.health = health
         self.log = log
         self.events = events
-        (self.section, self.inForce) = (section, inForce)
+        (self.section, self.rollback, self.inForce) = (section, rollback, inForce)
     }
 
     /// In seconds: the signed policy's time for both, where it names one.
@@ -106,7 +108,7 @@ struct KMSAudit: Service {
                     sealed = .now
                     do {
                         audit.trail.retention = retention.records
-                        try await audit.seal(now: Timestamp.now())
+                        try await audit.seal(now: Timestamp.now(), store: rollback.counters)
                     } catch {
                         log.failure(error, while: "sealing the audit trail")
                     }

@@ -2,7 +2,7 @@ package import ServiceRuntime
 
 /// Where a node remembers the counters of the key store, and how often it looks at all rows.
 package struct RollbackSection: Decodable, Sendable {
-    /// Nil: `counters` beside the audit folder or the key store.
+    /// Nil: named after the audit folder, beside the key store or that folder.
     package let countersFile: FileLocation?
     package let scanEvery: Duration
 
@@ -22,5 +22,9 @@ package struct RollbackSection: Decodable, Sendable {
 }
 
 extension KMSServiceConfiguration {
-    var countersFile: String { rollback.countersFile?.path ?? dataFolder + "/counters" }
+    /// Nodes that share a folder have audit folders of their own.
+    var countersFile: String {
+        let trail = auditFolder.split(separator: "/").last ?? "audit"
+        return rollback.countersFile?.path ?? "\(dataFolder)/\(trail).counters"
+    }
 }

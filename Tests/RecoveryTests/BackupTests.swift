@@ -142,7 +142,7 @@ struct BackupTests {
         let made = try machine.back(up: nil)
         #expect(
             Set(made.manifest.tables.map(\.name)) == [
-                "root_keys", "root_key_wraps", "settings", "resources", "keys", "authorizations",
+                "root_keys", "root_key_wraps", "settings", "resources", "keys", "authorizations", "row_sums",
             ])
         _ = try await Restore.restore(
             machine.backup, with: .keyEncryptionKey(machine.kek), newKey: nil, toNew: restored, now: start)

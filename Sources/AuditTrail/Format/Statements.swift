@@ -11,6 +11,20 @@ package enum StatementType: String, Sendable, CaseIterable {
     case rotation = "hds-rotation-certificate"
 }
 
+/// How far the caller's store had counted, in its own words: outside of the store, nobody who writes there can take it back.
+package struct StoreCounters: Sendable, Equatable {
+    package static let maximum = 64
+    package let epoch: String
+    /// By writer; the highest `maximum` of them.
+    package let counters: [String: Int64]
+
+    package init(epoch: String, counters: [String: Int64]) {
+        self.epoch = epoch
+        let highest = counters.sorted { ($0.value, $0.key) > ($1.value, $1.key) }.prefix(Self.maximum)
+        self.counters = Dictionary(uniqueKeysWithValues: highest.map { ($0.key, $0.value) })
+    }
+}
+
 /// "The chain of this trail was here": what a witness gets each minute.
 package struct HeadStatement: Sendable, Equatable {
     package let node: String
@@ -20,6 +34,7 @@ package struct HeadStatement: Sendable, Equatable {
     package let chain: [UInt8]
     /// Up to where in the caller's ledger everything stands in the trail.
     package let position: Int64?
+    package var store: StoreCounters?
     package let time: Timestamp
 
     func json() -> [UInt8] {
@@ -30,6 +45,13 @@ package struct HeadStatement: Sendable, Equatable {
         json.member("seq", seq)
         json.member("chain", Hexadecimal.encode(chain))
         if let position { json.member("position", position) }
+        if let store {
+            json.member("epoch", store.epoch)
+            json.name("counters")
+            json.beginObject()
+            for (writer, counter) in store.counters.sorted(by: { $0.key < $1.key }) { json.member(writer, counter) }
+            json.endObject()
+        }
         json.member("time", time.iso8601)
         json.endObject()
         return json.bytes()
@@ -98,6 +120,14 @@ extension HeadStatement {
         seq = try json.number("seq")
         chain = try json.digest("chain")
         position = json.root["position"]?.integer
+        if let epoch = json.root["epoch"]?.string {
+            var counters: [String: Int64] = [:]
+            for (writer, counter) in json.root["counters"]?.members ?? [] {
+                guard let counter = counter.integer else { throw StatementReader.malformed("counters") }
+                counters[writer] = counter
+            }
+            store = StoreCounters(epoch: epoch, counters: counters)
+        }
         time = try json.time("time")
     }
 }

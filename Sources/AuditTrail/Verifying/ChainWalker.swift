@@ -161,7 +161,8 @@ struct ChainWalker: Sendable {
     private mutating func judgeHead(_ own: AuditRecord.Own) throws {
         let statement = try HeadStatement(try verify(own, as: .head))
         let expected = HeadStatement(
-            node: node, trail: trail ?? "", seq: seq, chain: chain, position: own.position, time: statement.time)
+            node: node, trail: trail ?? "", seq: seq, chain: chain, position: own.position, store: statement.store,
+            time: statement.time)
         guard statement == expected else {
             throw DiagnosedError(
                 .auditHeadInvalid, fault: .client, "a head is about something else than the records before it",

@@ -142,13 +142,15 @@ package final class AuditTrail: Sendable {
     /// Signs where the chain is and hands it to the witnesses; writes the counted refusals before, and deletes segments
     /// that may go. Where nothing is new, only witnesses that lack the newest head get it again.
     ///
-    /// - Parameter position: up to here in the caller's ledger, everything stands in the trail.
-    package func sealHead(now: Timestamp, position: Int64? = nil) async throws {
+    /// - Parameters:
+    ///   - position: up to here in the caller's ledger, everything stands in the trail.
+    ///   - store: how far the caller's store has counted; nil: as far as in the head before.
+    package func sealHead(now: Timestamp, position: Int64? = nil, store: StoreCounters? = nil) async throws {
         try await writeRefusals(now)
         let retention = retention
         let head = try await perform(at: now) { writer in
             writer.prune(now: now, retention: retention)
-            return try writer.appendHead(at: now, position: position)
+            return try writer.appendHead(at: now, position: position, store: store)
         }
         for post in posts { if let head { post.post(head) } else { post.retry() } }
     }

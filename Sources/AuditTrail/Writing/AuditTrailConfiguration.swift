@@ -73,6 +73,8 @@ package struct AuditTrailState: Sendable {
     package var unsealedSince: Timestamp?
     /// The ledger position of the last head.
     package var position: Int64?
+    /// As in the last head.
+    package var store: StoreCounters?
     package var exportedThrough: Int64
     package var refusalsWaiting: Int64
     package var witnesses: [Witness]

@@ -77,7 +77,8 @@ struct TrailOpening {
             spool.pendingRoots.append(.succession(jws))
         }
         let tip = TrailTip(
-            walker, octets: octets, position: try walker.position ?? earlierPosition(segments.dropLast()))
+            walker, octets: octets, position: try walker.position ?? earlierPosition(segments.dropLast()),
+            store: try walker.head.map(\.store) ?? earlierHead(segments.dropLast())?.store)
         var writer = TrailWriter(configuration, trail: walker.trail ?? "", tip: tip, spool: spool, file: file)
         try begin(&writer, from: walker.key ?? "", cut: cut + torn)
         return writer
@@ -133,6 +134,20 @@ struct TrailOpening {
                 guard LineHeader(line)?.kind == .head, let position = try StoredRecord(line: line).record.position
                 else { continue }
                 return position
+            }
+        }
+        return nil
+    }
+
+    /// The newest head before the last segment; its signature was verified when it was written, and its chain goes on.
+    private func earlierHead(_ segments: ArraySlice<SegmentName>) throws(DiagnosedError) -> HeadStatement? {
+        for segment in segments.reversed() {
+            let reader = try BackwardLineReader(folder.path(of: segment))
+            while let line = try reader.next() {
+                guard LineHeader(line)?.kind == .head, let jws = try StoredRecord(line: line).record.own.jws,
+                    let payload = jws.split(separator: ".").dropFirst().first.flatMap({ Base64URL.decode(String($0)) })
+                else { continue }
+                return try HeadStatement(payload)
             }
         }
         return nil

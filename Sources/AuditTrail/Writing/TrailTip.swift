@@ -15,6 +15,8 @@ struct TrailTip: Sendable {
     /// SHA-256 of the newest root's JWS, or the genesis.
     var previousRoot: [UInt8]
     var position: Int64?
+    /// As in the newest head.
+    var store: StoreCounters?
     var unsealedFrom: Int64?
     var unsealedSince: Timestamp?
 
@@ -31,7 +33,7 @@ struct TrailTip: Sendable {
     }
 
     /// Where a walk over the last segment ended.
-    init(_ walker: ChainWalker, octets: Int, position: Int64?) {
+    init(_ walker: ChainWalker, octets: Int, position: Int64?, store: StoreCounters?) {
         seq = walker.seq
         chain = walker.chain
         tree = walker.tree
@@ -41,6 +43,7 @@ struct TrailTip: Sendable {
         hour = walker.segmentTime.map(Self.hour) ?? 0
         previousRoot = walker.previousRoot
         self.position = position
+        self.store = store
         unsealedFrom = walker.unsealedFrom
         unsealedSince = walker.unsealedSince
     }

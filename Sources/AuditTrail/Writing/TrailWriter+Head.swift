@@ -3,16 +3,18 @@ import WireText
 
 extension TrailWriter {
     /// Nil when every record is sealed and the position is no other.
-    mutating func appendHead(at now: Timestamp, position: Int64?) throws -> SignedHead? {
+    mutating func appendHead(at now: Timestamp, position: Int64?, store: StoreCounters?) throws -> SignedHead? {
         guard tip.unsealedFrom != nil || (position ?? tip.position) != tip.position else { return nil }
         let statement = HeadStatement(
-            node: node, trail: trail, seq: tip.seq, chain: tip.chain, position: position ?? tip.position, time: now)
+            node: node, trail: trail, seq: tip.seq, chain: tip.chain, position: position ?? tip.position,
+            store: store ?? tip.store, time: now)
         let jws = try key.sign(statement.json(), as: .head)
         var record = AuditRecord(.head, at: now)
         record.own.position = statement.position
         record.own.jws = jws
         try append(record)
         setPosition(position)
+        setStore(statement.store)
         return SignedHead(statement: statement, jws: jws)
     }
 

@@ -180,4 +180,5 @@ struct TrailWriter: Sendable {
     mutating func addSuccession(_ jws: String) { spool.pendingRoots.append(.succession(jws)) }
 
     mutating func setPosition(_ position: Int64?) { tip.position = position ?? tip.position }
+    mutating func setStore(_ store: StoreCounters?) { tip.store = store }
 }

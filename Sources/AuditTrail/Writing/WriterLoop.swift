@@ -74,6 +74,7 @@ extension AuditTrailState {
         sealedThrough = writer.tip.sealedThrough
         unsealedSince = writer.tip.unsealedSince
         position = writer.tip.position
+        store = writer.tip.store
         exportedThrough = writer.spool.exportedThrough
         refusalsWaiting = 0
         witnesses = []

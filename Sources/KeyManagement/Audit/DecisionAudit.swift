@@ -249,11 +249,11 @@ package final class DecisionAudit: Sendable {
 
     /// Seals the chain's head; called each minute. The position that goes with it says up to where the ledger stands in
     /// the trail for sure.
-    package func seal(now: Timestamp) async throws {
+    package func seal(now: Timestamp, store counters: StoreCounters? = nil) async throws {
         try await completeFailed()
         let newest = try await store.ledgerPosition()
         let position = state.withLock { $0.changes.position(newest: newest) }
         try await trail.sealRoot(now: now)
-        try await trail.sealHead(now: now, position: position)
+        try await trail.sealHead(now: now, position: position, store: counters)
     }
 }

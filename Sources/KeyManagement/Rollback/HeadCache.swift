@@ -37,19 +37,20 @@ extension RecordVault {
 }
 
 extension KeyManagement {
-    /// The head of a space; refuses one that is older than one that was read before.
+    /// The head of a space; refuses one that is older than one that was read before. Always that of this row: what was read
+    /// in one view with it is judged by it.
     func head(_ record: ResourceRecord) async throws -> ResourceContent {
         if let known = vault.heads.version(of: record.id), record.version < known {
-            // Read before the other one, perhaps. What is read now is not.
+            // Read before the other one came, perhaps. What is read now is not.
             let again = try await store.resource(record.id)
-            guard let again, again.version >= known else {
+            // A space that was erased is gone, and so are its keys.
+            if let again, again.version < known {
                 freezes?.rollback.report(
                     .init(
                         .head, id: record.id,
-                        "a space is there in version \(again?.version ?? 0), and was read in version \(known)"))
+                        "a space is there in version \(again.version), and was read in version \(known)"))
                 throw RollbackGuard.stopped
             }
-            return try vault.head(again)
         }
         return try vault.head(record)
     }

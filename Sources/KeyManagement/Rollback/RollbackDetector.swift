@@ -1,3 +1,4 @@
+package import AuditTrail
 import Diagnostics
 package import KeyStore
 package import MasterKey
@@ -149,6 +150,28 @@ package final class RollbackDetector: Sendable {
         }
         if scan.brokenCount > 0 { parts.append("\(scan.brokenCount) rows do not open or were changed") }
         return parts.isEmpty ? "rows that did not open before open now" : parts.joined(separator: "; ")
+    }
+
+    /// For the audit trail's seals; nil while there is no epoch.
+    package var counters: StoreCounters? {
+        state.withLock { state in
+            state.memory.epoch.map { StoreCounters(epoch: $0, counters: state.memory.rows.mapValues(\.counter)) }
+        }
+    }
+
+    /// What the newest seal of the audit trail had: it may be there when the file of counters is not.
+    package func compare(_ sealed: StoreCounters?) async throws {
+        guard let sealed else { return }
+        try await turn.take {
+            guard sealed.epoch == memory.epoch else { return }
+            let rows = try await store.rowSums()
+            let present = Dictionary(rows.map { ($0.writer, $0.counter) }, uniquingKeysWith: { first, _ in first })
+            for (writer, counter) in sealed.counters.sorted(by: { $0.key < $1.key })
+            where present[writer] ?? 0 < counter {
+                report(writer, "is at \(present[writer] ?? 0), and was at \(counter) in a seal of the audit trail")
+            }
+        }
+        try save()
     }
 
     /// The last state, when nothing is committed any more.
