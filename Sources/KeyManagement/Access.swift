@@ -243,7 +243,9 @@ extension KeyManagement {
                 guard let record = try await store.resource(inner), record.deletedAt == nil else { continue }
                 let head = try await self.head(record)
                 guard !head.isGone(now) else { continue }
-                if try await directAuthorization(of: user, resource: inner, head: head, now: now) != nil { return .nested(path) }
+                if try await directAuthorization(of: user, resource: inner, head: head, now: now) != nil {
+                    return .nested(path)
+                }
                 for deeper in head.nested { next.append(path + [deeper]) }
             }
             if next.isEmpty { break }

@@ -28,7 +28,10 @@ package final class SealRing: Sendable {
         /// Why these are not those of the store, which somebody changed before this node started.
         let trouble: String?
 
-        init(keys: [UInt32: SymmetricKey], active: UInt32, records: [RootKeyRecord], isJournalled: Bool, trouble: String? = nil) {
+        init(
+            keys: [UInt32: SymmetricKey], active: UInt32, records: [RootKeyRecord], isJournalled: Bool,
+            trouble: String? = nil
+        ) {
             self.keys = keys
             self.active = active
             self.records = records

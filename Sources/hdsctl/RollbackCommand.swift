@@ -60,7 +60,8 @@ struct RollbackCommand: ParsableCommand {
         } else {
             show(["nothing was put back, changed or deleted by somebody else, as far as this node sees"])
         }
-        show(["this node remembers the store since \(answer.text("remembersSince")); what was before is not known here"])
+        show(["this node remembers the store since \(answer.text("remembersSince")); what was before is not known here"]
+        )
         show(["epoch: \(answer.text("epochCause")) at \(answer.text("epochSince")) \(answer.text("epochNote"))"])
         guard answer["scanned"] != nil else { return show(["all rows: not looked at yet"]) }
         show(["all rows: \(answer["rows"]?.integer ?? 0), looked at \(answer.text("scanned"))"])

@@ -48,9 +48,13 @@ import WireText
         return Node(store: store, ring: ring, freezes: freezes, detector: detector)
     }
 
-    @Test("a restore is no attack for any node, before and after an officer has opened it; the backup's rows without it are")
+    @Test(
+        "a restore is no attack for any node, before and after an officer has opened it; the backup's rows without it are"
+    )
     func restored() async throws {
-        let (old, new, backup) = (folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup")
+        let (old, new, backup) = (
+            folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup"
+        )
         let first = try await node(old)
         try await first.create()
         try SQLiteSnapshot.read(path: old) { view in
@@ -88,7 +92,9 @@ import WireText
 
     @Test("a restored store whose freeze was taken out of it is not believed")
     func withoutFreeze() async throws {
-        let (old, new, backup) = (folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup")
+        let (old, new, backup) = (
+            folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup"
+        )
         let first = try await node(old)
         try await first.create()
         try SQLiteSnapshot.read(path: old) { view in

@@ -15,7 +15,8 @@ extension RollbackDetector {
             }
             guard standing == gap else {
                 throw refused(
-                    "this is not the gap that stands", expected: standing, found: String(gap.prefix(64)).debugDescription)
+                    "this is not the gap that stands", expected: standing,
+                    found: String(gap.prefix(64)).debugDescription)
             }
             if findings.contains(where: { $0.kind == .roots }) {
                 try await RootKeyRotation(store: store, ring: vault.ring).restoreStates()
@@ -29,21 +30,33 @@ extension RollbackDetector {
             }
             let (taken, _) = try await StoreEpoch.read(store, vault)
             try await adopt(taken ?? epoch)
-            for finding in findings where finding.kind == .grant { try await removeAgain(finding.id, now) }
+            try await removeAgain(now)
         }
         try await look(now: now)
         // Nobody has seen yet whether the rows are whole now.
         try await scan(now: now)
     }
 
-    private func removeAgain(_ id: String, _ now: Timestamp) async throws {
-        guard let row = try await store.authorization(id), row.removedAt == nil else { return }
-        var content = try vault.content(row)
-        content.removedAt = now
-        content.removedBy = Freeze.byRollback
-        let change = StoreChange(
-            writes: [.updateAuthorization(try vault.record(content, id: id, version: row.version + 1))])
-        _ = try await store.commit(change)
+    /// Every authorization that its space calls removed, whether somebody has used it or not.
+    private func removeAgain(_ now: Timestamp) async throws {
+        var last: String?
+        while true {
+            let page = try await store.resources(after: last, limit: 200)
+            guard let end = page.last else { return }
+            for record in page {
+                // What does not open is refused at its use, and was accepted as it is.
+                guard let head = try? vault.content(record), !head.removed.ranges.isEmpty else { continue }
+                for row in try await store.authorizations(ofResource: record.id) {
+                    guard var content = try? vault.content(row), head.removed.contains(content.order) else { continue }
+                    content.removedAt = now
+                    content.removedBy = Freeze.byRollback
+                    let change = StoreChange(
+                        writes: [.updateAuthorization(try vault.record(content, id: row.id, version: row.version + 1))])
+                    _ = try await store.commit(change)
+                }
+            }
+            last = end.id
+        }
     }
 
     private func refused(_ what: String, expected: String, found: String) -> DiagnosedError {

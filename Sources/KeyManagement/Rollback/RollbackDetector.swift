@@ -16,7 +16,8 @@ package import WireText
 /// A restore, and an officer's acceptance of a gap, begin a new epoch: from it on other counters count.
 package final class RollbackDetector: Sendable {
     /// Runs its argument on a consistent view of the store, on a thread that may block.
-    package typealias View = @Sendable (@escaping @Sendable (any StoreSnapshot) throws -> RowScan) async throws -> RowScan
+    package typealias View =
+        @Sendable (@escaping @Sendable (any StoreSnapshot) throws -> RowScan) async throws -> RowScan
 
     package struct LastScan: Sendable {
         package let scan: RowScan
@@ -263,7 +264,8 @@ package final class RollbackDetector: Sendable {
         report(
             found.writer,
             found.counter == expected.counter
-                ? "has another sum than this node left" : "is at \(found.counter), and this node left \(expected.counter)")
+                ? "has another sum than this node left"
+                : "is at \(found.counter), and this node left \(expected.counter)")
     }
 
     private func report(_ writer: String, _ what: String) {

@@ -36,7 +36,8 @@ package struct StoreEpoch: Sendable, Equatable {
     }
 
     /// What stands in the store, and its value for an expectation; no epoch for a value that does not open.
-    static func read(_ store: any KeyStore, _ vault: RecordVault) async throws -> (epoch: StoreEpoch?, value: [UInt8]?) {
+    static func read(_ store: any KeyStore, _ vault: RecordVault) async throws -> (epoch: StoreEpoch?, value: [UInt8]?)
+    {
         guard let value = try await store.setting(setting) else { return (nil, nil) }
         let epoch = try? vault.openSetting(value, name: setting) { bytes, _ in StoreEpoch(bytes) }
         return (epoch, value)
@@ -68,7 +69,8 @@ package struct StoreEpoch: Sendable, Equatable {
         let (_, value) = try await read(store, vault)
         var epoch = StoreEpoch(cause, note: note, time: now)
         epoch.broken = scan.broken
-        guard try await store.commit(epoch.change(replacing: value, vault), adding: scan.difference) == .committed else {
+        guard try await store.commit(epoch.change(replacing: value, vault), adding: scan.difference) == .committed
+        else {
             throw DiagnosedError(.storeBusy, fault: .store, "somebody else works on the store")
         }
     }

@@ -1,5 +1,6 @@
 import KMSProtocol
 import KeyStore
+import KeyStoreSQLite
 import MasterKey
 import TestServers
 import Testing
@@ -12,7 +13,9 @@ import WireText
 struct HonestStoreTests {
     typealias World = RollbackWorld
 
-    @Test("creations, removals, deletions, erasures, rotations and restarts leave sums that fit", arguments: World.Kind.here)
+    @Test(
+        "creations, removals, deletions, erasures, rotations and restarts leave sums that fit",
+        arguments: World.Kind.here)
     func everything(_ kind: World.Kind) async throws {
         let world = try World(kind)
         var node = try await world.start()
@@ -25,7 +28,8 @@ struct HonestStoreTests {
             #expect(try await alice.ask("delete", doomed).status == 200)
             world.clock.advance(seconds: 400 * 86_400)
             let now = world.clock.now
-            #expect(try await Tombstones(store: node.store, vault: node.vault, policy: KMSPolicy()).erase(now: now) == 1)
+            #expect(
+                try await Tombstones(store: node.store, vault: node.vault, policy: KMSPolicy()).erase(now: now) == 1)
             let intervals = Intervals(store: node.store, vault: node.vault, policy: PolicyInForce(KMSPolicy()))
             #expect(try await intervals.erase(now: now.adding(seconds: 40_000 * 86_400)) > 0)
             try await node.store.purgeExpired(now: now)
@@ -78,7 +82,9 @@ struct HonestStoreTests {
         await node.close()
     }
 
-    @Test("of two nodes each has its own row, and what one accepted the other takes over", .enabled(if: TestPostgreSQL.isInstalled))
+    @Test(
+        "of two nodes each has its own row, and what one accepted the other takes over",
+        .enabled(if: TestPostgreSQL.isInstalled))
     func nodes() async throws {
         let world = try World(.postgresql)
         let one = try await world.start("one")
@@ -129,6 +135,28 @@ struct HonestStoreTests {
         await remembering.close()
     }
 
+    @Test("the erasure of a person, own spaces and shared ones, leaves sums that fit")
+    func erasure() async throws {
+        // Of another KMS: what a term is does not matter, only that each comes and goes with its row.
+        let ring = try await SealRing.open(
+            kek: try KeyEncryptionKey.create(), store: MemoryKeyStore(), now: Timestamp.now())
+        let world = try await OversightWorld.start(
+            .sqlite, wrapping: { SummingStore($0, ring: ring, writer: UUIDText.random()) })
+        let alice = try await TestClient.open(world.kms, People.alice)
+        let bob = try await TestClient.open(world.kms, People.bob)
+        _ = try await alice.space(with: [])
+        _ = try await alice.space(with: [People.bob])
+        let (left, _) = try await bob.space(with: [People.alice])
+        _ = try await alice.remove(People.alice, from: left)
+        _ = try await alice.createKeys(3)
+        _ = try await world.erase(.user(People.alice))
+        let vault = RecordVault(ring: ring, store: world.kms.store)
+        let scan = try SQLiteSnapshot.read(path: world.folder + "/keys.db") { try RowScan.run($0, vault) }
+        #expect(scan.adds)
+        #expect(scan.rows > 5 && scan.brokenCount > 0, "control: there are rows, which that other KMS does not open")
+        await world.kms.store.close()
+    }
+
     @Test("a change whose outcome is not known is taken over when it took effect")
     func unknownOutcome() async throws {
         let kek = try KeyEncryptionKey.create()
@@ -148,16 +176,18 @@ struct HonestStoreTests {
         guard case .adopted(let row) = try await store.verify() else { return #expect(Bool(false)) }
         #expect(row.counter == 2)
         #expect(try await store.verify() == .holds(row))
-        _ = try await memory.commit({
-            var change = try key()
-            change.sum = SumChange(writer: store.writer, sum: RowSum())
-            return change
-        }())
-        _ = try await memory.commit({
-            var change = try key()
-            change.sum = SumChange(writer: store.writer, sum: RowSum())
-            return change
-        }())
+        _ = try await memory.commit(
+            {
+                var change = try key()
+                change.sum = SumChange(writer: store.writer, sum: RowSum())
+                return change
+            }())
+        _ = try await memory.commit(
+            {
+                var change = try key()
+                change.sum = SumChange(writer: store.writer, sum: RowSum())
+                return change
+            }())
         guard case .differs = try await store.verify() else {
             return #expect(Bool(false), "only as many are taken over as were not known")
         }

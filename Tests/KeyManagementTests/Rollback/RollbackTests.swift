@@ -78,6 +78,22 @@ struct RollbackTests {
         await node.close()
     }
 
+    @Test(
+        "an authorization that was put back and that nobody used is removed again all the same",
+        arguments: World.Kind.here)
+    func unused(_ kind: World.Kind) async throws {
+        let removed = try await Removed(kind)
+        let (world, node) = (removed.world, removed.node)
+        try await world.putBack("authorizations")
+        try await node.detector.scan(now: world.clock.now)
+        #expect(node.kinds == [.rows])
+        try await removed.accept()
+        #expect(try await node.store.authorization(removed.grant)?.removedAt != nil)
+        #expect(try await removed.bob.status(retrieving: removed.key) == 403)
+        #expect(node.kinds == [])
+        await node.close()
+    }
+
     @Test("who is granted again after a removal reads, and his old row does not", arguments: World.Kind.here)
     func grantedAgain(_ kind: World.Kind) async throws {
         let removed = try await Removed(kind)
@@ -169,7 +185,9 @@ struct RollbackTests {
         await node.close()
     }
 
-    enum Damage: String, CaseIterable { case keyDeleted, grantDeleted, sealChanged, columnChanged, settingBack, settingGone }
+    enum Damage: String, CaseIterable {
+        case keyDeleted, grantDeleted, sealChanged, columnChanged, settingBack, settingGone
+    }
 
     @Test(
         "a row that is deleted or changed is found by the scan", arguments: World.Kind.here, Damage.allCases)
@@ -178,7 +196,8 @@ struct RollbackTests {
         let (world, node) = (removed.world, removed.node)
         try await node.freezes.order(
             Freeze(scope: .user("nobody"), reason: "r", orderedBy: "o", since: world.clock.now))
-        try await world.keep("settings", where: "name = \(world.kind == .sqlite ? "'freezes'" : world.octets(Array("freezes".utf8)))")
+        try await world.keep(
+            "settings", where: "name = \(world.kind == .sqlite ? "'freezes'" : world.octets(Array("freezes".utf8)))")
         let freeze = try #require(node.freezes.standing.first)
         _ = try await node.freezes.lift(freeze.id)
         #expect(try await node.detector.scan(now: world.clock.now).adds)
@@ -186,7 +205,8 @@ struct RollbackTests {
         switch damage {
         case .keyDeleted: try await world.sql("DELETE FROM keys WHERE id = \(key)")
         case .grantDeleted: try await world.sql("DELETE FROM authorizations WHERE id = \(world.id(removed.grant))")
-        case .sealChanged: try await world.sql("UPDATE keys SET sealed = \(world.octets([UInt8](repeating: 1, count: 80)))")
+        case .sealChanged:
+            try await world.sql("UPDATE keys SET sealed = \(world.octets([UInt8](repeating: 1, count: 80)))")
         case .columnChanged: try await world.sql("UPDATE keys SET bound_at = bound_at + 1 WHERE id = \(key)")
         case .settingBack: try await world.putBack("settings")
         case .settingGone: try await world.sql("DELETE FROM settings WHERE name IN (SELECT name FROM kept_settings)")

@@ -113,7 +113,8 @@ final class RollbackWorld: Sendable {
             }
         case .postgresql:
             try await TestPostgreSQL.shared.value.sql(
-                "BEGIN; SET LOCAL search_path TO \(schema); SET LOCAL session_replication_role = replica; \(text); COMMIT")
+                "BEGIN; SET LOCAL search_path TO \(schema); SET LOCAL session_replication_role = replica; \(text); COMMIT"
+            )
         }
     }
 

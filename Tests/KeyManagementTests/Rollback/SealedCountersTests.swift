@@ -9,7 +9,9 @@ import WireText
 
 @Suite("Counters in the seals of the audit trail")
 struct SealedCountersTests {
-    @Test("a node that lost its file notices by the last seal that the database is older", arguments: RollbackWorld.Kind.here)
+    @Test(
+        "a node that lost its file notices by the last seal that the database is older",
+        arguments: RollbackWorld.Kind.here)
     func seals(_ kind: RollbackWorld.Kind) async throws {
         let world = try RollbackWorld(kind)
         let key = try AttestationKey.createP256()
