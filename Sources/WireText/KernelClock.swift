@@ -11,4 +11,11 @@ package enum KernelClock {
 
     /// Milliseconds since the boot.
     package static func monotonicMilliseconds() -> Int64 { nanoseconds(CLOCK_BOOTTIME) / 1_000_000 }
+
+    /// When a file was last changed, in seconds since 1970; nil when it can not be found.
+    package static func modified(_ path: String) -> Int64? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return Int64(status.st_mtim.tv_sec)
+    }
 }

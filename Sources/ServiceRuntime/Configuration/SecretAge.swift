@@ -1,12 +1,10 @@
-import Glibc
+import WireText
 
 extension Credentials {
     /// When the secret's file was last changed, in seconds since 1970; nil for what systemd hands over, whose files are
     /// made at each start.
     package func changed(_ location: SecretLocation) -> Int64? {
         guard case .file(let file) = location else { return nil }
-        var status = stat()
-        guard stat(file.path, &status) == 0 else { return nil }
-        return Int64(status.st_mtim.tv_sec)
+        return KernelClock.modified(file.path)
     }
 }
