@@ -180,22 +180,40 @@ extension Alarm {
             + "under a higher version.",
         clears: "when a policy is taken")
 
+    package static let rotationDue = Alarm(
+        "HDS-MASTERKEY-ROTATION-DUE", "4f6a0b7d92c84e15a3d1c86e07b5f92a", .warning,
+        title: "the root key is due for a rotation",
+        text: "The active version of the root key is older than root-key.rotation-due-days says. Nothing is refused; "
+            + "who once got hold of it reads what is sealed under it for as long as it is used.",
+        fix: "hdsctl master-key generate, stage, promote: clients notice nothing.",
+        clears: "when a younger version is active")
     package static let rotationRunning = Alarm(
         "HDS-MASTERKEY-ROTATION-RUNNING", "a45bf37e274c447e9d469f6531b1d1e5", .info,
-        title: "a rotation of the root key runs",
-        text: "Everything is sealed again under the new version in the background; requests are answered as always. "
-            + "DETAIL says how far it is.",
-        fix: "Nothing. hdsctl master-key status shows how long it takes; "
-            + "hdsctl master-key undo takes the promotion back.",
-        clears: "when nothing stands under the old version")
+        title: "a rotation of the root key or a change of the master key is under way",
+        text: "A new version waits to be promoted, or everything is sealed again under it in the background, or an older "
+            + "master key still opens the root keys; requests are answered as always. DETAIL says which and how far it "
+            + "is.",
+        fix: "hdsctl master-key status shows what is left; hdsctl master-key promote or undo for a new version, "
+            + "hdsctl master-key change-kek --finish for a master key that was replaced.",
+        clears: "when nothing stands under the old version, and one master key opens the root keys")
     package static let rotationStalled = Alarm(
         "HDS-MASTERKEY-ROTATION-STALLED", "bd3439b5ce844186b79ea23de1a81ace", .error,
         title: "a rotation of the root key does not come to its end",
-        text: "Values stand under the old version that can not be sealed again, so it is not retired. "
-            + "Requests are answered as always, but for those values.",
+        text: "Values stand under the old version that can not be sealed again, so it is not retired; or for ten minutes "
+            + "none was, or a node has not proved the new version. Requests are answered as always, but for values that "
+            + "do not open. DETAIL says which.",
         fix: "hdsctl master-key status says how many and why. Values that do not open were changed in the database: "
-            + "find out who can write to it and restore them from a backup.",
-        clears: "when nothing stands under the old version")
+            + "find out who can write to it and restore them from a backup. A node that does not prove the new version "
+            + "says why in its log.",
+        clears: "when nothing stands under the old version, or the step was taken back")
+    package static let masterKeyOrphan = Alarm(
+        "HDS-MASTERKEY-ORPHAN", "d0e9c3714b5f4a86b2f7a15c96e83d40", .critical,
+        title: "values stand under a root key that is not there",
+        text: "Nobody can open them: what they hold is lost as long as their version of the root key is missing. Rows of "
+            + "before a destruction were put back, or a row of the root keys was deleted. DETAIL counts them.",
+        fix: "Find out who can write to the database. Restore it from a backup that has that version (hdsctl backup "
+            + "list), or remove what was put back.",
+        clears: "when every value stands under a version that is there; looked at each minute")
     package static let masterKeyNotEscrowed = Alarm(
         "HDS-MASTERKEY-NOT-ESCROWED", "7e0d4b5f8c1a4a6fb2d93c7e61f05a48", .warning,
         title: "the root keys can not be recovered with shares",
@@ -230,7 +248,7 @@ extension Alarm {
         .credentialAge, .sessionStorm, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
-        .userContested, .rotationRunning, .rotationStalled, .masterKeyNotEscrowed, .backupStale,
-        .storeRollback,
+        .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
+        .backupStale, .storeRollback,
     ]
 }

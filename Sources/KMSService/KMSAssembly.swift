@@ -23,7 +23,7 @@ package enum KMSAssembly {
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
         let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
-        let kek = try configuration.masterKey.open(context.credentials)
+        let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let database = try await configuration.store.open(
             context.credentials, application: "hds-kms \(configuration.node)", observe: checks.observeStore)
@@ -82,7 +82,7 @@ package enum KMSAssembly {
         await keeper.load()
         let rootKeys = RootKeyKeeper(
             store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
-            alarms: context.alarms, log: log)
+            alarms: context.alarms, log: log, section: configuration.rootKey)
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,

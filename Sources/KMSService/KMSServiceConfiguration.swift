@@ -15,6 +15,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let staticKey: StaticKeySection
     /// The key-encryption key.
     package let masterKey: MasterKeyLocation
+    package let rootKey: RootKeySection
     package let store: StoreSection
     package let core: CoreSection
     package let authorization: AuthorizationSection
@@ -36,6 +37,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case staticKey = "static-key"
         case masterKey = "master-key"
         case masterKeyToken = "master-key-token"
+        case rootKey = "root-key"
         case store, core, authorization, policy, audit, federation, officers, control, backup, rollback, workers
     }
 
@@ -55,6 +57,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         } else {
             masterKey = .secret(try section.value(.masterKey))
         }
+        rootKey = try section.value(.rootKey, default: RootKeySection())
         store = try section.value(.store)
         core = try section.value(.core)
         authorization = try section.value(.authorization)

@@ -39,6 +39,10 @@ package struct TokenSection: Decodable, Sendable {
 
     package enum CodingKeys: String, CodingKey, CaseIterable { case module, token, key, pin }
 
+    init(_ location: TokenKey.Location, pin: SecretLocation) {
+        (self.location, self.pin) = (location, pin)
+    }
+
     package init(from decoder: any Decoder) throws {
         let section = try decoder.container(keyedBy: CodingKeys.self)
         let module: FileLocation = try section.value(.module)

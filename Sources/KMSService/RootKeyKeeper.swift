@@ -18,14 +18,19 @@ final class RootKeyKeeper: Service, Sendable {
     private static let beatSeconds: Int64 = 4
     /// Nodes have taken a promotion over after that time; then nobody seals under the old version any more.
     private static let settling: Int64 = 2
-    /// Without progress for so long a rotation is stalled.
-    private static let patience: Int64 = 600
+    /// How often it is counted what stands under which version; each minute while something stands under none.
+    private static let secondsBetweenCounts: Int64 = 3600
 
     struct Work: Sendable {
+        /// The one that the other members are about.
+        var promotion: RotationJournal.Promotion?
         var progress: Resealer.Progress?
         var failure: DiagnosedError?
         /// When a value was last sealed again, or the rotation began.
         var moved: Timestamp?
+        /// How many values stand under versions that nothing opens, when that was last counted.
+        var orphans: [Int64: Int] = [:]
+        var counted: Timestamp?
     }
 
     let rotation: RootKeyRotation
@@ -35,12 +40,14 @@ final class RootKeyKeeper: Service, Sendable {
     private let audit: DecisionAudit
     private let alarms: AlarmBoard
     private let log: KMSRequestLog
+    private let section: RootKeySection
     private let state = Mutex(Work())
 
     init(
         store: any KeyStore, ring: SealRing, host: String, node: String, audit: DecisionAudit, alarms: AlarmBoard,
-        log: KMSRequestLog
+        log: KMSRequestLog, section: RootKeySection = RootKeySection()
     ) {
+        self.section = section
         rotation = RootKeyRotation(store: store, ring: ring)
         resealer = Resealer(store: store, ring: ring)
         (self.host, self.node, self.audit, self.alarms, self.log) = (host, node, audit, alarms, log)
@@ -78,67 +85,95 @@ final class RootKeyKeeper: Service, Sendable {
     }
 
     private func labour() async {
+        var told: DiagnosedError.Code?
         while !Task.isCancelled {
             do {
                 try await step(now: .now())
-                state.withLock { $0.failure = nil }
             } catch is CancellationError {
                 return
             } catch {
-                let known =
-                    (error as? DiagnosedError) ?? DiagnosedError(.storeFailed, fault: .store, "the store failed")
-                let isNews = state.withLock { state in
-                    defer { state.failure = known }
-                    return state.failure?.code != known.code
+                if told != (error as? DiagnosedError)?.code {
+                    log.failure(error, while: "sealing again under the new root key")
                 }
-                if isNews { log.failure(error, while: "sealing again under the new root key") }
+                told = (error as? DiagnosedError)?.code
             }
             do { try await Task.sleep(for: .seconds(1)) } catch { return }
         }
     }
 
-    /// What is to be done now, if this node is to do it.
+    /// What is to be done now, if this node is to do it; then the alarms.
     func step(now: Timestamp) async throws {
         let journal = try await rotation.journal()
-        let live = journal.nodes.filter { $0.value.seen > now.adding(seconds: -RootKeyRotation.lease) }.keys
-        guard live.min() == node else { return }
-        guard let promotion = journal.promotion else { return alarms.clear(.rotationRunning, "no rotation runs") }
-        if promotion.retired == nil {
-            guard promotion.at.adding(seconds: Self.settling) <= now else { return }
-            try await replace(promotion, now)
+        let isOurs = journal.live(at: now).keys.min() == node
+        var failure: (any Error)?
+        if isOurs {
+            do { try await work(journal, now) } catch { failure = error }
         } else {
             state.withLock { $0 = Work() }
-            alarms.clear(.rotationRunning, "nothing stands under the old version")
-            alarms.clear(.rotationStalled, "nothing stands under the old version")
-            try await certify(promotion, now)
+        }
+        let known = failure.map {
+            ($0 as? DiagnosedError) ?? DiagnosedError(.storeFailed, fault: .store, "the store failed")
+        }
+        let work = state.withLock { state in
+            state.failure = known
+            return state
+        }
+        RootKeyAlarms(
+            journal: try await rotation.journal(), records: rotation.ring.records, kek: rotation.ring.fingerprint,
+            work: isOurs ? work : nil, rotationDueDays: section.rotationDueDays, now: now
+        ).tell(alarms)
+        if let failure { throw failure }
+    }
+
+    private func work(_ journal: RotationJournal, _ now: Timestamp) async throws {
+        if let promotion = journal.promotion {
+            if promotion.retired != nil {
+                state.withLock { $0 = Work(orphans: $0.orphans, counted: $0.counted) }
+                try await certify(promotion, now)
+            } else if promotion.at.adding(seconds: Self.settling) <= now {
+                try await replace(promotion, now)
+            }
         }
         if let gone = try await rotation.destroyDue(now: now) {
             try await keep("master-key-destroyed", "version \(gone)")
         }
+        try await count(now)
     }
 
     private func replace(_ promotion: RotationJournal.Promotion, _ now: Timestamp) async throws {
-        state.withLock { if $0.moved == nil { $0.moved = now } }
-        let end = try await resealer.run(progress: { progress in
+        state.withLock { state in
+            guard state.promotion != promotion else { return }
+            state = Work(promotion: promotion, moved: now, orphans: state.orphans, counted: state.counted)
+        }
+        let end = try await resealer.run(now: { max(now, .now()) }, progress: { progress in
             state.withLock { state in
                 if progress.done > state.progress?.done ?? 0 { state.moved = progress.now }
                 state.progress = progress
             }
-            alarms.raise(
-                .rotationRunning,
-                "\(Loggable(progress.done)) of \(Loggable(progress.total)) values stand under the new version")
+            alarms.raise(.rotationRunning, RootKeyAlarms.running(progress))
         })
-        let isStalled =
-            end.broken > 0
-            || state.withLock { $0.moved }.map { $0.adding(seconds: Self.patience) < now } ?? false
-        if isStalled {
-            alarms.raise(
-                .rotationStalled,
-                "\(Loggable(end.broken)) values do not open and keep version \(Loggable(Int(promotion.from))) from retiring"
-            )
-        }
-        guard let old = try await rotation.retire(now: .now()) else { return }
+        guard end.broken == 0, let old = try await rotation.retire(now: .now()) else { return }
         try await keep("master-key-retired", "version \(old)")
+    }
+
+    /// Looks whether values stand under a version that is not there: its row was deleted, or theirs was put back.
+    private func count(_ now: Timestamp) async throws {
+        let isDue = state.withLock { state in
+            let pause = state.orphans.isEmpty ? Self.secondsBetweenCounts : 60
+            return state.counted.map { $0.adding(seconds: pause) <= now } ?? true
+        }
+        guard isDue else { return }
+        var counts: [Int64: Int] = [:]
+        for table in SealedTable.allCases {
+            for (version, count) in try await rotation.store.sealedCounts(table) { counts[version, default: 0] += count }
+        }
+        // Looked up after counting: what came meanwhile stands under a version that the ring has by now.
+        try await rotation.ring.refresh()
+        let known = Set(rotation.ring.versions)
+        state.withLock { state in
+            state.orphans = counts.filter { !known.contains($0.key) }
+            state.counted = now
+        }
     }
 
     // MARK: The certificate

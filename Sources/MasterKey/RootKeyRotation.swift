@@ -45,7 +45,7 @@ package struct RootKeyRotation: Sendable {
                     failure = error
                 }
             }
-            journal.nodes[node] = RotationJournal.Node(seen: now, proved: proved)
+            journal.nodes[node] = RotationJournal.Node(seen: now, proved: proved, kek: ring.fingerprint)
             // A node that is gone for a day is no node.
             journal.nodes = journal.nodes.filter { $0.value.seen > now.adding(seconds: -86_400) }
             return []
@@ -90,7 +90,7 @@ package struct RootKeyRotation: Sendable {
             guard var next = records.first(where: { $0.state == .inert }),
                 var old = records.first(where: { $0.state == .active })
             else { throw Self.refused("no new version is there", "an inert version", "run generate first") }
-            let live = journal.nodes.filter { $0.value.seen > now.adding(seconds: -Self.lease) }
+            let live = journal.live(at: now)
             let missing = live.filter { $0.value.proved < next.version }.keys.sorted()
             guard !live.isEmpty, missing.isEmpty else {
                 throw Self.refused(
@@ -218,9 +218,19 @@ package struct RootKeyRotation: Sendable {
     }
 
     /// Drops the wraps of all key-encryption keys but the one that this node works with, which must have all versions.
-    package func dropOtherKEKs() async throws {
-        try await change { _, records in
-            try records.filter { $0.state != .destroyed }.compactMap { record in
+    ///
+    /// Refused while a node with a lease works with another one: it could not start again.
+    package func dropOtherKEKs(now: Timestamp) async throws {
+        try await change { journal, records in
+            let others = journal.live(at: now).filter { $0.value.kek != ring.fingerprint }
+            guard others.isEmpty else {
+                throw Self.refused(
+                    "not every node works with the new key-encryption key", "\(ring.fingerprint) at each of them",
+                    "restart those nodes with the new key first",
+                    found: others.sorted { $0.key < $1.key }.map { "\($0.value.kek ?? "unknown") at \($0.key)" }
+                        .joined(separator: ", "))
+            }
+            return try records.filter { $0.state != .destroyed }.compactMap { record -> StoreWrite? in
                 guard record.wraps[ring.kek.holder] != nil else {
                     throw Self.refused(
                         "version \(record.version) of the root key is not wrapped by \(ring.fingerprint)",

@@ -11,6 +11,8 @@ package struct RotationJournal: Sendable, Equatable {
         package var seen: Timestamp
         /// The highest version that it opened the trial record under.
         package var proved: Int64
+        /// The fingerprint of the key-encryption key that it works with; nil when it has not said.
+        package var kek: String?
     }
 
     /// The promotion whose old version is being replaced, or the last one that was.
@@ -40,6 +42,11 @@ package struct RotationJournal: Sendable, Equatable {
     package var states: [Int64: RootKeyRecord.State]?
 
     init() {}
+
+    /// The nodes with a lease.
+    package func live(at now: Timestamp) -> [String: Node] {
+        nodes.filter { $0.value.seen > now.adding(seconds: -RootKeyRotation.lease) }
+    }
 }
 
 extension RotationJournal {
@@ -49,7 +56,7 @@ extension RotationJournal {
         func time(_ node: JSONNode?) -> Timestamp? { node?.integer.map { Timestamp(milliseconds: $0) } }
         for (name, node) in root["nodes"]?.members ?? [] {
             guard let seen = time(node["seen"]), let proved = node["proved"]?.integer else { return nil }
-            nodes[name] = Node(seen: seen, proved: proved)
+            nodes[name] = Node(seen: seen, proved: proved, kek: node["kek"]?.string)
         }
         if let node = root["trial"] {
             guard let version = node["version"]?.integer, let sealed = node["sealed"]?.string,
@@ -88,6 +95,7 @@ extension RotationJournal {
             writer.beginObject()
             writer.member("seen", node.seen.milliseconds)
             writer.member("proved", node.proved)
+            writer.member("kek", ifPresent: node.kek)
             writer.endObject()
         }
         writer.endObject()

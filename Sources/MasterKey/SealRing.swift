@@ -56,7 +56,7 @@ package final class SealRing: Sendable {
     package var distrusted: String? { trouble.withLock { $0 } }
 
     /// All versions as the store had them at the last look, destroyed ones included.
-    var records: [RootKeyRecord] { present.records }
+    package var records: [RootKeyRecord] { present.records }
 
     /// A version that is in memory, to be wrapped for another holder.
     func root(_ version: Int64) throws -> SymmetricKey {
@@ -223,7 +223,7 @@ package final class SealRing: Sendable {
             .masterKeyMismatch, fault: .configuration,
             "the key-encryption key does not belong to this key store (root key version \(version))",
             expected: "fingerprint \(wanted)", found: found,
-            hint: "configure the key file that 'hdsctl master-key fingerprint FILE' shows as \(wanted)")
+            hint: "configure the key that 'hdsctl master-key fingerprint' shows as \(wanted)")
     }
 
     // MARK: Records

@@ -3,6 +3,7 @@ import ControlSocket
 import Diagnostics
 import Escrow
 import Recovery
+import SecretMemory
 import WireText
 
 /// `hdsctl escrow`: shares in the hands of several people, which recover the keys when the master key is lost.
@@ -36,17 +37,26 @@ struct EscrowCommand: ParsableCommand {
         var needed = 3
         @Flag(help: "Replace the present escrow: its shares open only backups made until now.")
         var replace = false
+        @Flag(help: "Show each share as a QR code as well, after its words (needs the package qrencode).")
+        var qr = false
         @OptionGroup var words: WordsOptions
         @OptionGroup var officer: OfficerOptions
         @Flag(help: "Print one JSON object.")
         var json = false
 
+        func validate() throws {
+            guard !qr || words.wordsFD == nil else {
+                throw ValidationError("--qr is for a terminal; what reads from --words-fd can make its own")
+            }
+        }
+
         func run() throws {
             try reporting {
+                if qr { _ = try ShareCode.picture(of: SecretBytes(copying: Array("probe".utf8))) }
                 // Before people write down words that nobody can be told about.
                 _ = try ControlClient(path: officer.control.socket).ping()
                 let ceremony = try EscrowCeremony(needed: needed, count: shares)
-                try words.give(ceremony.shares)
+                try words.give(ceremony.shares, codes: qr)
                 var writer = JSONWriter()
                 writer.beginObject()
                 writer.member("publicKey", Base64URL.encode(ceremony.publicKey.octets))

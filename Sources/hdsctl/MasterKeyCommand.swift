@@ -82,20 +82,40 @@ struct MasterKeyCommand: ParsableCommand {
 
     struct Fingerprint: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check a master key file and print its fingerprint.",
+            abstract: "Check a master key, in a file or a hardware token, and print its fingerprint.",
             discussion: """
-                The fingerprint tells which key a key store wants without telling anything about the key. The file is \
-                judged as the service judges it: owner, mode, form, checksum.
+                The fingerprint tells which key a key store wants without telling anything about the key. A file is \
+                judged as the service judges it: owner, mode, form, checksum. For a token give --module and --token; \
+                asks for its user PIN.
                 """)
 
         @Argument(help: "The file to read.", completion: .file())
-        var file: String
+        var file: String?
+        @Option(help: "The library that came with the token.", completion: .file())
+        var module: String?
+        @Option(help: "Label of the token.")
+        var token: String?
+        @Option(help: "Label of the key in the token.")
+        var key = "kms-master-key"
+        @OptionGroup var pin: PassphraseOptions
         @OptionGroup var output: KeyOutput
+
+        func validate() throws {
+            guard (file != nil) != (token != nil), (token != nil) == (module != nil) else {
+                throw ValidationError("give a file, or --module LIBRARY and --token LABEL")
+            }
+        }
 
         func run() throws {
             try reporting {
-                let key = try KeyEncryptionKey.load(fromFile: file)
-                output.show(key.fingerprint, file: file, key.fingerprint)
+                if let file {
+                    let key = try KeyEncryptionKey.load(fromFile: file)
+                    return output.show(key.fingerprint, file: file, key.fingerprint)
+                }
+                guard let module, let token else { return }  // checked by `validate`
+                let pin = SymmetricKey(try pin.passphrase(for: "the token \(token) (its user PIN)"))
+                let found = try TokenKey(.init(module: module, token: token, key: key), pin: pin)
+                output.show(found.fingerprint, file: "\(token)/\(key)", found.fingerprint)
             }
         }
     }

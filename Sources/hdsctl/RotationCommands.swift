@@ -118,10 +118,10 @@ extension MasterKeyCommand {
                 let nodes = answer.nodes("nodes").map { node in
                     [
                         node.text("node"), "\(node.number("proved"))", node.text("seen"),
-                        node["live"]?.boolean == true ? "live" : "gone",
+                        node["live"]?.boolean == true ? "live" : "gone", node.text("keyEncryptionKey"),
                     ]
                 }
-                show(Columns.lines([["NODE", "PROVED", "SEEN", ""]] + nodes))
+                show(Columns.lines([["NODE", "PROVED", "SEEN", "", "MASTER KEY"]] + nodes))
                 if let total = answer["total"]?.integer, total > 0 {
                     let left = answer["secondsLeft"]?.integer.map { ", about \($0) s left" } ?? ""
                     show(["sealed again: \(answer.number("done")) of \(total)\(left)"])
@@ -137,9 +137,9 @@ extension MasterKeyCommand {
 
     struct Destroy: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Have a retired version destroyed after seven days; until then undo takes it back.",
+            abstract: "Have a retired version destroyed after some days; until then undo takes it back.",
             discussion: """
-                Backups that hold values under that version can not be opened afterwards. Needs an officer with the \
+                root-key.destroy-undo-window says how long that is, seven days by default. Needs an officer with the \
                 duty erasure, and a second one unless the policy says otherwise.
                 """)
 
@@ -164,27 +164,53 @@ extension MasterKeyCommand {
             discussion: """
                 hdsctl master-key create /etc/hds/new.key        readable for the service's user
                 hdsctl master-key change-kek --to /etc/hds/new.key --officer-key ada.pem
-                (name the new file in the configuration of each node and restart the nodes one after the other)
+                (name the new key in the configuration of each node and restart the nodes one after the other)
                 hdsctl master-key change-kek --finish --officer-key ada.pem
 
-                Between the two nodes start with the old and with the new key. Needs an officer with the duty erasure, \
-                and a second one unless the policy says otherwise: who has the new key can open the root keys.
+                To a hardware token, whose key hdsctl master-key create-in-token has made:
+                hdsctl master-key change-kek --module LIBRARY --token LABEL --pin credential:kms-token-pin \
+                  --officer-key ada.pem
+
+                Between the two nodes start with the old and with the new key. --finish is refused while a node works \
+                with another key. Needs an officer with the duty erasure, and a second one unless the policy says \
+                otherwise: who has the new key can open the root keys.
                 """)
 
-        @Option(help: "The file of the new key, as the service sees it.", completion: .file())
+        @Option(
+            help: "The new key as the service finds it: a file, or credential:NAME for one that systemd gave it.",
+            completion: .file())
         var to: String?
+        @Option(help: "Label of the token that has the new key.")
+        var token: String?
+        @Option(help: "The library that came with the token, as the service sees it.", completion: .file())
+        var module: String?
+        @Option(help: "Label of the new key in the token.")
+        var key = "kms-master-key"
+        @Option(help: "Where the service finds the token's user PIN: credential:NAME or a file of mode 0600.")
+        var pin: String?
         @Flag(help: "Drop what the old key opens, when all nodes work with the new one.")
         var finish = false
         @OptionGroup var officer: OfficerOptions
 
         func validate() throws {
-            guard (to != nil) != finish else { throw ValidationError("give --to FILE, or --finish") }
+            guard [to != nil, token != nil, finish].count(where: \.self) == 1 else {
+                throw ValidationError("give --to FILE, or --token LABEL, or --finish")
+            }
+            guard (token != nil) == (module != nil), (token != nil) == (pin != nil) else {
+                throw ValidationError("--token, --module and --pin belong together")
+            }
         }
 
         func run() throws {
             try reporting {
                 var arguments = ArgumentsWriter()
                 arguments.add("file", to)
+                if let token {
+                    arguments.add("module", module)
+                    arguments.add("token", token)
+                    arguments.add("key", key)
+                    arguments.add("pin", pin)
+                }
                 let command = finish ? "master-key-change-kek-finish" : "master-key-change-kek"
                 guard let answer = try officer.send(command, arguments: arguments.node()) else { return }
                 show([answer.text("done")])

@@ -53,13 +53,20 @@ struct WordsOptions: ParsableArguments {
         return shares
     }
 
-    /// Shows each share alone, until its holder has written it down.
-    func give(_ shares: [Share]) throws {
+    /// Shows each share alone, until its holder has written it down; with `codes` as a QR code after its words.
+    func give(_ shares: [Share], codes: Bool = false) throws {
         for share in shares {
             guard let wordsFD else {
+                let title = "Share \(share.memberIndex + 1) of \(shares.count); any \(share.memberThreshold) recover."
                 try Terminal.showAlone(
-                    title: "Share \(share.memberIndex + 1) of \(shares.count); any \(share.memberThreshold) recover.",
-                    share.words())
+                    title: title, share.words(),
+                    "Write the words down on paper, compare them, then press enter: they are not shown again. ")
+                guard codes else { continue }
+                let picture = try ShareCode.picture(of: share.words())
+                try Terminal.waitForRoom(lines: picture.lineCount)
+                try Terminal.showAlone(
+                    title: title, picture,
+                    "The same share as a QR code, for a scanner that is on no network. Press enter: it is not shown again. ")
                 continue
             }
             try checkIsNoFile(wordsFD)
@@ -87,6 +94,13 @@ struct WordsOptions: ParsableArguments {
     }
 }
 
+extension SecretBytes {
+    /// Of a picture.
+    fileprivate var lineCount: Int {
+        withUnsafeBytes { octets in octets.count { $0 == UInt8(ascii: "\n") } }
+    }
+}
+
 extension Share {
     fileprivate func isOfSameSecret(as other: Share) -> Bool {
         identifier == other.identifier && memberThreshold == other.memberThreshold
@@ -94,14 +108,38 @@ extension Share {
 }
 
 extension Terminal {
-    /// Shows a secret on the terminal alone, waits for the enter key, and wipes screen and scroll-back.
-    static func showAlone(title: String, _ secret: consuming SecretBytes) throws(DiagnosedError) {
+    private static func forShares() throws(DiagnosedError) -> Int32 {
         let terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY)
         guard terminal >= 0 else {
             throw DiagnosedError(
                 .passphraseUnreadable, fault: .client, "there is no terminal to show shares on",
                 hint: "run it in a terminal, or give --words-fd")
         }
+        return terminal
+    }
+
+    /// Asks for a larger terminal, once, where a QR code of so many lines would not fit: nobody scans half of one.
+    static func waitForRoom(lines: Int) throws(DiagnosedError) {
+        let terminal = try forShares()
+        defer { close(terminal) }
+        var size = winsize()
+        // Two rows of modules stand in a line, one module in a column; title and question need five lines.
+        guard ioctl(terminal, UInt(TIOCGWINSZ), &size) == 0, size.ws_row > 0,
+            Int(size.ws_row) < lines + 5 || Int(size.ws_col) < lines * 2
+        else { return }
+        let text = Array(
+            ("The QR code needs \(lines + 5) lines of \(lines * 2) columns; this terminal has \(size.ws_row) of "
+                + "\(size.ws_col). Make it larger, or its letters smaller, then press enter. ").utf8)
+        _ = write(terminal, text, text.count)
+        var octet: UInt8 = 0
+        while read(terminal, &octet, 1) == 1, octet != UInt8(ascii: "\n") {}
+    }
+
+    /// Shows a secret on the terminal alone, waits for the enter key, and wipes screen and scroll-back.
+    static func showAlone(
+        title: String, _ secret: consuming SecretBytes, _ question: String
+    ) throws(DiagnosedError) {
+        let terminal = try forShares()
         defer { close(terminal) }
         func say(_ text: String) {
             let octets = Array(text.utf8)
@@ -109,8 +147,17 @@ extension Terminal {
         }
         let wiped = "\u{1B}[2J\u{1B}[3J\u{1B}[H"
         say("\(wiped)\(title)\n\n")
-        secret.withUnsafeBytes { _ = write(terminal, $0.baseAddress, $0.count) }
-        say("\n\nWrite the words down on paper, compare them, then press enter: they are not shown again. ")
+        secret.withUnsafeBytes { octets in
+            // A terminal takes a few thousand octets at a time.
+            var rest = octets[...]
+            while !rest.isEmpty {
+                let count = write(terminal, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { return }
+                rest = rest.dropFirst(count)
+            }
+        }
+        say("\n\n\(question)")
         var octet: UInt8 = 0
         while read(terminal, &octet, 1) == 1, octet != UInt8(ascii: "\n") {}
         say(wiped)

@@ -309,7 +309,7 @@ struct RotationTests {
         try await node.rotation.add(new)
         #expect(await code { _ = try await node.rotation.generate(now: start) } == .rotationRefused)
         for kek in [kek, new] { try await check(store, try await SealRing.open(store, kek), keys: 3) }
-        try await Node(store, new).rotation.dropOtherKEKs()
+        try await Node(store, new).rotation.dropOtherKEKs(now: start)
         #expect(await code { _ = try await SealRing.open(store, kek) } == .masterKeyMismatch)
         try await check(store, try await SealRing.open(store, new), keys: 3)
         #expect(try await store.sealedRows(.keys, notUnder: 0, after: nil, limit: 10) == rows)

@@ -1,10 +1,12 @@
 import AuditTrail
 import ControlSocket
 import Diagnostics
+import HardwareToken
 import KeyManagement
 import KeyStore
 import MasterKey
 import Recovery
+import ServiceRuntime
 import SignedPolicy
 import WireText
 
@@ -59,22 +61,41 @@ enum MasterKeyCommands {
                 guard let version = Int64(try fields.text("version")) else {
                     throw ControlArguments.malformed("the argument version is no number")
                 }
-                let due = try await rotation.destroy(version, now: .now())
+                let due = try await rotation.destroy(
+                    version, window: kms.configuration.rootKey.undoWindow, now: .now())
                 return "version \(version) will be destroyed at \(due); until then undo takes it back"
             },
             signed("master-key-change-kek", kms) { arguments in
-                let file = try ControlArguments(arguments, ["file"]).text("file")
-                let kek = try KeyEncryptionKey.load(fromFile: file)
+                let kek = try newMasterKey(arguments).open(.ofProcess)
                 try await rotation.add(kek)
                 return
                     "all versions are wrapped by \(kek.fingerprint) as well; restart the nodes with it, then --finish"
             },
             signed("master-key-change-kek-finish", kms) { arguments in
                 _ = try ControlArguments(arguments, [])
-                try await rotation.dropOtherKEKs()
+                try await rotation.dropOtherKEKs(now: .now())
                 return "only \(rotation.ring.fingerprint) opens the root keys now"
             },
         ]
+    }
+
+    /// Where the service finds the new master key: `file`, which may be a credential, or the key of a token.
+    private static func newMasterKey(_ node: JSONNode) throws -> MasterKeyLocation {
+        let arguments = try ControlArguments(node, ["file", "module", "token", "key", "pin"])
+        func place(_ name: String) throws -> SecretLocation {
+            guard let place = SecretLocation(configurationText: try arguments.text(name), folder: "/") else {
+                throw ControlArguments.malformed(
+                    "the argument \(name) names no secret", expected: SecretLocation.expectation)
+            }
+            return place
+        }
+        guard let token = try arguments.optional("token") else { return .secret(try place("file")) }
+        guard try arguments.optional("file") == nil else {
+            throw ControlArguments.malformed("the arguments file and token are both there", expected: "one of them")
+        }
+        let location = TokenKey.Location(
+            module: try arguments.text("module"), token: token, key: try arguments.text("key"))
+        return .token(TokenSection(location, pin: try place("pin")))
     }
 
     private static func step(
@@ -135,6 +156,7 @@ enum MasterKeyCommands {
                 json.beginObject()
                 json.member("node", name)
                 json.member("proved", node.proved)
+                json.member("keyEncryptionKey", ifPresent: node.kek)
                 json.member("seen", node.seen.iso8601)
                 json.member("live", node.seen > now.adding(seconds: -RootKeyRotation.lease))
                 json.endObject()

@@ -108,6 +108,8 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
             let plan = try await start(configuration, context)
             return await work(plan, context, router)
         } catch {
+            // What `systemctl status` shows of a unit that failed.
+            notifier.status("Can not start: \(FailureReport.reason(error))")
             return failures.tellStart(error)
         }
     }
