@@ -40,4 +40,13 @@ package struct RootKeyOutside: Sendable {
             sealed, as: RecordSeal.Identity(kind: kind, id: id, version: version), format: .root,
             generation: generation, parent: root)
     }
+
+    /// Seals under this root key, for receipts and the like.
+    package func seal(
+        _ plaintext: UnsafeRawBufferPointer, kind: RecordKind, id: String, version: Int64
+    ) throws -> [UInt8] {
+        try RecordSeal.seal(
+            plaintext, as: RecordSeal.Identity(kind: kind, id: id, version: version), format: .root,
+            generation: generation, parent: root)
+    }
 }

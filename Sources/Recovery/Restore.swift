@@ -29,6 +29,13 @@ package enum Restore {
         package let opened: Int
         /// The freeze that stands until an officer lifts it; nil for a trial.
         package let freeze: Freeze?
+        /// The root key that the file's key is sealed under.
+        let root: RootKeyOutside
+
+        /// Writes down beside the backup that it was proved (`VerifiedBackups`).
+        package func leaveReceipt(beside file: String, now: Timestamp) throws {
+            try VerifiedBackups.write(file, root: root, opened: opened, now: now)
+        }
     }
 
     /// Restores into a throw-away folder below `folder`, which must be private to this user, and removes it again.
@@ -75,7 +82,8 @@ package enum Restore {
             fsync(folder)
             close(folder)
         }
-        return Outcome(header: trial.header, manifest: trial.manifest, opened: trial.opened, freeze: freeze)
+        return Outcome(
+            header: trial.header, manifest: trial.manifest, opened: trial.opened, freeze: freeze, root: trial.root)
     }
 
     private static func exists(_ store: String) -> DiagnosedError {
@@ -136,7 +144,7 @@ package enum Restore {
         try target.raiseLastPosition(to: manifest.lastPosition + positionGap)
         try target.commit()
         let opened = try await open(filling.sampled, in: store, kek: kek, manifest, now: now)
-        return Outcome(header: header, manifest: manifest, opened: opened, freeze: nil)
+        return Outcome(header: header, manifest: manifest, opened: opened, freeze: nil, root: outside)
     }
 
     /// Opens keys as a service would; throws what the first one throws that does not open.

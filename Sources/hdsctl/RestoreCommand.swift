@@ -123,6 +123,12 @@ struct Restoring {
         }
         report(outcome)
         show(["The backup is whole: it was restored, compared and removed again."])
+        do {
+            try outcome.leaveReceipt(beside: file, now: .now())
+            show(["\(file)\(VerifiedBackups.ending) says so to the service: keep it beside the backup."])
+        } catch let error as DiagnosedError {
+            announce("no receipt was left beside the backup: \(error.summary)")
+        }
     }
 
     func restore(to store: String, key: BackupKey, newKey: KeyEncryptionKey? = nil) throws {
