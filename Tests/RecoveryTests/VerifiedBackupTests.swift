@@ -1,4 +1,5 @@
 import Glibc
+import KeyStoreSQLite
 import MasterKey
 import TestServers
 import Testing
