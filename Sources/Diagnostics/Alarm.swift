@@ -190,7 +190,8 @@ extension Alarm {
     package static let rotationRunning = Alarm(
         "HDS-MASTERKEY-ROTATION-RUNNING", "a45bf37e274c447e9d469f6531b1d1e5", .info,
         title: "a rotation of the root key or a change of the master key is under way",
-        text: "A new version waits to be promoted, or everything is sealed again under it in the background, or an older "
+        text:
+            "A new version waits to be promoted, or everything is sealed again under it in the background, or an older "
             + "master key still opens the root keys; requests are answered as always. DETAIL says which and how far it "
             + "is.",
         fix: "hdsctl master-key status shows what is left; hdsctl master-key promote or undo for a new version, "
@@ -199,7 +200,8 @@ extension Alarm {
     package static let rotationStalled = Alarm(
         "HDS-MASTERKEY-ROTATION-STALLED", "bd3439b5ce844186b79ea23de1a81ace", .error,
         title: "a rotation of the root key does not come to its end",
-        text: "Values stand under the old version that can not be sealed again, so it is not retired; or for ten minutes "
+        text:
+            "Values stand under the old version that can not be sealed again, so it is not retired; or for ten minutes "
             + "none was, or a node has not proved the new version. Requests are answered as always, but for values that "
             + "do not open. DETAIL says which.",
         fix: "hdsctl master-key status says how many and why. Values that do not open were changed in the database: "
@@ -209,7 +211,8 @@ extension Alarm {
     package static let masterKeyOrphan = Alarm(
         "HDS-MASTERKEY-ORPHAN", "d0e9c3714b5f4a86b2f7a15c96e83d40", .critical,
         title: "values stand under a root key that is not there",
-        text: "Nobody can open them: what they hold is lost as long as their version of the root key is missing. Rows of "
+        text:
+            "Nobody can open them: what they hold is lost as long as their version of the root key is missing. Rows of "
             + "before a destruction were put back, or a row of the root keys was deleted. DETAIL counts them.",
         fix: "Find out who can write to the database. Restore it from a backup that has that version (hdsctl backup "
             + "list), or remove what was put back.",

@@ -80,6 +80,12 @@ final class KMSBackups: Sendable {
         }
     }
 
+    /// Those that were restored on trial, by the receipts beside them.
+    func verified() async throws -> [VerifiedBackup] {
+        let folder = try folder()
+        return try await run { [ring] in try VerifiedBackups.list(in: folder, ring: ring) }
+    }
+
     /// Why an operator should be told; nil when the newest backup is new enough.
     func staleness(now: Timestamp) async -> Loggable? {
         guard let section else { return "no folder for backups is configured (backup.folder)" }

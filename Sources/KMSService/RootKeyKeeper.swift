@@ -145,13 +145,15 @@ final class RootKeyKeeper: Service, Sendable {
             guard state.promotion != promotion else { return }
             state = Work(promotion: promotion, moved: now, orphans: state.orphans, counted: state.counted)
         }
-        let end = try await resealer.run(now: { max(now, .now()) }, progress: { progress in
-            state.withLock { state in
-                if progress.done > state.progress?.done ?? 0 { state.moved = progress.now }
-                state.progress = progress
-            }
-            alarms.raise(.rotationRunning, RootKeyAlarms.running(progress))
-        })
+        let end = try await resealer.run(
+            now: { max(now, .now()) },
+            progress: { progress in
+                state.withLock { state in
+                    if progress.done > state.progress?.done ?? 0 { state.moved = progress.now }
+                    state.progress = progress
+                }
+                alarms.raise(.rotationRunning, RootKeyAlarms.running(progress))
+            })
         guard end.broken == 0, let old = try await rotation.retire(now: .now()) else { return }
         try await keep("master-key-retired", "version \(old)")
     }
@@ -165,7 +167,9 @@ final class RootKeyKeeper: Service, Sendable {
         guard isDue else { return }
         var counts: [Int64: Int] = [:]
         for table in SealedTable.allCases {
-            for (version, count) in try await rotation.store.sealedCounts(table) { counts[version, default: 0] += count }
+            for (version, count) in try await rotation.store.sealedCounts(table) {
+                counts[version, default: 0] += count
+            }
         }
         // Looked up after counting: what came meanwhile stands under a version that the ring has by now.
         try await rotation.ring.refresh()

@@ -139,20 +139,55 @@ extension MasterKeyCommand {
         static let configuration = CommandConfiguration(
             abstract: "Have a retired version destroyed after some days; until then undo takes it back.",
             discussion: """
-                root-key.destroy-undo-window says how long that is, seven days by default. Needs an officer with the \
-                duty erasure, and a second one unless the policy says otherwise.
+                root-key.destroy-undo-window says how long that is, seven days by default. Shows first which backups need \
+                that version. They keep its wraps: what opens one afterwards is the master key or the shares of then; one \
+                that neither the present master key nor the present escrow opens dies with the version, unless somebody \
+                kept an old one. Refused without a newer backup that was proved (hdsctl restore FILE --verify).
+
+                Needs an officer with the duty erasure, and a second one unless the policy says otherwise.
                 """)
 
         @Argument(help: "The version.")
         var version: Int64
+        @Flag(help: "Only show the backups.")
+        var review = false
         @OptionGroup var officer: OfficerOptions
 
         func run() throws {
             try reporting {
                 var arguments = ArgumentsWriter()
                 arguments.add("version", String(version))
+                try Self.tell(
+                    ControlClient(path: officer.control.socket).send(
+                        "master-key-destroy-review", arguments: arguments.node()))
+                guard !review else { return }
+                arguments = ArgumentsWriter()
+                arguments.add("version", String(version))
                 guard let answer = try officer.send("master-key-destroy", arguments: arguments.node()) else { return }
                 show([answer.text("done")])
+            }
+        }
+
+        private static func tell(_ review: JSONNode) {
+            let backups = review.nodes("backups")
+            announce(
+                backups.isEmpty
+                    ? "no backup in the folder needs version \(review.number("version"))"
+                    : "backups that need version \(review.number("version")), with what opens them afterwards:")
+            let rows = backups.map { backup in
+                let present = backup.texts("opensWith")
+                let holders =
+                    present.isEmpty
+                    ? "DIES: only " + backup.texts("openedWith").joined(separator: " or ") + " of then"
+                    : present.joined(separator: " or ")
+                return ["  " + backup.text("file"), backup.text("created"), holders]
+            }
+            for line in Columns.lines(rows) { announce(line) }
+            if !backups.isEmpty { announce("copies of them that lie elsewhere are not seen from here") }
+            if let newer = review["newer"] {
+                announce("newer and proved \(newer.text("verified")): \(newer.text("file"))")
+            } else if let refusal = review["refusal"]?.string {
+                announce(refusal)
             }
         }
     }

@@ -66,7 +66,8 @@ struct WordsOptions: ParsableArguments {
                 try Terminal.waitForRoom(lines: picture.lineCount)
                 try Terminal.showAlone(
                     title: title, picture,
-                    "The same share as a QR code, for a scanner that is on no network. Press enter: it is not shown again. ")
+                    "The same share as a QR code, for a scanner that is on no network. Press enter: it is not shown again. "
+                )
                 continue
             }
             try checkIsNoFile(wordsFD)

@@ -56,14 +56,19 @@ enum MasterKeyCommands {
                 case .generation(let version): "version \(version) is deleted; nothing was sealed under it"
                 }
             },
+            ControlCommand("master-key-destroy-review") { arguments, _, _, _ in
+                let review = try await DestructionReview.now(of: try version(arguments), kms)
+                return ControlAnswer { review.write(&$0) }
+            },
             signed("master-key-destroy", kms) { arguments in
-                let fields = try ControlArguments(arguments, ["version"])
-                guard let version = Int64(try fields.text("version")) else {
-                    throw ControlArguments.malformed("the argument version is no number")
-                }
+                let version = try version(arguments)
+                let review = try await DestructionReview.now(of: version, kms)
+                if let refusal = review.refusal { throw refusal }
                 let due = try await rotation.destroy(
                     version, window: kms.configuration.rootKey.undoWindow, now: .now())
+                let dying = review.affected.filter(\.dies).map(\.file)
                 return "version \(version) will be destroyed at \(due); until then undo takes it back"
+                    + (dying.isEmpty ? "" : "; with it die \(dying.joined(separator: ", "))")
             },
             signed("master-key-change-kek", kms) { arguments in
                 let kek = try newMasterKey(arguments).open(.ofProcess)
@@ -96,6 +101,13 @@ enum MasterKeyCommands {
         let location = TokenKey.Location(
             module: try arguments.text("module"), token: token, key: try arguments.text("key"))
         return .token(TokenSection(location, pin: try place("pin")))
+    }
+
+    private static func version(_ arguments: JSONNode) throws -> Int64 {
+        guard let version = Int64(try ControlArguments(arguments, ["version"]).text("version")) else {
+            throw ControlArguments.malformed("the argument version is no number")
+        }
+        return version
     }
 
     private static func step(
