@@ -39,7 +39,7 @@ extension StoryTests {
 }
 
 /// A datagram socket as systemd's, with all lines that came.
-private final class NotifySocket {
+final class NotifySocket {
     let path: String
     private let descriptor: Int32
     private var received: [String] = []
