@@ -7,18 +7,22 @@
 //                   power  the process ends, and each write that no sync followed is taken back or not, by HDS_FAIL_SEED
 //                   eio, enospc   the operation fails with that error, and all later ones work
 //   HDS_FAIL_COUNT  a file to which the number of operations is written when the process ends by itself
+//   HDS_FAIL_PORT   besides, what is sent to this TCP port of any machine counts as an operation (kill only)
+//   HDS_FAIL_ARMED  nothing counts before this file is there; without it everything counts
 //
 // One lock guards everything: a watched file is written by few threads, and tests do not ask for speed.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct undo {
@@ -34,6 +38,7 @@ static struct undo *unsynced;
 static long operations;
 
 static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_send)(int, const void *, size_t, int);
 static int (*real_fdatasync)(int), (*real_fsync)(int), (*real_ftruncate)(int, off_t);
 
 static const char *setting(const char *name) {
@@ -55,6 +60,7 @@ static int watched(int fd, char path[512]) {
 
 __attribute__((constructor)) static void start(void) {
     real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+    real_send = dlsym(RTLD_NEXT, "send");
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_fsync = dlsym(RTLD_NEXT, "fsync");
     real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
@@ -80,8 +86,17 @@ static void power_cut(void) {
     }
 }
 
+// Once armed, for ever.
+static int is_armed(void) {
+    static int armed;
+    const char *file = setting("HDS_FAIL_ARMED");
+    if (!armed) armed = !*file || access(file, F_OK) == 0;
+    return armed;
+}
+
 // Whether the operation is the one that goes wrong with an error; does not return when the process is to end.
 static int goes_wrong(int fd, const void *bytes, size_t count, off_t at) {
+    if (!is_armed()) return 0;
     operations++;
     if (operations != atol(setting("HDS_FAIL_AT"))) return 0;
     const char *how = setting("HDS_FAIL_HOW");
@@ -162,3 +177,16 @@ int ftruncate64(int fd, off_t size) {
     return result;
 }
 int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
+
+ssize_t send(int fd, const void *bytes, size_t count, int flags) {
+    struct sockaddr_in peer;
+    socklen_t size = sizeof peer;
+    long port = atol(setting("HDS_FAIL_PORT"));
+    if (port && getpeername(fd, (struct sockaddr *)&peer, &size) == 0 && peer.sin_family == AF_INET &&
+        ntohs(peer.sin_port) == port) {
+        pthread_mutex_lock(&lock);
+        goes_wrong(fd, NULL, 0, 0);
+        pthread_mutex_unlock(&lock);
+    }
+    return real_send(fd, bytes, count, flags);
+}
