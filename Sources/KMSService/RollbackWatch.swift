@@ -21,6 +21,8 @@ struct RollbackWatch: Service {
     private static let looks = Duration.seconds(1)
     /// Until the own sum is compared with nothing under way.
     private static let looksPerVerification = 15
+    /// After a scan that could not be made.
+    private static let soon = Duration.seconds(60)
 
     /// What a node remembers of its store, and the store as this node writes it.
     struct Opening {
@@ -128,14 +130,15 @@ struct RollbackWatch: Service {
     }
 
     private func walk() async {
-        var last: ContinuousClock.Instant?
+        var next = ContinuousClock.now
         while !Task.isCancelled {
-            if detector.scanIsDue || last.map({ $0.duration(to: .now) >= scanEvery }) ?? true {
-                last = .now
+            if detector.scanIsDue || next <= .now {
+                next = .now + scanEvery
                 do {
                     let scan = try await detector.scan(now: .now())
                     metrics.gauge(.storeScannedRows).set(Double(scan.rows))
                 } catch {
+                    next = .now + min(scanEvery, Self.soon)
                     log.failure(error, while: "comparing all rows of the key store with their sums")
                 }
             }

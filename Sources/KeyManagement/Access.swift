@@ -185,9 +185,11 @@ extension KeyManagement {
     /// The signed policy is asked, too: it alone opens a space to a service, and it may forbid what a person's right gives
     /// when the token came through a service's client. Its refusals are thrown.
     ///
-    /// - Parameter known: what was read already, in one view; nil: it is looked up.
+    /// - Parameters:
+    ///   - known: what was read already, in one view; nil: it is looked up.
+    ///   - head: of the resource, read just before; nil: it is read.
     func access(
-        _ caller: Caller, resource id: String, known: KeyWithGrant? = nil, now: Timestamp
+        _ caller: Caller, resource id: String, known: KeyWithGrant? = nil, head: ResourceContent? = nil, now: Timestamp
     ) async throws -> AccessPath? {
         if case .anonymous(let authorization) = caller.capacity {
             guard let record = try await store.resource(id) else { return nil }
@@ -200,13 +202,15 @@ extension KeyManagement {
         if case .service(let agent) = caller.capacity {
             return try await serviceAccess(caller, agent: agent, resource: id, now)
         }
-        guard let path = try await memberAccess(caller, resource: id, known: known, now: now) else { return nil }
+        guard let path = try await memberAccess(caller, resource: id, known: known, head: head, now: now) else {
+            return nil
+        }
         try demandConsent(caller, space: names.resource(id), .retrieve, now)
         return path
     }
 
     private func memberAccess(
-        _ caller: Caller, resource id: String, known: KeyWithGrant?, now: Timestamp
+        _ caller: Caller, resource id: String, known: KeyWithGrant?, head before: ResourceContent?, now: Timestamp
     ) async throws -> AccessPath? {
         let user = caller.effectiveUser
         if let known {
@@ -216,7 +220,7 @@ extension KeyManagement {
                     return .direct(authorization: row.id)
                 }
             }
-        } else if let (row, _) = try await directAuthorization(of: user, resource: id, now: now) {
+        } else if let (row, _) = try await directAuthorization(of: user, resource: id, head: before, now: now) {
             return .direct(authorization: row.id)
         }
         guard let record = try await store.resource(id), record.deletedAt == nil else { return nil }
@@ -286,7 +290,7 @@ extension KeyManagement {
         _ id: String, by caller: Caller, now: Timestamp
     ) async throws -> (record: ResourceRecord, head: ResourceContent, path: AccessPath) {
         let (record, head) = try await present(id, now)
-        guard let path = try await access(caller, resource: id, now: now) else {
+        guard let path = try await access(caller, resource: id, head: head, now: now) else {
             throw notAuthorized(caller, resource: id)
         }
         return (record, head, path)

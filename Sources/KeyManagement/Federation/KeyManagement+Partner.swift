@@ -69,10 +69,11 @@ extension KeyManagement {
         guard let record = try await store.resource(id), record.deletedAt == nil else {
             throw noSuchResource(id)
         }
-        if try vault.content(record).creator.canonicalAuthID == asking.user {
+        let head = try await self.head(record)
+        if head.creator.canonicalAuthID == asking.user {
             throw PartnerRules.ownUser(asking.user, asking.partner)
         }
-        switch try await access(asking.caller, resource: id, now: now) {
+        switch try await access(asking.caller, resource: id, head: head, now: now) {
         case .direct: return
         case .nested where asking.partner.allowsNested: return
         case .nested, .everybody, .anonymous, .service, .formerMember, nil:
