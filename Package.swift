@@ -77,9 +77,13 @@ var targets: [Target] = [
 
     // Layer 3: transport and persistence
     wrapper("TLSChannel", ["Cryptography", "WireText", "Diagnostics", "COpenSSL", nioCore]),
-    library("WebSocketChannel", ["Diagnostics", nioCore]),
+    library("WebSocketChannel", ["TLSChannel", "Diagnostics", nioCore]),
     library(
-        "HTTPClient", ["WebSocketChannel", "TLSChannel", "Diagnostics", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
+        "HTTPClient",
+        [
+            "WebSocketChannel", "TLSChannel", "Cryptography", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
+            nioWebSocket,
+        ]),
     library("IssuerKeys", ["HTTPClient", "JOSESignature", "WireText", "Diagnostics"]),
     library(
         "HTTPServer",
@@ -89,7 +93,10 @@ var targets: [Target] = [
         ]),
     library(
         "CoreLink",
-        ["HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "WireText", "Diagnostics", nioCore, lifecycle]),
+        [
+            "HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "Cryptography", "WireText", "Diagnostics",
+            nioCore, lifecycle,
+        ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -206,7 +213,9 @@ var targets: [Target] = [
 targets += [
     .target(
         name: "TestServers",
-        dependencies: ["TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", logging, lifecycle],
+        dependencies: [
+            "TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", nioCore, nioPosix, logging, lifecycle,
+        ],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(
         name: "StoreScript", dependencies: ["KeyStore", "WireText"], path: "Tests/StoreScript",
@@ -233,7 +242,7 @@ targets += [
         "LinkTests",
         [
             "CoreLink", "LinkProtocol", "HTTPClient", "HTTPServer", "WebSocketChannel", "TLSChannel", "Cryptography",
-            "WireText", "Diagnostics", hummingbird, "TestServers",
+            "WireText", "Diagnostics", hummingbird, nioCore, "TestServers",
         ]),
     tests(
         "KeyStoreTests",
@@ -285,9 +294,10 @@ targets += [
     tests(
         "KMSServiceTests",
         [
-            "KMSService", "ServiceRuntime", "ControlSocket", "AuditTrail", "SignedPolicy", "KeyManagement", "MasterKey",
+            "KMSService", "CoreLink", "LinkProtocol", "TLSChannel", "ServiceRuntime", "ControlSocket", "AuditTrail",
+            "SignedPolicy", "KeyManagement", "MasterKey",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", hummingbird, "TestServers", "Escrow", "Recovery", "CoreLink",
+            "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
         ]),
     tests(
         "TokenIssuerTests",

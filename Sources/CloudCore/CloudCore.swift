@@ -1,3 +1,4 @@
+import Cryptography
 package import Diagnostics
 package import HTTPServer
 import LinkProtocol
@@ -34,7 +35,11 @@ package final class CloudCore: Service {
         // Answers of an earlier run must not meet strings of this one, so ids start at the time.
         let relay = RelayHub(
             relay: Relay(
-                firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable),
+                firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable,
+                sign: { [key = configuration.linkKey] hello, welcome in
+                    guard let key, let octets = welcome.signedOctets(for: hello) else { return nil }
+                    return try? key.sign(octets, algorithm: .es256)
+                }),
             clock: clock, wall: wall
         ) { device, text in
             events.push(.kmsMessage(String(decoding: text, as: UTF8.self), wall: wall()), to: device)

@@ -1,3 +1,4 @@
+package import Cryptography
 package import Diagnostics
 package import TLSChannel
 
@@ -60,8 +61,15 @@ package struct CloudCoreConfiguration: Sendable {
     package var databasePath: String
     package var filesPath: String
     package var organisations: [Organisation]
+    /// Signs welcomes, so that a service behind TLS inspection can tell the core from whoever inspects: a P-256 key. Nil:
+    /// nothing is signed.
+    package var linkKey: PrivateKey?
 
-    package init(publicURL: String, databasePath: String, filesPath: String, organisations: [Organisation]) {
+    package init(
+        publicURL: String, databasePath: String, filesPath: String, organisations: [Organisation],
+        linkKey: PrivateKey? = nil
+    ) {
+        self.linkKey = linkKey
         self.publicURL = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
         self.databasePath = databasePath
         self.filesPath = filesPath

@@ -1,9 +1,11 @@
+import Cryptography
 import Diagnostics
 import HTTPClient
 package import LinkProtocol
 import NIOCore
 import ServiceLifecycle
 import Synchronization
+import TLSChannel
 import WebSocketChannel
 import WireText
 
@@ -37,7 +39,7 @@ package final class CoreLink: Service {
         self.configuration = configuration
         self.handler = handler
         report = state
-        client = WebClient(trust: configuration.trust)
+        client = WebClient(trust: configuration.trust, route: configuration.route)
     }
 
     /// The state as it was last reported.
@@ -105,6 +107,7 @@ package final class CoreLink: Service {
             state.phase = .stopped
             state.connection = nil
             state.connectedSince = nil
+            state.tls = nil
             state.retryIn = nil
         }
         await client.close()
@@ -130,6 +133,7 @@ package final class CoreLink: Service {
                 state.phase = .waiting
                 state.connection = nil
                 state.connectedSince = nil
+                state.tls = nil
                 state.lastError = error
                 state.lastErrorAt = .now()
                 state.failures = failures
@@ -166,15 +170,29 @@ package final class CoreLink: Service {
     private func serve(
         _ socket: WebSocketConnection, _ generation: UInt64
     ) async -> (LinkBackoff.Ending, DiagnosedError) {
-        let conversation = LinkConversation(generation: generation, socket: socket, half: half())
+        let hello: LinkHello
+        do {
+            hello = try self.hello()
+        } catch {
+            await socket.close(code: LinkCloseCode.internalError.rawValue)
+            return (
+                .init(code: nil),
+                DiagnosedError(.linkClosed, fault: .internal, "no random numbers can be made for the hello")
+            )
+        }
+        let inspection = socket.tls?.inspection
+        let conversation = LinkConversation(
+            generation: generation, socket: socket, half: LinkServiceHalf(hello: hello, window: configuration.window),
+            proof: WelcomeProof(hello: hello, inspection: inspection, key: configuration.coreKey))
         let isLate = shared.withLock { shared in
             if !shared.isStopping { shared.conversation = conversation }
             return shared.isStopping
         }
         conversation.start()
         if isLate { conversation.stop() }
+        let tls = socket.tls
         socket.receive { message in
-            for report in conversation.received(message) { self.take(report, of: conversation) }
+            for report in conversation.received(message) { self.take(report, of: conversation, tls) }
         }
         let closure = await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
@@ -182,6 +200,12 @@ package final class CoreLink: Service {
                     let deadline = self.configuration.welcomeDeadline
                     guard (try? await Task.sleep(for: deadline)) != nil else { return }
                     conversation.welcomeIsOverdue(deadline)
+                }
+                if let inspection, let exception = self.configuration.trust?.inspection {
+                    group.addTask {
+                        guard await Self.waitUntilOver(exception) else { return }
+                        conversation.end(.linkInspectionOver(inspection))
+                    }
                 }
                 let closure = await socket.waitUntilClosed()
                 group.cancelAll()
@@ -195,12 +219,20 @@ package final class CoreLink: Service {
         return Self.ending(of: conversation, closure)
     }
 
-    private func half() -> LinkServiceHalf {
-        LinkServiceHalf(
-            hello: LinkHello(
-                service: configuration.service, node: configuration.node, organisation: configuration.organisation,
-                version: configuration.version, epoch: configuration.epoch, destination: configuration.destination,
-                details: configuration.details()), window: configuration.window)
+    private func hello() throws -> LinkHello {
+        LinkHello(
+            service: configuration.service, node: configuration.node, organisation: configuration.organisation,
+            version: configuration.version, epoch: configuration.epoch, destination: configuration.destination,
+            details: configuration.details(), nonce: try RandomBytes.bytes(LinkHello.nonceBytes))
+    }
+
+    /// False when the wait was cancelled. Looks at the wall clock again and again, for it may be set meanwhile.
+    private static func waitUntilOver(_ exception: TLSInspection) async -> Bool {
+        while exception.now() < exception.until {
+            let left = exception.until.milliseconds - exception.now().milliseconds
+            guard (try? await Task.sleep(for: .milliseconds(min(max(left, 1), 60_000)))) != nil else { return false }
+        }
+        return true
     }
 
     private func connect(_ token: String) async throws -> WebSocketConnection {
@@ -215,7 +247,9 @@ package final class CoreLink: Service {
 
     // MARK: - While it stands
 
-    private func take(_ report: LinkConversation.Report, of conversation: LinkConversation) {
+    private func take(
+        _ report: LinkConversation.Report, of conversation: LinkConversation, _ tls: TLSSession?
+    ) {
         switch report {
         case .opened(let welcome):
             let now = Timestamp.now()
@@ -223,6 +257,7 @@ package final class CoreLink: Service {
                 state.phase = .open
                 state.connection = welcome.connection
                 state.connectedSince = now
+                state.tls = tls
                 state.clockOffsetMilliseconds = welcome.serverTime.milliseconds - now.milliseconds
                 state.lastError = nil
                 state.lastErrorAt = nil

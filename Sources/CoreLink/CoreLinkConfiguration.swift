@@ -1,3 +1,5 @@
+package import Cryptography
+package import HTTPClient
 package import TLSChannel
 
 /// Where a service links to, as whom, and with what.
@@ -6,6 +8,10 @@ package struct CoreLinkConfiguration: Sendable {
     package var url: String
     /// Roots and pins that the core's certificate is held against; nil only for `ws` on loopback.
     package var trust: TLSTrust?
+    /// The core's application key, pinned apart from TLS: with it the core proves itself where TLS is inspected. Needed
+    /// with an inspection in `trust`; a P-256 key.
+    package var coreKey: PublicKey?
+    package var route: WebRoute
     /// The node's name, unique among the nodes of a service: a newer link of the same node ends the older.
     package var node: String
     /// The kind of service: `kms`.
@@ -32,7 +38,8 @@ package struct CoreLinkConfiguration: Sendable {
     package var token: @Sendable () async throws -> String
 
     package init(
-        url: String, trust: TLSTrust?, node: String, service: String, organisation: String, version: String,
+        url: String, trust: TLSTrust?, coreKey: PublicKey? = nil, route: WebRoute = .direct, node: String,
+        service: String, organisation: String, version: String,
         epoch: Int64 = 0, destination: String, window: Int = 1024, heartbeatSeconds: Int64 = 5,
         welcomeDeadline: Duration = .seconds(10), drainDeadline: Duration = .seconds(10),
         backoff: LinkBackoff.Bounds = .init(),
@@ -40,6 +47,8 @@ package struct CoreLinkConfiguration: Sendable {
     ) {
         self.url = url
         self.trust = trust
+        self.coreKey = coreKey
+        self.route = route
         self.node = node
         self.service = service
         self.organisation = organisation

@@ -27,11 +27,13 @@ final class LinkConversation: Sendable {
 
     let generation: UInt64
     private let socket: WebSocketConnection
+    private let proof: WelcomeProof
     private let state: Mutex<State>
 
-    init(generation: UInt64, socket: WebSocketConnection, half: LinkServiceHalf) {
+    init(generation: UInt64, socket: WebSocketConnection, half: LinkServiceHalf, proof: WelcomeProof) {
         self.generation = generation
         self.socket = socket
+        self.proof = proof
         state = Mutex(State(half: half))
     }
 
@@ -54,6 +56,9 @@ final class LinkConversation: Sendable {
         case .binary(let bytes):
             do throws(DiagnosedError) {
                 let frame = try LinkFrame(decoding: bytes)
+                if case .welcome(let welcome) = frame, let refusal = proof.refusal(of: welcome) {
+                    return perform { $0.receivedMalformed(refusal) }
+                }
                 return perform { $0.received(frame) }
             } catch {
                 return perform { $0.receivedMalformed(error) }
@@ -67,6 +72,8 @@ final class LinkConversation: Sendable {
     func publish(_ details: String) { _ = perform { $0.publish(details) } }
     func drain() { _ = perform { $0.drain() } }
     func stop() { _ = perform { $0.stop() } }
+    /// What let this link be is over.
+    func end(_ error: DiagnosedError) { _ = perform { $0.receivedMalformed(error) } }
     /// The socket is gone: nobody waits in vain.
     func lost() { _ = perform { $0.lost() } }
 

@@ -1,5 +1,7 @@
 package import Diagnostics
 import LinkProtocol
+import TLSChannel
+import WireText
 
 extension DiagnosedError.Code {
     /// The core does not take the service's token.
@@ -13,6 +15,8 @@ extension DiagnosedError.Code {
     package static let linkGoingAway: Self = "link-going-away"
     /// The core failed or closed for a reason of its own.
     package static let linkClosed: Self = "link-closed"
+    /// The core did not prove itself although TLS is inspected: the same as a certificate that is not the pinned one.
+    package static let linkUnproven: Self = "link-unproven"
     /// No token could be had from the authorization service.
     package static let linkNoToken: Self = "link-no-token"
 }
@@ -44,6 +48,25 @@ extension DiagnosedError {
         default:
             return DiagnosedError(.linkClosed, fault: .peer, "the core closed the link", found: found)
         }
+    }
+
+    /// Under an inspection only the core's own signature tells it from whoever inspects.
+    static func linkUnproven(_ inspection: TLSInspection.Seen?, found: String) -> DiagnosedError {
+        DiagnosedError(
+            .linkUnproven, fault: .peer,
+            "TLS is inspected by \(inspection?.name ?? "somebody"), and the core did not prove itself",
+            expected: "a welcome that the key of core.inspection.core-key has signed", found: found,
+            hint:
+                "compare that key with the one that the core's operator publishes by another way; without it nobody can "
+                + "tell the core from somebody between")
+    }
+
+    static func linkInspectionOver(_ inspection: TLSInspection.Seen) -> DiagnosedError {
+        DiagnosedError(
+            .tlsInspectionOver, fault: .configuration,
+            "TLS is inspected by \(inspection.name), and the exception for it is over",
+            expected: "the core itself since \(inspection.until.iso8601)",
+            hint: "let the device pass this connection without inspection, or decide anew for core.inspection")
     }
 
     static func linkTokenRefused(found: String) -> DiagnosedError {

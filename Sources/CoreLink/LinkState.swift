@@ -1,4 +1,5 @@
 package import Diagnostics
+package import TLSChannel
 package import WireText
 
 /// What health, metrics and alarms are told of a link.
@@ -18,6 +19,8 @@ package struct LinkState: Sendable, Equatable {
     /// The core's name of the connection, to find it in the core's log.
     package var connection: String?
     package var connectedSince: Timestamp?
+    /// How TLS judged the core of the open link; nil without a link, or on a plain one.
+    package var tls: TLSSession?
     /// Why the last attempt or link ended, with what to do; kept until a link is open again.
     package var lastError: DiagnosedError?
     package var lastErrorAt: Timestamp?

@@ -48,11 +48,13 @@ extension Alarm {
     package static let cloudPinMismatch = Alarm(
         "HDS-CLOUD-PIN-MISMATCH", "a2f5bc32d9ed40a1b3a010d7c75f6c86", .critical,
         title: "the core's certificate is not the pinned one",
-        text: "Somebody may be between this machine and the core, or the core's certificate was changed without "
-            + "notice. The connection was closed; no request was sent.",
-        fix: "Compare the fingerprints in DETAIL with those that the core's operator publishes by another way. Change "
-            + "the pins only when they agree.",
-        clears: "when a connection with a pinned certificate is established")
+        text: "Somebody is between this machine and the core, such as a device that inspects TLS, or the core's "
+            + "certificate was changed without notice. The connection was closed; no request was sent. DETAIL has the "
+            + "chain that was seen, with the key of each certificate.",
+        fix: "Compare the keys in DETAIL with those that the core's operator publishes by another way. Change the pins "
+            + "only when they agree. If DETAIL names a device of your own, let it pass the link without inspection "
+            + "(docs/networks.md).",
+        clears: "when a connection with the right certificate is established")
     package static let cloudAuthentication = Alarm(
         "HDS-CLOUD-AUTH", "bb7dfab344e345ca9b5567e9b4a00c3e", .error,
         title: "the core refuses this service's credential",
@@ -60,6 +62,24 @@ extension Alarm {
             + "service says it is.",
         fix: "Check the service's client id and secret file, and that the authorization service knows it.",
         clears: "when the link is established")
+    package static let proxyFail = Alarm(
+        "HDS-PROXY-FAIL", "8aa82ad40bf74eb598d4b1ba6d49a5d0", .error,
+        title: "the proxy opens no tunnel",
+        text:
+            "Connections that have to go through the proxy are not established. DETAIL names the proxy, the target and "
+            + "what the proxy answered. Nothing goes around the proxy.",
+        fix: "Check proxy.address, user and password; whether the proxy allows CONNECT to the target; and its log.",
+        clears: "when a tunnel to the same target is opened")
+    package static let dnsSlow = Alarm(
+        "HDS-DNS-SLOW", "b1a221d22ccb4fb08fbbee7d9c8dcb8c", .warning,
+        title: "names are looked up slowly",
+        text:
+            "A connection has ten seconds, and the name service takes a good part of them: links come back late after "
+            + "a loss. DETAIL names the host and the time.",
+        fix:
+            "Check the name servers of this machine (/etc/resolv.conf): one that does not answer costs five seconds for "
+            + "each name.",
+        clears: "when the same name is found within two seconds")
     package static let certificateExpiry = Alarm(
         "HDS-CERT-EXPIRY", "3df6b236b5234468bae97c26262cdf1e", .warning,
         title: "a certificate expires soon",
@@ -247,7 +267,7 @@ extension Alarm {
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
-        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .linkFlapping, .clockSkew,
+        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow, .linkFlapping, .clockSkew,
         .credentialAge, .sessionStorm, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,

@@ -126,6 +126,12 @@ extension Event {
         "HDS-LINK-DOWN", "e94da410982540aa846c080f45ea902b", .warning, "the link to the core ended: @REASON@",
         explanation: "The service connects again by itself, with growing pauses.",
         fix: "If it does not come back, check the network, the proxy and the core's state.")
+    package static let linkInspected = Event(
+        "HDS-LINK-INSPECTED", "4a24eaaf7a5347f9ba0957f212191a82", .warning,
+        "TLS to the core at @ADDRESS@ is inspected by @DETAIL@",
+        explanation: "core.inspection lets a device open the TLS of the link. It sees who asks and when; the requests "
+            + "themselves are encrypted between clients and KMS. The core has proven itself by a key of its own.",
+        fix: "Let the device pass the link without inspection, and remove core.inspection.")
     package static let linkAccepted = Event(
         "HDS-CORE-LINK-ACCEPTED", "11740134c2fc42e18e383f5523f7c479", .notice,
         "the core accepted a link of @NODE@ for @ORGANISATION@",
@@ -166,7 +172,8 @@ extension Event {
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .linkUp, .linkDown,
-        .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused, .refreshTokenReused,
+        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
+        .refreshTokenReused,
         .signingKeyRolled,
     ]
 }

@@ -4,18 +4,28 @@ import NIOHTTP1
 import NIOPosix
 import TLSChannel
 
-/// Opens connections: TCP, then TLS, then what `configure` puts on top.
+/// Opens connections: TCP, perhaps a proxy's tunnel, then TLS, then what `configure` puts on top.
 struct Dialer: Sendable {
     let group: any EventLoopGroup
     /// Nil: only plain connections to loopback.
     let tls: Result<TLSConfiguration, DiagnosedError>?
+    var route = WebRoute.direct
+    var lookup: NameLookup.Source = NameLookup.system
+    var tunnelTimeout = TimeAmount.seconds(10)
 
     private static let connectTimeout = TimeAmount.seconds(10)
+    /// A proxy may close with its challenge, and once more where a nonce is stale.
+    private static let maximumTunnelConnections = 4
 
     private struct Dialed<Top: Sendable>: Sendable {
         let channel: any Channel
         let handshake: EventLoopFuture<TLSSession>?
         let top: Top
+    }
+
+    private enum Tunnel<Top: Sendable>: Sendable {
+        case established(Dialed<Top>)
+        case reconnect(ProxyNegotiation)
     }
 
     /// - Parameter configure: called on the event loop with TLS in place; its handlers are to wait for the handshake
@@ -24,29 +34,32 @@ struct Dialer: Sendable {
         _ origin: WebURL.Origin, configure: @escaping @Sendable (any Channel) throws -> Top
     ) async throws -> Top {
         let tls = try configuration(for: origin)
+        // Called on the event loop.
+        let finish: @Sendable (any Channel) throws -> Dialed<Top> = { channel in
+            var handshake: EventLoopFuture<TLSSession>?
+            if let tls {
+                let promise = channel.eventLoop.makePromise(of: TLSSession.self)
+                handshake = promise.futureResult
+                try channel.pipeline.syncOperations.addHandler(
+                    TLSChannelHandler(tls, serverName: origin.host, handshake: promise), name: TLSChannelHandler.name)
+            }
+            return Dialed(channel: channel, handshake: handshake, top: try configure(channel))
+        }
         let dialed: Dialed<Top>
-        do {
-            dialed = try await ClientBootstrap(group: group)
-                .connectTimeout(Self.connectTimeout)
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .connect(host: origin.host, port: origin.port) { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        var handshake: EventLoopFuture<TLSSession>?
-                        if let tls {
-                            let promise = channel.eventLoop.makePromise(of: TLSSession.self)
-                            handshake = promise.futureResult
-                            try channel.pipeline.syncOperations.addHandler(
-                                TLSChannelHandler(tls, serverName: origin.host, handshake: promise))
-                        }
-                        return Dialed(channel: channel, handshake: handshake, top: try configure(channel))
-                    }
+        if let proxy = route.proxy, proxy.isFor(origin.host) {
+            dialed = try await tunnel(through: proxy, to: origin, finish)
+        } else {
+            do {
+                dialed = try await connect(origin.host, origin.port) { channel in
+                    channel.eventLoop.makeCompletedFuture { try finish(channel) }
                 }
-        } catch let error as DiagnosedError {
-            throw error
-        } catch {
-            throw DiagnosedError(
-                .httpConnectFailed, fault: .peer, "no connection to \(origin)", found: Self.text(of: error),
-                hint: "check host, port, firewall and whether the server runs")
+            } catch let error as DiagnosedError {
+                throw error
+            } catch {
+                throw DiagnosedError(
+                    .httpConnectFailed, fault: .peer, "no connection to \(origin)", found: Self.text(of: error),
+                    hint: "check host, port, firewall and whether the server runs")
+            }
         }
         guard let handshake = dialed.handshake else { return dialed.top }
         do {
@@ -60,6 +73,86 @@ struct Dialer: Sendable {
                 found: Self.text(of: error))
         }
     }
+
+    // MARK: - TCP
+
+    private func connect<Value: Sendable>(
+        _ host: String, _ port: Int, initializer: @escaping @Sendable (any Channel) -> EventLoopFuture<Value>
+    ) async throws -> Value {
+        let eventLoop = group.next()
+        let observe = route.observe
+        return try await ClientBootstrap(group: eventLoop)
+            .connectTimeout(Self.connectTimeout)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .resolver(
+                NameLookup(on: eventLoop, source: lookup) { observe(.lookup(host: host, time: $0, failed: $1)) }
+            )
+            .connect(host: host, port: port, channelInitializer: initializer)
+    }
+
+    // MARK: - Proxy
+
+    private func tunnel<Top: Sendable>(
+        through proxy: WebProxy, to origin: WebURL.Origin,
+        _ finish: @escaping @Sendable (any Channel) throws -> Dialed<Top>
+    ) async throws -> Dialed<Top> {
+        var negotiation = ProxyNegotiation(proxy: proxy, host: origin.host, port: origin.port)
+        let target = negotiation.target
+        do {
+            for _ in 0..<Self.maximumTunnelConnections {
+                switch try await ask(negotiation, finish) {
+                case .established(let dialed):
+                    route.observe(.tunnel(target: target, failure: nil))
+                    return dialed
+                case .reconnect(let next): negotiation = next
+                }
+            }
+            throw negotiation.cut("a challenge on each of \(Self.maximumTunnelConnections) connections")
+        } catch let error as DiagnosedError {
+            route.observe(.tunnel(target: target, failure: error))
+            throw error
+        }
+    }
+
+    private func ask<Top: Sendable>(
+        _ negotiation: ProxyNegotiation, _ finish: @escaping @Sendable (any Channel) throws -> Dialed<Top>
+    ) async throws -> Tunnel<Top> {
+        let proxy = negotiation.proxy
+        let deadline = tunnelTimeout
+        let outcome: EventLoopFuture<Tunnel<Top>>
+        do {
+            outcome = try await connect(proxy.host, proxy.port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let promise = channel.eventLoop.makePromise(of: Tunnel<Top>.self)
+                    let handler = TunnelHandler(negotiation, deadline: deadline) { outcome, negotiation, channel in
+                        switch outcome {
+                        case .established: promise.completeWith(Result { .established(try finish(channel)) })
+                        case .reconnect: promise.succeed(.reconnect(negotiation))
+                        case .failed(let error): promise.fail(error)
+                        }
+                    }
+                    do {
+                        if let tls = proxy.tls {
+                            try channel.pipeline.syncOperations.addHandler(
+                                TLSChannelHandler(tls, serverName: proxy.host))
+                        }
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                    } catch {
+                        promise.fail(error)
+                        throw error
+                    }
+                    return promise.futureResult
+                }
+            }
+        } catch let error as DiagnosedError {
+            throw error
+        } catch {
+            throw negotiation.unreachable(Self.text(of: error))
+        }
+        return try await outcome.get()
+    }
+
+    // MARK: - Helpers
 
     private func configuration(for origin: WebURL.Origin) throws(DiagnosedError) -> TLSConfiguration? {
         guard origin.isSecure else { return nil }

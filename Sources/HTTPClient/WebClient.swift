@@ -7,7 +7,7 @@ import WebSocketChannel
 
 /// An HTTP/1.1 client with a pool of keep-alive connections, and the opener of WebSockets.
 ///
-/// Any thread. It follows no redirections, knows no cookies and asks no proxy. `https` is judged by the given trust
+/// Any thread. It follows no redirections, knows no cookies and goes through the proxy of its route, if any. `https` is judged by the given trust
 /// alone; plain `http` goes to loopback only. A request that met a stale pooled connection is sent once more when its
 /// method is idempotent (RFC 9110 section 9.2.2) or nothing of it had left. All errors are `DiagnosedError`s, but for
 /// `CancellationError`.
@@ -18,9 +18,11 @@ package final class WebClient: Sendable {
 
     /// - Parameters:
     ///   - trust: nil allows no `https`. A trust that can not be used shows at the first `https` request.
+    ///   - route: through which proxy.
     ///   - connectionsPerOrigin: further requests wait.
     package init(
-        trust: TLSTrust?, eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        trust: TLSTrust?, route: WebRoute = .direct,
+        eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         connectionsPerOrigin: Int = 8, idleTime: TimeAmount = .seconds(20)
     ) {
         let tls = trust.map { trust in
@@ -28,7 +30,7 @@ package final class WebClient: Sendable {
                 try TLSConfiguration.client(trust: trust, applicationProtocols: ["http/1.1"])
             }
         }
-        dialer = Dialer(group: eventLoopGroup, tls: tls)
+        dialer = Dialer(group: eventLoopGroup, tls: tls, route: route)
         eventLoop = eventLoopGroup.next()
         pool = ConnectionPool(dialer: dialer, limit: max(1, connectionsPerOrigin), idleTime: idleTime)
     }
@@ -177,14 +179,14 @@ struct PreparedRequest: Sendable {
         return headers
     }
 
-    private static func isToken(_ text: String) -> Bool {
-        let others = Set("!#$%&'*+-.^_`|~".utf8)
-        return !text.isEmpty
-            && text.utf8.allSatisfy { octet in
-                switch octet {
-                case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-                default: others.contains(octet)
-                }
-            }
+    private static func isToken(_ text: String) -> Bool { !text.isEmpty && text.utf8.allSatisfy(isTokenOctet) }
+
+    static func isTokenOctet(_ octet: UInt8) -> Bool {
+        switch octet {
+        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+        default: tokenPunctuation.contains(octet)
+        }
     }
+
+    private static let tokenPunctuation = Set("!#$%&'*+-.^_`|~".utf8)
 }

@@ -46,7 +46,7 @@ struct WebChannel: ServerChildChannel, HTTPChannelHandler {
                 try operations.addHandler(
                     TLSChannelHandler(
                         tls, handshakeDeadline: configuration.deadlines.firstRequest,
-                        closeDeadline: configuration.deadlines.linger))
+                        closeDeadline: configuration.deadlines.linger), name: TLSChannelHandler.name)
             }
             let encoder = HTTPResponseEncoder()
             // A first frame that comes with the request belongs to the WebSocket.

@@ -27,10 +27,10 @@ package enum AuditWitnessSection: Decodable, Sendable {
         }
     }
 
-    func witness() throws -> any AuditWitness {
+    func witness(_ route: WebRoute) throws -> any AuditWitness {
         switch self {
         case .file(let file): FileWitness(file.path)
-        case .timeStamp(let section): try section.witness()
+        case .timeStamp(let section): try section.witness(route)
         }
     }
 }
@@ -74,12 +74,12 @@ package struct TimeStampSection: Decodable, Sendable {
         }
     }
 
-    func witness() throws -> TimeStampWitness {
+    func witness(_ route: WebRoute) throws -> TimeStampWitness {
         let trust = try Certificate.all(inPEM: (tlsAuthorities ?? authorities).text(upTo: 1 << 20))
         return TimeStampWitness(
             "time stamps of \(url.text)", file: file.path,
             roots: try Certificate.all(inPEM: authorities.text(upTo: 1 << 20)), policy: policy,
-            ask: TimeAuthority(client: WebClient(trust: TLSTrust(roots: trust)), url: url.text).stamp)
+            ask: TimeAuthority(client: WebClient(trust: TLSTrust(roots: trust), route: route), url: url.text).stamp)
     }
 }
 

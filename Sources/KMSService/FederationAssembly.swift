@@ -21,10 +21,10 @@ extension KMSAssembly {
 
     static func federation(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: KMSStaticKey, links: LinkHolder,
-        log: KMSRequestLog
+        log: KMSRequestLog, route: WebRoute
     ) throws -> FederationParts {
         let section = configuration.federation
-        let partners = try (section?.partners ?? []).map { try partner($0, own: own.names) }
+        let partners = try (section?.partners ?? []).map { try partner($0, own: own.names, route: route) }
         let ownUsers = try section?.ownUsers.map { try userIDs(in: $0) } ?? []
         try judgeLists(partners, ownUsers: ownUsers)
         if section?.ownUsers == nil, partners.contains(where: { $0.mayAskUs && $0.users == nil }) {
@@ -42,7 +42,9 @@ extension KMSAssembly {
             sweep: FederationSweep(client: client))
     }
 
-    private static func partner(_ section: PartnerSection, own: KMSNames) throws -> FederationPartner {
+    private static func partner(
+        _ section: PartnerSection, own: KMSNames, route: WebRoute
+    ) throws -> FederationPartner {
         guard section.host != own.host else {
             throw DiagnosedError(
                 .federationSettings, fault: .configuration, "federation.partners has this KMS itself",
@@ -62,7 +64,7 @@ extension KMSAssembly {
         let trust = try FederationTrust(
             host: section.host, roots: try section.roots.map { try certificates(in: $0) } ?? [], pins: Set(pins))
         let assertions = try section.assertionIssuer.map { issuer -> any BearerVerifier in
-            let client = WebClient(trust: TLSTrust(roots: try certificates(in: issuer.authorities)))
+            let client = WebClient(trust: TLSTrust(roots: try certificates(in: issuer.authorities)), route: route)
             let keys = IssuerKeys(client: client, url: issuer.keySet.text)
             let verifier = JWTBearerVerifier(
                 policy: TokenPolicy(issuer: issuer.issuer, audience: own.cluster, isCustomerControlled: false),

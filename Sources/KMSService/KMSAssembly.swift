@@ -22,7 +22,10 @@ package enum KMSAssembly {
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
-        let checks = KMSChecks(context, readyWithoutCore: configuration.core.readyWithoutCore)
+        let checks = try KMSChecks(
+            context.health, events: context.events, metrics: context.metrics, core: configuration.core)
+        let route = try NetworkWatch(context.health).route(configuration.proxy, context.credentials)
+        let inspection = try configuration.core.inspection?.exception(now: now)
         let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let database = try await configuration.store.open(
@@ -42,13 +45,14 @@ package enum KMSAssembly {
             events: context.events, metrics: context.metrics, alarms: context.alarms, ring: ring,
             usesPseudonyms: configuration.policy.logsPseudonyms)
         let trust = try TokenTrust(
-            configuration.authorization.issuers, credentials: context.credentials, health: context.health)
+            configuration.authorization.issuers, credentials: context.credentials, health: context.health, route: route)
         let freezes = try await FreezeBoard(store: store, vault: vault)
         let rollback = try await opening.start(
             vault: vault, freezes: freezes, configuration, context, now: now)
         let audit = try await KMSAudit.open(
             configuration.audit, configuration, context, ring: ring, store: store, rollback: rollback, inForce: inForce,
-            log: log)
+            log: log, route: route)
+        if let inspection { try await audit.keep(inspection, of: configuration.core, now: now) }
         let officers = try EnrolledOfficers(file: configuration.officers.file)
         let memory = PolicyMemory(store: store, vault: vault)
         let holder = PolicyHolder(
@@ -58,7 +62,8 @@ package enum KMSAssembly {
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
         let links = LinkHolder()
-        let federation = try federation(configuration, context, own: staticKeys[0], links: links, log: log)
+        let federation = try federation(
+            configuration, context, own: staticKeys[0], links: links, log: log, route: route)
         let sessions = SessionTable(
             store: store, ring: sessionRing, vault: vault, isShared: configuration.store.file == nil)
         let handler = RequestHandler(
@@ -69,7 +74,9 @@ package enum KMSAssembly {
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
-        let link = try link(configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links)
+        let link = try link(
+            configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
+            inspection: inspection)
         let canary = Canary(
             store: store, ring: ring, key: staticKeys[0], mayBeAway: configuration.store.file == nil)
         let housekeeping = Housekeeping(
@@ -149,35 +156,36 @@ package enum KMSAssembly {
 
     private static func link(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, lanes: RequestLanes, key: KMSStaticKey,
-        checks: KMSChecks, links: LinkHolder
+        checks: KMSChecks, links: LinkHolder, route: WebRoute, inspection: TLSInspection?
     ) throws -> CoreLink {
         let account = configuration.authorization.service
         let tokens = ServiceTokens(
-            client: WebClient(trust: TLSTrust(roots: try certificates(in: account.authorities))),
+            client: WebClient(trust: TLSTrust(roots: try certificates(in: account.authorities)), route: route),
             endpoint: account.tokenEndpoint.text, clientID: account.clientID,
             secret: try context.credentials.text(of: account.clientSecret))
         let (credentials, secret) = (context.credentials, account.clientSecret)
         context.health.watchAge(ofSecret: "authorization.service-account.client-secret", days: account.renewAfterDays) {
             credentials.changed(secret)
         }
-        let pins = try configuration.core.pins.map { text in
-            guard let pin = SPKIPin(text) else {
-                throw DiagnosedError(
-                    "pin-malformed", fault: .configuration, "core.pins has an entry that is no pin",
-                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
-                    hint: "make one with: openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
-            }
-            return pin
-        }
         let trust = TLSTrust(
-            roots: try certificates(in: configuration.core.authorities), pins: pins, requirePathLengthZero: true)
+            roots: try certificates(in: configuration.core.authorities), pins: try configuration.core.spkiPins(),
+            requirePathLengthZero: true, inspection: inspection)
+        if let inspection {
+            context.health.warn(
+                StandingWarning(
+                    "tls-inspected",
+                    "TLS to the core may be inspected by \(reviewed: inspection.name) until \(reviewed: inspection.until.iso8601)",
+                    fix: "let the device pass the link without inspection and remove core.inspection"))
+        }
         let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
         let address = Loggable(reviewed: configuration.core.link.text)
         let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
         let storms = StormWatch(health: context.health, metrics: context.metrics)
         let link = CoreLink(
             configuration: CoreLinkConfiguration(
-                url: configuration.core.link.text, trust: trust, node: configuration.node, service: "kms",
+                url: configuration.core.link.text, trust: trust,
+                coreKey: try configuration.core.inspection?.key(), route: route, node: configuration.node,
+                service: "kms",
                 organisation: configuration.organisation, version: identity.version, destination: key.names.cluster,
                 details: { details }, token: { try await tokens.token() }),
             handler: { delivery in

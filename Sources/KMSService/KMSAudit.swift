@@ -2,11 +2,13 @@ import AuditTrail
 import Cryptography
 import Diagnostics
 import Glibc
+import HTTPClient
 import KeyManagement
 import KeyStore
 import MasterKey
 import ServiceLifecycle
 package import ServiceRuntime
+import TLSChannel
 import WireText
 
 /// The audit trail as the service keeps it: opened, completed, sealed each minute, watched.
@@ -23,7 +25,7 @@ struct KMSAudit: Service {
     /// Opens the trail and adds what a crash kept out of it.
     static func open(
         _ section: AuditSection, _ configuration: KMSServiceConfiguration, _ context: ServiceContext, ring: SealRing,
-        store: any KeyStore, rollback: RollbackDetector, inForce: PolicyInForce, log: KMSRequestLog
+        store: any KeyStore, rollback: RollbackDetector, inForce: PolicyInForce, log: KMSRequestLog, route: WebRoute
     ) async throws -> KMSAudit {
         let folder = configuration.auditFolder
         let key = try attestationKey(
@@ -40,7 +42,7 @@ struct KMSAudit: Service {
         let journal = ClosureWitness("journal") { head in
             events.record(.auditHead, [.detail: Loggable(reviewed: head.jws)])
         }
-        settings.witnesses = [journal] + (try section.witnesses.map { try $0.witness() })
+        settings.witnesses = [journal] + (try section.witnesses.map { try $0.witness(route) })
         settings.witnessFiles = section.witnesses.map(\.file.path).filter { access($0, F_OK) == 0 }
         let trail: AuditTrail
         do {
@@ -96,6 +98,15 @@ struct KMSAudit: Service {
         case .credential:
             return try context.credentials.withBytes(of: location) { AttestationKey(try PrivateKey(pem: $0)) }
         }
+    }
+
+    /// That a device may inspect the TLS of the link is an administrator's decision, and stands in the trail at each
+    /// start for which it holds.
+    func keep(_ inspection: TLSInspection, of core: CoreSection, now: Timestamp) async throws {
+        var act = OfficeAct(.decision, by: "configuration", command: "tls-inspection", rule: "tls-inspection")
+        act.result = "\(core.link.host) by \(inspection.name) until \(inspection.until.iso8601)"
+        act.detail = inspection.authorities.compactMap { SPKIPin(digest: $0.spkiSHA256)?.text }.joined(separator: ", ")
+        try await audit.keep(act, now: now)
     }
 
     func run() async throws {

@@ -16,24 +16,25 @@ final class KMSChecks: Sendable {
     private let metrics: MetricRegistry
     private let link: HealthCheck
     private let steadiness: LinkSteadiness
+    private static let pins = HealthCheck("pins", "the pins of the core")
+    private let corePins: [SPKIPin]
     /// As it was last told, to tell changes only.
     private let wasOpen = Mutex(false)
 
-    convenience init(_ context: ServiceContext, readyWithoutCore: Bool) {
-        self.init(
-            health: context.health, events: context.events, metrics: context.metrics,
-            readyWithoutCore: readyWithoutCore)
-    }
-
-    init(health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, readyWithoutCore: Bool) {
+    init(
+        _ health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, core: CoreSection
+    ) throws {
+        corePins = try core.spkiPins()
         self.health = health
         self.events = events
         self.metrics = metrics
         link = HealthCheck(
             "link", "the link to the core",
-            gate: .policy(key: "core.ready-without-core", mayBeMissing: readyWithoutCore))
+            gate: .policy(key: "core.ready-without-core", mayBeMissing: core.readyWithoutCore))
         steadiness = LinkSteadiness(health: health)
         health.declare(link)
+        if let weakness = PinFinding.weakness(of: corePins) { health.warn(weakness) }
+        health.report(Self.pins, PinFinding.of(corePins, nil))
         metrics.gauge(.linkUp).set(0)
     }
 
@@ -88,7 +89,8 @@ final class KMSChecks: Sendable {
         metrics.gauge(.linkUp).set(isOpen ? 1 : 0)
         switch state.phase {
         case .open:
-            health.report(link, .ok("open since \(reviewed: state.connectedSince?.iso8601 ?? "now")"))
+            health.report(link, Self.open(state))
+            health.report(Self.pins, PinFinding.of(corePins, state.tls))
             for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled] {
                 health.alarms.clear(alarm, "the link is open")
             }
@@ -96,6 +98,9 @@ final class KMSChecks: Sendable {
             steadiness.opened(clockOffset: state.clockOffsetMilliseconds)
             metrics.counter(.linkConnects, ["open"]).increment()
             events.record(.linkUp, [.address: address, .connectionID: state.connection.map { Loggable(reviewed: $0) }])
+            if let inspection = state.tls?.inspection {
+                events.record(.linkInspected, [.address: address, .detail: Self.text(inspection)])
+            }
         case .connecting, .waiting:
             guard let error = state.lastError else { return }
             health.report(link, .fail(error))
@@ -109,9 +114,22 @@ final class KMSChecks: Sendable {
         }
     }
 
+    private static func open(_ state: LinkState) -> HealthFinding {
+        let since: Loggable = "open since \(reviewed: state.connectedSince?.iso8601 ?? "now")"
+        guard let inspection = state.tls?.inspection else { return .ok(since) }
+        return .warn(
+            "\(since); TLS is inspected by \(text(inspection)); the core has proven itself by its own key",
+            fix: "let the device pass the link without inspection and remove core.inspection")
+    }
+
+    private static func text(_ inspection: TLSInspection.Seen) -> Loggable {
+        "\(reviewed: inspection.name) until \(reviewed: inspection.until.iso8601)"
+    }
+
     private func alarm(_ error: DiagnosedError, failures: Int) {
         switch error.code {
-        case .tlsPinMismatch: health.alarms.raise(.cloudPinMismatch, Loggable(error))
+        case let code where code.isIdentityFault || code == .linkUnproven:
+            health.alarms.raise(.cloudPinMismatch, Loggable(error))
         case .linkTokenRefused, .serviceTokenRefused, .linkNotAllowed:
             health.alarms.raise(.cloudAuthentication, Loggable(error))
         case .linkTooMany: health.alarms.raise(.cloudThrottled, Loggable(error))

@@ -1,5 +1,7 @@
+import Diagnostics
 package import KeyManagement
 package import ServiceRuntime
+import TLSChannel
 
 /// The configuration of `hds-kms`: one YAML file, every key documented in config/hds-kms.yaml.
 package struct KMSServiceConfiguration: RuntimeConfiguration {
@@ -18,6 +20,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     package let rootKey: RootKeySection
     package let store: StoreSection
     package let core: CoreSection
+    /// Nil: connections go straight to their targets.
+    package let proxy: ProxySection?
     package let authorization: AuthorizationSection
     package let policy: PolicySection
     package let audit: AuditSection
@@ -38,7 +42,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case masterKey = "master-key"
         case masterKeyToken = "master-key-token"
         case rootKey = "root-key"
-        case store, core, authorization, policy, audit, federation, officers, control, backup, rollback, workers
+        case store, core, proxy, authorization, policy, audit, federation, officers, control, backup, rollback
+        case workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -60,6 +65,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         rootKey = try section.value(.rootKey, default: RootKeySection())
         store = try section.value(.store)
         core = try section.value(.core)
+        proxy = try section.optional(.proxy)
         authorization = try section.value(.authorization)
         policy = try section.value(.policy, default: PolicySection())
         audit = try section.value(.audit, default: AuditSection())
@@ -123,15 +129,18 @@ package struct CoreSection: Decodable, Sendable {
     package let link: WebAddress
     /// PEM: the only certification authorities that are taken for the core.
     package let authorities: FileLocation
-    /// `sha256/BASE64` of public keys, one of which must stand on the validated path; none means: any path to `authorities`.
+    /// `sha256/BASE64` of public keys, one of which must stand on the validated path, the present one first; none means:
+    /// any path to `authorities`.
     package let pins: [String]
     /// Whether the service is ready while the core can not be reached.
     package let readyWithoutCore: Bool
+    /// Nil: TLS to the core is opened by nobody between.
+    package let inspection: InspectionSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case link
         case authorities = "ca"
-        case pins
+        case pins, inspection
         case readyWithoutCore = "ready-without-core"
     }
 
@@ -141,7 +150,23 @@ package struct CoreSection: Decodable, Sendable {
         authorities = try section.value(.authorities)
         pins = try section.value(.pins, default: [])
         readyWithoutCore = try section.value(.readyWithoutCore, default: false)
+        inspection = try section.optional(.inspection)
+        guard Set(pins).count == pins.count else { throw section.problem(.pins, "a pin stands there twice") }
         guard link.scheme == .wss else { throw section.problem(.link, "expected a wss:// address") }
+    }
+}
+
+extension CoreSection {
+    func spkiPins() throws -> [SPKIPin] {
+        try pins.map { text in
+            guard let pin = SPKIPin(text) else {
+                throw DiagnosedError(
+                    "pin-malformed", fault: .configuration, "core.pins has an entry that is no pin",
+                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
+                    hint: "make one with: openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
+            }
+            return pin
+        }
     }
 }
 

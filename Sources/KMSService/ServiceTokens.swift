@@ -1,7 +1,9 @@
+import CoreLink
 package import Diagnostics
 import HTTPClient
 import IssuerKeys
 import Synchronization
+import TLSChannel
 import WireText
 
 /// The KMS's own access token for the core, fetched with its service account (RFC 6749, section 4.4) and kept until
@@ -28,13 +30,22 @@ final class ServiceTokens: Sendable {
     func token() async throws -> String {
         let now = Timestamp.now()
         if let current = held.withLock({ $0 }), now < current.renewAt { return current.token }
-        let response = try await client.send(
-            WebRequest(
-                method: "POST", url: endpoint,
-                headers: [
-                    ("Authorization", authorization.reveal { $0 }),
-                    ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
-                ], body: Array("grant_type=client_credentials&audience=cloud".utf8), timeout: .seconds(10)))
+        let response: WebResponse
+        do {
+            response = try await client.send(
+                WebRequest(
+                    method: "POST", url: endpoint,
+                    headers: [
+                        ("Authorization", authorization.reveal { $0 }),
+                        ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
+                    ], body: Array("grant_type=client_credentials&audience=cloud".utf8), timeout: .seconds(10)))
+        } catch let error as DiagnosedError where error.code.isIdentityFault {
+            // Not the core's certificate, and its alarm must not say so.
+            throw DiagnosedError(
+                .linkNoToken, fault: .peer,
+                "the authorization service did not prove itself, so it is asked for no token",
+                expected: error.expected, found: "\(error.summary): \(error.found ?? "nothing")", hint: error.hint)
+        }
         guard response.status == 200, let answer = try? JSONDocument(response.body).root,
             let token = answer["access_token"]?.string, let life = answer["expires_in"]?.integer
         else {

@@ -16,13 +16,13 @@ struct TokenTrust: Sendable {
     /// To be run beside the service.
     let polls: [RevocationPoll]
 
-    init(_ issuers: [IssuerSection], credentials: Credentials, health: HealthRegistry) throws {
+    init(_ issuers: [IssuerSection], credentials: Credentials, health: HealthRegistry, route: WebRoute) throws {
         var verifiers: [JWTBearerVerifier] = []
         var endpoints: [IntrospectionVerifier] = []
         var polls: [RevocationPoll] = []
         for issuer in issuers {
             let trust = TLSTrust(roots: try Certificate.all(inPEM: try issuer.authorities.text(upTo: 1 << 20)))
-            let client = WebClient(trust: trust)
+            let client = WebClient(trust: trust, route: route)
             let keys = issuer.keySet.map { IssuerKeys(client: client, url: $0.text) }
             switch issuer.source {
             case .keySet:

@@ -19,11 +19,16 @@ package struct LinkHello: Equatable, Sendable {
     package var destination: String
     /// The details document that clients are given, a JSON text.
     package var details: String
+    /// 32 random octets of this connection, over which the core may prove itself; nil from an older service.
+    package var nonce: [UInt8]?
+
+    package static let nonceBytes = 32
 
     package init(
         service: String, node: String, organisation: String, version: String, epoch: Int64, destination: String,
-        details: String
+        details: String, nonce: [UInt8]? = nil
     ) {
+        self.nonce = nonce
         protocolVersion = Self.protocolVersion
         self.service = service
         self.node = node
@@ -44,6 +49,7 @@ package struct LinkHello: Equatable, Sendable {
         epoch = try root.integer("epoch", of: "hello")
         destination = try root.text("destination", of: "hello", maximum: 512)
         details = try root.text("details", of: "hello", maximum: LinkFrame.maximumBytes)
+        nonce = try root.octets("nonce", of: "hello", count: Self.nonceBytes)
     }
 
     var json: String {
@@ -57,6 +63,7 @@ package struct LinkHello: Equatable, Sendable {
         writer.member("epoch", epoch)
         writer.member("destination", destination)
         writer.member("details", details)
+        if let nonce { writer.member("nonce", Base64URL.encode(nonce)) }
         writer.endObject()
         return writer.text()
     }
@@ -73,10 +80,17 @@ package struct LinkWelcome: Equatable, Sendable {
     package var serverTime: Timestamp
     /// The most calls of the service that may be without an outcome. A core that knows no calls does not send it: 0.
     package var calls: Int64
+    /// ES256 by the core's application key over `signedOctets`; nil from a core without one, or to a hello without a
+    /// nonce.
+    package var signature: [UInt8]?
+
+    package static let signatureBytes = 64
 
     package init(
-        connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp, calls: Int64 = 0
+        connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp, calls: Int64 = 0,
+        signature: [UInt8]? = nil
     ) {
+        self.signature = signature
         self.connection = connection
         self.heartbeatSeconds = heartbeatSeconds
         self.credit = credit
@@ -101,6 +115,22 @@ package struct LinkWelcome: Equatable, Sendable {
             throw .linkViolation("serverTime in welcome is no RFC 3339 time")
         }
         serverTime = time
+        signature = try root.octets("signature", of: "welcome", count: Self.signatureBytes)
+    }
+
+    /// What the core signs: everything that it agrees to, for this hello and no other. Nil for a hello without a nonce.
+    package func signedOctets(for hello: LinkHello) -> [UInt8]? {
+        guard let nonce = hello.nonce else { return nil }
+        var octets = Array("HDS link welcome v1\0".utf8)
+        octets += nonce
+        for text in [hello.service, hello.node, hello.organisation, hello.destination] {
+            octets.append(lengthPrefixed: text)
+        }
+        octets.append(bigEndian: hello.epoch)
+        octets.append(lengthPrefixed: connection)
+        octets.append(lengthPrefixed: serverTime.iso8601)
+        for number in [heartbeatSeconds, credit, calls] { octets.append(bigEndian: number) }
+        return octets
     }
 
     var json: String {
@@ -111,6 +141,7 @@ package struct LinkWelcome: Equatable, Sendable {
         writer.member("credit", credit)
         writer.member("serverTime", serverTime.iso8601)
         if calls > 0 { writer.member("calls", calls) }
+        if let signature { writer.member("signature", Base64URL.encode(signature)) }
         writer.endObject()
         return writer.text()
     }
@@ -125,6 +156,15 @@ private func greeting(_ bytes: some Collection<UInt8>) throws(DiagnosedError) ->
 }
 
 extension JSONNode {
+    /// Octets in base64url, nil when the member is not there.
+    fileprivate func octets(_ name: String, of frame: String, count: Int) throws(DiagnosedError) -> [UInt8]? {
+        guard self[name] != nil else { return nil }
+        guard let octets = Base64URL.decode(try text(name, of: frame, maximum: 4 * count)), octets.count == count else {
+            throw .linkViolation("\(name) in \(frame) is out of bounds", expected: "\(count) octets in base64url")
+        }
+        return octets
+    }
+
     fileprivate func text(_ name: String, of frame: String, maximum: Int) throws(DiagnosedError) -> String {
         guard let text = self[name]?.string, text.utf8.count <= maximum else {
             throw .linkViolation("\(frame) is malformed", expected: "\(name): a text of at most \(maximum) octets")

@@ -1,6 +1,7 @@
 import COpenSSL
 import Cryptography
 import Diagnostics
+import WireText
 
 /// Judges the path from a server's certificate to the roots, in the middle of the handshake.
 ///
@@ -8,29 +9,51 @@ import Diagnostics
 /// merely sent, is held against the pins and the demand on the issuing CA. A refusal ends the handshake with an alert
 /// before the client has sent its Finished, and is left with the connection as a `DiagnosedError`.
 final class PathVerifier: Sendable {
+    /// What is told of a path that was accepted.
+    struct Verdict {
+        var matchedPins: [SPKIPin] = []
+        var inspection: TLSInspection.Seen?
+    }
+
     private let pins: Set<SPKIPin>
     private let requirePathLengthZero: Bool
+    private let inspection: TLSInspection?
 
     init(trust: TLSTrust) {
         pins = Set(trust.pins)
         requirePathLengthZero = trust.requirePathLengthZero
+        inspection = trust.inspection
     }
 
     func verify(_ store: OpaquePointer) -> Bool {
         let isValid = unsafe X509_verify_cert(store) == 1
-        let rejection = isValid ? unsafe judge(store) : unsafe diagnose(store)
-        guard let rejection else { return true }
-        if isValid { unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION) }
-        if let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()) {
-            unsafe TLSConnection.of(OpaquePointer(ssl))?.rejection = rejection
+        var verdict = Verdict()
+        let rejection = isValid ? unsafe judge(store, &verdict) : unsafe diagnose(store)
+        let connection = unsafe connection(of: store)
+        guard let rejection else {
+            connection?.verdict = verdict
+            return true
         }
+        if isValid { unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION) }
+        connection?.rejection = rejection
         return false
+    }
+
+    private func connection(of store: OpaquePointer) -> TLSConnection? {
+        guard let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()) else {
+            return nil
+        }
+        return unsafe TLSConnection.of(OpaquePointer(ssl))
     }
 
     // MARK: - The validated path
 
-    private func judge(_ store: OpaquePointer) -> DiagnosedError? {
+    private func judge(_ store: OpaquePointer, _ verdict: inout Verdict) -> DiagnosedError? {
         let path = unsafe certificates(X509_STORE_CTX_get0_chain(store))
+        if let inspection, let anchor = unsafe path.last, unsafe isAuthority(anchor, of: inspection) {
+            return unsafe judge(path, inspectedBy: inspection, &verdict)
+        }
+        verdict.matchedPins = unsafe path.compactMap { unsafe pin(of: $0) }.filter(pins.contains)
         if !pins.isEmpty, unsafe !path.contains(where: { unsafe isPinned($0) }) {
             return DiagnosedError(
                 .tlsPinMismatch, fault: .peer, "no key on the validated path is pinned",
@@ -54,6 +77,28 @@ final class PathVerifier: Sendable {
                     + " on " + (unsafe subject(of: path[1])) + "; path " + (unsafe describe(path)),
                 hint: "let a CA with pathLenConstraint 0 issue the server's certificate")
         }
+        return nil
+    }
+
+    // MARK: - Inspected TLS
+
+    /// By the anchor alone: a path to a root of the server never counts as an inspected one, nor the reverse.
+    private func isAuthority(_ certificate: OpaquePointer, of inspection: TLSInspection) -> Bool {
+        guard let pin = unsafe pin(of: certificate) else { return false }
+        return inspection.authorities.contains { $0.spkiSHA256 == pin.digest }
+    }
+
+    private func judge(
+        _ path: [OpaquePointer], inspectedBy inspection: TLSInspection, _ verdict: inout Verdict
+    ) -> DiagnosedError? {
+        guard inspection.now() < inspection.until else {
+            return DiagnosedError(
+                .tlsInspectionOver, fault: .configuration,
+                "TLS is inspected by \(inspection.name), and the exception for it is over",
+                expected: "the server itself since \(inspection.until.iso8601)", found: unsafe describe(path),
+                hint: "let the device pass this connection without inspection, or decide anew for core.inspection")
+        }
+        verdict.inspection = TLSInspection.Seen(name: inspection.name, until: inspection.until)
         return nil
     }
 
@@ -81,18 +126,29 @@ final class PathVerifier: Sendable {
                 .tlsNotYetValid, fault: .peer, "a certificate of the server is not valid yet", found: found,
                 hint: "set this machine's clock")
         default:
+            // The one that is not configured: what the topmost certificate names as its issuer.
+            let top = unsafe (built.isEmpty ? certificates(X509_STORE_CTX_get0_untrusted(store)) : built).last
+            guard let top = unsafe top else {
+                return DiagnosedError(
+                    .tlsUntrusted, fault: .peer, "the server shows no certificate", expected: "a path to a root",
+                    found: found)
+            }
             return DiagnosedError(
-                .tlsUntrusted, fault: .peer, "the server's certificate does not lead to a configured root",
-                expected: "a path to one of the configured roots", found: found,
-                hint: "configure the root that the server's operator names; never one that the connection shows")
+                .tlsUntrusted, fault: .peer,
+                "the server's certificate leads to an authority that is not configured: "
+                    + (unsafe name(X509_get_issuer_name(top))),
+                expected: "a path to one of the configured roots",
+                found: "\(found), topmost key " + (unsafe pin(of: top)?.text ?? "?"),
+                hint:
+                    "if that is the name of a device of your own that inspects TLS, and its administrator reads you the "
+                    + "same key, let this connection pass it without inspection (docs/networks.md); if it is the server's "
+                    + "new authority, its operator says so by another way; else somebody stands between. Never configure "
+                    + "what the connection shows")
         }
     }
 
     private func expectedName(_ store: OpaquePointer) -> String? {
-        guard let ssl = unsafe X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()) else {
-            return nil
-        }
-        return unsafe TLSConnection.of(OpaquePointer(ssl))?.serverName
+        unsafe connection(of: store)?.serverName
     }
 
     // MARK: - Certificates
@@ -123,11 +179,13 @@ final class PathVerifier: Sendable {
     }
 
     private func subject(of certificate: OpaquePointer) -> String {
+        unsafe name(X509_get_subject_name(certificate))
+    }
+
+    private func name(_ name: OpaquePointer?) -> String {
         var line = [CChar](repeating: 0, count: 256)
         // The function escapes what is not printable and cuts at the end of the buffer.
-        guard unsafe X509_NAME_oneline(X509_get_subject_name(certificate), &line, Int32(line.count)) != nil else {
-            return "?"
-        }
+        guard unsafe X509_NAME_oneline(name, &line, Int32(line.count)) != nil else { return "?" }
         return String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 

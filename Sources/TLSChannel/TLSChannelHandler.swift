@@ -16,6 +16,9 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
     package typealias OutboundIn = ByteBuffer
     package typealias OutboundOut = ByteBuffer
 
+    /// The name in the pipeline of the handler that speaks with the other end; one towards a proxy has none.
+    package static let name = "tls"
+
     private enum State {
         case waiting
         case handshaking
@@ -24,6 +27,9 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
         case outputClosed
         case closed
     }
+
+    /// Since the handshake is done. On the event loop.
+    package private(set) var session: TLSSession?
 
     private let connection: TLSConnection
     private let handshakeDeadline: TimeAmount
@@ -117,6 +123,7 @@ package final class TLSChannelHandler: ChannelDuplexHandler, RemovableChannelHan
             send(context, promise: nil)
             guard let session, state == .handshaking else { return }
             state = .open
+            self.session = session
             deadline?.cancel()
             handshakePromise?.succeed(session)
             handshakePromise = nil

@@ -117,7 +117,14 @@ package import Diagnostics
         guard let store = unsafe SSL_CTX_get_cert_store(context) else {
             throw Self.refused("OpenSSL made no certificate store", found: opensslReason())
         }
-        for root in trust.roots {
+        let authorities = trust.inspection?.authorities ?? []
+        guard authorities.allSatisfy({ authority in !trust.roots.contains { $0.spkiSHA256 == authority.spkiSHA256 } })
+        else {
+            throw Self.refused(
+                "the authority of a TLS inspection is also a root of the server",
+                hint: "list what inspects TLS as the inspection only, or nothing could tell the two apart")
+        }
+        for root in trust.roots + authorities {
             guard unsafe root.withUnsafePointer({ unsafe X509_STORE_add_cert(store, $0) }) == 1 else {
                 throw Self.refused("a root certificate was refused", found: opensslReason())
             }

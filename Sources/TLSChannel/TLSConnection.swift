@@ -2,15 +2,6 @@ import COpenSSL
 import Diagnostics
 import NIOCore
 
-/// What the handshake agreed on.
-package struct TLSSession: Sendable, Hashable {
-    /// `TLSv1.3` or `TLSv1.2`.
-    package let version: String
-    package let cipherSuite: String
-    /// The protocol chosen by ALPN, if both sides offered any.
-    package let applicationProtocol: String?
-}
-
 /// One SSL of OpenSSL over byte buffers: octets of the network in, plaintext out, and back. No channel, no clock.
 ///
 /// Not thread-safe: it belongs to one event loop. After an operation has thrown, only `takeOutbound` is of use, for
@@ -20,6 +11,8 @@ package struct TLSSession: Sendable, Hashable {
     let serverName: String?
     /// Left by the path verifier when it refuses the server.
     var rejection: DiagnosedError?
+    /// Left by it when it accepts the server.
+    var verdict = PathVerifier.Verdict()
 
     private let side: TLSConfiguration.Side
     private let ssl: OpaquePointer
@@ -121,7 +114,22 @@ package struct TLSSession: Sendable, Hashable {
         return TLSSession(
             version: unsafe String(cString: SSL_get_version(ssl)),
             cipherSuite: unsafe String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl))),
-            applicationProtocol: chosen.isEmpty ? nil : String(decoding: unsafe Array(chosen), as: UTF8.self))
+            applicationProtocol: chosen.isEmpty ? nil : String(decoding: unsafe Array(chosen), as: UTF8.self),
+            channelBinding: channelBinding(), matchedPins: verdict.matchedPins, inspection: verdict.inspection)
+    }
+
+    /// Nil for TLS 1.2 without the extended master secret, where the value could be that of two connections (RFC 9266
+    /// section 4.2).
+    private func channelBinding() -> ChannelBinding? {
+        let isTLS13 = unsafe SSL_version(ssl) >= TLS1_3_VERSION
+        guard unsafe isTLS13 || SSL_ctrl(ssl, SSL_CTRL_GET_EXTMS_SUPPORT, 0, nil) == 1 else { return nil }
+        var octets = [UInt8](repeating: 0, count: ChannelBinding.byteCount)
+        let label = ChannelBinding.label
+        // The context is there and empty (RFC 9266 section 4): for TLS 1.2 that is another value than without one.
+        let made = unsafe SSL_export_keying_material(
+            ssl, &octets, octets.count, label, label.utf8.count, [], 0, 1)
+        ERR_clear_error()
+        return made == 1 ? ChannelBinding(octets: octets) : nil
     }
 
     private func handshakeFailure(_ error: Int32) -> DiagnosedError {

@@ -11,6 +11,8 @@ extension DiagnosedError.Code {
     package static let tlsPinMismatch: DiagnosedError.Code = "tls-pin-mismatch"
     /// The issuing CA does not carry pathLenConstraint 0.
     package static let tlsPathLength: DiagnosedError.Code = "tls-path-length"
+    /// A device between opens the TLS, and the exception for it is over.
+    package static let tlsInspectionOver: DiagnosedError.Code = "tls-inspection-over"
     package static let tlsHandshakeFailed: DiagnosedError.Code = "tls-handshake-failed"
     package static let tlsHandshakeTimeout: DiagnosedError.Code = "tls-handshake-timeout"
     /// Octets that are no valid TLS record of this connection.
@@ -21,6 +23,16 @@ extension DiagnosedError.Code {
     package static let tlsConfiguration: DiagnosedError.Code = "tls-configuration"
     /// Writing on a connection that is closing.
     package static let tlsClosed: DiagnosedError.Code = "tls-closed"
+}
+
+extension DiagnosedError.Code {
+    /// The server is not proven to be the one that was configured: never worked around, and somebody has to look.
+    package var isIdentityFault: Bool {
+        switch self {
+        case .tlsUntrusted, .tlsNameMismatch, .tlsPinMismatch, .tlsPathLength, .tlsInspectionOver: true
+        default: false
+        }
+    }
 }
 
 /// What OpenSSL says of the last operation, which must have begun with an empty error queue.

@@ -12,11 +12,17 @@ package struct TLSTrust: Sendable {
     /// The CA that issued the server's certificate must carry `pathLenConstraint` 0: it can issue no further CA, so a
     /// pinned CA can not be made to vouch for a stranger's.
     package var requirePathLengthZero: Bool
+    /// Nil, but for the one connection that an administrator has named.
+    package var inspection: TLSInspection?
 
-    package init(roots: [Certificate], pins: [SPKIPin] = [], requirePathLengthZero: Bool = false) {
+    package init(
+        roots: [Certificate], pins: [SPKIPin] = [], requirePathLengthZero: Bool = false,
+        inspection: TLSInspection? = nil
+    ) {
         self.roots = roots
         self.pins = pins
         self.requirePathLengthZero = requirePathLengthZero
+        self.inspection = inspection
     }
 }
 

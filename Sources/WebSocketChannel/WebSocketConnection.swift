@@ -1,5 +1,6 @@
 package import NIOCore
 import Synchronization
+package import TLSChannel
 
 /// One end of an open WebSocket, client or server alike.
 ///
@@ -16,6 +17,8 @@ package final class WebSocketConnection: Sendable {
 
     package let remoteAddress: String
     package let limits: WebSocketLimits
+    /// What TLS agreed on with the other end, its channel binding among it; nil on a plain connection.
+    package let tls: TLSSession?
 
     /// Unsent octets from which on `send` waits.
     private static let sendWindow = 1 << 20
@@ -44,6 +47,8 @@ package final class WebSocketConnection: Sendable {
         self.handler = bound
         self.limits = limits
         outbox = handler.outbox
+        let secure = try? channel.pipeline.syncOperations.context(name: TLSChannelHandler.name).handler
+        tls = (secure as? TLSChannelHandler)?.session
         remoteAddress = channel.remoteAddress?.ipAddress ?? "unknown"
         inbound = InboundQueue(limit: limits.maximumUnreadBytes) {
             eventLoop.execute { bound.value.resumeReading() }

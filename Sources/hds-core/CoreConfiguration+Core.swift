@@ -10,7 +10,8 @@ extension CoreConfiguration {
     func core(_ credentials: Credentials) throws -> CloudCoreConfiguration {
         CloudCoreConfiguration(
             publicURL: publicURL.text, databasePath: store.database.path, filesPath: store.files.path,
-            organisations: try organisations.map { try $0.organisation(credentials) })
+            organisations: try organisations.map { try $0.organisation(credentials) },
+            linkKey: try link.map { try $0.key(credentials) })
     }
 
     func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
@@ -24,7 +25,7 @@ extension CoreConfiguration {
         let sections: [(name: String, isSame: Bool)] = [
             ("listen", listen == running.listen), ("public-url", publicURL == running.publicURL),
             ("tls", tls == running.tls), ("store", store == running.store),
-            ("organisations", organisations == running.organisations),
+            ("link", link == running.link), ("organisations", organisations == running.organisations),
             ("maximum-connections", maximumConnections == running.maximumConnections),
         ]
         let changed = sections.filter { !$0.isSame }.map(\.name)
@@ -34,6 +35,19 @@ extension CoreConfiguration {
                 "\(changed.joined(separator: ", ")) can not change while the service runs",
                 hint: "restart the service: clients and services connect again by themselves")
         }
+    }
+}
+
+extension CoreConfiguration.LinkSection {
+    fileprivate func key(_ credentials: Credentials) throws -> PrivateKey {
+        let key = try credentials.withBytes(of: signingKey) { try PrivateKey(pem: $0) }
+        guard key.publicKey.kind == .p256 else {
+            throw DiagnosedError(
+                "link-signing-key", fault: .configuration, "link.signing-key is of another kind",
+                expected: "a P-256 private key in PEM",
+                hint: "make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out link.key")
+        }
+        return key
     }
 }
 

@@ -21,6 +21,11 @@ import ServiceRuntime
 ///   database: /var/lib/hds-core/core.sqlite
 ///   files: /var/lib/hds-core/files
 ///
+/// # What signs the core's welcome on links (a P-256 private key, PEM of mode 0600, or credential:NAME): services behind a
+/// # device that inspects TLS know the core by it, and pin its public key. Optional; without it nothing is signed.
+/// link:
+///   signing-key: link.key
+///
 /// # The customers. At least one is needed; of each everything but `pins`.
 /// organisations:
 ///   # As the customer's tokens have it in `org`.
@@ -55,6 +60,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     let publicURL: WebAddress
     let tls: TLSSection
     let store: StoreSection
+    let link: LinkSection?
     let organisations: [OrganisationSection]
     let maximumConnections: Int
     let runtime: RuntimeSection
@@ -62,7 +68,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     enum CodingKeys: String, CodingKey, CaseIterable {
         case listen
         case publicURL = "public-url"
-        case tls, store, organisations
+        case tls, store, link, organisations
         case maximumConnections = "maximum-connections"
         case runtime
     }
@@ -76,6 +82,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         }
         tls = try section.value(.tls)
         store = try section.value(.store)
+        link = try section.optional(.link)
         organisations = try section.value(.organisations)
         guard !organisations.isEmpty else { throw section.problem(.organisations, "at least one is needed") }
         for (name, values) in [
@@ -103,6 +110,12 @@ struct CoreConfiguration: RuntimeConfiguration {
             case certificate
             case privateKey = "private-key"
         }
+    }
+
+    struct LinkSection: Decodable, Sendable, Equatable {
+        let signingKey: SecretLocation
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case signingKey = "signing-key" }
     }
 
     struct StoreSection: Decodable, Sendable, Equatable {

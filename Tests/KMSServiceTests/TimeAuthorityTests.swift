@@ -1,6 +1,7 @@
 import AuditTrail
 import Cryptography
 import Diagnostics
+import HTTPClient
 import HTTPServer
 import Hummingbird
 import ServiceRuntime
@@ -81,7 +82,7 @@ struct TimeAuthorityTests {
     private func outcome(_ section: AuditWitnessSection) async throws -> AuditTrailState.Witness? {
         let key = try AttestationKey.createP256()
         var settings = AuditTrailConfiguration(folder: folder.path + "/audit", node: "kms-1", key: key)
-        settings.witnesses = [try section.witness()]
+        settings.witnesses = [try section.witness(.direct)]
         let trail = try await AuditTrail.open(settings)
         try await trail.keep(AuditRecord(.decision, at: .now()))
         try await trail.sealHead(now: .now())

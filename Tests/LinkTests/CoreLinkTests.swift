@@ -18,7 +18,9 @@ struct CoreLinkTests {
             let service = try TestLink(port: core.port, window: 64, details: { "{\"x\":1}" })
             let peer = try await core.next()
             #expect(peer.authorization == "Bearer token-1")
-            let hello = try await peer.hello()
+            var hello = try await peer.hello()
+            #expect(hello.nonce?.count == 32)
+            hello.nonce = nil
             #expect(
                 hello
                     == LinkHello(

@@ -1,5 +1,7 @@
 import TestServers
 import CoreLink
+import Cryptography
+import HTTPClient
 import HTTPServer
 import Hummingbird
 import LinkProtocol
@@ -35,11 +37,15 @@ final class ScriptedCore: Sendable {
 
         /// Takes hello and the first credit; the credit.
         @discardableResult
-        func welcome(credit: Int64 = 100, serverTime: Timestamp = .now()) async throws -> UInt32 {
-            _ = try await hello()
-            try await send(
-                .welcome(
-                    LinkWelcome(connection: "c-7", heartbeatSeconds: 5, credit: credit, serverTime: serverTime)))
+        func welcome(
+            credit: Int64 = 100, heartbeatSeconds: Int64 = 5, serverTime: Timestamp = .now(),
+            sign: (LinkHello, LinkWelcome) throws -> [UInt8]? = { _, _ in nil }
+        ) async throws -> UInt32 {
+            let hello = try await hello()
+            var welcome = LinkWelcome(
+                connection: "c-7", heartbeatSeconds: heartbeatSeconds, credit: credit, serverTime: serverTime)
+            welcome.signature = try sign(hello, welcome)
+            try await send(.welcome(welcome))
             guard case .credit(let granted) = try await next() else { throw Ended(closure: nil) }
             return granted
         }
@@ -66,12 +72,15 @@ final class ScriptedCore: Sendable {
     }
 
     /// Port 0 lets the kernel choose.
-    init(port wanted: Int = 0) async throws {
+    init(port wanted: Int = 0, heartbeat: WebSocketHeartbeat? = nil) async throws {
         let (peers, sink) = AsyncStream.makeStream(of: Peer.self)
         self.peers = peers
         if wanted != 0 { try await LoopbackPort.untilFree(wanted) }
         let refusal = refusal
-        let route = WebSocketRoute("/link/v1") { request in
+        var limits = WebSocketLimits(
+            maximumFrameBytes: LinkFrame.maximumBytes, maximumMessageBytes: LinkFrame.maximumBytes)
+        if let heartbeat { limits.heartbeat = heartbeat }
+        let route = WebSocketRoute("/link/v1", limits: limits) { request in
             refusal.count()
             if let status = refusal.status { return .refuse(status, message: "refused by the test") }
             let authorization = request.header("authorization")
@@ -136,7 +145,8 @@ final class TestLink: Sendable {
     }
 
     init(
-        port: Int, trust: TLSTrust? = nil, window: Int = 64, drainDeadline: Duration = .seconds(10),
+        port: Int, trust: TLSTrust? = nil, coreKey: PublicKey? = nil, route: WebRoute = .direct, window: Int = 64,
+        drainDeadline: Duration = .seconds(10),
         welcomeDeadline: Duration = .seconds(10), details: @escaping @Sendable () -> String = { "{}" },
         token: (@Sendable () async throws -> String)? = nil
     ) throws {
@@ -148,7 +158,8 @@ final class TestLink: Sendable {
         tokenCount = count
         link = CoreLink(
             configuration: CoreLinkConfiguration(
-                url: "wss://localhost:\(port)/link/v1", trust: try trust ?? ScriptedCore.trust(), node: "n1",
+                url: "wss://localhost:\(port)/link/v1", trust: try trust ?? ScriptedCore.trust(),
+                coreKey: coreKey, route: route, node: "n1",
                 service: "kms", organisation: "acme", version: "1.2.3", epoch: 9,
                 destination: "kms://kms.acme.example.com", window: window, welcomeDeadline: welcomeDeadline,
                 drainDeadline: drainDeadline,

@@ -93,7 +93,7 @@ store:
 core:
   link: wss://localhost:$core_port/link/v1
   ca: $core_files/root.pem
-  pins: [$(cat "$core_pki/core.pin")]
+  pins: [$(cat "$core_pki/core.pin"), $(cat "$core_pki/next.pin")]
 authorization:
   issuers:
     - issuer: $auth_url

@@ -3,8 +3,9 @@
 
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-dev pkg-config)
 run_packages=(openssl)
-# Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in.
-test_packages=(curl python3 postgresql softhsm2 opensc qrencode zbar-tools)
+# Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
+# proxies.
+test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools)
 
 # require_swift: a toolchain that can build this.
 require_swift() {

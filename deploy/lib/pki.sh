@@ -7,6 +7,7 @@
 #   DIR/core/      root.pem, issuing.pem          the cloud's own root and issuing CA (pathLenConstraint 0)
 #                  core.pem, core.key             chain and key of hds-core, for localhost and 127.0.0.1
 #                  core.pin, issuing.pin          sha256/BASE64 pins of their public keys
+#                  next.key, next.pin             the core's next key, for a backup pin
 #   DIR/customer/  root.pem, issuing.pem          the customer's
 #                  auth.pem, auth.key             chain and key of hds-auth, for localhost and 127.0.0.1
 #                  kms.pem, kms.key               the KMS's static key (RSA 2048) and its chain: CN and first DNS name are
@@ -88,6 +89,10 @@ certificate server customer/auth "/CN=localhost" customer/issuing "${p256[@]}"
 certificate kms customer/kms "/CN=$kms_host" customer/issuing "${rsa[@]}"
 pin core/core
 pin core/issuing
+# The key that the core would change to, kept elsewhere: services pin it beside the present one.
+openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out core/next.key
+printf 'sha256/%s\n' "$(openssl pkey -in core/next.key -pubout -outform DER |
+    openssl dgst -sha256 -binary | openssl base64 -A)" >core/next.pin
 for leaf in core/core customer/auth customer/kms; do
     cat "${leaf%/*}/issuing.pem" >>"$leaf.pem"
 done

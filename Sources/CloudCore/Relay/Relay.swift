@@ -117,6 +117,8 @@ struct Relay: Sendable {
     let limits: Limits
     /// By destination, which others its service may call: the two customers have agreed on it.
     let callable: [String: Set<String>]
+    /// The signature of a welcome to that hello; nil from a core without a key, or for a service that asks for none.
+    private let sign: @Sendable (LinkHello, LinkWelcome) -> [UInt8]?
     var counts = Counts()
     private var nextID: UInt64
     var requests: [UInt64: Request] = [:]
@@ -128,8 +130,12 @@ struct Relay: Sendable {
     var callAges = OrderedIDs()
 
     /// `firstID` differs between runs of the process, so that an answer can not meet a string of an earlier run.
-    init(limits: Limits = Limits(), firstID: UInt64 = 1, callable: [String: Set<String>] = [:]) {
+    init(
+        limits: Limits = Limits(), firstID: UInt64 = 1, callable: [String: Set<String>] = [:],
+        sign: @escaping @Sendable (LinkHello, LinkWelcome) -> [UInt8]? = { _, _ in nil }
+    ) {
         self.limits = limits
+        self.sign = sign
         self.callable = callable
         nextID = max(1, firstID)
     }
@@ -291,9 +297,10 @@ struct Relay: Sendable {
         links[link]?.service = hello.service
         lanes[grant.destination, default: Lane()].links.append(link)
         actions.append(.published(destination: grant.destination, details: hello.details))
-        let welcome = LinkWelcome(
+        var welcome = LinkWelcome(
             connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
             serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0)
+        welcome.signature = sign(hello, welcome)
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
         actions.append(.opened(link, hello))
         return actions

@@ -38,6 +38,7 @@ enum RuleCatalogue {
         "officer:": Entry("an officer who has the duty for it signed this command"),
         "master-key:": Entry("a step of a rotation of the root key was taken"),
         "lookup:": Entry("an operator looked something up"),
+        "tls-inspection": Entry("the configuration lets a named device inspect the TLS of the link, until a day"),
         "probe": Entry("the KMS tried whether the audit trail takes records again"),
         "erasure-begun": Entry("officers ordered an erasure, and it began"),
         "erasure-finished": Entry("an erasure that officers ordered came to its end"),

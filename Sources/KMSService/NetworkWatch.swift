@@ -1,0 +1,79 @@
+import Diagnostics
+import HTTPClient
+import ServiceRuntime
+import Synchronization
+
+/// How the ways out are: the proxy and the name service, as health checks and alarms. Any thread.
+///
+/// Nothing is tried for the sake of it: what is told is what the service's own connections met.
+final class NetworkWatch: Sendable {
+    /// A connection has ten seconds in all.
+    static let slowLookup = Duration.seconds(2)
+
+    private static let names = HealthCheck("dns", "the name service")
+    private static let tunnels = HealthCheck("proxy", "the proxy")
+
+    private struct State {
+        /// Targets without a tunnel, with why.
+        var failures: [String: DiagnosedError] = [:]
+        var slow: Set<String> = []
+    }
+
+    private let health: HealthRegistry
+    private let state = Mutex(State())
+
+    init(_ health: HealthRegistry) { self.health = health }
+
+    /// The route of every connection over HTTP.
+    func route(_ section: ProxySection?, _ credentials: Credentials) throws -> WebRoute {
+        let proxy = try section?.proxy(credentials)
+        if proxy != nil { health.declare(Self.tunnels) }
+        return WebRoute(proxy: proxy) { self.take($0) }
+    }
+
+    func take(_ report: WebRoute.Report) {
+        switch report {
+        case .lookup(let host, let time, let failed): lookup(host, time, failed)
+        case .tunnel(let target, let failure): tunnel(target, failure)
+        }
+    }
+
+    private func tunnel(_ target: String, _ failure: DiagnosedError?) {
+        let subject = Loggable(reviewed: target)
+        if let failure {
+            health.alarms.raise(.proxyFail, about: subject, Loggable(failure))
+        } else {
+            health.alarms.clear(.proxyFail, about: subject, "a tunnel to \(subject) stands")
+        }
+        let first = state.withLock { state in
+            state.failures[target] = failure
+            return state.failures.min { $0.key < $1.key }?.value
+        }
+        health.report(Self.tunnels, first.map { .fail($0) } ?? .ok("opens the tunnels that are asked for"))
+    }
+
+    private func lookup(_ host: String, _ time: Duration, _ failed: Bool) {
+        let subject = Loggable(reviewed: host)
+        let isSlow = time >= Self.slowLookup
+        // A refusal at once is a matter of the connection; it says nothing of the time.
+        if failed, !isSlow { return }
+        let slow = state.withLock { state in
+            if isSlow { state.slow.insert(host) } else { state.slow.remove(host) }
+            return state.slow.sorted()
+        }
+        if isSlow {
+            health.alarms.raise(
+                .dnsSlow, about: subject,
+                "\(subject) took \(Int(time / .milliseconds(1))) ms\(failed ? " and was not found" : "")")
+        } else {
+            health.alarms.clear(.dnsSlow, about: subject, "\(subject) was found in time")
+        }
+        health.report(
+            Self.names,
+            slow.isEmpty
+                ? .ok("names are found in time")
+                : .warn(
+                    "slow for \(reviewed: slow.joined(separator: ", "))",
+                    fix: "check the name servers of this machine: resolvectl query HOST, or getent ahosts HOST"))
+    }
+}

@@ -1,0 +1,101 @@
+import Glibc
+import Synchronization
+
+/// A real HTTP proxy of one test, made by deploy/lib/proxy.sh and gone with this process.
+package final class TestProxy: Sendable {
+    package enum Kind: String, Sendable {
+        case tinyproxy
+        /// User `kms`, password `pass-word`.
+        case tinyproxyBasic = "tinyproxy-basic"
+        /// User `EXAMPLE\kms`, password `pass:word`, MD5; a nonce is good for three requests.
+        case squidDigest = "squid-digest"
+        /// User `kms`, password `pass:word`.
+        case squidBasic = "squid-basic"
+    }
+
+    package let port: Int
+    private let pipe: PrivatePipe
+    private let child: pid_t
+    private let isOpen = Mutex(true)
+
+    /// Whether both proxies are on this machine; says so once when they are not.
+    package static let isInstalled: Bool = {
+        let found = (try? BashScript.start("proxy.sh", ["--find"], input: nil)).map(BashScript.status) == 0
+        if !found {
+            print(
+                "skipped: no proxies on this machine, so nothing is tried with them (apt-get install squid tinyproxy-bin)"
+            )
+        }
+        return found
+    }()
+
+    package static func start(_ kind: Kind) async throws -> TestProxy {
+        let port = try LoopbackPort.take()
+        return try await onOwnThread {
+            var template = Array("/tmp/hds-proxy-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
+            let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let pipe = try PrivatePipe()
+            let child = try BashScript.start("proxy.sh", [folder, "\(port)", kind.rawValue], input: pipe.reading)
+            close(pipe.reading)
+            let proxy = TestProxy(port: port, pipe: pipe, child: child)
+            guard proxy.line() == "ready" else { throw TestPKI.Failure(what: "a proxy: see \(folder)/log") }
+            return proxy
+        }
+    }
+
+    private init(port: Int, pipe: PrivatePipe, child: pid_t) {
+        (self.port, self.pipe, self.child) = (port, pipe, child)
+    }
+
+    deinit { end() }
+
+    /// Stops it for ever and deletes its folder; blocks until it is gone.
+    package func end() {
+        let wasOpen = isOpen.withLock { open in
+            defer { open = false }
+            return open
+        }
+        guard wasOpen else { return }
+        close(pipe.writing)
+        _ = BashScript.status(of: child)
+    }
+
+    private func line() -> String {
+        var bytes: [UInt8] = []
+        var octet: UInt8 = 0
+        while read(pipe.writing, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// Starts scripts of deploy/lib.
+enum BashScript {
+    /// With the socket `input` as standard input and output.
+    static func start(_ name: String, _ words: [String], input: Int32?) throws -> pid_t {
+        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
+        let all = ["/bin/bash", "\(root)/deploy/lib/\(name)"] + words
+        var arguments: [UnsafeMutablePointer<CChar>?] = all.map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        if let input {
+            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
+            posix_spawn_file_actions_adddup2(&actions, input, STDOUT_FILENO)
+        } else {
+            posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
+        }
+        var child: pid_t = 0
+        guard posix_spawn(&child, "/bin/bash", &actions, nil, &arguments, environ) == 0 else {
+            throw TestPKI.Failure(what: all.joined(separator: " "))
+        }
+        return child
+    }
+
+    static func status(of child: pid_t) -> Int32 {
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) < 0, errno == EINTR {}
+        return status
+    }
+}

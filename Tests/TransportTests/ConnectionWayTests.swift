@@ -1,0 +1,107 @@
+import Diagnostics
+import Glibc
+import NIOCore
+import NIOPosix
+import Synchronization
+import TestServers
+import Testing
+import WireText
+
+@testable import HTTPClient
+
+@Suite("Ways to an address")
+struct ConnectionWayTests {
+    /// An address of ::1 that takes no connection and refuses none, as behind a firewall that drops: a listener whose
+    /// queue is full.
+    private final class DeadAddress: Sendable {
+        let port: Int
+        private let descriptors: [Int32]
+
+        init() throws {
+            func new() -> Int32 { socket(AF_INET6, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0) }
+            port = try LoopbackPort.take()
+            let address = try SocketAddress(ipAddress: "::1", port: port)
+            let listener = new()
+            let isListening = address.withSockAddr { pointer, size in
+                bind(listener, pointer, socklen_t(size)) == 0 && listen(listener, 0) == 0
+            }
+            try #require(isListening)
+            var all = [listener]
+            // The first ones fill the queue, the others wait for ever.
+            for _ in 0..<4 {
+                let filler = new()
+                _ = fcntl(filler, F_SETFL, O_NONBLOCK)
+                _ = address.withSockAddr { pointer, size in connect(filler, pointer, socklen_t(size)) }
+                all.append(filler)
+            }
+            descriptors = all
+        }
+
+        deinit { for descriptor in descriptors { close(descriptor) } }
+    }
+
+    private func dial(_ addresses: [SocketAddress], observe: @escaping @Sendable (WebRoute.Report) -> Void = { _ in })
+        async throws -> SocketAddress?
+    {
+        var dialer = Dialer(
+            group: MultiThreadedEventLoopGroup.singleton, tls: nil, route: WebRoute(observe: observe))
+        dialer.lookup = { _, _ in addresses }
+        let origin = try WebURL("http://localhost:9/", schemes: ("http", "https")).origin
+        let channel = try await dialer.dial(origin) { $0 }
+        defer { channel.close(promise: nil) }
+        return channel.remoteAddress
+    }
+
+    @Test("a dead IPv6 address delays a connection that IPv4 can have, and does not prevent it")
+    func happyEyeballs() async throws {
+        let listener = try await Listener { _ in }
+        let dead = try DeadAddress()
+        let v4 = try SocketAddress(ipAddress: "127.0.0.1", port: listener.port)
+        let silent = try SocketAddress(ipAddress: "::1", port: dead.port)
+        let refusing = try SocketAddress(ipAddress: "::1", port: try LoopbackPort.take())
+        #expect(try await dial([silent, v4]) == v4)
+        #expect(try await dial([refusing, v4]) == v4)
+        #expect(try await dial([refusing, silent, v4]) == v4)
+        // Two dead ones and nothing else: an error that names the reason.
+        await #expect(throws: DiagnosedError(.httpConnectFailed, fault: .peer, "")) { try await dial([refusing]) }
+        await listener.close()
+    }
+
+    @Test("a lookup is timed and told, also a failed one; addresses need no name service")
+    func lookups() async throws {
+        let told = Mutex<[(host: String, time: Duration, failed: Bool)]>([])
+        let observe: @Sendable (WebRoute.Report) -> Void = { report in
+            if case .lookup(let host, let time, let failed) = report {
+                told.withLock { $0.append((host, time, failed)) }
+            }
+        }
+        let listener = try await Listener { _ in }
+        let v4 = try SocketAddress(ipAddress: "127.0.0.1", port: listener.port)
+        #expect(try await dial([v4], observe: observe) == v4)
+        var dialer = Dialer(
+            group: MultiThreadedEventLoopGroup.singleton, tls: nil, route: WebRoute(observe: observe))
+        dialer.lookup = { host, _ in throw NameLookup.Failure(description: "no \(host)") }
+        let origin = try WebURL("http://localhost:9/", schemes: ("http", "https")).origin
+        let error = await dialer.failure(origin)
+        #expect(error?.found == "no localhost")
+        #expect(
+            told.withLock { $0.map(\.failed) } == [false, true] && told.withLock { $0.allSatisfy { $0.time >= .zero } })
+        #expect(try NameLookup.system("::1", 443) == [try SocketAddress(ipAddress: "::1", port: 443)])
+        #expect(try NameLookup.system("127.0.0.1", 80) == [try SocketAddress(ipAddress: "127.0.0.1", port: 80)])
+        #expect(try NameLookup.system("localhost", 80).isEmpty == false)
+        await listener.close()
+    }
+}
+
+extension Dialer {
+    /// The error of a connection that does not come about.
+    func failure(_ origin: WebURL.Origin) async -> DiagnosedError? {
+        do {
+            let channel = try await dial(origin) { $0 }
+            channel.close(promise: nil)
+            return nil
+        } catch {
+            return error as? DiagnosedError
+        }
+    }
+}
