@@ -21,16 +21,24 @@ final class KMSChecks: Sendable {
     /// As it was last told, to tell changes only.
     private let wasOpen = Mutex(false)
 
-    init(
+    convenience init(
         _ health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, core: CoreSection
     ) throws {
-        corePins = try core.spkiPins()
+        self.init(
+            health, events: events, metrics: metrics, pins: try core.spkiPins(), readyWithoutCore: core.readyWithoutCore)
+    }
+
+    init(
+        _ health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, pins: [SPKIPin],
+        readyWithoutCore: Bool
+    ) {
+        corePins = pins
         self.health = health
         self.events = events
         self.metrics = metrics
         link = HealthCheck(
             "link", "the link to the core",
-            gate: .policy(key: "core.ready-without-core", mayBeMissing: core.readyWithoutCore))
+            gate: .policy(key: "core.ready-without-core", mayBeMissing: readyWithoutCore))
         steadiness = LinkSteadiness(health: health)
         health.declare(link)
         if let weakness = PinFinding.weakness(of: corePins) { health.warn(weakness) }

@@ -146,7 +146,7 @@ struct KMSAlarmTests {
     @Test("[HDS-DB-UNREACHABLE] when the store tells that the database went away, until it is back")
     func database() {
         let checks = KMSChecks(
-            health: watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, readyWithoutCore: true)
+            watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: true)
         checks.observeStore(DiagnosedError("store-unreachable", fault: .store, "the server closed the connection"))
         #expect(watched.standing(.databaseUnreachable) != nil && !watched.health.report.isReady)
         checks.observeStore(nil)
