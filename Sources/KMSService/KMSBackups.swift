@@ -36,15 +36,20 @@ final class KMSBackups: Sendable {
         names = Backup.Names(host: configuration.host, node: configuration.node)
     }
 
-    func make(now: Timestamp) async throws -> (file: String, made: Backup.Made) {
+    func make(now: Timestamp) async throws -> (
+        file: String, erasable: String, expired: Int, made: Backup.Made
+    ) {
         let folder = try folder()
         // A version that another node has just made is to be in it.
         try await ring.refresh()
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
         let file = "\(folder)/\(names.host)-\(compact)\(Self.ending)"
+        let erasable = "\(folder)/\(names.host)-\(compact)\(ErasableBackup.ending)"
         let made = try await run { [ring, names, store, credentials] in
+            // Both of one moment, the erasable keys first: a main file without them is of no use.
             func write(_ snapshot: any StoreSnapshot) throws -> Backup.Made {
-                try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now)
+                _ = try Backup.write(snapshot, ring: ring, names: names, toNew: erasable, now: now, erasable: true)
+                return try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now)
             }
             switch store.backend {
             case .sqlite(let file): return try SQLiteSnapshot.read(path: file.path, write)
@@ -53,11 +58,38 @@ final class KMSBackups: Sendable {
                     PostgreSQLSnapshot(section.settings(credentials, application: "hds-kms \(names.node) backup")))
             }
         }
-        return (file, made)
+        let expired = try await expire(now: now)
+        return (file, erasable, expired, made)
+    }
+
+    /// Deletes backups of the erasable keys that are too old; how many those were.
+    private func expire(now: Timestamp) async throws -> Int {
+        guard let section else { return 0 }
+        let limit = now.adding(seconds: -Int64(section.erasableDays) * 86_400)
+        let old = try await list(ErasableBackup.ending).filter {
+            $0.header.host == names.host && $0.header.created < limit
+        }
+        for entry in old where unlink(entry.file) != 0 && errno != ENOENT {
+            throw DiagnosedError(
+                .backupFile, fault: .configuration, "the expired backup \(entry.file) can not be deleted",
+                found: String(cString: strerror(errno)),
+                hint: "delete it: certificates of erasures name the day on which it goes")
+        }
+        return old.count
+    }
+
+    /// When the last backup expires that can hold an erasable key of now; nil when nobody here can say it, because no
+    /// folder is configured, or a backup there opens keys without erasable ones.
+    func erasableUntil(now: Timestamp) async throws -> Timestamp? {
+        guard let section else { return nil }
+        guard try await list().allSatisfy({ $0.header.host != names.host || $0.header.part == .main }) else {
+            return nil
+        }
+        return now.adding(seconds: Int64(section.erasableDays) * 86_400)
     }
 
     /// Newest first. Files that are no backups, or damaged at their start, are left out.
-    func list() async throws -> [Entry] {
+    func list(_ ending: String = KMSBackups.ending) async throws -> [Entry] {
         let folder = try folder()
         return try await run {
             guard let directory = opendir(folder) else {
@@ -71,7 +103,7 @@ final class KMSBackups: Sendable {
                 let name = withUnsafeBytes(of: entry.pointee.d_name) {
                     String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
                 }
-                guard name.hasSuffix(Self.ending), let header = try? Backup.header(of: "\(folder)/\(name)") else {
+                guard name.hasSuffix(ending), let header = try? Backup.header(of: "\(folder)/\(name)") else {
                     continue
                 }
                 entries.append(Entry(file: "\(folder)/\(name)", header: header))

@@ -35,6 +35,8 @@ final class RootKeyKeeper: Service, Sendable {
 
     let rotation: RootKeyRotation
     private let resealer: Resealer
+    private let carryOver: ErasableCarryOver
+    private let isCarried = Atomic<Bool>(false)
     private let host: String
     let node: String
     private let audit: DecisionAudit
@@ -50,6 +52,7 @@ final class RootKeyKeeper: Service, Sendable {
         self.section = section
         rotation = RootKeyRotation(store: store, ring: ring)
         resealer = Resealer(store: store, ring: ring)
+        carryOver = ErasableCarryOver(store: store, ring: ring)
         (self.host, self.node, self.audit, self.alarms, self.log) = (host, node, audit, alarms, log)
     }
 
@@ -126,6 +129,7 @@ final class RootKeyKeeper: Service, Sendable {
     }
 
     private func work(_ journal: RotationJournal, _ now: Timestamp) async throws {
+        try await giveErasableKeys()
         if let promotion = journal.promotion {
             if promotion.retired != nil {
                 state.withLock { $0 = Work(orphans: $0.orphans, counted: $0.counted) }
@@ -138,6 +142,14 @@ final class RootKeyKeeper: Service, Sendable {
             try await keep("master-key-destroyed", "version \(gone)")
         }
         try await count(now)
+    }
+
+    /// Once for each store that is older than erasable keys.
+    private func giveErasableKeys() async throws {
+        guard !isCarried.load(ordering: .relaxed) else { return }
+        let count = try await carryOver.run()
+        if count > 0 { try await keep("erasable-keys-given", "\(count) keys sealed again") }
+        if try await carryOver.isDone() { isCarried.store(true, ordering: .relaxed) }
     }
 
     private func replace(_ promotion: RotationJournal.Promotion, _ now: Timestamp) async throws {

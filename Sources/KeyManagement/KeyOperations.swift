@@ -31,7 +31,7 @@ extension KeyManagement {
         guard let found = try await store.key(id, lookup: { vault.lookup(authID: user, resource: $0) }) else {
             throw noSuchKey(id)
         }
-        let content = try vault.content(found.key)
+        guard let content = try vault.contentUnlessErased(found.key) else { throw noSuchKey(id) }
         guard let resource = content.resource else {
             guard content.owner == user, caller.isSelf else { throw notAuthorized(caller, unboundKey: id) }
             try freezes?.check(caller.release())
@@ -55,7 +55,7 @@ extension KeyManagement {
     func bindKey(_ id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let target = try resourceID(request.resourceURI())
         guard let record = try await store.key(id) else { throw noSuchKey(id) }
-        var content = try vault.content(record)
+        guard var content = try vault.contentUnlessErased(record) else { throw noSuchKey(id) }
         if let bound = content.resource {
             if try await isGone(bound, now: now) { throw noSuchKey(id) }
             guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, resource: bound) }
@@ -74,7 +74,10 @@ extension KeyManagement {
         }
         bind(&content, to: target, head.nextBindDate(now))
         head.lastBound = content.boundAt
-        var change = StoreChange(writes: [.updateKey(try vault.record(content, id: id, version: record.version + 1))])
+        var change = StoreChange()
+        let erasable = try await vault.erasableKey(of: target, &change.writes)
+        change.writes.append(
+            .updateKey(try vault.record(content, id: id, version: record.version + 1, erasable: erasable)))
         try touch(resource, head, &change)
         return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), change: change)
     }
@@ -91,7 +94,11 @@ extension KeyManagement {
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
         try freezes?.check(caller.release(spaces: path.spaces(to: id), bound: records.compactMap(\.boundAt)))
         return Outcome(
-            KMSStatus.ok, .keys(try records.map { wireKey(try vault.content($0), id: $0.id) }), path: path, space: id)
+            KMSStatus.ok,
+            .keys(
+                try records.compactMap { record in
+                    try vault.contentUnlessErased(record).map { wireKey($0, id: record.id) }
+                }), path: path, space: id)
     }
 
     func bind(_ content: inout KeyContent, to resource: String, _ date: Timestamp) {

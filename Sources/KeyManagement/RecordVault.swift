@@ -28,20 +28,51 @@ package struct RecordVault: Sendable {
 
     // MARK: Keys
 
-    func record(_ content: KeyContent, id: String, version: Int64) throws -> KeyRecord {
+    /// - Parameter erasable: of the resource that the key is bound to; without one for an unbound key.
+    func record(_ content: KeyContent, id: String, version: Int64, erasable: SymmetricKey? = nil) throws -> KeyRecord {
         let fields = content.encoded()
-        let sealed = try fields.withUnsafeBytes { try ring.seal($0, kind: .key, id: id, version: version) }
+        let sealed = try fields.withUnsafeBytes { plain in
+            guard let resource = content.resource else {
+                return try ring.seal(plain, kind: .key, id: id, version: version)
+            }
+            guard let erasable else { throw Self.withoutErasableKey }
+            return try ring.seal(key: plain, id: id, version: version, resource: resource, erasable: erasable)
+        }
         return KeyRecord(
             id: id, version: version, resource: content.resource, boundAt: content.boundAt, sealed: sealed)
     }
 
     func content(_ record: KeyRecord) throws -> KeyContent {
-        let plain = try ring.open(record.sealed, kind: .key, id: record.id, version: record.version)
+        let plain = try ring.open(record)
         guard let content = plain.withUnsafeBytes({ KeyContent($0) }), content.resource == record.resource,
             content.boundAt == record.boundAt
         else { throw Self.forged("key") }
         return content
     }
+
+    /// Nil for a key whose space was erased, as after a restore.
+    func contentUnlessErased(_ record: KeyRecord) throws -> KeyContent? {
+        do {
+            return try content(record)
+        } catch let error as DiagnosedError where error.code == .keyErased {
+            return nil
+        }
+    }
+
+    /// What the keys of a resource are sealed under beside the root key (docs/decisions/016-erasable-keys.md); for a
+    /// resource of before there were such keys a new one, whose row is added to the writes.
+    func erasableKey(of resource: String, _ writes: inout [StoreWrite]) async throws -> SymmetricKey {
+        if let sealed = try await store.erasableKey(ofResource: resource) {
+            return try ring.erasableKey(sealed, of: resource)
+        }
+        let made = try ring.makeErasableKey(for: resource)
+        writes.append(.insertErasableKey(made.record))
+        return made.key
+    }
+
+    private static let withoutErasableKey = DiagnosedError(
+        .forgedRecord, fault: .internal, "a bound key was to be sealed without its resource's erasable key",
+        hint: "this is a defect of the program; nothing was written")
 
     // MARK: Resources
 

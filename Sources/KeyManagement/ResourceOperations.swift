@@ -1,6 +1,7 @@
 import Cryptography
 import KMSProtocol
 import KeyStore
+import MasterKey
 import WireText
 
 // Operations on resources (protocol, section 8).
@@ -28,12 +29,14 @@ extension KeyManagement {
         var head = ResourceContent(
             creator: caller.effectiveUser, created: now, expires: life.map { now.adding(seconds: $0) },
             fingerprint: fingerprint)
-        var change = StoreChange()
+        let (erasable, erasableRecord) = try vault.ring.makeErasableKey(for: id)
+        var change = StoreChange(writes: [.insertErasableKey(erasableRecord)])
         for keyID in keyIDs {
-            guard let record = try await store.key(keyID) else {
+            guard let record = try await store.key(keyID),
+                var content = try vault.contentUnlessErased(record)
+            else {
                 throw noSuchKey(keyID)
             }
-            var content = try vault.content(record)
             guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, unboundKey: keyID) }
             guard content.resource == nil else {
                 throw KMSFailure(KMSStatus.conflict, "key \(names.key(keyID)) is already bound")
@@ -43,7 +46,8 @@ extension KeyManagement {
                     KMSStatus.conflict, "key \(names.key(keyID)) has expired and can not be bound any more")
             }
             bind(&content, to: id, now)
-            change.writes.append(.updateKey(try vault.record(content, id: keyID, version: record.version + 1)))
+            change.writes.append(
+                .updateKey(try vault.record(content, id: keyID, version: record.version + 1, erasable: erasable)))
         }
         if !keyIDs.isEmpty { head.lastBound = now }
         var entries: [KMSAuthorization] = []
@@ -66,7 +70,7 @@ extension KeyManagement {
         _ keyIDs: [String], _ fingerprint: [UInt8], _ now: Timestamp
     ) async throws -> Outcome? {
         guard let first = keyIDs.first, let key = try await store.key(first),
-            let id = try vault.content(key).resource, let record = try await store.resource(id),
+            let id = try vault.contentUnlessErased(key)?.resource, let record = try await store.resource(id),
             record.deletedAt == nil, record.version == 1
         else { return nil }
         let head = try vault.content(record)

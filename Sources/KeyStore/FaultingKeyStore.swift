@@ -95,6 +95,9 @@ package final class FaultingKeyStore: KeyStore {
     package func resource(_ id: String) async throws -> ResourceRecord? {
         try await call(.read) { try await inner.resource(id) }
     }
+    package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
+        try await call(.read) { try await inner.erasableKey(ofResource: resource) }
+    }
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
         try await call(.read) { try await inner.authorization(id) }
     }

@@ -36,6 +36,8 @@ package protocol KeyStore: Sendable {
     /// A walk through the keys that are bound to nothing, in the order of their ids: those behind `id`.
     func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord]
     func resource(_ id: String) async throws -> ResourceRecord?
+    /// The sealed erasable key of a resource.
+    func erasableKey(ofResource resource: String) async throws -> [UInt8]?
     func authorization(_ id: String) async throws -> AuthorizationRecord?
     /// The live one, in time that does not depend on how many the resource has.
     func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord?

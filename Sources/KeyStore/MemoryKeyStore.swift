@@ -18,11 +18,11 @@ package final class MemoryKeyStore: KeyStore {
         }
     }
 
-    package func key(_ id: String) async throws -> KeyRecord? { try read { $0.keys[id] } }
+    package func key(_ id: String) async throws -> KeyRecord? { try read { $0.key(id) } }
 
     package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
         try read { state -> KeyWithGrant? in
-            guard let key = state.keys[id] else { return nil }
+            guard let key = state.key(id) else { return nil }
             let grant = key.resource.map { MemoryState.Grant(resource: $0, lookup: lookup($0)) }
             return KeyWithGrant(
                 key: key, resource: key.resource.flatMap { state.resources[$0] },
@@ -33,7 +33,7 @@ package final class MemoryKeyStore: KeyStore {
     package func keys(
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord] {
-        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.keys[$0] } }
+        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.key($0) } }
         let within = bound.filter { key in
             guard let boundAt = key.boundAt else { return false }
             return from.map { boundAt >= $0 } ?? true && before.map { boundAt < $0 } ?? true
@@ -46,7 +46,7 @@ package final class MemoryKeyStore: KeyStore {
 
     package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
         func place(_ key: KeyRecord) -> (Timestamp, String) { (key.boundAt ?? Timestamp(milliseconds: .min), key.id) }
-        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.keys[$0] } }
+        let bound = try read { state in (state.keysOfResource[resource] ?? []).compactMap { state.key($0) } }
         return Array(
             bound.filter { other in key.map { place(other) > place($0) } ?? true }
                 .sorted { place($0) < place($1) }.prefix(max(0, limit)))
@@ -59,6 +59,10 @@ package final class MemoryKeyStore: KeyStore {
     }
 
     package func resource(_ id: String) async throws -> ResourceRecord? { try read { $0.resources[id] } }
+
+    package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
+        try read { $0.erasableKeys[resource] }
+    }
 
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
         try read { $0.authorizations[id] }

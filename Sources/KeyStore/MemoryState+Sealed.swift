@@ -19,6 +19,7 @@ extension MemoryState {
             case .resources: resources.values.map { SealedRow(id: $0.id, version: $0.version, value: $0.sealed) }
             case .authorizations:
                 authorizations.values.map { SealedRow(id: $0.id, version: $0.version, value: $0.sealed) }
+            case .erasableKeys: erasableKeys.map { SealedRow(id: $0.key, version: 1, value: $0.value) }
             case .sessionKEKs: sessionKEKs.values.map { SealedRow(id: "\($0.id)", version: 1, value: $0.sealed) }
             case .settings: settings.map { SealedRow(id: $0.key, version: 1, value: $0.value) }
             case .ledger:

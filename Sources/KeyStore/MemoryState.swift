@@ -10,6 +10,7 @@ struct MemoryState: Sendable {
     private(set) var keys: [String: KeyRecord] = [:]
     private(set) var keysOfResource: [String: Set<String>] = [:]
     private(set) var resources: [String: ResourceRecord] = [:]
+    private(set) var erasableKeys: [String: [UInt8]] = [:]
     private(set) var authorizations: [String: AuthorizationRecord] = [:]
     private(set) var authorizationsOfResource: [String: Set<String>] = [:]
     private(set) var liveAuthorization: [Grant: String] = [:]
@@ -73,6 +74,13 @@ struct MemoryState: Sendable {
             WriterSum(writer: change.writer, counter: old.counter + 1, sum: old.sum + change.sum))
     }
 
+    /// A key with its resource's erasable key.
+    func key(_ id: String) -> KeyRecord? {
+        guard var key = keys[id] else { return nil }
+        key.erasable = key.resource.flatMap { erasableKeys[$0] }
+        return key
+    }
+
     private mutating func apply(_ write: StoreWrite) throws(Refusal) {
         switch write {
         case .insertKey(let key):
@@ -87,6 +95,9 @@ struct MemoryState: Sendable {
         case .updateResource(let resource):
             try require(resources[resource.id]?.version == resource.version - 1)
             set(\.resources, resource.id, resource)
+        case .insertErasableKey(let record):
+            try require(resources[record.resource] != nil && erasableKeys[record.resource] == nil)
+            set(\.erasableKeys, record.resource, record.sealed)
         case .insertAuthorization(let authorization):
             try require(authorizations[authorization.id] == nil)
             try put(authorization)
@@ -141,7 +152,9 @@ struct MemoryState: Sendable {
             set(\.keysOfResource, old, keysOfResource[old, default: []].subtracting([key.id]))
         }
         if let resource = key.resource { insert(\.keysOfResource, resource, key.id) }
-        set(\.keys, key.id, key)
+        var row = key
+        row.erasable = nil
+        set(\.keys, key.id, row)
     }
 
     private mutating func put(_ authorization: AuthorizationRecord) throws(Refusal) {
@@ -177,6 +190,7 @@ struct MemoryState: Sendable {
         }
         set(\.keysOfResource, id, nil)
         set(\.authorizationsOfResource, id, nil)
+        set(\.erasableKeys, id, nil)
         set(\.resources, id, nil)
     }
 
@@ -206,6 +220,7 @@ struct MemoryState: Sendable {
     private mutating func reseal(_ table: SealedTable, _ id: String, _ old: [UInt8], _ new: [UInt8]) {
         switch table {
         case .keys: if keys[id]?.sealed == old { change(\.keys, id) { $0.sealed = new } }
+        case .erasableKeys: if erasableKeys[id] == old { set(\.erasableKeys, id, new) }
         case .resources: if resources[id]?.sealed == old { change(\.resources, id) { $0.sealed = new } }
         case .authorizations:
             if authorizations[id]?.sealed == old { change(\.authorizations, id) { $0.sealed = new } }

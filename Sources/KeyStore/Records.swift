@@ -100,14 +100,31 @@ package struct KeyRecord: Hashable, Sendable {
     package var resource: String?
     package var boundAt: Timestamp?
     package var sealed: [UInt8]
+    /// The sealed erasable key of its resource, of the same view; nil when there is none. A store reads it along and
+    /// never writes it.
+    package var erasable: [UInt8]?
 
     package init(
-        id: String, version: Int64 = 1, resource: String? = nil, boundAt: Timestamp? = nil, sealed: [UInt8]
+        id: String, version: Int64 = 1, resource: String? = nil, boundAt: Timestamp? = nil, sealed: [UInt8],
+        erasable: [UInt8]? = nil
     ) {
         self.id = id
         self.version = version
         self.resource = resource
         self.boundAt = boundAt
+        self.sealed = sealed
+        self.erasable = erasable
+    }
+}
+
+/// The erasable key of a resource: without it none of the resource's keys opens (docs/decisions/016-erasable-keys.md).
+/// Stands in a small table of its own, which has a backup of its own.
+package struct ErasableKeyRecord: Hashable, Sendable {
+    package var resource: String
+    package var sealed: [UInt8]
+
+    package init(resource: String, sealed: [UInt8]) {
+        self.resource = resource
         self.sealed = sealed
     }
 }

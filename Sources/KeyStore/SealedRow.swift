@@ -4,6 +4,7 @@
 /// version of its own (8 octets, big endian) they stand behind it. Values of other forms are none of a root key.
 package enum SealedTable: String, CaseIterable, Sendable {
     case keys, resources, authorizations
+    case erasableKeys = "erasable_keys"
     case sessionKEKs = "session_keks"
     case settings
     /// The audit records of ledger entries.
@@ -63,6 +64,7 @@ extension StoreChange {
             case .insertResource(let record), .updateResource(let record): note(record.sealed, .resources)
             case .insertAuthorization(let record), .updateAuthorization(let record):
                 note(record.sealed, .authorizations)
+            case .insertErasableKey(let record): note(record.sealed, .erasableKeys)
             case .insertLedger(let entry): note(entry.audit, .ledger)
             case .insertSessionKEK(let kek): note(kek.sealed, .sessionKEKs)
             case .putSetting(_, let value): note(value, .settings)

@@ -8,6 +8,8 @@ package enum StoreWrite: Hashable, Sendable {
     case updateKey(KeyRecord)
     case insertResource(ResourceRecord)
     case updateResource(ResourceRecord)
+    /// A conflict when the resource has one or is not there. It goes with `eraseResource`.
+    case insertErasableKey(ErasableKeyRecord)
     case insertAuthorization(AuthorizationRecord)
     case updateAuthorization(AuthorizationRecord)
     /// Also raises `lastExpiry` of the session's KEK, which must be there, to the session's expiry.
@@ -23,8 +25,8 @@ package enum StoreWrite: Hashable, Sendable {
     case putSetting(name: String, value: [UInt8])
     /// Deletes a key for ever, which must be there at that version.
     case eraseKey(id: String, version: Int64)
-    /// Deletes the resource, which must be there at that version and be marked as deleted, with all its keys and
-    /// authorizations, for ever.
+    /// Deletes the resource, which must be there at that version and be marked as deleted, with all its keys,
+    /// authorizations and its erasable key, for ever.
     case eraseResource(id: String, version: Int64)
     /// Deletes an authorization, which must be there at that version and be marked as removed, for ever.
     case eraseAuthorization(id: String, version: Int64)
@@ -96,6 +98,7 @@ extension StoreChange {
                     (key.resource == nil) == (key.boundAt == nil), "a key with both resource and boundAt, or neither")
             case .insertResource(let resource), .updateResource(let resource):
                 try check(resource.id, resource.version, "resource")
+            case .insertErasableKey(let record): try check(record.resource, 1, "resource of an erasable key")
             case .insertAuthorization(let authorization), .updateAuthorization(let authorization):
                 try check(authorization.id, authorization.version, "authorization")
                 try check(authorization.resource, authorization.version, "resource of an authorization")

@@ -17,8 +17,8 @@ package protocol StoreFilling {
 
 extension StoreTable {
     /// What copies leave out: sessions and what opens them (security model, rule 18), and the ledger, whose entries
-    /// are good only within those sessions.
-    package static let backedUp = allCases.filter { ![.sessionKEKs, .sessions, .ledger].contains($0) }
+    /// are good only within those sessions. Erasable keys have a backup of their own.
+    package static let backedUp = allCases.filter { ![.sessionKEKs, .sessions, .ledger, .erasableKeys].contains($0) }
 
     /// The row of these octets, which `octets(of:)` made; nil when they are not those of a row of this table.
     package func row(of octets: some Collection<UInt8>) -> [Value]? {

@@ -9,6 +9,7 @@ package enum StoreTable: String, CaseIterable, Sendable {
     case sessionKEKs = "session_keks"
     case sessions
     case resources
+    case erasableKeys = "erasable_keys"
     case keys
     case authorizations
     case ledger
@@ -57,6 +58,7 @@ package enum StoreTable: String, CaseIterable, Sendable {
                 ("expires", .integer), ("last_counter", .integer), ("sealed", .octets))
         case .resources:
             columns(("id", .id), ("version", .integer), ("deleted_at", .integer), ("sealed", .octets))
+        case .erasableKeys: columns(("resource", .id), ("sealed", .octets))
         case .keys:
             columns(
                 ("id", .id), ("version", .integer), ("resource", .id), ("bound_at", .integer), ("sealed", .octets))

@@ -113,6 +113,11 @@ struct ChangeCalls: Sendable {
         case .updateKey(let key): add(Statements.updateKey, .one) { bind(key, to: &$0) }
         case .insertResource(let resource): add(Statements.insertResource, .one) { bind(resource, to: &$0) }
         case .updateResource(let resource): add(Statements.updateResource, .one) { bind(resource, to: &$0) }
+        case .insertErasableKey(let record):
+            add(Statements.insertErasableKey, .one) {
+                $0.bind(RecordID(record.resource))
+                $0.bind(record.sealed)
+            }
         case .insertAuthorization(let grant): add(Statements.insertAuthorization, .one) { bind(grant, to: &$0) }
         case .updateAuthorization(let grant): add(Statements.updateAuthorization, .one) { bind(grant, to: &$0) }
         case .insertSession(let session): add(session)
@@ -197,7 +202,7 @@ struct ChangeCalls: Sendable {
     }
 
     private mutating func erase(_ id: String, _ version: Int64) {
-        for statement in [Statements.eraseKeys, Statements.eraseAuthorizations] {
+        for statement in [Statements.eraseKeys, Statements.eraseAuthorizations, Statements.eraseErasableKey] {
             add(statement, .nothing) { $0.bind(RecordID(id)) }
         }
         erase(Statements.eraseResource, id, version)

@@ -4,7 +4,11 @@ import WireText
 
 /// Each table's columns in the order in which its record is decoded.
 enum Columns {
-    static let key = "id, version, resource, bound_at, sealed"
+    /// With the resource's erasable key, of the same view.
+    static let key = """
+        id, version, resource, bound_at, sealed, \
+        (SELECT e.sealed FROM erasable_keys AS e WHERE e.resource = keys.resource)
+        """
     static let resource = "id, version, deleted_at, sealed"
     static let authorization = "id, version, resource, lookup, position, removed_at, sealed"
     static let session = "id, version, kek, user_lookup, expires, last_counter, sealed"
@@ -51,7 +55,8 @@ extension KeyRecord {
     init(_ rows: PostgreSQLRows, _ row: Int) throws {
         try self.init(
             id: rows.id(row, 0), version: rows.integer(row, 1), resource: rows.idIfPresent(row, 2),
-            boundAt: rows.momentIfPresent(row, 3), sealed: rows.bytes(row, 4))
+            boundAt: rows.momentIfPresent(row, 3), sealed: rows.bytes(row, 4),
+            erasable: rows.isNull(row, 5) ? nil : rows.bytes(row, 5))
     }
 }
 

@@ -116,11 +116,17 @@ enum Schema {
             s4 bigint NOT NULL, s5 bigint NOT NULL, s6 bigint NOT NULL, s7 bigint NOT NULL
         ) WITH (fillfactor = 50)
         """,
+        // 4: a key for each resource that can be erased, in a table of its own for a backup of its own. Its dead rows
+        // are cleared at the next look of the server's autovacuum, not when a fifth of the table is dead.
+        """
+        CREATE TABLE erasable_keys (resource uuid PRIMARY KEY REFERENCES resources (id), sealed bytea NOT NULL)
+            WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)
+        """,
     ]
 
     static let tables = [
         "root_keys", "root_key_wraps", "settings", "session_keks", "sessions", "resources", "keys", "authorizations",
-        "ledger", "row_sums",
+        "erasable_keys", "ledger", "row_sums",
         "commit_marks",
     ]
 

@@ -6,6 +6,7 @@ enum SealedStatements {
     private static func columns(_ table: SealedTable) -> (id: String, version: String, value: String) {
         switch table {
         case .keys, .resources, .authorizations: ("id", "version", "sealed")
+        case .erasableKeys: ("resource", "1::bigint", "sealed")
         case .sessionKEKs: ("id", "1::bigint", "sealed")
         case .settings: ("name", "1::bigint", "value")
         case .ledger: ("position", "1::bigint", "audit")
@@ -14,7 +15,7 @@ enum SealedStatements {
 
     private static func keyType(_ table: SealedTable) -> PostgreSQLType {
         switch table {
-        case .keys, .resources, .authorizations: .uuid
+        case .keys, .resources, .authorizations, .erasableKeys: .uuid
         case .sessionKEKs, .ledger: .bigint
         case .settings: .bytea
         }
@@ -88,7 +89,7 @@ extension PostgreSQLCall {
     /// A `SealedRow`'s id as the table has it; nil stands before all of them.
     mutating func bind(_ id: String?, of table: SealedTable) {
         switch table {
-        case .keys, .resources, .authorizations: bind(id.flatMap { RecordID($0) })
+        case .keys, .resources, .authorizations, .erasableKeys: bind(id.flatMap { RecordID($0) })
         case .sessionKEKs, .ledger: bind(id.flatMap { Int64($0) })
         case .settings: if let id { bind(id) } else { bind(Int64?.none) }
         }

@@ -91,6 +91,13 @@ enum Statements {
         "INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         .bytea, .bytea)
     static let eraseKeys = PostgreSQLStatement("erase_keys", "DELETE FROM keys WHERE resource = $1", .uuid)
+    static let insertErasableKey = PostgreSQLStatement(
+        "insert_erasable_key", "INSERT INTO erasable_keys (resource, sealed) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        .uuid, .bytea)
+    static let eraseErasableKey = PostgreSQLStatement(
+        "erase_erasable_key", "DELETE FROM erasable_keys WHERE resource = $1", .uuid)
+    static let erasableKey = PostgreSQLStatement(
+        "erasable_key", "SELECT sealed FROM erasable_keys WHERE resource = $1", .uuid)
     static let eraseAuthorizations = PostgreSQLStatement(
         "erase_authorizations", "DELETE FROM authorizations WHERE resource = $1", .uuid)
     static let eraseResource = PostgreSQLStatement(
@@ -141,7 +148,8 @@ enum Statements {
             lockSession, lockSetting, insertKey, updateKey, insertResource, updateResource, insertAuthorization,
             updateAuthorization, raiseExpiry, insertSession, deleteSession, advanceSession, insertLedger,
             insertSessionKEK,
-            putSetting, eraseKeys, eraseAuthorizations, eraseResource, eraseKey, eraseAuthorization, insertRootKey,
+            putSetting, insertErasableKey, eraseErasableKey, eraseKeys, eraseAuthorizations, eraseResource, eraseKey,
+            eraseAuthorization, insertRootKey,
             updateRootKey, deleteRootKey, dropWraps, insertWrap, purgeLedger,
             purgeSessions, purgeSessionKEKs,
         ] + SealedStatements.writing + SumStatements.writing
@@ -154,6 +162,7 @@ enum Statements {
         "key_with_authorization",
         """
         SELECT k.id, k.version, k.resource, k.bound_at, k.sealed,
+            (SELECT e.sealed FROM erasable_keys AS e WHERE e.resource = k.resource),
             a.id, a.version, a.resource, a.lookup, a.position, a.removed_at, a.sealed,
             r.id, r.version, r.deleted_at, r.sealed
         FROM keys AS k LEFT JOIN authorizations AS a
@@ -265,6 +274,6 @@ enum Statements {
             lastRemoval, session, sessionsOfUser, ledgerEntry, ledgerAudits, ledgerPosition, resources,
             deletedResources,
             rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk,
-            removedAuthorizations,
+            removedAuthorizations, erasableKey,
         ] + SealedStatements.reading + SumStatements.reading
 }

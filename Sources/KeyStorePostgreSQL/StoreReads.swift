@@ -29,11 +29,11 @@ extension PostgreSQLKeyStore {
                 $0.bind(asked)
             } _: {
                 try $0.first { rows, row in
-                    let isGranted = !rows.isNull(row, 5)
+                    let isGranted = !rows.isNull(row, 6)
                     return KeyWithGrant(
                         key: try KeyRecord(rows, row),
-                        resource: rows.isNull(row, 12) ? nil : try ResourceRecord(rows, row, from: 12),
-                        authorization: isGranted ? try AuthorizationRecord(rows, row, from: 5) : nil)
+                        resource: rows.isNull(row, 13) ? nil : try ResourceRecord(rows, row, from: 13),
+                        authorization: isGranted ? try AuthorizationRecord(rows, row, from: 6) : nil)
                 }
             }
             guard let found else { return nil }
@@ -85,6 +85,15 @@ extension PostgreSQLKeyStore {
             $0.bind(resource)
         } _: {
             try $0.first { try ResourceRecord($0, $1) }
+        }
+    }
+
+    package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
+        guard let resource = RecordID(resource) else { return nil }
+        return try await read(Statements.erasableKey) {
+            $0.bind(resource)
+        } _: {
+            $0.count == 0 ? nil : $0.bytes(0, 0)
         }
     }
 
@@ -222,7 +231,7 @@ extension PostgreSQLKeyStore {
             try $0.all { rows, row in
                 let id =
                     switch table {
-                    case .keys, .resources, .authorizations: try rows.id(row, 0)
+                    case .keys, .resources, .authorizations, .erasableKeys: try rows.id(row, 0)
                     case .sessionKEKs, .ledger: String(try rows.integer(row, 0))
                     case .settings: String(decoding: rows.bytes(row, 0), as: UTF8.self)
                     }

@@ -187,6 +187,11 @@ struct ChangeWriter {
                 try bind(resource, to: &$0)
                 try $0.bind(resource.version - 1)
             }
+        case .insertErasableKey(let record):
+            try one("INSERT INTO erasable_keys (resource, sealed) VALUES (?, ?) ON CONFLICT DO NOTHING") {
+                try $0.bind(RecordID(record.resource))
+                try $0.bind(record.sealed)
+            }
         case .insertAuthorization(let authorization):
             try one(
                 """
@@ -273,7 +278,7 @@ struct ChangeWriter {
 
     /// Like the keys of days gone by, what is erased must not stay readable in the log.
     private mutating func erase(_ id: String, _ version: Int64) throws {
-        for table in ["keys", "authorizations"] {
+        for table in ["keys", "authorizations", "erasable_keys"] {
             var query = try Query(db, "DELETE FROM \(table) WHERE resource = ?")
             try query.bind(RecordID(id))
             try query.run()

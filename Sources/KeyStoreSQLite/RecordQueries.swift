@@ -5,12 +5,17 @@ import WireText
 // Each table's columns in the order in which its record is decoded.
 
 extension KeyRecord {
-    static let columns = "version, resource, bound_at, sealed, id"
+    /// With the resource's erasable key, of the same view.
+    static let columns = """
+        version, resource, bound_at, sealed, id, \
+        (SELECT sealed FROM erasable_keys WHERE erasable_keys.resource = keys.resource)
+        """
 
     init(_ row: borrowing Query, id: String? = nil) throws {
         try self.init(
             id: id ?? row.id(4), version: row.integer(0), resource: row.ifPresent(1) { try row.id($0) },
-            boundAt: row.ifPresent(2) { row.moment($0) }, sealed: row.bytes(3))
+            boundAt: row.ifPresent(2) { row.moment($0) }, sealed: row.bytes(3),
+            erasable: row.ifPresent(5) { row.bytes($0) })
     }
 }
 

@@ -8,6 +8,7 @@ extension SealedTable {
     var columns: (id: String, version: String, value: String) {
         switch self {
         case .keys, .resources, .authorizations: ("id", "version", "sealed")
+        case .erasableKeys: ("resource", "1", "sealed")
         case .sessionKEKs: ("id", "1", "sealed")
         case .settings: ("name", "1", "value")
         case .ledger: ("position", "1", "audit")
@@ -30,7 +31,7 @@ extension Query {
     /// A `SealedRow`'s id as the table has it; nil binds what stands before all of them.
     mutating func bind(_ id: String?, of table: SealedTable) throws {
         switch table {
-        case .keys, .resources, .authorizations:
+        case .keys, .resources, .authorizations, .erasableKeys:
             if let id = id.flatMap({ RecordID($0) }) { try bind(id) } else { try bind([UInt8]()) }
         case .sessionKEKs, .ledger: try bind(id.flatMap { Int64($0) } ?? .min)
         case .settings: try bind(id ?? "")
@@ -74,7 +75,7 @@ extension SQLiteKeyStore {
             return try query.all { row in
                 let id =
                     switch table {
-                    case .keys, .resources, .authorizations: try row.id(0)
+                    case .keys, .resources, .authorizations, .erasableKeys: try row.id(0)
                     case .sessionKEKs, .ledger: String(row.integer(0))
                     case .settings: row.text(0)
                     }

@@ -197,6 +197,15 @@ extension SQLiteKeyStore {
         return try read { db in try Self.resource(db, id) }
     }
 
+    package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
+        guard let resource = RecordID(resource) else { return nil }
+        return try read { db in
+            var query = try Query(db, "SELECT sealed FROM erasable_keys WHERE resource = ?")
+            try query.bind(resource)
+            return try query.first { $0.bytes(0) }
+        }
+    }
+
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
         guard let id = RecordID(id) else { return nil }
         return try read { db in

@@ -139,6 +139,13 @@ enum Schema {
             s4 INTEGER NOT NULL, s5 INTEGER NOT NULL, s6 INTEGER NOT NULL, s7 INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         """,
+        // 5: a key for each resource that can be erased, in a table of its own for a backup of its own.
+        """
+        CREATE TABLE erasable_keys (
+            resource BLOB PRIMARY KEY REFERENCES resources (id),
+            sealed BLOB NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.

@@ -8,6 +8,7 @@ import WireText
 package enum RecordKind: String, Sendable, CaseIterable {
     case key, resource, authorization, session
     case sessionKEK = "session-kek"
+    case erasableKey = "erasable-key"
     case setting, audit, backup
 }
 

@@ -134,6 +134,7 @@ extension SealRing {
             case .keys: (.key, row.id, row.version)
             case .resources: (.resource, row.id, row.version)
             case .authorizations: (.authorization, row.id, row.version)
+            case .erasableKeys: (.erasableKey, row.id, 1)
             case .sessionKEKs: (.sessionKEK, row.id, 1)
             case .settings: (.setting, row.id, offset == 0 ? 1 : head.reduce(0) { $0 << 8 | Int64($1) })
             case .ledger: (.audit, "ledger " + String(decoding: tail, as: UTF8.self), 1)

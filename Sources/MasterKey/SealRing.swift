@@ -43,6 +43,7 @@ package final class SealRing: Sendable {
     private let roots: Mutex<Roots>
     private let trouble: Mutex<String?>
     private let indexKey: SymmetricKey
+    let erasable = ErasableKeys()
     private let store: any KeyStore
     let kek: any RootKeyWrapping
 

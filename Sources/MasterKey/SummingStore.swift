@@ -216,7 +216,7 @@ private struct Account {
                 erased.append(id)
             case .putSetting(let name, let value): put(name, value, change)
             case .insertSession, .deleteSession, .advanceSession, .insertLedger, .insertSessionKEK, .insertRootKey,
-                .updateRootKey, .deleteRootKey, .reseal, .purgeExpired:
+                .updateRootKey, .deleteRootKey, .reseal, .purgeExpired, .insertErasableKey:
                 break
             }
         }

@@ -6,6 +6,8 @@ import SecretMemory
 package import WireText
 
 /// Makes and reads backups of a key store: everything but sessions, as it was at one moment, encrypted.
+///
+/// What can be erased goes into a file of its own (`ErasableBackup`).
 package enum Backup {
     enum Part {
         static let table = UInt8(ascii: "T")
@@ -26,13 +28,16 @@ package enum Backup {
 
     /// Writes a new file of mode 0600, on the disk under its name when it returns. Blocks.
     package static func write(
-        _ snapshot: any StoreSnapshot, ring: SealRing, names: Names, toNew path: String, now: Timestamp
+        _ snapshot: any StoreSnapshot, ring: SealRing, names: Names, toNew path: String, now: Timestamp,
+        erasable: Bool = false
     ) throws -> Made {
         let key = try SymmetricKey.random()
         // Once: a version may be destroyed meanwhile.
         let checks = ring.checks()
+        let part: BackupHeader.Part =
+            erasable ? .erasable : try ErasableBackup.isCarried(snapshot) ? .main : .carrying
         let header = try header(
-            of: snapshot, ring: ring, known: Set(checks.keys), names: names, key: key, now: now)
+            of: snapshot, ring: ring, known: Set(checks.keys), names: names, key: key, now: now, part: part)
         let file = try BackupFile.create(path)
         let manifest = try contents(of: snapshot, header: header, key: key, checks: checks) {
             try file.append($0)
@@ -49,7 +54,7 @@ package enum Backup {
 
     private static func header(
         of snapshot: any StoreSnapshot, ring: SealRing, known: Set<Int64>, names: Names, key: SymmetricKey,
-        now: Timestamp
+        now: Timestamp, part: BackupHeader.Part
     ) throws -> BackupHeader {
         let rootKeys = try rootKeys(in: snapshot, ring: ring)
         let id = UUIDText.random()
@@ -78,7 +83,7 @@ package enum Backup {
                     version: root.version, wrapped: root.wrapped, kek: root.kek,
                     escrowed: escrow.flatMap { root.record.wraps[RootKeyRecord.holder(escrow: $0)] })
             },
-            escrow: escrow, sealedKey: sealedKey)
+            escrow: escrow, sealedKey: sealedKey, part: part)
     }
 
     private struct Root {
@@ -115,10 +120,11 @@ package enum Backup {
     ) throws -> BackupManifest {
         var writer = try BackupWriter(header: header.json(), key: key, sink: sink)
         var manifest = BackupManifest(lastPosition: try snapshot.lastPosition(), rootChecks: checks)
-        for table in StoreTable.backedUp {
+        for table in ErasableBackup.tables(of: header.part) {
             try writer.append(Part.table, Array(table.rawValue.utf8))
             var summary = BackupManifest.Table(name: table.rawValue)
             try snapshot.rows(of: table) { row in
+                guard ErasableBackup.belongs(row, of: table, to: header.part) else { return }
                 let octets = StoreTable.octets(of: row)
                 summary.note(octets)
                 try writer.append(Part.row, octets)

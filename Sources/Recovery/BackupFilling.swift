@@ -7,6 +7,7 @@ struct BackupFilling {
     private let target: any StoreFilling
     private let rewrapped: ([StoreTable.Value]) throws -> [StoreTable.Value]?
     private let sample: Int
+    private let tables: [StoreTable]
     private var table: StoreTable?
     private var batch: [[StoreTable.Value]] = []
     private var found = BackupManifest()
@@ -17,9 +18,10 @@ struct BackupFilling {
 
     /// - Parameter rewrapped: the row of a root key's wrap as it is put in; nil when it is left out.
     init(
-        target: any StoreFilling, sample: Int, rewrapped: @escaping ([StoreTable.Value]) throws -> [StoreTable.Value]?
+        target: any StoreFilling, sample: Int, tables: [StoreTable] = StoreTable.backedUp,
+        rewrapped: @escaping ([StoreTable.Value]) throws -> [StoreTable.Value]?
     ) {
-        (self.target, self.sample, self.rewrapped) = (target, sample, rewrapped)
+        (self.target, self.sample, self.tables, self.rewrapped) = (target, sample, tables, rewrapped)
     }
 
     mutating func take(_ kind: UInt8, _ payload: ArraySlice<UInt8>) throws {
@@ -28,7 +30,7 @@ struct BackupFilling {
         case Backup.Part.table:
             try flush()
             let name = String(decoding: payload, as: UTF8.self)
-            guard let next = StoreTable(rawValue: name), StoreTable.backedUp.contains(next),
+            guard let next = StoreTable(rawValue: name), tables.contains(next),
                 !found.tables.contains(where: { $0.name == name })
             else {
                 throw BackupReader.damaged(

@@ -30,6 +30,16 @@ package struct BackupHeader: Sendable, Equatable {
 
     static let format: Int64 = 1
 
+    /// What of a store a backup holds.
+    package enum Part: String, Sendable {
+        /// Everything but what can be erased. Restored together with a backup of that.
+        case main
+        /// The same, made before all keys were sealed under erasable keys: it opens keys of spaces that are erased later.
+        case carrying
+        /// Erasable keys and unbound keys.
+        case erasable
+    }
+
     package let id: String
     package let host: String
     package let node: String
@@ -40,6 +50,8 @@ package struct BackupHeader: Sendable, Equatable {
     /// Fingerprint of the escrow.
     package let escrow: String?
     package let sealedKey: [UInt8]
+    /// Nil for one of before there were parts: it holds everything, under root keys alone.
+    package let part: Part?
 
     /// Whether shares alone open all of it.
     package var isEscrowed: Bool { escrow != nil && rootKeys.allSatisfy { $0.escrowed != nil } }
@@ -54,6 +66,7 @@ package struct BackupHeader: Sendable, Equatable {
         json.member("created", created.iso8601)
         json.member("rootVersion", rootVersion)
         json.member("escrow", ifPresent: escrow)
+        json.member("part", ifPresent: part?.rawValue)
         json.member("sealedKey", Base64URL.encode(sealedKey))
         json.name("rootKeys")
         json.beginArray()
@@ -72,8 +85,9 @@ package struct BackupHeader: Sendable, Equatable {
 
     package init(
         id: String, host: String, node: String, created: Timestamp, rootVersion: Int64, rootKeys: [RootKey],
-        escrow: String?, sealedKey: [UInt8]
+        escrow: String?, sealedKey: [UInt8], part: Part? = nil
     ) {
+        self.part = part
         (self.id, self.host, self.node, self.created) = (id, host, node, created)
         (self.rootVersion, self.rootKeys, self.escrow, self.sealedKey) = (rootVersion, rootKeys, escrow, sealedKey)
     }
@@ -86,6 +100,9 @@ package struct BackupHeader: Sendable, Equatable {
             let rootVersion = root["rootVersion"]?.integer, let elements = root["rootKeys"]?.elements,
             let sealedKey = root["sealedKey"]?.string.flatMap({ Base64URL.decode($0) })
         else { return nil }
+        let part = root["part"]?.string.flatMap { Part(rawValue: $0) }
+        // A part that this version does not know is not taken for a whole backup.
+        guard part != nil || root["part"] == nil else { return nil }
         var rootKeys: [RootKey] = []
         for element in elements {
             guard let version = element["version"]?.integer, let kek = element["kek"]?.string,
@@ -98,7 +115,7 @@ package struct BackupHeader: Sendable, Equatable {
         }
         self.init(
             id: id, host: host, node: node, created: created, rootVersion: rootVersion, rootKeys: rootKeys,
-            escrow: root["escrow"]?.string, sealedKey: sealedKey)
+            escrow: root["escrow"]?.string, sealedKey: sealedKey, part: part)
     }
 }
 

@@ -25,6 +25,10 @@ package enum Restore {
     package struct Outcome: Sendable {
         package let header: BackupHeader
         package let manifest: BackupManifest
+        /// The backup of the erasable keys; nil for a backup of before there were such.
+        package let erasable: BackupHeader?
+        /// Spaces of the backup that were erased after it, and stay so.
+        package let erased: Int
         /// How many keys, taken at random, were opened.
         package let opened: Int
         /// The freeze that stands until an officer lifts it; nil for a trial.
@@ -40,7 +44,8 @@ package enum Restore {
 
     /// Restores into a throw-away folder below `folder`, which must be private to this user, and removes it again.
     package static func verify(
-        _ path: String, with key: BackupKey, in folder: String = "/tmp", sample: Int = defaultSample, now: Timestamp
+        _ path: String, erasable: String? = nil, with key: BackupKey, in folder: String = "/tmp",
+        sample: Int = defaultSample, now: Timestamp
     ) async throws -> Outcome {
         var template = Array("\(folder)/hds-restore-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
@@ -54,13 +59,14 @@ package enum Restore {
             rmdir(place)
         }
         let kek = try holder(key, newKey: nil)
-        return try await fill("\(place)/trial.sqlite", from: path, key: key, kek: kek, sample: sample, now: now)
+        return try await fill(
+            "\(place)/trial.sqlite", from: path, erasable, key: key, kek: kek, sample: sample, now: now)
     }
 
     /// Restores into the new SQLite file `store`, frozen.
     /// - Parameter newKey: wraps the root keys from now on. Needed with the escrow's key: the one before is gone.
     package static func restore(
-        _ path: String, with key: BackupKey, newKey: KeyEncryptionKey?, toNew store: String,
+        _ path: String, erasable: String? = nil, with key: BackupKey, newKey: KeyEncryptionKey?, toNew store: String,
         sample: Int = defaultSample, now: Timestamp
     ) async throws -> Outcome {
         guard access(store, F_OK) != 0 else { throw exists(store) }
@@ -68,7 +74,7 @@ package enum Restore {
         removeStore(partial)
         defer { removeStore(partial) }
         let kek = try holder(key, newKey: newKey)
-        let trial = try await fill(partial, from: path, key: key, kek: kek, sample: sample, now: now)
+        let trial = try await fill(partial, from: path, erasable, key: key, kek: kek, sample: sample, now: now)
         let freeze = try await freeze(partial, kek: kek, header: trial.header, now: now)
         // What still stood in a log of its own would be lost: the freeze.
         var log = stat()
@@ -83,7 +89,8 @@ package enum Restore {
             close(folder)
         }
         return Outcome(
-            header: trial.header, manifest: trial.manifest, opened: trial.opened, freeze: freeze, root: trial.root)
+            header: trial.header, manifest: trial.manifest, erasable: trial.erasable, erased: trial.erased,
+            opened: trial.opened, freeze: freeze, root: trial.root)
     }
 
     private static func exists(_ store: String) -> DiagnosedError {
@@ -108,10 +115,11 @@ package enum Restore {
     // MARK: Steps
 
     private static func fill(
-        _ store: String, from path: String, key: BackupKey, kek: any RootKeyWrapping, sample: Int, now: Timestamp
+        _ store: String, from path: String, _ erasablePath: String?, key: BackupKey, kek: any RootKeyWrapping,
+        sample: Int, now: Timestamp
     ) async throws -> Outcome {
-        let file = try BackupFile.open(path)
-        let reader = try BackupReader(source: { try file.read($0) })
+        let input = try BackupFile.open(path)
+        let reader = try BackupReader(source: { try input.read($0) })
         let header = reader.header
         let roots = try Dictionary(
             header.rootKeys.map { ($0.version, try key.unwrap($0, of: header)) },
@@ -120,7 +128,9 @@ package enum Restore {
             let outside = RootKeyOutside(root, version: header.rootVersion),
             let fileKey = try? SymmetricKey(outside.open(header.sealedKey, kind: .backup, id: header.id, version: 1))
         else { throw BackupReader.damaged("its key does not open under its root key") }
-        let target = try SQLiteImport(path: store)
+        let erasable = try ErasableBackup.read(erasablePath, beside: path, header, key: key, known: roots)
+        let file = try SQLiteImport(path: store)
+        let target = ErasableFilling(target: file, erasable)
         var wrapped: Set<Int64> = []
         var filling = BackupFilling(target: target, sample: sample) { row in
             guard case .integer(let version) = row[0], case .octets(let holder) = row[1], let root = roots[version]
@@ -134,6 +144,7 @@ package enum Restore {
         }
         try reader.parts(key: fileKey) { try filling.take($0, $1) }
         let manifest = try filling.finish()
+        try target.finish()
         for (version, root) in roots {
             guard let check = manifest.rootChecks[version],
                 RootKeyOutside(root, version: version)?.check == check
@@ -143,22 +154,29 @@ package enum Restore {
         }
         try target.raiseLastPosition(to: manifest.lastPosition + positionGap)
         try target.commit()
-        let opened = try await open(filling.sampled, in: store, kek: kek, manifest, now: now)
-        return Outcome(header: header, manifest: manifest, opened: opened, freeze: nil, root: outside)
+        let opened = try await open(
+            filling.sampled, in: store, kek: kek, isWhole: target.dropped == 0, now: now)
+        return Outcome(
+            header: header, manifest: manifest, erasable: erasable?.header, erased: target.dropped, opened: opened,
+            freeze: nil, root: outside)
     }
 
     /// Opens keys as a service would; throws what the first one throws that does not open.
     private static func open(
-        _ ids: [String], in path: String, kek: any RootKeyWrapping, _ manifest: BackupManifest, now: Timestamp
+        _ ids: [String], in path: String, kek: any RootKeyWrapping, isWhole: Bool, now: Timestamp
     ) async throws -> Int {
         try await using(path, kek: kek, now: now) { store, ring in
+            var opened = 0
             for id in ids {
                 guard let record = try await store.key(id) else {
+                    // Of a space that was erased after the backup.
+                    if !isWhole { continue }
                     throw DiagnosedError(.restoreUnverified, fault: .store, "a key of the backup was not restored")
                 }
-                _ = try ring.open(record.sealed, kind: .key, id: id, version: record.version)
+                _ = try ring.open(record)
+                opened += 1
             }
-            return ids.count
+            return opened
         }
     }
 

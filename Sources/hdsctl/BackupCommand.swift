@@ -14,7 +14,9 @@ struct BackupCommand: ParsableCommand {
             hdsctl restore FILE --verify --master-key /etc/hds/master.key
 
             The file holds everything but sessions, as it was at one moment, encrypted. The service's master key opens \
-            it, or enough shares of the escrow. It is written by the service into backup.folder.
+            it, or enough shares of the escrow. It is written by the service into backup.folder, and beside it a second \
+            one with the erasable keys, without which no key opens: the service deletes that after \
+            backup.erasable-days, and copies of it must not be kept longer.
             """,
         subcommands: [Create.self, List.self], defaultSubcommand: Create.self)
 
@@ -31,13 +33,16 @@ struct BackupCommand: ParsableCommand {
                     "backup", arguments: ArgumentsWriter().node()
                 ) { announce($0) }
                 guard !json else { return print(Terminal.plain(answer.rawText)) }
-                show([answer.text("file")])
+                show([answer.text("file"), answer.text("erasable")])
+                if answer.number("expired") > 0 {
+                    show(["\(answer.number("expired")) expired backups of erasable keys deleted"])
+                }
                 show(answer.nodes("tables").map { "\($0.text("name")): \($0.number("rows")) rows" })
                 show([
                     "opens with the master key " + answer.texts("masterKeys").joined(separator: ", "),
                     answer["escrow"]?.string.map { "or with shares of the escrow \($0)" }
                         ?? "and with nothing else: there is no escrow",
-                    "Next: copy it to another place, and prove it: hdsctl restore FILE --verify",
+                    "Next: copy both to another place, and prove them: hdsctl restore FILE --verify",
                 ])
             }
         }

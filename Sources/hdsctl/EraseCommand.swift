@@ -12,7 +12,7 @@ struct EraseCommand: ParsableCommand {
         abstract: "Destroy a space's keys, or all that are one person's alone, and take the person out of the rest.",
         discussion: """
             hdsctl erase anna@example.com --dry-run
-            hdsctl erase anna@example.com --backups-until 2027-06-30 --officer-key ada.pem --request-out request
+            hdsctl erase anna@example.com --officer-key ada.pem --request-out request
             hdsctl officer confirm request --officer-key bob.pem --out confirmation
             hdsctl control send request --confirmation confirmation > certificate.json
             hdsctl erase verify certificate.json --key FINGERPRINT
@@ -30,7 +30,10 @@ struct EraseCommand: ParsableCommand {
         var subject: String
         @Flag(help: "Only count what would be destroyed, redacted and left.")
         var dryRun = false
-        @Option(help: "Until when backups may hold what is destroyed; the certificate says it in your name.")
+        @Option(
+            help:
+                "Until when copies of backups elsewhere may hold what is destroyed, if longer than backup.erasable-days."
+        )
         var backupsUntil: String?
         @OptionGroup var officer: OfficerOptions
         @Flag(help: "Print JSON (--dry-run).")
@@ -41,12 +44,7 @@ struct EraseCommand: ParsableCommand {
                 var arguments = ArgumentsWriter()
                 arguments.add("subject", subject)
                 guard !dryRun else { return try count(try arguments.node()) }
-                guard let backups = try moment(backupsUntil, "--backups-until") else {
-                    throw DiagnosedError(
-                        "usage", fault: .client, "the certificate has to say until when backups hold the keys",
-                        hint: "give --backups-until DATE, the day on which the last backup made until now expires")
-                }
-                arguments.add("backupsUntil", backups)
+                if let backups = try moment(backupsUntil, "--backups-until") { arguments.add("backupsUntil", backups) }
                 guard let answer = try officer.send("erase", arguments: arguments.node()) else { return }
                 print(Terminal.plain(answer.rawText))
                 announce("this is the certificate: keep it; hdsctl erase verify FILE reads it")
@@ -110,7 +108,7 @@ struct EraseCommand: ParsableCommand {
                 show(Columns.lines(it.counts.all.map { ["  \($0.name)", String($0.count)] }))
                 show(["objects (\(it.objects.count) named; digest over all: \(it.digest))"])
                 show(it.objects.map { "  \($0)" })
-                show(["backups can hold what was destroyed until \(it.backupsUntil)"])
+                show(["the last backup that opens what was destroyed expires \(it.backupsUntil)"])
                 show(["what stays"] + it.stays.map { "  \($0)" })
                 show(["what is out of reach"] + it.outOfReach.map { "  \($0)" })
             }

@@ -172,6 +172,10 @@ struct EscrowCommand: ParsableCommand {
 
         @Argument(help: "The backup.", completion: .file())
         var file: String
+        @Option(
+            help: "The backup of the erasable keys, made with this one or later; by default the newest beside it.",
+            completion: .file())
+        var erasable: String?
         @Option(help: "The new SQLite file of the store.", completion: .file())
         var to: String
         @Option(help: "The new file of the new master key.", completion: .file())
@@ -179,7 +183,10 @@ struct EscrowCommand: ParsableCommand {
         @OptionGroup var words: WordsOptions
 
         func run() throws {
-            try reporting { try Restoring(file: file).recover(to: to, newMasterKey: newMasterKey, words: words) }
+            try reporting {
+                try Restoring(file: file, erasable: erasable)
+                    .recover(to: to, newMasterKey: newMasterKey, words: words)
+            }
         }
     }
 }

@@ -36,6 +36,10 @@ struct RestoreCommand: ParsableCommand {
         var verify = false
         @Flag(help: "Open it with shares of the escrow instead of the master key; only with --verify.")
         var shares = false
+        @Option(
+            help: "The backup of the erasable keys, made with this one or later; by default the newest beside it.",
+            completion: .file())
+        var erasable: String?
         @Option(help: "The new SQLite file of the store.", completion: .file())
         var to: String?
         @Option(help: "The file of the master key that the backup was made under.", completion: .file())
@@ -52,7 +56,7 @@ struct RestoreCommand: ParsableCommand {
                         expected: "--verify with --master-key FILE or --shares, or --to FILE with --master-key FILE",
                         hint: "with shares, hdsctl escrow recover makes a store and its new master key")
                 }
-                let restoring = Restoring(file: file)
+                let restoring = Restoring(file: file, erasable: erasable)
                 let key: BackupKey =
                     shares
                     ? .escrow(try EscrowCeremony.recover(try words.readEnough()))
@@ -116,10 +120,11 @@ struct RestoreCommand: ParsableCommand {
 /// Restoring as the commands do it, with what is said afterwards.
 struct Restoring {
     let file: String
+    var erasable: String?
 
     func verify(key: BackupKey, in scratch: String) throws {
-        let outcome = try waiting { [file] in
-            try await Restore.verify(file, with: key, in: scratch, now: .now())
+        let outcome = try waiting { [file, erasable] in
+            try await Restore.verify(file, erasable: erasable, with: key, in: scratch, now: .now())
         }
         report(outcome)
         show(["The backup is whole: it was restored, compared and removed again."])
@@ -132,8 +137,9 @@ struct Restoring {
     }
 
     func restore(to store: String, key: BackupKey, newKey: KeyEncryptionKey? = nil) throws {
-        let outcome = try waiting { [file] in
-            try await Restore.restore(file, with: key, newKey: newKey, toNew: store, now: .now())
+        let outcome = try waiting { [file, erasable] in
+            try await Restore.restore(
+                file, erasable: erasable, with: key, newKey: newKey, toNew: store, now: .now())
         }
         report(outcome)
         show([
@@ -171,6 +177,11 @@ struct Restoring {
         show(["backup of \(outcome.header.host), node \(outcome.header.node), \(outcome.header.created)"])
         for table in outcome.manifest.tables {
             show(["\(table.name): \(table.rows) rows, SHA-256 \(Hexadecimal.encode(table.digest).prefix(16))…"])
+        }
+        if let erasable = outcome.erasable {
+            show([
+                "erasable keys of \(erasable.created); \(outcome.erased) spaces were erased since the backup and stay so"
+            ])
         }
         show(["\(outcome.opened) keys, taken at random, open"])
     }

@@ -29,6 +29,7 @@ struct SealedConformanceTests {
             entry.audit = Self.sealed(version)
             writes += [
                 .insertKey(key), .insertResource(resource), .insertAuthorization(grant), .insertSessionKEK(day),
+                .insertErasableKey(ErasableKeyRecord(resource: resource.id, sealed: Self.sealed(version))),
                 .insertLedger(entry), .putSetting(name: "s\(number)", value: Self.sealed(version, offset: 8)),
             ]
         }

@@ -35,6 +35,8 @@ struct StoreMigrationTests {
         var writes: [StoreWrite] = []
         for number in 0..<1300 { writes.append(.insertKey(Sample.key(10_000 + number))) }
         writes += [
+            .insertResource(Sample.resource(5000)),
+            .insertErasableKey(ErasableKeyRecord(resource: Sample.id(5000), sealed: [1, 2, 3])),
             .insertRootKey(Sample.root(1, .retired)), .insertRootKey(Sample.root(2, .active)),
             .putSetting(name: "a \u{1F511}\0", value: [UInt8](0...255)), .putSetting(name: "b", value: []),
             .insertLedger(Sample.ledger(8000, expires: 5)), .insertLedger(Sample.ledger(8001, expires: 5000)),

@@ -25,7 +25,7 @@ struct BackupTests {
         var found: [String] = []
         for id in ids {
             guard let record = try await store.key(id) else { continue }
-            let plain = try ring.open(record.sealed, kind: .key, id: id, version: record.version)
+            let plain = try ring.open(record)
             found.append(plain.withUnsafeBytes { String(decoding: $0, as: UTF8.self) })
         }
         await store.close()
@@ -204,9 +204,11 @@ struct BackupTests {
         #expect(await code { try machine.back(up: nil) } == .rootKeyUnknown)
         let ring = try await SealRing.open(kek: machine.kek, store: machine.store, now: start)
         _ = try SQLiteSnapshot.read(path: machine.path) { snapshot in
-            try Backup.write(
-                snapshot, ring: ring, names: .init(host: "kms.example.com", node: "a"), toNew: machine.backup,
-                now: start)
+            let names = Backup.Names(host: "kms.example.com", node: "a")
+            _ = try Backup.write(
+                snapshot, ring: ring, names: names, toNew: Machine.erasable(beside: machine.backup), now: start,
+                erasable: true)
+            return try Backup.write(snapshot, ring: ring, names: names, toNew: machine.backup, now: start)
         }
         _ = try await Restore.verify(
             machine.backup, with: .keyEncryptionKey(machine.kek), in: elsewhere.path, now: start)
@@ -259,6 +261,7 @@ struct BackupTests {
         try machine.back(up: nil)
         try machine.back(up: machine.folder.path + "/two")
         let (one, two) = (try bytes(machine.backup), try bytes(machine.folder.path + "/two"))
+        _ = try put(bytes(Machine.erasable(beside: machine.backup)), "one" + ErasableBackup.ending)
         let chunks = Chunks(one)
         #expect(chunks.all.count >= 3)
         var files: [(String, [UInt8])] = [

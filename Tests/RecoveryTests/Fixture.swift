@@ -18,6 +18,8 @@ struct Machine {
     let kek: KeyEncryptionKey
     let store: SQLiteKeyStore
     let ring: SealRing
+    /// What the keys are bound to.
+    let space = UUIDText.random()
     var path: String { folder.path + "/kms.sqlite" }
     var backup: String { folder.path + "/one.hdsbackup" }
     var book: EscrowBook { EscrowBook(store: store, ring: ring) }
@@ -26,14 +28,32 @@ struct Machine {
         kek = try KeyEncryptionKey.create()
         store = try SQLiteKeyStore(path: folder.path + "/kms.sqlite")
         ring = try await SealRing.open(kek: kek, store: store, now: start)
+        try await createSpace(space)
+        _ = try await ErasableCarryOver(store: store, ring: ring).run()
+    }
+
+    /// Commits a space with its erasable key.
+    func createSpace(_ id: String) async throws {
+        let sealed = try Array(id.utf8).withUnsafeBytes { try ring.seal($0, kind: .resource, id: id, version: 1) }
+        let change = StoreChange(writes: [
+            .insertResource(ResourceRecord(id: id, sealed: sealed)),
+            .insertErasableKey(try ring.makeErasableKey(for: id).record),
+        ])
+        guard try await store.commit(change) == .committed else { throw TestPKI.Failure(what: "commit") }
     }
 
     /// Commits a key; its content is its id.
+    /// - Parameter space: nil for the machine's own.
     @discardableResult
-    func create() async throws -> String {
+    func create(in space: String? = nil) async throws -> String {
         let id = UUIDText.random()
-        let sealed = try Array(id.utf8).withUnsafeBytes { try ring.seal($0, kind: .key, id: id, version: 1) }
-        let record = KeyRecord(id: id, version: 1, resource: nil, boundAt: nil, sealed: sealed)
+        let space = space ?? self.space
+        guard let row = try await store.erasableKey(ofResource: space) else { throw TestPKI.Failure(what: "erasable") }
+        let erasable = try ring.erasableKey(row, of: space)
+        let sealed = try Array(id.utf8).withUnsafeBytes {
+            try ring.seal(key: $0, id: id, version: 1, resource: space, erasable: erasable)
+        }
+        let record = KeyRecord(id: id, version: 1, resource: space, boundAt: start, sealed: sealed)
         guard try await store.commit(StoreChange(writes: [.insertKey(record)])) == .committed else {
             throw TestPKI.Failure(what: "commit")
         }
@@ -66,14 +86,41 @@ struct Machine {
         return made.shares
     }
 
+    /// An unbound key; its content is its id.
+    func createUnbound() async throws -> String {
+        let id = UUIDText.random()
+        let sealed = try Array(id.utf8).withUnsafeBytes { try ring.seal($0, kind: .key, id: id, version: 1) }
+        guard
+            try await store.commit(StoreChange(writes: [.insertKey(KeyRecord(id: id, sealed: sealed))])) == .committed
+        else { throw TestPKI.Failure(what: "commit") }
+        return id
+    }
+
+    /// Erases a space as an officer's erasure does.
+    func erase(_ space: String) async throws {
+        guard let record = try await store.resource(space) else { throw TestPKI.Failure(what: "resource") }
+        var gone = record
+        (gone.version, gone.deletedAt) = (record.version + 1, start)
+        gone.sealed = try Array(space.utf8).withUnsafeBytes {
+            try ring.seal($0, kind: .resource, id: space, version: gone.version)
+        }
+        let change = StoreChange(writes: [.updateResource(gone), .eraseResource(id: space, version: gone.version)])
+        guard try await store.commit(change) == .committed else { throw TestPKI.Failure(what: "commit") }
+    }
+
+    /// Both files of a backup; that of the erasable keys lies beside the other one.
     @discardableResult
-    func back(up path: String?) throws -> Backup.Made {
-        try SQLiteSnapshot.read(path: self.path) { snapshot in
-            try Backup.write(
-                snapshot, ring: ring, names: .init(host: "kms.example.com", node: "a"), toNew: path ?? backup,
-                now: start)
+    func back(up path: String?, now: Timestamp = start) throws -> Backup.Made {
+        let path = path ?? backup
+        return try SQLiteSnapshot.read(path: self.path) { snapshot in
+            let names = Backup.Names(host: "kms.example.com", node: "a")
+            _ = try Backup.write(
+                snapshot, ring: ring, names: names, toNew: Self.erasable(beside: path), now: now, erasable: true)
+            return try Backup.write(snapshot, ring: ring, names: names, toNew: path, now: now)
         }
     }
+
+    static func erasable(beside path: String) -> String { path + ErasableBackup.ending }
 }
 
 /// The code of the error that the body throws; nil when it throws none or another kind.

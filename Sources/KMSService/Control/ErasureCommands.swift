@@ -84,10 +84,7 @@ enum ErasureCommands {
         }
         let arguments = try ControlArguments(node, ["subject", "backupsUntil"])
         let subject = try OversightSubject(arguments.text("subject"), names: kms.names)
-        guard let backups = try arguments.moment("backupsUntil"), backups >= .now() else {
-            throw ControlArguments.malformed(
-                "backupsUntil says until when backups may hold what is destroyed", expected: "a time from now on")
-        }
+        let backups = try await backupsUntil(kms, stated: arguments.moment("backupsUntil"), now: .now())
         let officers = [approval.officer.id] + (approval.second.map { [$0.id] } ?? [])
         let order = Erasure.Order(officers: officers, request: approval.digest, backupsUntil: backups)
         // The order stands in the trail already, under the digest; this record is about whom.
@@ -99,6 +96,25 @@ enum ErasureCommands {
         act.detail = file
         try await kms.audit.keep(act, now: .now())
         return ControlAnswer(result: file)
+    }
+
+    /// The later one of what the officer says and what the configuration of backups makes sure.
+    private static func backupsUntil(
+        _ kms: RunningKMS, stated: Timestamp?, now: Timestamp
+    ) async throws -> Timestamp {
+        if let stated, stated < now {
+            throw ControlArguments.malformed(
+                "backupsUntil says until when backups may hold what is destroyed", expected: "a time from now on")
+        }
+        let known = try await kms.backups.erasableUntil(now: now)
+        guard let until = [stated, known].compactMap({ $0 }).max() else {
+            throw ControlArguments.malformed(
+                "nothing here says until when backups may hold what is destroyed",
+                expected:
+                    "--backups-until DATE, or backup.folder with backups that were all made since the keys are erasable"
+            )
+        }
+        return until
     }
 
     private static func hold(_ kms: RunningKMS, _ text: String, reason: String?) async throws -> ControlAnswer {

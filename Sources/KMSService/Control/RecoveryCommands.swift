@@ -46,9 +46,11 @@ enum RecoveryCommands {
             ControlCommand("backup") { arguments, _, peer, _ in
                 _ = try ControlArguments(arguments, [])
                 try await note(kms, peer, "backup", detail: nil)
-                let (file, made) = try await kms.backups.make(now: .now())
+                let (file, erasable, expired, made) = try await kms.backups.make(now: .now())
                 return ControlAnswer { json in
                     write(file, made.header, &json)
+                    json.member("erasable", erasable)
+                    json.member("expired", Int64(expired))
                     json.name("tables")
                     json.beginArray()
                     for table in made.manifest.tables {

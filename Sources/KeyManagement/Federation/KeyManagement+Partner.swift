@@ -50,10 +50,9 @@ extension KeyManagement {
     private func retrieveKey(
         _ id: String, _ request: KMSRequest, for asking: PartnerCaller, _ now: Timestamp
     ) async throws -> Outcome {
-        guard let record = try await store.key(id) else {
+        guard let record = try await store.key(id), let content = try vault.contentUnlessErased(record) else {
             throw noSuchKey(id)
         }
-        let content = try vault.content(record)
         if content.owner.canonicalAuthID == asking.user { throw PartnerRules.ownUser(asking.user, asking.partner) }
         guard let resource = content.resource else { throw notAuthorized(asking.caller, unboundKey: id) }
         try await demandAccess(to: resource, for: asking, now)

@@ -203,16 +203,19 @@ package struct Erasure: Sendable {
             let page = try await store.keys(ofResource: record.id, behind: last, limit: Oversight.page)
             guard let end = page.last else { break }
             var writes: [StoreWrite] = []
+            var made: [StoreWrite] = []
+            let erasable = try await vault.erasableKey(of: record.id, &made)
             for key in page {
-                var content = try vault.content(key)
+                guard var content = try vault.contentUnlessErased(key) else { continue }
                 guard content.owner.canonicalAuthID == user else { continue }
                 content.owner = standIn
                 content.clientID = ""
-                writes.append(.updateKey(try vault.record(content, id: key.id, version: key.version + 1)))
+                writes.append(
+                    .updateKey(try vault.record(content, id: key.id, version: key.version + 1, erasable: erasable)))
             }
             let count = Int64(writes.count)
             if count > 0 {
-                guard try await run.commit(writes, holds: holds, { $0.counts.keysRedacted += count }) else {
+                guard try await run.commit(made + writes, holds: holds, { $0.counts.keysRedacted += count }) else {
                     return false
                 }
             }
@@ -274,7 +277,7 @@ package struct Erasure: Sendable {
         while true {
             let page = try await store.keys(ofResource: space, behind: last, limit: Oversight.page)
             guard let end = page.last else { return }
-            for record in page { try body(vault.content(record)) }
+            for record in page { if let content = try vault.contentUnlessErased(record) { try body(content) } }
             last = end
         }
     }
@@ -341,7 +344,9 @@ extension Erasure {
         "keys and contents that clients keep",
         "keys that a partner's KMS or a consented service got and keeps",
         "exports that were made before",
-        "backups of the key store until the date stated, and copies of its disk that were made below the file system",
+        "backups of the erasable keys until the date stated, and any copy of them that somebody keeps longer",
+        "copies of the database's disk and log made below the file system; of PostgreSQL also its archived log, and dead "
+            + "rows until autovacuum has been there",
         "whoever holds the master key together with such a copy",
         "the person's account at the authorization service, and what the cloud keeps encrypted",
     ]

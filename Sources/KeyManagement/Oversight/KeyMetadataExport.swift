@@ -80,7 +80,7 @@ extension Oversight {
             let page = try await store.unboundKeys(after: last, limit: Self.page)
             guard let end = page.last else { break }
             for record in page {
-                let content = try vault.content(record)
+                guard let content = try vault.contentUnlessErased(record) else { continue }
                 guard content.owner.canonicalAuthID == user else { continue }
                 json.beginObject()
                 json.member("uri", names.key(record.id))
@@ -151,7 +151,7 @@ extension Oversight {
             let page = try await store.keys(ofResource: space.id, behind: last, limit: Self.page)
             guard let end = page.last else { break }
             for record in page {
-                let content = try vault.content(record)
+                guard let content = try vault.contentUnlessErased(record) else { continue }
                 let isOwn = content.owner.canonicalAuthID == user
                 guard all || isOwn else { continue }
                 json.beginObject()

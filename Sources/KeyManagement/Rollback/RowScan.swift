@@ -63,10 +63,8 @@ package struct RowScan: Sendable, Equatable {
         do {
             switch table {
             case .keys:
-                _ = try vault.content(
-                    KeyRecord(
-                        id: id, version: version, resource: uuid(row[2]), boundAt: time(row[3]),
-                        sealed: row[4].octets ?? []))
+                // The outer seal: to which space it belongs shows at its next use, for the inner one is that space's.
+                _ = try vault.ring.open(row[4].octets ?? [], kind: .key, id: id, version: version)
             case .resources:
                 _ = try vault.content(
                     ResourceRecord(id: id, version: version, deletedAt: time(row[2]), sealed: row[3].octets ?? []))
