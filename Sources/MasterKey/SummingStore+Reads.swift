@@ -18,6 +18,9 @@ extension SummingStore {
     package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
         try await inner.unboundKeys(after: id, limit: limit)
     }
+    package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
+        try await inner.erasableKey(ofResource: resource)
+    }
     package func resource(_ id: String) async throws -> ResourceRecord? { try await inner.resource(id) }
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
         try await inner.authorization(id)
