@@ -109,6 +109,8 @@ var targets: [Target] = [
             "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "Cryptography", "WireText",
             "Diagnostics",
         ]),
+    library(
+        "SiteFailover", ["KeyStore", "KeyStorePostgreSQL", "PostgreSQLClient", "WireText", "Diagnostics"]),
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("Escrow", ["Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
@@ -174,7 +176,7 @@ var targets: [Target] = [
             "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
-            "Recovery", "Escrow", "CoreLink",
+            "Recovery", "Escrow", "SiteFailover", "CoreLink",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
@@ -191,7 +193,8 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "KMSService", "ServiceRuntime", "KeyStore",
+            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "KMSService", "ServiceRuntime",
+            "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
@@ -251,6 +254,12 @@ targets += [
             "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
             // Started as a process.
             "store-driver",
+        ]),
+    tests(
+        "SiteFailoverTests",
+        [
+            "SiteFailover", "KeyStore", "KeyStorePostgreSQL", "PostgreSQLClient", "WireText", "Diagnostics",
+            "TestServers",
         ]),
     tests(
         "MasterKeyTests",

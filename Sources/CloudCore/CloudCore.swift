@@ -35,7 +35,7 @@ package final class CloudCore: Service {
         // Answers of an earlier run must not meet strings of this one, so ids start at the time.
         let relay = RelayHub(
             relay: Relay(
-                firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable,
+                limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable,
                 sign: { [key = configuration.linkKey] hello, welcome in
                     guard let key, let octets = welcome.signedOctets(for: hello) else { return nil }
                     return try? key.sign(octets, algorithm: .es256)
@@ -53,11 +53,20 @@ package final class CloudCore: Service {
         publish(metrics)
     }
 
+    private static func limits(_ configuration: CloudCoreConfiguration) -> Relay.Limits {
+        var limits = Relay.Limits()
+        limits.heartbeatSeconds = configuration.heartbeatSeconds
+        return limits
+    }
+
     /// Takes up what earlier runs have stored. To be called once, before the first request.
     package func prepare() async throws {
         for organisation in services.configuration.organisations {
             if let details = try await services.store.details(of: organisation.kmsCluster) {
                 services.relay.setDetails(details, of: organisation.kmsCluster)
+            }
+            if let epoch = try await services.store.epoch(of: organisation.kmsCluster) {
+                services.relay.setEpoch(epoch, of: organisation.kmsCluster)
             }
         }
     }
@@ -67,9 +76,8 @@ package final class CloudCore: Service {
         var configuration = configuration
         configuration.maximumBody = EncryptionRoutes.maximumBodyBytes
         configuration.largeBodies = ["/files/": Int(FileStore.maximumFileBytes)]
-        let heartbeat = WebSocketHeartbeat(
-            interval: .seconds(Relay.Limits().heartbeatSeconds), deadline: .seconds(3 * Relay.Limits().heartbeatSeconds)
-        )
+        let seconds = services.configuration.heartbeatSeconds
+        let heartbeat = WebSocketHeartbeat(interval: .seconds(seconds), deadline: .seconds(3 * seconds))
         let link = WebSocketRoute(
             CoreURLs.linkPath,
             limits: WebSocketLimits(
@@ -134,6 +142,18 @@ package final class CloudCore: Service {
     /// Links that are open, by organisation, for health.
     package var openLinks: [(organisation: String, count: Int)] {
         services.configuration.organisations.map { ($0.id, services.relay.openLinkCount(of: $0.kmsCluster)) }
+    }
+
+    /// The nodes that are linked, by organisation.
+    package var linkedNodes: [(organisation: String, nodes: [LinkedNode])] {
+        services.configuration.organisations.map { ($0.id, services.relay.nodes(of: $0.kmsCluster)) }
+    }
+
+    /// Nodes that were refused for an epoch that is over, by organisation.
+    package var supersededNodes: [(organisation: String, node: String, epoch: Int64)] {
+        services.configuration.organisations.compactMap { organisation in
+            services.relay.superseded(of: organisation.kmsCluster).map { (organisation.id, $0.node, $0.epoch) }
+        }
     }
 
     /// A proof that the database answers, for health and the watchdog.

@@ -64,6 +64,8 @@ package struct CloudCoreConfiguration: Sendable {
     /// Signs welcomes, so that a service behind TLS inspection can tell the core from whoever inspects: a P-256 key. Nil:
     /// nothing is signed.
     package var linkKey: PrivateKey?
+    /// Both sides of a link send a sign of life at this interval; three missed ends it.
+    package var heartbeatSeconds: Int64 = 1
 
     package init(
         publicURL: String, databasePath: String, filesPath: String, organisations: [Organisation],

@@ -21,6 +21,8 @@ package final class CoreLink: Service {
     private struct Shared {
         var conversation: LinkConversation?
         var isStopping = false
+        /// The pause before the next attempt.
+        var pause: Task<Void, Never>?
     }
 
     private let configuration: CoreLinkConfiguration
@@ -85,6 +87,20 @@ package final class CoreLink: Service {
         shared.withLock { $0.conversation }?.publish(configuration.details())
     }
 
+    /// Makes the link anew, for the hello has changed: what is in flight is answered first, what comes meanwhile is declined
+    /// for others, a pause ends.
+    package func reconnect() {
+        let (conversation, pause) = shared.withLock { ($0.isStopping ? nil : $0.conversation, $0.pause) }
+        pause?.cancel()
+        guard let conversation else { return }
+        conversation.drain()
+        let deadline = configuration.drainDeadline
+        Task {
+            try? await Task.sleep(for: deadline)
+            conversation.stop()
+        }
+    }
+
     /// Runs until graceful shutdown or cancellation. A graceful stop takes no new deliveries, waits for the answers
     /// that are due, and closes with 1001.
     package func run() async throws {
@@ -125,9 +141,12 @@ package final class CoreLink: Service {
                 state.phase = .connecting
                 state.retryIn = nil
             }
-            let (ending, error) = await attempt(generation)
+            let epoch = configuration.epoch()
+            let (ending, error) = await attempt(generation, epoch)
             guard !isStopping && !Task.isCancelled else { return }
-            let delay = backoff.delay(after: ending, using: &random)
+            // A core that has seen a higher epoch has nothing against this node once it is in that, too.
+            let isMended = ending.code == .superseded && configuration.epoch() > epoch
+            let delay = isMended ? .zero : backoff.delay(after: ending, using: &random)
             let failures = backoff.failures
             change { state in
                 state.phase = .waiting
@@ -139,12 +158,25 @@ package final class CoreLink: Service {
                 state.failures = failures
                 state.retryIn = delay
             }
-            if delay > .zero { try? await Task.sleep(for: delay) }
+            if delay > .zero { await pause(delay, unlessEpochIsOther: epoch) }
         }
     }
 
+    /// Ended early by `reconnect`.
+    private func pause(_ delay: Duration, unlessEpochIsOther epoch: Int64) async {
+        let pause = Task { _ = try? await Task.sleep(for: delay) }
+        shared.withLock { $0.pause = pause }
+        if configuration.epoch() != epoch { pause.cancel() }
+        await withTaskCancellationHandler {
+            await pause.value
+        } onCancel: {
+            pause.cancel()
+        }
+        shared.withLock { $0.pause = nil }
+    }
+
     /// One connection from its first octet to its last.
-    private func attempt(_ generation: UInt64) async -> (LinkBackoff.Ending, DiagnosedError) {
+    private func attempt(_ generation: UInt64, _ epoch: Int64) async -> (LinkBackoff.Ending, DiagnosedError) {
         let token: String
         do {
             token = try await configuration.token()
@@ -164,15 +196,15 @@ package final class CoreLink: Service {
                     found: "an error of type \(type(of: error))")
             )
         }
-        return await serve(socket, generation)
+        return await serve(socket, generation, epoch)
     }
 
     private func serve(
-        _ socket: WebSocketConnection, _ generation: UInt64
+        _ socket: WebSocketConnection, _ generation: UInt64, _ epoch: Int64
     ) async -> (LinkBackoff.Ending, DiagnosedError) {
         let hello: LinkHello
         do {
-            hello = try self.hello()
+            hello = try self.hello(epoch)
         } catch {
             await socket.close(code: LinkCloseCode.internalError.rawValue)
             return (
@@ -191,6 +223,8 @@ package final class CoreLink: Service {
         conversation.start()
         if isLate { conversation.stop() }
         let tls = socket.tls
+        // It has risen since the hello was made, and `reconnect` found nothing to end yet.
+        if configuration.epoch() != epoch { conversation.drain() }
         socket.receive { message in
             for report in conversation.received(message) { self.take(report, of: conversation, tls) }
         }
@@ -219,10 +253,10 @@ package final class CoreLink: Service {
         return Self.ending(of: conversation, closure)
     }
 
-    private func hello() throws -> LinkHello {
+    private func hello(_ epoch: Int64) throws -> LinkHello {
         LinkHello(
             service: configuration.service, node: configuration.node, organisation: configuration.organisation,
-            version: configuration.version, epoch: configuration.epoch, destination: configuration.destination,
+            version: configuration.version, epoch: epoch, destination: configuration.destination,
             details: configuration.details(), nonce: try RandomBytes.bytes(LinkHello.nonceBytes))
     }
 

@@ -19,7 +19,8 @@ package struct CoreLinkConfiguration: Sendable {
     package var organisation: String
     /// The release of the service.
     package var version: String
-    package var epoch: Int64
+    /// The epoch of the cluster at this moment: said in each hello.
+    package var epoch: @Sendable () -> Int64
     /// The destination whose strings it answers: `kms://HOST`.
     package var destination: String
     /// The most deliveries that are held unanswered; the core may hold the link to fewer.
@@ -40,7 +41,8 @@ package struct CoreLinkConfiguration: Sendable {
     package init(
         url: String, trust: TLSTrust?, coreKey: PublicKey? = nil, route: WebRoute = .direct, node: String,
         service: String, organisation: String, version: String,
-        epoch: Int64 = 0, destination: String, window: Int = 1024, heartbeatSeconds: Int64 = 5,
+        epoch: @autoclosure @escaping @Sendable () -> Int64 = 0, destination: String, window: Int = 1024,
+        heartbeatSeconds: Int64 = 5,
         welcomeDeadline: Duration = .seconds(10), drainDeadline: Duration = .seconds(10),
         backoff: LinkBackoff.Bounds = .init(),
         details: @escaping @Sendable () -> String, token: @escaping @Sendable () async throws -> String

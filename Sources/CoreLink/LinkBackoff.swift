@@ -51,7 +51,7 @@ package struct LinkBackoff: Sendable {
         if ending.openFor >= bounds.steady { failures = 0 }
         failures += 1
         switch ending.code {
-        case .protocolViolated, .notAllowed, .replaced: return bounds.unmended
+        case .protocolViolated, .notAllowed, .replaced, .superseded: return bounds.unmended
         case .tooManyLinks: return bounds.longest
         default: break
         }

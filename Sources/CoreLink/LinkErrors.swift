@@ -10,6 +10,8 @@ extension DiagnosedError.Code {
     package static let linkNotAllowed: Self = "link-not-allowed"
     /// Another process links under the same node name.
     package static let linkReplaced: Self = "link-replaced"
+    /// The core has seen a higher epoch of this destination.
+    package static let linkSuperseded: Self = "link-superseded"
     package static let linkTooMany: Self = "link-too-many"
     /// The core went away; it is expected back.
     package static let linkGoingAway: Self = "link-going-away"
@@ -41,6 +43,11 @@ extension DiagnosedError {
             return DiagnosedError(
                 .linkReplaced, fault: .configuration, "a newer link of the same node took over", found: found,
                 hint: "give every node a name of its own, and look for a second process of this node")
+        case .superseded:
+            return DiagnosedError(
+                .linkSuperseded, fault: .configuration, "the core has seen a higher epoch than this node's",
+                found: found,
+                hint: "another database was promoted: this one must not be served from any more (hdsctl failover plan)")
         case .tooManyLinks:
             return DiagnosedError(
                 .linkTooMany, fault: .peer, "the core has too many links of this service", found: found,

@@ -264,6 +264,30 @@ extension Alarm {
             "Find out who can write to the database, and what was done to it (hdsctl rollback status). If it can not be "
             + "trusted, restore a backup. To go on with it as it is: hdsctl rollback accept GAP --officer-key FILE.",
         clears: "when an officer has accepted exactly what was seen, or in a restored store")
+    package static let leaseLost = Alarm(
+        "HDS-LEASE-LOST", "c096655b5b5a4af1887083a48ebcd075", .critical,
+        title: "this node may not release keys",
+        text:
+            "Keys leave a node only under a lease of half a second that the database renews. This node has none, so it "
+            + "declines what it is asked and the core gives it to other nodes. DETAIL says why.",
+        fix: "Do what DETAIL says; hdsctl failover plan shows servers, epoch and leases.",
+        clears: "when the lease is held again")
+    package static let splitBrain = Alarm(
+        "HDS-SPLIT-BRAIN", "d53bc893d3ed4e3c91c88249faee8757", .critical,
+        title: "two databases of one cluster take writes, or did",
+        text:
+            "Another database was promoted, and something still works with the one of a lower epoch. Nothing of it reaches "
+            + "a client: core, database and node each refuse the lower epoch. DETAIL says which refused.",
+        fix:
+            "Stop the server of the lower epoch and make it a standby of the other one: hdsctl failover plan prints how. "
+            + "What only it has was acknowledged to nobody.",
+        clears: "when the epoch is the highest one again; at the core when nobody has tried for two minutes")
+    package static let versionSkew = Alarm(
+        "HDS-VERSION-SKEW", "5162cd41cdcb4546b14a62ef80ccf33d", .warning,
+        title: "nodes of different releases work together",
+        text: "Neighbouring releases work together, for a rolling restart. DETAIL names the nodes and their releases.",
+        fix: "Bring every node to the same release, one after the other.",
+        clears: "when all nodes are of one release")
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
@@ -272,6 +296,6 @@ extension Alarm {
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
-        .backupStale, .storeRollback,
+        .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew,
     ]
 }

@@ -117,6 +117,12 @@ extension Event {
             + "record AUDIT_ID of the audit trail holds who signed it and what it changed.",
         fix: "If nobody was to change the policy, look who signed it and who can write its file.")
 
+    package static let epochRaised = Event(
+        "HDS-EPOCH-RAISED", "e4948d56d1b94a76b83e42bdda8aa169", .warning, "the epoch of the cluster has risen @DETAIL@",
+        explanation:
+            "A database was promoted, or the promise of synchronous commits was given up. This node works in the "
+            + "new epoch from now on and serves no database of a lower one.")
+
     // MARK: link
 
     package static let linkUp = Event(
@@ -171,7 +177,7 @@ extension Event {
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
-        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .linkUp, .linkDown,
+        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,

@@ -84,6 +84,9 @@ extension Metric {
 
     package static let kmsSpaceKeysDue = Metric(
         "hds_kms_space_keys_due", .gauge, "Spaces that wait for a new key since somebody left.")
+    package static let leaseHeld = Metric(
+        "hds_lease_held", .gauge, "1 while this node may release keys, else 0; absent where one process has the store.")
+    package static let leaseEpoch = Metric("hds_lease_epoch", .gauge, "The epoch that this node works in.")
     package static let policyVersion = Metric(
         "hds_policy_version", .gauge, "Version of the signed policy that this node judges by, 0 for none.")
 
@@ -112,7 +115,7 @@ extension Metric {
         .processPrivateMemory, .processVirtualMemory, .processOpenFiles, .processMaximumFiles, .processThreads,
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
-        .kmsSpaceKeysDue, .policyVersion, .storeRollback, .storeScannedRows,
+        .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
         .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

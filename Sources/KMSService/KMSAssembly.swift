@@ -9,6 +9,7 @@ import KeyStore
 import LinkProtocol
 import MasterKey
 import Recovery
+import ServiceLifecycle
 package import ServiceRuntime
 import SignedPolicy
 import TLSChannel
@@ -28,8 +29,10 @@ package enum KMSAssembly {
         let inspection = try configuration.core.inspection?.exception(now: now)
         let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
+        let epochFile = configuration.store.file == nil ? try EpochFile(folder: configuration.dataFolder) : nil
         let database = try await configuration.store.open(
-            context.credentials, application: "hds-kms \(configuration.node)", observe: checks.observeStore)
+            context.credentials, application: "hds-kms \(configuration.node)", epoch: epochFile?.epoch ?? 0,
+            observe: checks.observeStore)
         let wasEmpty = try await database.isEmpty()
         let ring = try await SealRing.open(kek: kek, store: database, now: now)
         let opening = try RollbackWatch.Opening(database, ring: ring, configuration)
@@ -62,6 +65,12 @@ package enum KMSAssembly {
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
         let links = LinkHolder()
+        let keeperOfLease = try await leaseKeeper(
+            database, configuration, epochFile,
+            LeaseKeeper.Parts(
+                freezes: freezes, memory: memory, inForce: inForce, health: context.health, metrics: context.metrics,
+                events: context.events, links: links))
+        keyManagement.lease = keeperOfLease?.lease
         let federation = try federation(
             configuration, context, own: staticKeys[0], links: links, log: log, route: route)
         let sessions = SessionTable(
@@ -76,7 +85,7 @@ package enum KMSAssembly {
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
         let link = try link(
             configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
-            inspection: inspection)
+            inspection: inspection, epoch: { keeperOfLease?.epoch ?? 1 })
         let canary = Canary(
             store: store, ring: ring, key: staticKeys[0], mayBeAway: configuration.store.file == nil)
         let housekeeping = Housekeeping(
@@ -96,11 +105,12 @@ package enum KMSAssembly {
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
             escrow: EscrowBook(store: store, ring: ring),
             backups: KMSBackups(configuration, credentials: context.credentials, ring: ring),
-            health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, started: now)
+            health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, lease: keeperOfLease,
+            cluster: database as? any ClusterStore, started: now)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
-            services: [
-                housekeeping, rootKeys, FreezeWatch(freezes: freezes, log: log),
+            services: ([keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] as [any Service]) + [
+                housekeeping, rootKeys,
                 SpaceKeyWatch(
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
@@ -130,6 +140,17 @@ package enum KMSAssembly {
             + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms) + RollbackCommands.all(kms)
     }
 
+    /// A store that one process has needs no lease; with several nodes it is renewed before the first request comes.
+    private static func leaseKeeper(
+        _ store: any KeyStore, _ configuration: KMSServiceConfiguration, _ file: EpochFile?, _ parts: LeaseKeeper.Parts
+    ) async throws -> LeaseKeeper? {
+        guard let file, let cluster = store as? any ClusterStore else { return nil }
+        let keeper = try await LeaseKeeper(
+            cluster, node: configuration.node, release: identity.version, file: file, lease: ReleaseLease(), parts)
+        await keeper.renew()
+        return keeper
+    }
+
     private static func loadStaticKeys(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, _ now: Timestamp
     ) throws -> [KMSStaticKey] {
@@ -156,7 +177,8 @@ package enum KMSAssembly {
 
     private static func link(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, lanes: RequestLanes, key: KMSStaticKey,
-        checks: KMSChecks, links: LinkHolder, route: WebRoute, inspection: TLSInspection?
+        checks: KMSChecks, links: LinkHolder, route: WebRoute, inspection: TLSInspection?,
+        epoch: @escaping @Sendable () -> Int64
     ) throws -> CoreLink {
         let account = configuration.authorization.service
         let tokens = ServiceTokens(
@@ -186,7 +208,8 @@ package enum KMSAssembly {
                 url: configuration.core.link.text, trust: trust,
                 coreKey: try configuration.core.inspection?.key(), route: route, node: configuration.node,
                 service: "kms",
-                organisation: configuration.organisation, version: identity.version, destination: key.names.cluster,
+                organisation: configuration.organisation, version: identity.version, epoch: epoch(),
+                destination: key.names.cluster,
                 details: { details }, token: { try await tokens.token() }),
             handler: { delivery in
                 lanes.submit(delivery.text, source: delivery.source) { reply in

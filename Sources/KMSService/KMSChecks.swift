@@ -102,6 +102,7 @@ final class KMSChecks: Sendable {
             for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled] {
                 health.alarms.clear(alarm, "the link is open")
             }
+            health.alarms.clear(.splitBrain, about: "link", "the core takes links of this epoch")
             guard hasChanged else { return }
             steadiness.opened(clockOffset: state.clockOffsetMilliseconds)
             metrics.counter(.linkConnects, ["open"]).increment()
@@ -136,6 +137,7 @@ final class KMSChecks: Sendable {
 
     private func alarm(_ error: DiagnosedError, failures: Int) {
         switch error.code {
+        case .linkSuperseded: health.alarms.raise(.splitBrain, about: "link", Loggable(error))
         case let code where code.isIdentityFault || code == .linkUnproven:
             health.alarms.raise(.cloudPinMismatch, Loggable(error))
         case .linkTokenRefused, .serviceTokenRefused, .linkNotAllowed:

@@ -40,15 +40,17 @@ package struct StoreSection: Decodable, Sendable {
     }
 
     /// Opens the database, making or migrating its tables. `observe` is told when it goes away, and with nil when it is
-    /// back.
+    /// back. `epoch`: the highest that this node has seen, see `PostgreSQLKeyStore.Options`.
     package func open(
-        _ credentials: Credentials, application: String, observe: @escaping @Sendable (DiagnosedError?) -> Void
+        _ credentials: Credentials, application: String, epoch: Int64 = 0,
+        observe: @escaping @Sendable (DiagnosedError?) -> Void
     ) async throws -> any KeyStore {
         switch backend {
         case .sqlite(let file): return try SQLiteKeyStore(path: file.path)
         case .postgresql(let section):
             var options = PostgreSQLKeyStore.Options()
             options.readers = section.connections
+            options.epoch = epoch
             options.observe = observe
             return try await PostgreSQLKeyStore.open(
                 section.settings(credentials, application: application), options: options)

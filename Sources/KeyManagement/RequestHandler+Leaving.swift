@@ -51,18 +51,40 @@ extension RequestHandler {
         _ text: [UInt8], _ answer: KMSAnswer, when ticket: KeepTicket?, _ entry: RequestLogEntry,
         refusal: @escaping @Sendable (DiagnosedError) -> Reply
     ) -> PendingReply {
-        guard let ticket else {
+        // What grants something leaves under the lease, also when no record of it is kept.
+        guard let ticket = ticket ?? (answer.isSuccess && keyManagement.lease != nil ? .kept : nil) else {
+            guard !isForOthers(answer) else { return .decline(ReleaseLease.missing) }
             log.request(entry, status: answer.status, reason: answer.reason)
             return .answer(text)
         }
-        return .keeping(ticket, octets: text.count) { [log, status = answer.status, reason = answer.reason] failure in
+        return .keeping(ticket, octets: text.count) { [self, status = answer.status, reason = answer.reason] failure in
             if let failure {
                 log.failure(failure, while: "keeping a decision in the audit trail; its answer does not leave")
                 return refusal(failure)
             }
+            // Asked last of all: from here the answer goes to the socket.
+            guard mayLeave(entry) else { return .decline(ReleaseLease.missing) }
             log.request(entry, status: status, reason: reason)
             return .answer(text)
         }
+    }
+
+    /// The first answer to a string that came again: it may carry keys, so it leaves under the lease like any other.
+    func again(_ text: [UInt8], _ entry: RequestLogEntry) -> PendingReply {
+        guard keyManagement.lease != nil else { return .answer(text) }
+        return .keeping(.kept, octets: text.count) { [self] _ in
+            mayLeave(entry) ? .answer(text) : .decline(ReleaseLease.missing)
+        }
+    }
+
+    /// Whether a fault is this node's own, for it is cut off from the database: another one may answer.
+    private func isForOthers(_ answer: KMSAnswer) -> Bool {
+        answer.status >= 500 && answer.status != KMSStatus.notImplemented && keyManagement.lease?.isHeld == false
+    }
+
+    private func mayLeave(_ entry: RequestLogEntry) -> Bool {
+        guard let lease = keyManagement.lease else { return true }
+        return entry.leaseMark.map { lease.permits($0) } ?? false
     }
 
     /// The refusal in place of an answer whose change or record failed.
@@ -73,6 +95,7 @@ extension RequestHandler {
         entry.renewAuditID(at: now)
         entry.rule = (error as? DiagnosedError)?.code == .auditBlocked ? "audit-blocked" : "internal-error"
         var answer = KMSAnswer(KMSFailure(KMSStatus.internalError, "internal error"), requestID: requestID)
+        guard !isForOthers(answer) else { return .decline(ReleaseLease.missing) }
         do {
             let wrapped = try wrap(&answer, session: session)
             noteRefusal(entry, answer, now)
@@ -83,4 +106,9 @@ extension RequestHandler {
             return .decline("internal error")
         }
     }
+}
+
+extension ReleaseLease {
+    /// Why a string is declined: the core gives it to another node.
+    static let missing = "this node has no lease to release keys"
 }

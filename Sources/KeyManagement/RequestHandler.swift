@@ -132,7 +132,7 @@ package final class RequestHandler: Sendable {
         _ message: JWECompact, text: [UInt8], session id: String, source: String, now: Timestamp
     ) async -> PendingReply {
         let uri = keyManagement.names.session(id)
-        var entry = RequestLogEntry(at: now)
+        var entry = RequestLogEntry(at: now, lease: keyManagement.lease)
         entry.session = id
         let session: LiveSession
         do {
@@ -193,7 +193,7 @@ package final class RequestHandler: Sendable {
                 try await audit?.settle()
                 entry.isReplay = true
                 log.request(entry, status: nil, reason: nil)
-                return .answer(earlier.sealedAnswer)
+                return again(earlier.sealedAnswer, entry)
             }
             var caller: Caller?
             var refusal: KMSFailure?
@@ -252,7 +252,7 @@ package final class RequestHandler: Sendable {
                 case .duplicate:
                     guard let earlier = try await store.ledgerEntry(digest) else { continue }
                     try await audit?.settle()
-                    return .answer(earlier.sealedAnswer)
+                    return again(earlier.sealedAnswer, entry)
                 case .conflict:
                     // The session may have been ended by another request meanwhile, or moved on by another node.
                     guard let row = try await store.session(session.id) else {

@@ -22,13 +22,16 @@ package struct RequestLogEntry: Sendable {
     package var isReplay = false
     /// Whether `user` is a person who proved it, whose refusals are counted.
     var isPerson = false
+    /// As it was when the request began to be judged.
+    let leaseMark: ReleaseLease.Mark?
     /// Under this id the decision stands in the audit trail.
     package private(set) var auditID: AuditID
     /// The rule that decided, once it is known.
     package var rule: String?
 
-    init(at time: Timestamp, started: ContinuousClock.Instant = .now) {
+    init(at time: Timestamp, lease: ReleaseLease? = nil, started: ContinuousClock.Instant = .now) {
         self.started = started
+        leaseMark = lease?.mark
         auditID = AuditID.make(at: time)
     }
 

@@ -12,11 +12,11 @@ extension RequestHandler {
         _ message: JWECompact, text: [UInt8], key: KMSStaticKey, source: String, now: Timestamp
     ) async -> PendingReply {
         let digest = SHA256.hash(text)
-        var entry = RequestLogEntry(at: now)
+        var entry = RequestLogEntry(at: now, lease: keyManagement.lease)
         do {
             if let earlier = try await store.ledgerEntry(digest) {
                 try await audit?.settle()
-                return .answer(earlier.sealedAnswer)
+                return again(earlier.sealedAnswer, entry)
             }
             guard budgets.takeOpening(now: now) else { return .drop("too many session openings") }
             guard let plain = try? key.open(message) else {
@@ -83,7 +83,7 @@ extension RequestHandler {
                 case .duplicate:
                     guard let earlier = try await store.ledgerEntry(digest) else { continue }
                     try await audit?.settle()
-                    return .answer(earlier.sealedAnswer)
+                    return again(earlier.sealedAnswer, entry)
                 case .conflict: continue
                 }
             }

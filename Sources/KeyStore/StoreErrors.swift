@@ -11,6 +11,8 @@ extension DiagnosedError.Code {
     /// Owner or mode of the database's files let others in.
     package static let storePermissions: Self = "store-permissions"
     package static let storeCorrupt: Self = "store-corrupt"
+    /// Another database was promoted past this one.
+    package static let storeSuperseded: Self = "store-superseded"
     package static let storeReadOnly: Self = "store-read-only"
     package static let storeFull: Self = "store-full"
     package static let storeBusy: Self = "store-busy"

@@ -87,6 +87,7 @@ final class ChangeWriter: Sendable {
             guard let first = batch.waiters.map(\.deadline).min(), let last = batch.waiters.map(\.deadline).max()
             else { return }
             do {
+                if let held = state.connection, !connector.isCurrent(held) { state.connection = nil }
                 let connection = try state.connection ?? connector.connect(Statements.writing, until: first)
                 state.connection = connection
                 // Who came last may have an answer that is a little late rather than a connection that is torn down.

@@ -19,6 +19,8 @@ package final class PostgreSQLKeyStore: KeyStore {
         package var patience = Duration.seconds(5)
         /// The schema with the tables; lower-case letters, digits and underlines.
         package var schema = "hds_kms"
+        /// The highest epoch of the cluster that this node has seen: a server of a lower one is refused.
+        package var epoch: Int64 = 0
         /// Told when the database goes away, with what was seen, and with nil when it is back. On a thread of the store.
         package var observe: (@Sendable (DiagnosedError?) -> Void)?
 
@@ -29,6 +31,7 @@ package final class PostgreSQLKeyStore: KeyStore {
     private let writer: ChangeWriter
     private let commits: GroupCommit
     let reads: ReadPool
+    let leaseConnection: LeaseConnection
     /// What protects the connection, such as `TLSv1.3 TLS_AES_256_GCM_SHA384`; nil for none.
     package let protection: String?
 
@@ -50,7 +53,7 @@ package final class PostgreSQLKeyStore: KeyStore {
                 expected: "a lower-case letter, then letters, digits and underlines",
                 found: "\(options.schema.debugDescription.prefix(80))")
         }
-        let connector = StoreConnector(settings, schema: options.schema, observe: options.observe)
+        let connector = StoreConnector(settings, schema: options.schema, epoch: options.epoch, observe: options.observe)
         return try await withCheckedThrowingContinuation { continuation in
             DispatchQueue(label: "hds.key-store.postgresql.open").async {
                 continuation.resume(
@@ -79,6 +82,7 @@ package final class PostgreSQLKeyStore: KeyStore {
         let writer = ChangeWriter(connector, writing)
         self.writer = writer
         commits = GroupCommit(patience: options.patience) { writer.apply($0) }
+        leaseConnection = LeaseConnection(connector)
         reads = ReadPool(connector, readers: options.readers, patience: options.patience)
     }
 
@@ -119,6 +123,21 @@ package final class PostgreSQLKeyStore: KeyStore {
         await commits.close()
         await reads.close()
         writer.close()
+        leaseConnection.close()
+    }
+
+    /// What the connection for leases has seen counts for every connection of the store.
+    func noteEpoch(_ epoch: Int64) { connector.raise(epoch: epoch, seenAt: leaseConnection.host) }
+
+    func avoidPresentHost() { connector.preferNextHost() }
+
+    /// A row that does not decode is damage.
+    func decode<Value>(_ body: () throws -> Value) throws -> Value {
+        do {
+            return try body()
+        } catch {
+            throw connector.diagnosis.diagnosed(error)
+        }
     }
 
     /// Runs a read and decodes its answer; a row that does not decode is damage.

@@ -106,6 +106,7 @@ final class ReadPool: Sendable {
             for request in late { request.continuation.resume(throwing: connector.diagnosis.diagnosed(trouble)) }
             guard let first = open.map(\.deadline).min(), let last = open.map(\.deadline).max() else { return }
             do {
+                if let held = connection, !connector.isCurrent(held) { connection = nil }
                 let ready = try connection ?? connector.connect(Statements.reading, until: first)
                 connection = ready
                 // Half of the patience, for a server that takes requests and answers none may have a healthy sibling.

@@ -122,12 +122,38 @@ enum Schema {
         CREATE TABLE erasable_keys (resource uuid PRIMARY KEY REFERENCES resources (id), sealed bytea NOT NULL)
             WITH (autovacuum_vacuum_threshold = 1, autovacuum_vacuum_scale_factor = 0)
         """,
+        // 5: the epoch and the leases of the nodes (docs/cluster.md). The server's timeline changes with a promotion: then
+        // nobody gets a lease before the epoch was raised.
+        """
+        CREATE TABLE cluster (
+            single boolean PRIMARY KEY DEFAULT true CHECK (single),
+            epoch bigint NOT NULL,
+            site text NOT NULL,
+            since timestamptz NOT NULL,
+            timeline bigint NOT NULL,
+            synchronous boolean NOT NULL,
+            open boolean NOT NULL
+        ) WITH (fillfactor = 50);
+        INSERT INTO cluster (epoch, site, since, timeline, synchronous, open)
+            VALUES (1, '', now(), \(timeline), false, true);
+        CREATE TABLE leases (
+            node text PRIMARY KEY,
+            epoch bigint NOT NULL,
+            renewals bigint NOT NULL,
+            at timestamptz NOT NULL,
+            synchronous boolean NOT NULL,
+            release text NOT NULL,
+            removed boolean NOT NULL DEFAULT false
+        ) WITH (fillfactor = 50)
+        """,
     ]
+
+    /// The timeline of the server that takes writes: the first eight digits of the name of its log's file.
+    static let timeline = "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint"
 
     static let tables = [
         "root_keys", "root_key_wraps", "settings", "session_keks", "sessions", "resources", "keys", "authorizations",
-        "erasable_keys", "ledger", "row_sums",
-        "commit_marks",
+        "erasable_keys", "ledger", "row_sums", "commit_marks", "cluster", "leases",
     ]
 
     /// Brings the database to the newest version; refuses one of a newer version of this program, or tables that are not

@@ -12,12 +12,26 @@ final class StoreConnector: Sendable {
     let schema: String
     let diagnosis: StoreDiagnosis
     private let observe: (@Sendable (DiagnosedError?) -> Void)?
-    private let state = Mutex((preferred: 0, isAway: false))
+    private let state: Mutex<State>
+
+    private struct State {
+        var preferred = 0
+        var isAway = false
+        /// The highest epoch that was seen: a server of a lower one is passed over.
+        var epoch: Int64
+        /// Up to which epoch each host was found to be of it.
+        var verified: [PostgreSQLSettings.Host: Int64] = [:]
+    }
 
     /// The longest time for one host of several.
     private static let share = Duration.milliseconds(1500)
 
-    init(_ settings: PostgreSQLSettings, schema: String, observe: (@Sendable (DiagnosedError?) -> Void)?) {
+    /// `epoch`: the highest that this node has seen; 0: none yet.
+    init(
+        _ settings: PostgreSQLSettings, schema: String, epoch: Int64 = 0,
+        observe: (@Sendable (DiagnosedError?) -> Void)?
+    ) {
+        state = Mutex(State(epoch: epoch))
         self.settings = settings
         self.schema = schema
         self.observe = observe
@@ -36,6 +50,7 @@ final class StoreConnector: Sendable {
             do {
                 let connection = try PostgreSQLConnection.open(settings, host: settings.hosts[index], until: limit)
                 try setUp(connection, until: limit)
+                try requireEpoch(connection, until: limit)
                 try connection.prepare(statements, until: limit)
                 tell(nil, preferred: index)
                 return connection
@@ -44,11 +59,43 @@ final class StoreConnector: Sendable {
             }
         }
         // What an operator has to act on before what may only be a failover under way.
-        let order: [PostgreSQLFailure.Kind] = [.tls, .authentication, .permission, .missing, .tooManyConnections]
+        let order: [PostgreSQLFailure.Kind] = [
+            .tls, .authentication, .permission, .missing, .superseded, .tooManyConnections,
+        ]
         let told = order.lazy.compactMap { kind in failures.first { $0.kind == kind } }.first ?? failures.last
         let failure = told ?? PostgreSQLFailure(.unreachable, "no host")
         tell(diagnosis.diagnosed(failure), preferred: nil)
         throw failure
+    }
+
+    // MARK: Epoch
+
+    /// A higher epoch was seen: connections to servers that were not found to be of it are given up.
+    func raise(epoch: Int64, seenAt host: PostgreSQLSettings.Host? = nil) {
+        state.withLock { state in
+            state.epoch = max(state.epoch, epoch)
+            if let host { state.verified[host] = max(epoch, state.verified[host] ?? 0) }
+        }
+    }
+
+    /// Whether the server at the other end was found to be of the highest epoch.
+    func isCurrent(_ connection: PostgreSQLConnection) -> Bool {
+        state.withLock { $0.epoch <= $0.verified[connection.host] ?? 0 }
+    }
+
+    /// The next connection begins with the host behind the one that was used.
+    func preferNextHost() { state.withLock { $0.preferred = ($0.preferred + 1) % max(1, settings.hosts.count) } }
+
+    private func requireEpoch(_ connection: PostgreSQLConnection, until deadline: ContinuousClock.Instant) throws {
+        let floor = state.withLock { $0.epoch }
+        // Before the first was seen there may be no table yet.
+        guard floor > 0 else { return }
+        let rows = try connection.script("SELECT epoch FROM \(schema).cluster", until: deadline)
+        let found = rows.flatMap { $0.count == 1 ? Int64($0.text(0, 0)) : nil } ?? 0
+        guard found >= floor else {
+            throw PostgreSQLFailure(.superseded, "epoch \(found) at \(connection.host), \(floor) was seen")
+        }
+        state.withLock { $0.verified[connection.host] = found }
     }
 
     private func tell(_ trouble: DiagnosedError?, preferred: Int?) {

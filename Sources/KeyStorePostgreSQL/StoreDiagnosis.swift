@@ -46,6 +46,10 @@ struct StoreDiagnosis: Sendable {
             return error(
                 .storeReadOnly, "the database \(place) takes no writes",
                 "promote a standby, or name the primary among the hosts; nothing acknowledged was lost")
+        case .superseded:
+            return error(
+                .storeSuperseded, "the database \(place) is of an epoch that is over",
+                "stop that server and make it a standby of the one that was promoted (hdsctl failover plan)")
         case .tls:
             return error(
                 .storeTLS, "the database \(place) is not proven to be the right one", fault: .configuration,

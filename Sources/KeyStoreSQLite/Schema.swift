@@ -146,6 +146,11 @@ enum Schema {
             sealed BLOB NOT NULL
         ) STRICT, WITHOUT ROWID;
         """,
+        // 6: the epoch of the cluster, which is this file's.
+        """
+        CREATE TABLE cluster (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+        INSERT INTO cluster VALUES (1, 1);
+        """,
     ]
 
     /// Brings the database to the newest version; refuses one of another program or of a newer version of this one.

@@ -16,6 +16,9 @@ package struct LinkCloseCode: RawRepresentable, Hashable, Sendable, CustomString
     package static let notAllowed = Self(rawValue: 4403)
     /// A newer link of the same node took over.
     package static let replaced = Self(rawValue: 4409)
+    /// The destination is in a higher epoch: another database was promoted. Do not connect again before an administrator
+    /// has looked, or the epoch has risen here, too.
+    package static let superseded = Self(rawValue: 4410)
     package static let tooManyLinks = Self(rawValue: 4429)
 
     package var description: String {
@@ -27,6 +30,7 @@ package struct LinkCloseCode: RawRepresentable, Hashable, Sendable, CustomString
         case .tokenRefused: "4401 token refused"
         case .notAllowed: "4403 not allowed for this destination"
         case .replaced: "4409 replaced by a newer link of the same node"
+        case .superseded: "4410 superseded by a higher epoch"
         case .tooManyLinks: "4429 too many links"
         default: "\(rawValue)"
         }

@@ -13,6 +13,8 @@ package struct PostgreSQLFailure: Error, Hashable, Sendable, CustomStringConvert
         case unready
         /// No server that takes writes: a standby, or one that became one.
         case readOnly
+        /// A server that takes writes although another one was promoted past it.
+        case superseded
         /// The server is not proven to be the right one, or speaks no TLS.
         case tls
         case authentication
@@ -53,7 +55,7 @@ package struct PostgreSQLFailure: Error, Hashable, Sendable, CustomStringConvert
     /// Whether the connection is of no use afterwards.
     package var endsConnection: Bool {
         switch kind {
-        case .unreachable, .lost, .late, .unready, .readOnly: true
+        case .unreachable, .lost, .late, .unready, .readOnly, .superseded: true
         default: false
         }
     }

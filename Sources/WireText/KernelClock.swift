@@ -9,6 +9,9 @@ package enum KernelClock {
         return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 
+    /// Nanoseconds since the boot, the time in which the machine slept included.
+    package static func bootNanoseconds() -> Int64 { nanoseconds(CLOCK_BOOTTIME) }
+
     /// Milliseconds since the boot.
     package static func monotonicMilliseconds() -> Int64 { nanoseconds(CLOCK_BOOTTIME) / 1_000_000 }
 

@@ -8,10 +8,12 @@ import TLSChannel
 // From what the file says to what the core takes.
 extension CoreConfiguration {
     func core(_ credentials: Credentials) throws -> CloudCoreConfiguration {
-        CloudCoreConfiguration(
+        var core = CloudCoreConfiguration(
             publicURL: publicURL.text, databasePath: store.database.path, filesPath: store.files.path,
             organisations: try organisations.map { try $0.organisation(credentials) },
             linkKey: try link.map { try $0.key(credentials) })
+        core.heartbeatSeconds = linkHeartbeat.components.seconds
+        return core
     }
 
     func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
@@ -27,6 +29,7 @@ extension CoreConfiguration {
             ("tls", tls == running.tls), ("store", store == running.store),
             ("link", link == running.link), ("organisations", organisations == running.organisations),
             ("maximum-connections", maximumConnections == running.maximumConnections),
+            ("link-heartbeat", linkHeartbeat == running.linkHeartbeat),
         ]
         let changed = sections.filter { !$0.isSame }.map(\.name)
         guard changed.isEmpty else {

@@ -50,6 +50,10 @@ import ServiceRuntime
 /// # The most connections at a time, sockets included (16 to 1000000). Optional; this is the default.
 /// maximum-connections: 10000
 ///
+/// # How often both sides of a link send a sign of life (1s to 60s); after three missed ones the link has ended, and what
+/// # it had not answered goes to another. Optional; this is the default.
+/// link-heartbeat: 1s
+///
 /// # Health address, log, self-test, drain: the same for every service.
 /// runtime:
 ///   health:
@@ -63,6 +67,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     let link: LinkSection?
     let organisations: [OrganisationSection]
     let maximumConnections: Int
+    let linkHeartbeat: Duration
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -70,6 +75,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         case publicURL = "public-url"
         case tls, store, link, organisations
         case maximumConnections = "maximum-connections"
+        case linkHeartbeat = "link-heartbeat"
         case runtime
     }
 
@@ -99,6 +105,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             }
         }
         maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)
+        linkHeartbeat = try section.value(.linkHeartbeat, default: .seconds(1), in: .seconds(1) ... .seconds(60))
         runtime = try section.value(.runtime)
     }
 

@@ -61,11 +61,37 @@ struct HDSCore: AsyncParsableCommand {
             }
         }
         context.health.probe(HealthCheck("links", "the links of key management services"), every: .seconds(5)) {
+            judgeNodes(core, alarms)
             let missing = core.openLinks.filter { $0.count == 0 }.map(\.organisation)
-            guard !missing.isEmpty else { return .ok("every organisation is linked") }
+            guard !missing.isEmpty else {
+                let nodes = core.linkedNodes.flatMap(\.nodes)
+                    .map { "\($0.node) \($0.version), epoch \($0.epoch)" }.joined(separator: "; ")
+                return .ok("every organisation is linked: \(reviewed: nodes)")
+            }
             return .warn(
                 "no link of \(reviewed: missing.joined(separator: ", "))",
                 fix: "start the key management service of the organisation, and look at its health address")
+        }
+    }
+
+    /// Alarms about the nodes of each organisation.
+    private static func judgeNodes(_ core: CloudCore, _ alarms: AlarmBoard) {
+        let superseded = core.supersededNodes
+        for (organisation, nodes) in core.linkedNodes {
+            let subject = Loggable(reviewed: organisation)
+            if Set(nodes.map(\.version)).count > 1 {
+                let text = nodes.map { "\($0.node) \($0.version)" }.joined(separator: ", ")
+                alarms.raise(.versionSkew, about: subject, Loggable(reviewed: text))
+            } else {
+                alarms.clear(.versionSkew, about: subject, "all linked nodes are of one release")
+            }
+            if let node = superseded.first(where: { $0.organisation == organisation }) {
+                alarms.raise(
+                    .splitBrain, about: subject,
+                    "node \(reviewed: node.node) of \(subject) came with epoch \(node.epoch), which is over")
+            } else {
+                alarms.clear(.splitBrain, about: subject, "nobody came with an epoch that is over for two minutes")
+            }
         }
     }
 }

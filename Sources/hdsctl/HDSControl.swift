@@ -16,6 +16,6 @@ import ArgumentParser
             PolicyCommand.self, ControlCommand.self, StatusCommand.self, ExplainCommand.self, AccessCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
-            RollbackCommand.self,
+            RollbackCommand.self, FailoverCommand.self, NodeCommand.self,
         ])
 }

@@ -9,7 +9,8 @@ enum Layers {
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
         ],
         [
-            "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "MasterKey", "KeyManagement", "Recovery",
+            "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",
+            "Recovery",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",

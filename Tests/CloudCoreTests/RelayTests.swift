@@ -18,10 +18,10 @@ struct RelayBench {
 
     static func hello(
         node: String = "n1", organisation: String = "acme", destination: String = destination,
-        service: String = "kms", details: String? = nil
+        service: String = "kms", details: String? = nil, epoch: Int64 = 1
     ) -> LinkHello {
         LinkHello(
-            service: service, node: node, organisation: organisation, version: "1", epoch: 1,
+            service: service, node: node, organisation: organisation, version: "1", epoch: epoch,
             destination: destination,
             details: details ?? #"{"kmsCluster":"\#(destination)","rsaPublicKey":"{}"}"#)
     }

@@ -19,6 +19,7 @@ final class TestKMS: Sendable {
     let store: any KeyStore
     let handler: RequestHandler
     let names: KMSNames
+    let vault: RecordVault
     let staticKey: KMSStaticKey
     let clock: TestClock
     let log = RecordingLog()
@@ -30,7 +31,7 @@ final class TestKMS: Sendable {
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
         signed: Policy? = nil, identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil,
-        freezes: FreezeBoard? = nil, isShared: Bool = false,
+        freezes: FreezeBoard? = nil, lease: ReleaseLease? = nil, isShared: Bool = false,
         audit: AuditTrail? = nil, now: Timestamp = Timestamp.now(), host: String = TestKMS.host,
         clock: TestClock? = nil,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation? = { _, _ in nil }
@@ -39,14 +40,16 @@ final class TestKMS: Sendable {
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, signed: signed, identity: identity,
-            verifier: verifier ?? TestTokens(), freezes: freezes, isShared: isShared, audit: audit,
+            verifier: verifier ?? TestTokens(), freezes: freezes, lease: lease, isShared: isShared,
+            audit: audit,
             clock: clock ?? TestClock(now),
             host: host, federation: federation)
     }
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, signed: Policy?, identity: TestIdentity,
-        verifier: any BearerVerifier, freezes: FreezeBoard?, isShared: Bool, audit trail: AuditTrail?,
+        verifier: any BearerVerifier, freezes: FreezeBoard?, lease: ReleaseLease?, isShared: Bool,
+        audit trail: AuditTrail?,
         clock: TestClock, host: String,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation?
     ) async throws {
@@ -55,6 +58,7 @@ final class TestKMS: Sendable {
         names = KMSNames(host: host)
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
         let vault = RecordVault(ring: ring, store: store)
+        self.vault = vault
         let sessionRing = SessionSealRing(store: store, ring: ring)
         staticKey = try KMSStaticKey(
             privateKey: identity.privateKey, chain: identity.chain, host: host, now: identity.validAt)
@@ -66,6 +70,7 @@ final class TestKMS: Sendable {
         if let signed { inForce.take(signed) }
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
+        keyManagement.lease = lease
         handler = RequestHandler(
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault, isShared: isShared),

@@ -129,13 +129,50 @@ struct CoreLinkTests {
         await again.stop()
     }
 
+    @Test("when the epoch rises the link is made anew under it: what is in flight is answered, what comes is declined")
+    func epochRises() async throws {
+        try await ScriptedCore.run { core in
+            let epoch = Atomic<Int64>(1)
+            let service = try TestLink(port: core.port, epoch: { epoch.load(ordering: .relaxed) })
+            let first = try await core.next()
+            #expect(try await first.welcomed().epoch == 1)
+            try await first.deliver(1, "q")
+            let delivery = try await service.delivery()
+            epoch.store(2, ordering: .relaxed)
+            service.link.reconnect()
+            try await first.deliver(2, "late")
+            guard case .decline(2, _) = try await first.next() else {
+                Issue.record("a new delivery was not declined")
+                return
+            }
+            service.link.answer(delivery, text: [7])
+            #expect(try await first.next() == .answer(id: 1, text: [7]))
+            #expect(await first.closeCode() == LinkCloseCode.goingAway.rawValue)
+            let second = try await core.next()
+            #expect(try await second.welcomed().epoch == 2)
+            // Closed for an epoch that is over, a service that is in a higher one meanwhile does not wait a minute.
+            epoch.store(3, ordering: .relaxed)
+            second.close(.superseded)
+            let third = try await core.next()
+            #expect(try await third.welcomed().epoch == 3)
+            // And one that waits for it is woken.
+            third.close(.superseded)
+            try await service.wait { $0.phase == .waiting && $0.retryIn == .seconds(60) }
+            epoch.store(4, ordering: .relaxed)
+            service.link.reconnect()
+            let fourth = try await core.next()
+            #expect(try await fourth.welcomed().epoch == 4)
+            await service.stop()
+        }
+    }
+
     @Test("each close code is obeyed")
     func closeCodes() async throws {
         let cases: [(LinkCloseCode, DiagnosedError.Code, Duration)] = [
             (.done, .linkGoingAway, .zero), (.goingAway, .linkGoingAway, .zero), (.internalError, .linkClosed, .zero),
             (.tokenRefused, .linkTokenRefused, .zero), (.protocolViolated, .linkViolation, .seconds(60)),
             (.notAllowed, .linkNotAllowed, .seconds(60)), (.replaced, .linkReplaced, .seconds(60)),
-            (.tooManyLinks, .linkTooMany, .milliseconds(20)),
+            (.superseded, .linkSuperseded, .seconds(60)), (.tooManyLinks, .linkTooMany, .milliseconds(20)),
         ]
         try await ScriptedCore.run { core in
             for (code, error, retry) in cases {

@@ -38,7 +38,7 @@ struct LinkBackoffTests {
     @Test("ends that only a person can mend wait a minute, too many links the longest")
     func unmended() {
         var random = SeededGenerator(seed: 6)
-        for code in [LinkCloseCode.protocolViolated, .notAllowed, .replaced] {
+        for code in [LinkCloseCode.protocolViolated, .notAllowed, .replaced, .superseded] {
             var backoff = LinkBackoff()
             #expect(backoff.delay(after: .init(code: code), using: &random) == .seconds(60))
         }

@@ -50,6 +50,15 @@ final class ScriptedCore: Sendable {
             return granted
         }
 
+        /// The hello, answered by a welcome; the first credit is taken.
+        func welcomed() async throws -> LinkHello {
+            let hello = try await hello()
+            try await send(
+                .welcome(LinkWelcome(connection: "c-8", heartbeatSeconds: 5, credit: 100, serverTime: .now())))
+            guard case .credit = try await next() else { throw Ended(closure: nil) }
+            return hello
+        }
+
         func close(_ code: LinkCloseCode) { socket.beginClosing(code: code.rawValue, reason: "because") }
         func closeCode() async -> UInt16 { await socket.waitUntilClosed().code }
     }
@@ -148,6 +157,7 @@ final class TestLink: Sendable {
         port: Int, trust: TLSTrust? = nil, coreKey: PublicKey? = nil, route: WebRoute = .direct, window: Int = 64,
         drainDeadline: Duration = .seconds(10),
         welcomeDeadline: Duration = .seconds(10), details: @escaping @Sendable () -> String = { "{}" },
+        epoch: @escaping @Sendable () -> Int64 = { 9 },
         token: (@Sendable () async throws -> String)? = nil
     ) throws {
         let (states, stateSink) = AsyncStream.makeStream(of: LinkState.self)
@@ -160,7 +170,7 @@ final class TestLink: Sendable {
             configuration: CoreLinkConfiguration(
                 url: "wss://localhost:\(port)/link/v1", trust: try trust ?? ScriptedCore.trust(),
                 coreKey: coreKey, route: route, node: "n1",
-                service: "kms", organisation: "acme", version: "1.2.3", epoch: 9,
+                service: "kms", organisation: "acme", version: "1.2.3", epoch: epoch(),
                 destination: "kms://kms.acme.example.com", window: window, welcomeDeadline: welcomeDeadline,
                 drainDeadline: drainDeadline,
                 backoff: .init(shortest: .milliseconds(1), longest: .milliseconds(20)), details: details,

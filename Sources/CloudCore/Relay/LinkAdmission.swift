@@ -49,3 +49,19 @@ enum LinkAdmission {
 extension DiagnosedError.Code {
     static let linkNotAllowed: Self = "link-not-allowed"
 }
+
+/// A node as its link shows it.
+package struct LinkedNode: Sendable, Equatable {
+    package let node: String
+    package let version: String
+    package let epoch: Int64
+}
+
+extension DiagnosedError {
+    static func superseded(_ epoch: Int64, highest: Int64) -> DiagnosedError {
+        DiagnosedError(
+            "link-superseded", fault: .peer, "epoch \(epoch) is over, \(highest) was seen",
+            expected: "epoch \(highest)",
+            found: "\(epoch)", hint: "stop the node, or let it work with the database that was promoted")
+    }
+}

@@ -22,7 +22,7 @@ struct Relay: Sendable {
         var helloMilliseconds: Int64 = 10_000
         /// A link that declined gets nothing for so long.
         var declinePauseMilliseconds: Int64 = 500
-        var heartbeatSeconds: Int64 = 5
+        var heartbeatSeconds: Int64 = 1
         /// The most unanswered deliveries on one link.
         var linkCredit: Int64 = 4_096
         /// The most calls of one link without an outcome.
@@ -49,6 +49,8 @@ struct Relay: Sendable {
         /// A link is up: its greeting, for the log.
         case opened(LinkID, LinkHello)
         case close(LinkID, LinkCloseCode, DiagnosedError?)
+        /// A destination is in a higher epoch than before.
+        case raised(destination: String, epoch: Int64)
     }
 
     enum Refusal: Error, Equatable {
@@ -104,6 +106,8 @@ struct Relay: Sendable {
         var connected: Int64
         var service = ""
         var node = ""
+        var version = ""
+        var epoch: Int64 = 0
         var pausedUntil: Int64 = .min
         var calls: Set<Origin> = []
     }
@@ -128,6 +132,10 @@ struct Relay: Sendable {
     var origins: [Origin: Set<UInt64>] = [:]
     private var ages = OrderedIDs()
     var callAges = OrderedIDs()
+    /// By destination, the highest epoch that a link said; never falls.
+    private(set) var epochs: [String: Int64] = [:]
+    /// Who was last refused for a lower epoch, by destination.
+    private(set) var superseded: [String: Superseded] = [:]
 
     /// `firstID` differs between runs of the process, so that an answer can not meet a string of an earlier run.
     init(
@@ -142,6 +150,11 @@ struct Relay: Sendable {
 
     var pendingCount: Int { requests.count }
     func pendingCount(of destination: String) -> Int { lanes[destination]?.strings ?? 0 }
+    /// Node, release and epoch of each open link.
+    func nodes(of destination: String) -> [LinkedNode] {
+        (lanes[destination]?.links ?? []).compactMap { links[$0] }.filter(\.half.isOpen)
+            .map { LinkedNode(node: $0.node, version: $0.version, epoch: $0.epoch) }.sorted { $0.node < $1.node }
+    }
     func openLinkCount(of destination: String) -> Int {
         lanes[destination]?.links.count { links[$0]?.half.isOpen == true } ?? 0
     }
@@ -209,6 +222,42 @@ struct Relay: Sendable {
                     expected: "hello within \(limits.helloMilliseconds / 1000) s"), now: now)
         }
         for destination in lanes.keys.sorted() { actions += dispatch(destination, now: now) }
+        return actions
+    }
+
+    // MARK: epochs
+
+    struct Superseded: Sendable, Equatable {
+        var node: String
+        var epoch: Int64
+        var at: Int64
+    }
+
+    /// What an earlier run has seen.
+    mutating func setEpoch(_ epoch: Int64, of destination: String) {
+        epochs[destination] = max(epochs[destination] ?? 1, epoch)
+    }
+
+    /// A service that says no epoch (0, of earlier releases) is in the first one.
+    private mutating func judgeEpoch(_ hello: LinkHello, _ link: LinkID, _ destination: String, now: Int64) -> [Action]?
+    {
+        let highest = epochs[destination] ?? 1
+        let epoch = max(1, hello.epoch)
+        guard epoch >= highest else {
+            superseded[destination] = Superseded(node: hello.node, epoch: epoch, at: now)
+            return end(link, .superseded, .superseded(epoch, highest: highest), now: now)
+        }
+        guard epoch > highest else { return nil }
+        epochs[destination] = epoch
+        return nil
+    }
+
+    /// Ends links that a higher epoch has overtaken.
+    private mutating func endLower(than epoch: Int64, of destination: String, now: Int64) -> [Action] {
+        var actions: [Action] = []
+        for other in lanes[destination]?.links ?? [] where links[other].map({ $0.epoch < epoch }) == true {
+            actions += end(other, .superseded, .superseded(links[other]?.epoch ?? 0, highest: epoch), now: now)
+        }
         return actions
     }
 
@@ -285,7 +334,14 @@ struct Relay: Sendable {
         if let error = LinkAdmission.refusal(of: hello, grant: grant) {
             return end(link, error.code == .linkViolation ? .protocolViolated : .notAllowed, error, now: now)
         }
+        let before = epochs[grant.destination] ?? 1
+        if let ending = judgeEpoch(hello, link, grant.destination, now: now) { return ending }
         var actions: [Action] = []
+        let epoch = max(1, hello.epoch)
+        if epoch > before {
+            actions.append(.raised(destination: grant.destination, epoch: epoch))
+            actions += endLower(than: epoch, of: grant.destination, now: now)
+        }
         let others = lanes[grant.destination]?.links ?? []
         for other in others where links[other]?.node == hello.node && links[other]?.service == hello.service {
             actions += end(other, .replaced, nil, now: now)
@@ -295,6 +351,8 @@ struct Relay: Sendable {
         }
         links[link]?.node = hello.node
         links[link]?.service = hello.service
+        links[link]?.version = hello.version
+        links[link]?.epoch = epoch
         lanes[grant.destination, default: Lane()].links.append(link)
         actions.append(.published(destination: grant.destination, details: hello.details))
         var welcome = LinkWelcome(

@@ -20,6 +20,7 @@ final class RelayHub: Sendable {
         case opened(LinkHello)
         case published(destination: String, details: String)
         case closed(LinkCloseCode, DiagnosedError?)
+        case raised(destination: String, epoch: Int64)
     }
 
     static let forwardMilliseconds: Int64 = 20_000
@@ -59,6 +60,16 @@ final class RelayHub: Sendable {
     var counts: Relay.Counts { state.withLock { $0.relay.counts } }
     var pendingCount: Int { state.withLock { $0.relay.pendingCount } }
     func openLinkCount(of destination: String) -> Int { state.withLock { $0.relay.openLinkCount(of: destination) } }
+
+    func setEpoch(_ epoch: Int64, of destination: String) {
+        state.withLock { $0.relay.setEpoch(epoch, of: destination) }
+    }
+    func nodes(of destination: String) -> [LinkedNode] { state.withLock { $0.relay.nodes(of: destination) } }
+    /// Who was refused for a lower epoch within the last two minutes.
+    func superseded(of destination: String) -> Relay.Superseded? {
+        let now = clock()
+        return state.withLock { $0.relay.superseded[destination] }.flatMap { now - $0.at < 120_000 ? $0 : nil }
+    }
 
     // MARK: details documents
 
@@ -210,7 +221,7 @@ final class RelayHub: Sendable {
             // What concerns a call leaves as a frame of its link.
             case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
-            case .opened: break
+            case .opened, .raised: break
             case .close(let link, let code, let error):
                 state.outputs.removeValue(forKey: link)?.close(code, reason: error?.summary ?? code.description)
             }
@@ -223,6 +234,7 @@ final class RelayHub: Sendable {
             case .opened(_, let hello): .opened(hello)
             case .published(let destination, let details): .published(destination: destination, details: details)
             case .close(link, let code, let error): .closed(code, error)
+            case .raised(let destination, let epoch): .raised(destination: destination, epoch: epoch)
             default: nil
             }
         }

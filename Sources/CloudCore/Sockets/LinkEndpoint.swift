@@ -60,6 +60,7 @@ struct LinkEndpoint: Sendable {
                         .linkAccepted, [.node: node, .organisation: Loggable(reviewed: grant.organisation)])
                 case .published(let destination, let details):
                     await store(details, of: destination)
+                case .raised(let destination, let epoch): await keep(epoch, of: destination)
                 case .closed(let code, let error):
                     recorder?.record(
                         .linkRefused,
@@ -71,6 +72,15 @@ struct LinkEndpoint: Sendable {
                 let reason = closure?.error?.description ?? "closed with \(closure?.code ?? 1006)"
                 recorder?.record(.linkEnded, [.node: node, .reason: Loggable(reviewed: reason)])
             }
+        }
+    }
+
+    /// One that can not be stored counts until the process ends; each link says it again.
+    private func keep(_ epoch: Int64, of destination: String) async {
+        do {
+            try await services.store.setEpoch(epoch, of: destination, now: services.wall())
+        } catch {
+            recorder?.record(.linkRefused, [.reason: "the epoch of a destination could not be stored"])
         }
     }
 

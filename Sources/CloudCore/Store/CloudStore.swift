@@ -60,6 +60,7 @@ final class CloudStore: Sendable {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { try $0.execute(sql: schema) }
         migrator.registerMigration("2") { try $0.execute(sql: participantsOfPartners) }
+        migrator.registerMigration("epochs") { try $0.execute(sql: epochs) }
         return migrator
     }()
 
@@ -70,6 +71,12 @@ final class CloudStore: Sendable {
             (SELECT organisation FROM conversation WHERE conversation.id = participant.conversation);
         DROP INDEX participantByUser;
         CREATE INDEX participantByUser ON participant (user, organisation);
+        """
+
+    /// The highest epoch that a link of each destination said.
+    private static let epochs = """
+        CREATE TABLE epoch (destination TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, updated INTEGER NOT NULL)
+            STRICT, WITHOUT ROWID;
         """
 
     /// As the first release made it.

@@ -88,6 +88,25 @@ extension CloudStore {
         }
     }
 
+    func epoch(of destination: String) async throws -> Int64? {
+        try await pool.read { db in
+            try Int64.fetchOne(db, sql: "SELECT epoch FROM epoch WHERE destination = ?", arguments: [destination])
+        }
+    }
+
+    /// A lower one than is stored changes nothing.
+    func setEpoch(_ epoch: Int64, of destination: String, now: Timestamp) async throws {
+        try await pool.write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO epoch (destination, epoch, updated) VALUES (?, ?, ?)
+                    ON CONFLICT (destination) DO UPDATE SET epoch = excluded.epoch, updated = excluded.updated
+                    WHERE excluded.epoch > epoch.epoch
+                    """,
+                arguments: [destination, epoch, now.milliseconds])
+        }
+    }
+
     func setDetails(_ document: String, of destination: String, now: Timestamp) async throws {
         try await pool.write { db in
             try db.execute(

@@ -60,5 +60,8 @@ struct RunningKMS: Sendable {
     let log: KMSRequestLog
     let rootKeys: RootKeyKeeper
     let rollback: RollbackDetector
+    /// Nil: one process has the store.
+    let lease: LeaseKeeper?
+    let cluster: (any ClusterStore)?
     let started: Timestamp
 }

@@ -15,6 +15,13 @@ final class KeepTicket: Sendable {
 
     init() {}
 
+    /// Of what needs no record.
+    static var kept: KeepTicket {
+        let ticket = KeepTicket()
+        ticket.end(nil)
+        return ticket
+    }
+
     /// Nil: the record is on the disk. Called once.
     func end(_ failure: DiagnosedError?) {
         let completion = state.withLock { state -> Completion? in

@@ -11,7 +11,7 @@ extension RequestHandler {
         forPartner text: [UInt8], claimed host: String, source: String, now: Timestamp
     ) async -> PendingReply {
         let digest = SHA256.hash(text)
-        var entry = RequestLogEntry(at: now)
+        var entry = RequestLogEntry(at: now, lease: keyManagement.lease)
         entry.user = host
         do {
             guard let federation, let partner = federation.partners[host] else {
@@ -19,7 +19,7 @@ extension RequestHandler {
             }
             if let earlier = try await store.ledgerEntry(digest) {
                 try await audit?.settle()
-                return .answer(earlier.sealedAnswer)
+                return again(earlier.sealedAnswer, entry)
             }
             guard budgets.takeOpening(now: now) else { return .drop("too many session openings") }
             let root: JSONNode
@@ -91,7 +91,7 @@ extension RequestHandler {
             case .duplicate:
                 guard let earlier = try await store.ledgerEntry(digest) else { continue }
                 try await audit?.settle()
-                return .answer(earlier.sealedAnswer)
+                return again(earlier.sealedAnswer, entry)
             case .conflict: continue
             }
         }

@@ -12,7 +12,7 @@ import WireText
 package final class FreezeBoard: Sendable {
     /// How often a node looks at what others have frozen: a freeze is to hold everywhere within a second.
     package static let refreshMilliseconds = 500
-    static let setting = "freezes"
+    package static let setting = "freezes"
     private static let format: UInt8 = 1
     private static let maximum = 10_000
 
@@ -42,24 +42,40 @@ package final class FreezeBoard: Sendable {
     /// Reads the store again; cheap when nothing changed.
     package func refresh() async throws {
         do {
-            let value = try await store.setting(Self.setting)
-            guard state.withLock({ $0.value != value || $0.unknown != nil }) else { return }
-            let (freezes, version) = try read(value)
-            state.withLock { state in
-                // A lower version is an older list that somebody put back.
-                guard version >= state.version else {
-                    state.unknown = Self.rolledBack
-                    return
-                }
-                state = State(freezes: freezes, value: value, version: version, unknown: nil)
-            }
+            let before = version
+            try take(try await store.setting(Self.setting), readAfter: before)
         } catch {
             let known =
                 (error as? DiagnosedError) ?? DiagnosedError(.storeFailed, fault: .store, "freezes are not known")
             state.withLock { $0.unknown = known }
             throw known
         }
-        if let unknown = state.withLock({ $0.unknown }) { throw unknown }
+    }
+
+    /// The version that is known here, for `take`.
+    package var version: Int64 { state.withLock { $0.version } }
+
+    /// Takes over what stands in the store's setting, as a renewal of the lease brings it. `known` is `version` as it was
+    /// before the setting was read: what is older than that somebody put back; what is older than what was taken meanwhile
+    /// only came late. True: something else stands than before.
+    @discardableResult
+    package func take(_ value: [UInt8]?, readAfter known: Int64) throws -> Bool {
+        guard state.withLock({ $0.value != value || $0.unknown != nil }) else { return false }
+        do {
+            let (freezes, version) = try read(value)
+            return try state.withLock { state in
+                guard version >= known else { throw Self.rolledBack }
+                guard version >= state.version else { return false }
+                let isOther = state.value != value
+                state = State(freezes: freezes, value: value, version: version, unknown: nil)
+                return isOther
+            }
+        } catch {
+            let unknown =
+                (error as? DiagnosedError) ?? DiagnosedError(.storeFailed, fault: .store, "freezes are not known")
+            state.withLock { $0.unknown = unknown }
+            throw unknown
+        }
     }
 
     /// Makes a freeze stand, durable and here at once.

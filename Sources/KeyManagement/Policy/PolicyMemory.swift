@@ -9,7 +9,7 @@ import WireText
 ///
 /// While the process runs, a setting that goes back or vanishes is noticed as well.
 package final class PolicyMemory: Sendable {
-    static let setting = "policy-seen"
+    package static let setting = "policy-seen"
     private static let format: UInt8 = 1
 
     private let store: any KeyStore
@@ -27,6 +27,9 @@ package final class PolicyMemory: Sendable {
         try notice(seen)
         return seen
     }
+
+    /// What the setting says, as a renewal of the lease brings it.
+    package func seen(in value: [UInt8]?) throws -> PolicyHolder.Seen? { try read(value).seen }
 
     /// For `PolicyHolder`: durable when it returns. Never goes back, whatever another node writes meanwhile.
     package func remember(_ seen: PolicyHolder.Seen) async throws {
