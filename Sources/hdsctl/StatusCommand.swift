@@ -51,6 +51,14 @@ struct StatusCommand: ParsableCommand {
         lines.append("officers  " + (officers.isEmpty ? "none: nobody can sign" : officers.joined(separator: "; ")))
         let freezes: Int64 = answer["freezes"]?.integer ?? 0
         lines.append(freezes == 0 ? "freezes   none" : "freezes   \(freezes) standing")
+        if let lease = answer["lease"] {
+            let epoch: Int64 = lease["epoch"]?.integer ?? 0
+            let commits = lease["synchronous"]?.boolean == true ? "synchronous" : "asynchronous"
+            lines.append(
+                lease["held"]?.boolean == true
+                    ? "lease     held, epoch \(epoch), commits \(commits)"
+                    : "lease     none, epoch \(epoch): \(text(lease["reason"]))")
+        }
         let records: Int64 = answer["audit"]?["records"]?.integer ?? 0
         let percent: Int64 = answer["audit"]?["percent"]?.integer ?? 0
         let blocked = answer["audit"]?["blocked"]?.string.map { ", blocked: " + $0 } ?? ""

@@ -23,8 +23,10 @@ extension StoryTests {
                 let before = try await deployment.outcomes()
                 // Stopped it can receive and not answer: its lease ends, its sockets stay open.
                 await nodes[0].send(SIGSTOP)
+                let stopped = ContinuousClock.now
                 let asked = people.map { Self.askForKey($0) }
                 for task in asked { #expect(try await task.value == 201) }
+                print("a node fell silent: all \(people.count) answered after \(stopped.duration(to: .now))")
                 let after = try await deployment.outcomes()
                 let redelivered = after["redelivered", default: 0] - before["redelivered", default: 0]
                 let delivered = after["delivered", default: 0] - before["delivered", default: 0]
