@@ -18,7 +18,7 @@ struct FailoverCommand: ParsableCommand {
             when the same command is given again.
             Exit codes: 0 done; 69 refused, or a check fails; 75 unknown whether something is lost, --force accepts it.
             """,
-        subcommands: [Plan.self, Promote.self, Failback.self, Asynchronous.self])
+        subcommands: [Plan.self, Promote.self, Failback.self, Asynchronous.self, Drill.self])
 
     struct Place: ParsableArguments {
         @Option(help: "The configuration of this node's hds-kms.", completion: .file())
@@ -180,6 +180,46 @@ struct FailoverCommand: ParsableCommand {
             try failing {
                 place.show(try place.failover(try place.readiness()).failback(to: to, site: site))
             }
+        }
+    }
+
+    struct Drill: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Lose a site on purpose, on a throw-away copy of everything on this machine.",
+            discussion: """
+                Runs deploy/drill-failover of the checkout that this program was built in: servers, nodes, clients and a loss, \
+                once with synchronous commits and once without. Nothing of an installation is touched.
+                """)
+
+        @Flag(help: "Print one JSON object for each drill.")
+        var json = false
+
+        func run() throws {
+            try reporting {
+                let script = try Self.script()
+                let arguments = [script] + (json ? ["--json"] : [])
+                var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+                execv(script, &words)
+                throw DiagnosedError(
+                    "drill-script", fault: .configuration, "\(script) can not be started",
+                    found: String(cString: strerror(errno)))
+            }
+        }
+
+        /// In a folder above this program.
+        private static func script() throws(DiagnosedError) -> String {
+            var path = [CChar](repeating: 0, count: Int(PATH_MAX))
+            let count = readlink("/proc/self/exe", &path, path.count - 1)
+            var folder = String(decoding: path[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)[...]
+            while let slash = folder.lastIndex(of: "/") {
+                folder = folder[..<slash]
+                let script = folder + "/deploy/drill-failover"
+                if access(String(script), X_OK) == 0 { return String(script) }
+            }
+            throw DiagnosedError(
+                "drill-script", fault: .configuration, "the drill is not on this machine",
+                expected: "deploy/drill-failover in a folder above this program", found: "none",
+                hint: "run it in a checkout: it builds and starts everything that it needs")
         }
     }
 

@@ -6,9 +6,10 @@ import WireText
 
 /// The freezes that stand: durable and sealed in the store, at hand in memory on every node.
 ///
-/// A freeze is in force on this node when `order` returns; other nodes of the same store read it within half a second
-/// (`refresh`, called by a service loop). While the setting can not be read or is not genuine, release stops: a freeze that
-/// somebody deleted or a store that is away must not open anything. Thread-safe.
+/// A freeze is in force on this node when `order` returns; other nodes of the same store take it with the next renewal of
+/// their lease (`take`), or read it within half a second (`refresh`, called by a service loop). While the setting can not be
+/// read or is not genuine, release stops: a freeze that somebody deleted or a store that is away must not open anything.
+/// Thread-safe.
 package final class FreezeBoard: Sendable {
     /// How often a node looks at what others have frozen: a freeze is to hold everywhere within a second.
     package static let refreshMilliseconds = 500

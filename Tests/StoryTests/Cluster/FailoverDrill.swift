@@ -63,6 +63,16 @@ struct FailoverDrill {
     let isSynchronous: Bool
 
     func run() async throws -> Report {
+        try await Self.withSites(isSynchronous: isSynchronous) { primary, _, deployment, nodes in
+            try await lose(primary, deployment, nodes)
+        }
+    }
+
+    /// Two sites, each with a server and a node; all of it ends with the body.
+    static func withSites<Result>(
+        isSynchronous: Bool,
+        _ body: (TestPostgreSQL, TestPostgreSQL, Deployment, [ClusterNode]) async throws -> Result
+    ) async throws -> Result {
         let primary = try await TestPostgreSQL.start()
         defer { primary.end() }
         let standby = try await TestPostgreSQL.start(standbyOf: primary)
@@ -79,18 +89,16 @@ struct FailoverDrill {
                 try deployment.start(service)
                 try await deployment.waitUntilReady(service)
             }
-            nodes = [
-                try ClusterNode("site-a", deployment.domain, servers: [primary, standby]),
-                try ClusterNode("site-b", deployment.domain, servers: [primary, standby]),
-            ]
-            for node in nodes {
+            for name in ["site-a", "site-b"] {
+                let node = try ClusterNode(name, deployment.domain, servers: [primary, standby])
+                nodes.append(node)
                 try await node.start()
                 try await node.waitUntilReady()
             }
-            let report = try await lose(primary, deployment, nodes)
+            let result = try await body(primary, standby, deployment, nodes)
             for node in nodes { try await node.end() }
             try await deployment.end()
-            return report
+            return result
         } catch {
             for node in nodes { print("\(node.name): \(await node.log().suffix(3000))") }
             for node in nodes { try? await node.end() }
@@ -99,7 +107,9 @@ struct FailoverDrill {
         }
     }
 
-    private func lose(_ primary: TestPostgreSQL, _ deployment: Deployment, _ nodes: [ClusterNode]) async throws -> Report {
+    private func lose(_ primary: TestPostgreSQL, _ deployment: Deployment, _ nodes: [ClusterNode]) async throws
+        -> Report
+    {
         var report = Report()
         report.isSynchronous = isSynchronous
         let people = [
@@ -120,10 +130,10 @@ struct FailoverDrill {
 
         let begun = ContinuousClock.now
         if !isSynchronous {
-            let (code, text) = try await hdsctl(["promote"], nodes[1])
+            let (code, text) = try await Self.hdsctl(["promote"], nodes[1])
             report.refusal = code == 75 ? "exit code 75: " + String(text.split(separator: "\n").last ?? "") : nil
         }
-        let (code, text) = try await hdsctl(
+        let (code, text) = try await Self.hdsctl(
             ["promote", "--site", "b", "--json"] + (isSynchronous ? [] : ["--force"]), nodes[1])
         guard code == 0, let line = text.split(separator: "\n").first(where: { $0.hasPrefix("{") }) else {
             throw NotInTime(what: "the promotion", limit: .zero, seen: "exit code \(code): \(text)")
@@ -177,7 +187,7 @@ struct FailoverDrill {
         }
     }
 
-    private func hdsctl(_ words: [String], _ node: ClusterNode) async throws -> (code: Int32, text: String) {
+    static func hdsctl(_ words: [String], _ node: ClusterNode) async throws -> (code: Int32, text: String) {
         let output = node.domain.path("failover-\(UUID().uuidString).log")
         let child = try ChildProcess(
             Repository.program("hdsctl"), ["failover"] + words + ["--config", node.configuration], output: output)
