@@ -10,7 +10,7 @@ import Testing
 extension StoryTests {
     /// Several nodes over one PostgreSQL, with people at work.
     @Suite("Several nodes over one database", .enabled(if: TestPostgreSQL.isInstalled)) struct ClusterStoryTests {
-        @Test("A node that falls silent in mid-request: others answer within the first timeout, each string once; it comes back")
+        @Test("A node that falls silent in mid-request: others answer in time, each string once; it comes back")
         func silent() async throws {
             let server = try await TestPostgreSQL.start()
             defer { server.end() }
@@ -53,7 +53,7 @@ extension StoryTests {
             }
         }
 
-        @Test("Three nodes started again one after the other under load: no request is lost; other releases are told of")
+        @Test("Three nodes started again one by one under load: no request is lost; other releases are told of")
         func rolling() async throws {
             let server = try await TestPostgreSQL.start()
             defer { server.end() }
@@ -149,7 +149,8 @@ extension Deployment {
     func outcomes() async throws -> [String: Int] {
         let text = String(decoding: try await answer(of: .core, "/metrics").body, as: UTF8.self)
         return text.split(separator: "\n").reduce(into: [:]) { counts, line in
-            guard line.hasPrefix("hds_core_deliveries_total{"), let name = line.split(separator: "\"").dropFirst().first,
+            guard line.hasPrefix("hds_core_deliveries_total{"),
+                let name = line.split(separator: "\"").dropFirst().first,
                 let value = line.split(separator: " ").last.flatMap({ Double($0) })
             else { return }
             counts[String(name)] = Int(value)

@@ -119,9 +119,9 @@ struct FailoverDrill {
         _ = try await eventually("the load") { await load.acknowledged > 10 ? true : nil } as Bool
 
         // Site A is gone: its server as by a crash, its node without a word.
-        let loss = ContinuousClock.now
         try await nodes[0].cut()
         try await primary.tell("stop")
+        let loss = ContinuousClock.now
         _ =
             try await eventually("site B says that it may not release keys") {
                 try await nodes[1].alarms().contains("HDS-LEASE-LOST") ? true : nil
