@@ -35,7 +35,8 @@ package final class CloudCore: Service {
         // Answers of an earlier run must not meet strings of this one, so ids start at the time.
         let relay = RelayHub(
             relay: Relay(
-                limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20, callable: configuration.callable,
+                limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20,
+                callable: configuration.callable,
                 sign: { [key = configuration.linkKey] hello, welcome in
                     guard let key, let octets = welcome.signedOctets(for: hello) else { return nil }
                     return try? key.sign(octets, algorithm: .es256)

@@ -291,7 +291,8 @@ extension Alarm {
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
-        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow, .linkFlapping, .clockSkew,
+        .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
+        .linkFlapping, .clockSkew,
         .credentialAge, .sessionStorm, .certificateExpiry,
         .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,

@@ -25,7 +25,8 @@ final class KMSChecks: Sendable {
         _ health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, core: CoreSection
     ) throws {
         self.init(
-            health, events: events, metrics: metrics, pins: try core.spkiPins(), readyWithoutCore: core.readyWithoutCore)
+            health, events: events, metrics: metrics, pins: try core.spkiPins(), readyWithoutCore: core.readyWithoutCore
+        )
     }
 
     init(

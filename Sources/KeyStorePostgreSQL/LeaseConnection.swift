@@ -15,6 +15,7 @@ final class LeaseConnection: Sendable {
 
     private let connector: StoreConnector
     private let thread = DispatchQueue(label: "hds.key-store.postgresql.lease", qos: .userInitiated)
+    private let lastHost = Mutex<PostgreSQLSettings.Host?>(nil)
     private let state = Mutex((connection: PostgreSQLConnection?.none, isClosed: false))
 
     init(_ connector: StoreConnector) { self.connector = connector }
@@ -29,7 +30,7 @@ final class LeaseConnection: Sendable {
     func close() { state.withLock { $0 = (nil, true) } }
 
     /// Whom the last call asked.
-    var host: PostgreSQLSettings.Host? { state.withLock { $0.connection?.host } }
+    var host: PostgreSQLSettings.Host? { lastHost.withLock { $0 } }
 
     /// The next call looks for the server anew.
     func drop() { state.withLock { $0.connection = nil } }
@@ -41,6 +42,7 @@ final class LeaseConnection: Sendable {
             do {
                 let connection = try state.connection ?? connect()
                 state.connection = connection
+                lastHost.withLock { $0 = connection.host }
                 return try connection.run([call], until: .now + limit)[0].get()
             } catch {
                 // A renewal that the server gave up is as good as none; the next one begins on a fresh connection.
@@ -52,11 +54,17 @@ final class LeaseConnection: Sendable {
 
     private func connect() throws -> PostgreSQLConnection {
         let deadline = ContinuousClock.now + .seconds(1)
-        let connection = try connector.connect(LeaseStatements.all, until: deadline)
-        try connection.script(
-            "SET statement_timeout = '\(Self.limit.milliseconds)'; SET lock_timeout = '\(Self.limit.milliseconds)'",
-            until: deadline)
-        return connection
+        do {
+            let connection = try connector.connect(LeaseStatements.all, until: deadline)
+            let limit = Self.limit.milliseconds
+            try connection.script(
+                "SET statement_timeout = '\(limit)'; SET lock_timeout = '\(limit)'", until: deadline)
+            return connection
+        } catch {
+            // A host that swallows packets takes all of the time: the next attempt begins with another one.
+            connector.preferNextHost()
+            throw error
+        }
     }
 }
 

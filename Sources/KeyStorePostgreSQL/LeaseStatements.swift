@@ -52,7 +52,8 @@ enum LeaseStatements {
         ON CONFLICT (node) DO UPDATE SET removed = excluded.removed
         """, .text, .bigint)
 
-    static let all = [renew, cluster, leases, setRemoved]
+    /// What the connection for leases needs.
+    static let all = [renew, cluster, setRemoved]
     /// How many settings a renewal brings along.
     static let settings = 2
 }

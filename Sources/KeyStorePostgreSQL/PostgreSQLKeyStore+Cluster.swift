@@ -63,7 +63,8 @@ extension PostgreSQLKeyStore: ClusterStore {
     }
 
     package func leases() async throws -> [NodeLease] {
-        let rows = try await leaseConnection.run(PostgreSQLCall(LeaseStatements.leases), within: .seconds(2))
+        // Over another connection: no renewal waits behind it.
+        let rows = try await reads.read(PostgreSQLCall(LeaseStatements.leases), within: .seconds(2))
         return try decode {
             try rows.all { rows, row in
                 NodeLease(

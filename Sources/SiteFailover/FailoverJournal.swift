@@ -51,6 +51,8 @@ package final class FailoverJournal {
     package func close() {
         guard isOpen else { return }
         isOpen = false
+        // Said in so many words: a process that is being started may still share the descriptor.
+        flock(descriptor, LOCK_UN)
         _ = Glibc.close(descriptor)
     }
 

@@ -158,7 +158,7 @@ struct KMSAlarmTests {
         for weakness: Loggable? in ["tls: require", nil] {
             let watched = WatchedHealth()
             KMSChecks(
-                watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics,
+                watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [],
                 readyWithoutCore: true
             ).tell(weakness: weakness)
             #expect((watched.standing(.databaseTLSWeak) != nil) == (weakness != nil))

@@ -127,7 +127,8 @@ struct LinkAlarmTests {
         """, arguments: cases)
     private func link(_ reason: Case) {
         let checks = KMSChecks(
-            watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: false)
+            watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: false
+        )
         var state = LinkState(phase: .waiting)
         state.lastError = DiagnosedError(reason.code, fault: .peer, "it ended")
         state.failures = reason.failures
