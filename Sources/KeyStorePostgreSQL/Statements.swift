@@ -274,11 +274,6 @@ enum Statements {
             lastRemoval, session, sessionsOfUser, ledgerEntry, ledgerAudits, ledgerPosition, resources,
             deletedResources,
             rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk,
-<<<<<<< HEAD
             removedAuthorizations, erasableKey,
-        ] + SealedStatements.reading + SumStatements.reading
-=======
-            removedAuthorizations,
-        ] + SealedStatements.reading + [LeaseStatements.leases]
->>>>>>> f19778c (Leases: a host that swallows packets is passed over, and nothing waits in front of a renewal)
+        ] + SealedStatements.reading + SumStatements.reading + [LeaseStatements.leases]
 }
