@@ -129,7 +129,6 @@ final class RootKeyKeeper: Service, Sendable {
     }
 
     private func work(_ journal: RotationJournal, _ now: Timestamp) async throws {
-        try await giveErasableKeys()
         if let promotion = journal.promotion {
             if promotion.retired != nil {
                 state.withLock { $0 = Work(orphans: $0.orphans, counted: $0.counted) }
@@ -142,6 +141,7 @@ final class RootKeyKeeper: Service, Sendable {
             try await keep("master-key-destroyed", "version \(gone)")
         }
         try await count(now)
+        try await giveErasableKeys()
     }
 
     /// Once for each store that is older than erasable keys.

@@ -11,19 +11,21 @@ import WireText
 /// The server gives a renewal up after `limit`, too: one that waits behind another that nobody waits for any more must
 /// not stay there. One at a time; each call is answered within `limit`, or within a second when it has to connect first.
 final class LeaseConnection: Sendable {
-    static let limit = Duration.milliseconds(400)
-
+    private let limit: Duration
     private let connector: StoreConnector
     private let thread = DispatchQueue(label: "hds.key-store.postgresql.lease", qos: .userInitiated)
     private let lastHost = Mutex<PostgreSQLSettings.Host?>(nil)
     private let state = Mutex((connection: PostgreSQLConnection?.none, isClosed: false))
 
-    init(_ connector: StoreConnector) { self.connector = connector }
+    init(_ connector: StoreConnector, limit: Duration) {
+        self.connector = connector
+        self.limit = limit
+    }
 
-    /// `limit`: how long an answer may take.
-    func run(_ call: PostgreSQLCall, within limit: Duration = LeaseConnection.limit) async throws -> PostgreSQLRows {
+    /// `limit`: how long an answer may take, where it is not a renewal's.
+    func run(_ call: PostgreSQLCall, within limit: Duration? = nil) async throws -> PostgreSQLRows {
         try await withCheckedThrowingContinuation { continuation in
-            thread.async { continuation.resume(with: Result { try self.perform(call, limit) }) }
+            thread.async { continuation.resume(with: Result { try self.perform(call, limit ?? self.limit) }) }
         }
     }
 
@@ -53,10 +55,10 @@ final class LeaseConnection: Sendable {
     }
 
     private func connect() throws -> PostgreSQLConnection {
-        let deadline = ContinuousClock.now + .seconds(1)
+        let deadline = ContinuousClock.now + max(.seconds(1), limit)
         do {
             let connection = try connector.connect(LeaseStatements.all, until: deadline)
-            let limit = Self.limit.milliseconds
+            let limit = limit.milliseconds
             try connection.script(
                 "SET statement_timeout = '\(limit)'; SET lock_timeout = '\(limit)'", until: deadline)
             return connection

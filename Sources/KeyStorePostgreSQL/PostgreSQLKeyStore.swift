@@ -17,6 +17,8 @@ package final class PostgreSQLKeyStore: KeyStore {
         package var readers = 4
         /// How long a request waits for a database that is away.
         package var patience = Duration.seconds(5)
+        /// How long a renewal of a lease may take: less than the lease.
+        package var renewalLimit = Duration.milliseconds(400)
         /// The schema with the tables; lower-case letters, digits and underlines.
         package var schema = "hds_kms"
         /// The highest epoch of the cluster that this node has seen: a server of a lower one is refused.
@@ -82,7 +84,7 @@ package final class PostgreSQLKeyStore: KeyStore {
         let writer = ChangeWriter(connector, writing)
         self.writer = writer
         commits = GroupCommit(patience: options.patience) { writer.apply($0) }
-        leaseConnection = LeaseConnection(connector)
+        leaseConnection = LeaseConnection(connector, limit: options.renewalLimit)
         reads = ReadPool(connector, readers: options.readers, patience: options.patience)
     }
 

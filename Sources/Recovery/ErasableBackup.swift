@@ -94,7 +94,16 @@ package enum ErasableBackup {
                 found: "\(reader.header.part?.rawValue ?? "a whole backup") of \(reader.header.host), "
                     + "\(reader.header.created)", hint: "name the newest one with --erasable FILE")
         }
-        return try contents(reader, main, key: key, known: known)
+        do {
+            return try contents(reader, main, key: key, known: known)
+        } catch let error as DiagnosedError where error.code == .backupKey {
+            throw DiagnosedError(
+                .backupKey, fault: .client,
+                "\(file), the newest backup of the erasable keys, has root keys that this key does not open",
+                expected: error.expected, found: error.found,
+                hint: "give the newer key, or the shares; or name the file that was made with the backup, by "
+                    + "--erasable FILE: then what was erased after it comes back")
+        }
     }
 
     private static func contents(

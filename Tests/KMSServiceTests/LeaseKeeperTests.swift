@@ -53,7 +53,7 @@ import WireText
         #expect(world.alarms.isEmpty)
     }
 
-    @Test("a database that refuses ends the lease at once, with alarm and check; both go when it is held again")
+    @Test("a database that refuses ends the lease at once, with [HDS-LEASE-LOST] and check; both go when it is held again")
     func refused() async throws {
         let world = try await World()
         let keeper = try await world.keeper()
@@ -93,7 +93,7 @@ import WireText
     }
 
     @Test(
-        "a higher epoch is on the disk before the node works in it; a lower one raises HDS-SPLIT-BRAIN and gives nothing"
+        "a higher epoch is on the disk before the node works in it; a lower one raises [HDS-SPLIT-BRAIN] and gives nothing"
     )
     func epoch() async throws {
         let world = try await World()
@@ -118,7 +118,7 @@ import WireText
         #expect(keeper.lease.isHeld && world.alarms.isEmpty)
     }
 
-    @Test("nodes of different releases raise HDS-VERSION-SKEW until they are of one")
+    @Test("nodes of different releases raise [HDS-VERSION-SKEW] until they are of one")
     func skew() async throws {
         let world = try await World()
         let keeper = try await world.keeper()

@@ -36,7 +36,7 @@ struct NetworkWatchTests {
     // MARK: - Ways
 
     @Test(
-        "a real proxy that is away raises the alarm for each target, and tunnels clear it",
+        "[HDS-PROXY-FAIL] a real proxy that is away raises it for each target, and tunnels clear it",
         .enabled(if: TestProxy.isInstalled))
     func proxy() async throws {
         let watch = NetworkWatch(health)
@@ -76,7 +76,7 @@ struct NetworkWatchTests {
         #expect(alarms.isEmpty && check("proxy")?.state == .ok)
     }
 
-    @Test("slow lookups raise HDS-DNS-SLOW, a quick one clears it, and a refusal at once says nothing")
+    @Test("[HDS-DNS-SLOW] slow lookups raise it, a quick one clears it, and a refusal at once says nothing")
     func lookups() {
         let watch = NetworkWatch(health)
         watch.take(.lookup(host: "core.example", time: .milliseconds(20), failed: false))

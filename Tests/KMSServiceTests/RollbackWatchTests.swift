@@ -24,7 +24,7 @@ struct RollbackWatchTests {
         func lastPosition() throws -> Int64 { 0 }
     }
 
-    @Test("findings raise HDS-STORE-ROLLBACK, fail the check and set the metric; an acceptance clears all three")
+    @Test("[HDS-STORE-ROLLBACK] findings raise it, fail the check and set the metric; an acceptance clears all three")
     func alarm() async throws {
         let folder = TemporaryFolder()
         let (now, database) = (Timestamp.now(), MemoryKeyStore())

@@ -58,6 +58,7 @@ enum PostgreSQL {
         options.readers = 2
         // Nobody looks at the clock while nothing fails; all tests at once may keep the machine busy for long.
         options.patience = .seconds(60)
+        options.renewalLimit = .seconds(60)
         change(&options)
         let server = if let server { server } else { try await TestPostgreSQL.shared.value }
         var settings = server.settings

@@ -58,8 +58,10 @@ import WireText
         let first = try await node(old)
         try await first.create()
         try SQLiteSnapshot.read(path: old) { view in
+            let names = Backup.Names(host: "kms.example.com", node: "a")
+            _ = try Backup.write(view, ring: first.ring, names: names, toNew: backup, now: start)
             _ = try Backup.write(
-                view, ring: first.ring, names: .init(host: "kms.example.com", node: "a"), toNew: backup, now: start)
+                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start, erasable: true)
         }
         for _ in 0..<3 { try await first.create() }
         try await first.detector.look(now: start)
@@ -98,8 +100,10 @@ import WireText
         let first = try await node(old)
         try await first.create()
         try SQLiteSnapshot.read(path: old) { view in
+            let names = Backup.Names(host: "kms.example.com", node: "a")
+            _ = try Backup.write(view, ring: first.ring, names: names, toNew: backup, now: start)
             _ = try Backup.write(
-                view, ring: first.ring, names: .init(host: "kms.example.com", node: "a"), toNew: backup, now: start)
+                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start, erasable: true)
         }
         await first.close()
         _ = try await Restore.restore(backup, with: .keyEncryptionKey(kek), newKey: nil, toNew: new, now: start)
