@@ -161,6 +161,32 @@ import WireText
         #expect(failback == .failoverRefused, "it is no standby yet")
     }
 
+    @Test("back to a server that was made a standby again: a switch-over like any other, in the next epoch")
+    func failback() async throws {
+        let world = try await World(isSynchronous: false)
+        defer { world.end() }
+        #expect(try await world.promote { $0.isSwitchOver = true }.to == 3)
+        try await world.primary.tell("stop")
+        let rebuilt = try await TestPostgreSQL.start(standbyOf: world.standby)
+        defer { rebuilt.end() }
+        var settings = rebuilt.settings
+        settings.hosts += world.standby.settings.hosts
+        let asked = settings, path = world.folder.path + "/back", name = rebuilt.settings.hosts[0].description
+        let follower = ClusterServer(asked, host: rebuilt.settings.hosts[0])
+        try await world.until { try await onOwnThread { try follower.look().isReceiving } }
+        let outcome = try await onOwnThread {
+            let failover = SiteFailover(asked, seenEpoch: 3, journal: try FailoverJournal(path: path))
+            return try failover.failback(to: name, site: "a")
+        }
+        #expect(outcome.proof.isProved && outcome.from == 3 && outcome.to == 5)
+        var options = PostgreSQLKeyStore.Options()
+        options.epoch = 3
+        let store = try await PostgreSQLKeyStore.open(asked, options: options)
+        try await world.until { (try? await store.renewLease(world.request(5)))?.refusal == .some(nil) }
+        #expect(try await store.cluster().site == "a")
+        await store.close()
+    }
+
     @Test("cut off after any step, the same command goes on where it was and comes to the same end")
     func resumed() async throws {
         let world = try await World(isSynchronous: true)
