@@ -21,7 +21,11 @@ struct BenchKMS: Sendable {
     let staticKey: KMSStaticKey
     let privateKey: PrivateKey
     let store: any KeyStore
+    /// Of the SQLite store that it made itself.
+    let file: String?
     let audit: DecisionAudit?
+    let ring: SealRing
+    private let kek: KeyEncryptionKey
     private let tokenKey: PrivateKey
 
     /// - Parameters:
@@ -56,10 +60,32 @@ struct BenchKMS: Sendable {
         staticKey = try KMSStaticKey(privateKey: privateKey, chain: chain, host: host, now: now.adding(seconds: 1))
         // Nobody has the key-encryption key of an earlier one.
         let name = "\(host)-\(UUIDText.random()).sqlite"
+        file = other == nil ? folder.appending(path: name).path : nil
         store = try other ?? SQLiteKeyStore(path: folder.appending(path: name).path)
-        let ring = try await SealRing.open(kek: KeyEncryptionKey.create(), store: store, now: now)
-        let vault = RecordVault(ring: ring, store: store)
+        kek = try KeyEncryptionKey.create()
+        let ring = try await SealRing.open(kek: kek, store: store, now: now)
+        self.ring = ring
         tokenKey = try PrivateKey.generateP256()
+        audit = trail.map { [store] in DecisionAudit(trail: $0, ring: ring, store: store) }
+        try await audit?.prepare(now: now)
+        handler = try Self.handler(
+            host, store, ring, tokenKey, staticKey, audit: audit, federation: try federation(staticKey))
+    }
+
+    /// The same KMS over another store, which has everything that the first one had.
+    init(_ other: BenchKMS, store: any KeyStore) async throws {
+        (host, staticKey, privateKey) = (other.host, other.staticKey, other.privateKey)
+        (kek, tokenKey, audit, file) = (other.kek, other.tokenKey, nil, nil)
+        self.store = store
+        ring = try await SealRing.open(kek: kek, store: store, now: .now())
+        handler = try Self.handler(host, store, ring, tokenKey, staticKey)
+    }
+
+    private static func handler(
+        _ host: String, _ store: any KeyStore, _ ring: SealRing, _ tokenKey: PrivateKey, _ staticKey: KMSStaticKey,
+        audit: DecisionAudit? = nil, federation: Federation? = nil
+    ) throws -> RequestHandler {
+        let vault = RecordVault(ring: ring, store: store)
         let keySet = try BenchTokens.keySet(tokenKey)
         let issuer = JWTBearerVerifier(
             policy: TokenPolicy(issuer: BenchTokens.issuer, isCustomerControlled: true), keys: { _ in keySet })
@@ -68,14 +94,12 @@ struct BenchKMS: Sendable {
         policy.sessionOpeningsPerSecond = 1_000_000
         policy.requestsPerUserAndMinute = 100_000_000
         policy.requestsPerDeviceAndMinute = 100_000_000
-        audit = trail.map { [store] in DecisionAudit(trail: $0, ring: ring, store: store) }
-        try await audit?.prepare(now: now)
-        handler = RequestHandler(
+        return RequestHandler(
             keyManagement: KeyManagement(names: KMSNames(host: host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault),
             verifier: BearerDirectory(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog(), audit: audit,
-            federation: try federation(staticKey))
+            federation: federation)
     }
 
     func token(_ user: String) throws -> String { try BenchTokens.token(user, key: tokenKey) }

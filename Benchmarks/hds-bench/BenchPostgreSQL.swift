@@ -27,6 +27,9 @@ struct BenchPostgreSQL {
                     "PostgreSQL: " + line.name, line.value, line.unit, limit: isRate ? many : nil,
                     isRate ? "bare inserts over 64 connections, same run" : nil))
         }
+        for line in try await BenchDurable(kms: inProcess.kms, folder: folder, name: "PostgreSQL: ").measure() {
+            lines.append(line)
+        }
         for line in try await inProcess.retrievals() {
             lines.append(Measurement("PostgreSQL: " + line.name, line.value, line.unit))
         }

@@ -27,13 +27,17 @@ struct HDSBench: AsyncParsableCommand {
     @Option(
         help: """
             Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
-            postgresql, link.
+            durable, rotation, scale, postgresql, link.
             """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
-        case openings, retrievals, creations, spaces, federation, audit, decisions, postgresql, link
+        case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, postgresql
+        case link
     }
+
+    @Option(help: "Also measure a store with so many keys, such as 10000000 (4 GB, ten minutes).")
+    var keys: Int?
 
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
 
@@ -56,6 +60,12 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.federation) { lines += try await BenchFederation(folder: folder, seconds: seconds).measure() }
         if wants(.audit) { lines += try await BenchAudit(folder: folder, seconds: seconds).measure() }
         if wants(.decisions) { lines += try await BenchDecisions(folder: folder, seconds: seconds).measure() }
+        if wants(.durable) { lines += try await BenchDurable(kms: inProcess.kms, folder: folder).measure() }
+        if wants(.rotation) { lines += try await BenchRotation(folder: folder, seconds: seconds).measure() }
+        if wants(.scale) {
+            let sizes = [10_000, 1_000_000] + (keys.map { [$0] } ?? [])
+            lines += try await BenchScale(folder: folder).measure(sizes)
+        }
         if wants(.postgresql), let postgresql {
             lines += try await BenchPostgreSQL(
                 server: URL(filePath: postgresql), folder: folder, seconds: seconds

@@ -95,6 +95,22 @@ extension Alarm {
             + "service's user. PostgreSQL: check that a server that takes writes runs on one of the hosts and "
             + "can be reached from here.",
         clears: "when the database answers again")
+    package static let databaseCorrupt = Alarm(
+        "HDS-DB-CORRUPT", "5b1f0c7a92d84e36a7c4e8d3f6190b52", .critical,
+        title: "the database is damaged",
+        text: "What was read is not what was written: a disk, a controller or somebody changed it. Requests that need "
+            + "the damaged part get 500, others go on. DETAIL says what was found.",
+        fix: "Look for errors of the disk (journalctl -k). Stop the service, keep the database's files as they are "
+            + "(SQLite: with -wal and -shm), and restore the newest backup: hdsctl restore.",
+        clears: "with the next start on a database that is whole")
+    package static let databaseLatency = Alarm(
+        "HDS-DB-LATENCY", "e2c94d17b6a54f0b8d3a70c5914fe86d", .warning,
+        title: "the database is slow",
+        text: "More than a tenth of the changes of half a minute took over a quarter of a second, the time that a client "
+            + "gives one operation on a key. DETAIL says how many and how long.",
+        fix: "Look at the load of the database's disk (iostat -x 1) and for other programs on it. PostgreSQL: look at "
+            + "pg_stat_activity, at the way to the synchronous standby and at its disk.",
+        clears: "when for half a minute less than a tenth of the changes takes so long")
     package static let databaseTLSWeak = Alarm(
         "HDS-DB-TLS-WEAK", "0d2f6c9be1a74c3c8a54b70e93d1f26a", .warning,
         title: "the connection to the database is not proven",
@@ -294,7 +310,8 @@ extension Alarm {
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
         .linkFlapping, .clockSkew,
         .credentialAge, .sessionStorm, .certificateExpiry,
-        .databaseUnreachable, .databaseTLSWeak, .diskLow, .auditBlocked, .auditChainBroken, .auditWitness,
+        .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
+        .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew,

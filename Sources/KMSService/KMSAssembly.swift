@@ -12,6 +12,7 @@ import Recovery
 import ServiceLifecycle
 package import ServiceRuntime
 import SignedPolicy
+import Synchronization
 import TLSChannel
 import WireText
 
@@ -30,9 +31,11 @@ package enum KMSAssembly {
         let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = try loadStaticKeys(configuration, context, now)
         let epochFile = configuration.store.file == nil ? try EpochFile(folder: configuration.dataFolder) : nil
-        let database = try await configuration.store.open(
-            context.credentials, application: "hds-kms \(configuration.node)", epoch: epochFile?.epoch ?? 0,
-            observe: checks.observeStore)
+        let database = try await checks.telling {
+            try await configuration.store.open(
+                context.credentials, application: "hds-kms \(configuration.node)", epoch: epochFile?.epoch ?? 0,
+                observer: checks.observer)
+        }
         let wasEmpty = try await database.isEmpty()
         let ring = try await SealRing.open(kek: kek, store: database, now: now)
         let opening = try RollbackWatch.Opening(database, ring: ring, configuration)
@@ -86,8 +89,7 @@ package enum KMSAssembly {
         let link = try link(
             configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
             inspection: inspection, epoch: { keeperOfLease?.epoch ?? 1 })
-        let canary = Canary(
-            store: store, ring: ring, key: staticKeys[0], mayBeAway: configuration.store.file == nil)
+        let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
             intervals: Intervals(store: store, vault: vault, policy: inForce), log: log)
@@ -98,7 +100,7 @@ package enum KMSAssembly {
         await keeper.load()
         let rootKeys = RootKeyKeeper(
             store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
-            alarms: context.alarms, log: log, section: configuration.rootKey)
+            alarms: context.alarms, log: log, section: configuration.rootKey, isBusy: requestsCame(lanes))
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
@@ -120,7 +122,7 @@ package enum KMSAssembly {
                     book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },
                     alarms: context.alarms, log: log),
                 RollbackWatch(rollback, context, log: log, scanEvery: configuration.rollback.scanEvery),
-                LaneDrain(lanes: lanes), link,
+                LaneDrain(lanes: lanes, store: store), link,
             ]
                 + trust.polls + [federation.sweep],
             selfTest: { try await canary.run() },
@@ -132,6 +134,15 @@ package enum KMSAssembly {
                 await rollback.close()
                 await store.close()
             })
+    }
+
+    /// Whether strings came since it was asked last.
+    private static func requestsCame(_ lanes: RequestLanes) -> @Sendable () -> Bool {
+        let last = Atomic(lanes.submitted)
+        return {
+            let present = lanes.submitted
+            return last.exchange(present, ordering: .relaxed) != present
+        }
     }
 
     /// Everything that the control socket carries out.

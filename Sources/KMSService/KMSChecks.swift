@@ -18,6 +18,7 @@ final class KMSChecks: Sendable {
     private let steadiness: LinkSteadiness
     private static let pins = HealthCheck("pins", "the pins of the core")
     private let corePins: [SPKIPin]
+    private let latency = StoreLatency()
     /// As it was last told, to tell changes only.
     private let wasOpen = Mutex(false)
 
@@ -51,17 +52,26 @@ final class KMSChecks: Sendable {
     func watch(store: any KeyStore, section: StoreSection, audit: String, key: KMSStaticKey) {
         let alarms = health.alarms
         if case .postgresql(let database) = section.backend { tell(weakness: database.weakness) }
-        health.probe(Self.store, every: .seconds(15)) {
+        health.probe(Self.store, every: .seconds(15)) { [latency] in
             do {
+                let start = ContinuousClock.now
                 try await store.check()
-                alarms.clear(.databaseUnreachable, "reading and durable writing work")
+                latency.note(start.duration(to: .now))
+                latency.report(to: alarms)
+                Self.clear(alarms, "reading and durable writing work")
                 return .ok("reading and durable writing work")
             } catch {
-                alarms.raise(.databaseUnreachable, Loggable(error: error))
+                Self.raise(error, alarms)
                 return .fail(error)
             }
         }
-        health.watchSpace(of: FileLocation(section.file?.path.folder ?? audit))
+        let data = section.file?.path.folder
+        health.watchSpace(of: FileLocation(data ?? audit), every: .seconds(10))
+        if let data, !audit.hasPrefix(data + "/") {
+            health.watchSpace(
+                of: FileLocation(audit), check: HealthCheck("disk-audit", "the disk of the audit trail"),
+                every: .seconds(10))
+        }
         let expires = key.expires
         health.watchCertificate(
             "certificate", "the certificate of the static key",
@@ -75,18 +85,50 @@ final class KMSChecks: Sendable {
     }
 
     /// What the store tells between two looks: the alarm does not wait for the next one.
-    var observeStore: @Sendable (DiagnosedError?) -> Void {
+    var observer: StoreObserver {
         let health = health
-        return { trouble in
-            if let trouble {
-                health.alarms.raise(.databaseUnreachable, Loggable(trouble))
-                health.report(Self.store, .fail(trouble))
-            } else {
-                health.alarms.clear(.databaseUnreachable, "the database answers again")
-                health.report(Self.store, .ok("the database answers"))
-            }
+        return StoreObserver(
+            trouble: { trouble in
+                if let trouble {
+                    Self.raise(trouble, health.alarms)
+                    health.report(Self.store, .fail(trouble))
+                } else {
+                    Self.clear(health.alarms, "the database answers again")
+                    health.report(Self.store, .ok("the database answers"))
+                }
+            }, committed: { [latency] in latency.note($0) })
+    }
+
+    /// Opens the store. One that can not be opened ends the start; its alarm says why.
+    func telling<R>(_ open: () async throws -> R) async throws -> R {
+        do {
+            let opened = try await open()
+            Self.clear(health.alarms, "the database is open")
+            health.alarms.clear(.databaseCorrupt, "the database was found whole")
+            return opened
+        } catch let error as DiagnosedError where error.fault == .store {
+            Self.raise(error, health.alarms)
+            throw error
         }
     }
+
+    /// The alarm that fits what the store said.
+    static func raise(_ trouble: any Error, _ alarms: AlarmBoard) {
+        switch (trouble as? DiagnosedError)?.code {
+        case .storeFull: alarms.raise(.diskLow, about: full, stage: 3, Loggable(error: trouble))
+        case .storeCorrupt: alarms.raise(.databaseCorrupt, Loggable(error: trouble))
+        default: alarms.raise(.databaseUnreachable, Loggable(error: trouble))
+        }
+    }
+
+    /// Damage does not pass by itself: its alarm stands until the next start.
+    private static func clear(_ alarms: AlarmBoard, _ detail: Loggable) {
+        alarms.clear(.databaseUnreachable, detail)
+        alarms.clear(.diskLow, about: full, detail)
+    }
+
+    /// What the alarm of a disk that is full, and not only nearly so, is about.
+    private static let full: Loggable = "the key store"
 
     /// What the link tells of itself.
     func report(_ state: LinkState, address: Loggable) {

@@ -20,12 +20,15 @@ final class LinkHolder: Sendable {
     var link: CoreLink? { held.withLock { $0?.link } }
 }
 
-/// Waits at a stop until every string that was taken is answered. Stands before the link: it ends after it.
+/// Waits at a stop until every string that was taken is answered. Stands before the link: it ends after it. What is held
+/// for a database that is away is refused instead: its client asks another node, or this one after its restart.
 struct LaneDrain: Service {
     let lanes: RequestLanes
+    let store: any KeyStore
 
     func run() async throws {
         try? await gracefulShutdown()
+        store.stopHolding()
         await lanes.drain()
     }
 }
@@ -85,10 +88,6 @@ struct Canary: Sendable {
     let store: any KeyStore
     let ring: SealRing
     let key: KMSStaticKey
-    /// Whether the store is a server of its own.
-    let mayBeAway: Bool
-
-    private static let awayCodes: Set<DiagnosedError.Code> = [.storeUnreachable, .storeReadOnly, .storeBusy]
 
     func run() async throws {
         let text = Array("canary \(Timestamp.now())".utf8)
@@ -105,10 +104,9 @@ struct Canary: Sendable {
         _ = try key.sign(json)
         do {
             try await store.check()
-        } catch let error as DiagnosedError where Self.awayCodes.contains(error.code) {
-            // No restart brings a database server back, and the requests that wait for it would be lost: the check of
-            // the store and its alarm tell.
-            guard mayBeAway else { throw error }
+        } catch let error as DiagnosedError where error.maySettle {
+            // No restart brings a database server back or frees a disk, and the requests that wait for it would be lost:
+            // the check of the store and its alarm tell.
         }
     }
 }

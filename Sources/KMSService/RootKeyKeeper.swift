@@ -47,11 +47,12 @@ final class RootKeyKeeper: Service, Sendable {
 
     init(
         store: any KeyStore, ring: SealRing, host: String, node: String, audit: DecisionAudit, alarms: AlarmBoard,
-        log: KMSRequestLog, section: RootKeySection = RootKeySection()
+        log: KMSRequestLog, section: RootKeySection = RootKeySection(),
+        isBusy: @escaping @Sendable () -> Bool = { false }
     ) {
         self.section = section
         rotation = RootKeyRotation(store: store, ring: ring)
-        resealer = Resealer(store: store, ring: ring)
+        resealer = Resealer(store: store, ring: ring, isBusy: isBusy)
         carryOver = ErasableCarryOver(store: store, ring: ring)
         (self.host, self.node, self.audit, self.alarms, self.log) = (host, node, audit, alarms, log)
     }

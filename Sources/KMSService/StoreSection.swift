@@ -33,25 +33,33 @@ package struct StoreSection: Decodable, Sendable {
         }
     }
 
+    /// Less than the 6 s after which a client sends its request again.
+    private static let patience = Duration.seconds(5)
+
     /// The SQLite file; nil with PostgreSQL.
     package var file: FileLocation? {
         guard case .sqlite(let file) = backend else { return nil }
         return file
     }
 
-    /// Opens the database, making or migrating its tables. `observe` is told when it goes away, and with nil when it is
-    /// back. `epoch`: the highest that this node has seen, see `PostgreSQLKeyStore.Options`.
+    /// Opens the database, making or migrating its tables. Requests are held for it for five seconds. `epoch`: the highest
+    /// that this node has seen, see `PostgreSQLKeyStore.Options`.
     package func open(
-        _ credentials: Credentials, application: String, epoch: Int64 = 0,
-        observe: @escaping @Sendable (DiagnosedError?) -> Void
+        _ credentials: Credentials, application: String, epoch: Int64 = 0, observer: StoreObserver
     ) async throws -> any KeyStore {
         switch backend {
-        case .sqlite(let file): return try SQLiteKeyStore(path: file.path)
+        case .sqlite(let file):
+            var options = SQLiteKeyStore.Options()
+            options.patience = Self.patience
+            options.observer = observer
+            return try SQLiteKeyStore(path: file.path, options: options)
         case .postgresql(let section):
             var options = PostgreSQLKeyStore.Options()
             options.readers = section.connections
             options.epoch = epoch
-            options.observe = observe
+            options.patience = Self.patience
+            options.observe = observer.trouble
+            options.committed = observer.committed
             return try await PostgreSQLKeyStore.open(
                 section.settings(credentials, application: application), options: options)
         }

@@ -297,6 +297,21 @@ package final class RequestHandler: Sendable {
     private func decide(
         _ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp
     ) async throws(KMSFailure) -> KeyManagement.Outcome {
+        do {
+            return try await decideOnce(request, caller: caller, session: session, now: now)
+        } catch {
+            // While the database was away nobody could read what is frozen. Now it is read for this request, which is
+            // held for it like for any other read.
+            guard error.rule == FreezeBoard.unknownRule, (try? await keyManagement.freezes?.refresh()) != nil else {
+                throw error
+            }
+            return try await decideOnce(request, caller: caller, session: session, now: now)
+        }
+    }
+
+    private func decideOnce(
+        _ request: KMSRequest, caller: Caller, session: LiveSession, now: Timestamp
+    ) async throws(KMSFailure) -> KeyManagement.Outcome {
         if let federation = federation(by: caller.snapshot), !keyManagement.names.owns(request.uri) {
             guard caller.capacity == .user else {
                 throw KMSFailure(

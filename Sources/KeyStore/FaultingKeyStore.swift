@@ -165,5 +165,6 @@ package final class FaultingKeyStore: KeyStore {
         try await call(.commit) { try await inner.commit(change) }
     }
     package func check() async throws { try await call(.check) { try await inner.check() } }
+    package func stopHolding() { inner.stopHolding() }
     package func close() async { await inner.close() }
 }

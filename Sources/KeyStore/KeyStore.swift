@@ -86,6 +86,9 @@ package protocol KeyStore: Sendable {
     func commit(_ change: StoreChange) async throws -> CommitResult
     /// Proves that reading and durable writing work now.
     func check() async throws
+    /// From now on nothing waits for a database that is away: what waits fails within a second, what comes later at its
+    /// first failure. For a service that stops. Idempotent.
+    func stopHolding()
     /// Finishes what was begun and releases everything; every later call throws `store-closed`. Idempotent.
     func close() async
 }
@@ -105,6 +108,8 @@ package struct KeyWithGrant: Hashable, Sendable {
 }
 
 extension KeyStore {
+    package func stopHolding() {}
+
     package func keys(ofResource resource: String) async throws -> [KeyRecord] {
         try await keys(ofResource: resource, from: nil, before: nil, limit: nil)
     }

@@ -82,8 +82,10 @@ final class ChangeWriter: Sendable {
         var batch = Batch(waiters: waiters)
         var trouble = PostgreSQLFailure(.unreachable, "no connection")
         var pause: useconds_t = 20_000
+        var isFirst = true
         while true {
-            batch.expire(at: .now, trouble, connector.diagnosis)
+            batch.expire(at: isFirst ? .now : connector.present, trouble, connector.diagnosis)
+            isFirst = false
             guard let first = batch.waiters.map(\.deadline).min(), let last = batch.waiters.map(\.deadline).max()
             else { return }
             do {
@@ -92,12 +94,14 @@ final class ChangeWriter: Sendable {
                 state.connection = connection
                 // Who came last may have an answer that is a little late rather than a connection that is torn down.
                 try attempt(&batch, connection, &state.number, until: max(last, .now + .seconds(1)))
+                connector.note(nil)
                 return
             } catch let failure as PostgreSQLFailure {
                 trouble = failure
+                connector.note(failure)
                 if failure.endsConnection { state.connection = nil }
                 // A server that has been there may, during a failover, refuse what it granted and will grant again.
-                guard failure.isPassing || state.connection == nil else {
+                guard failure.isHeld || state.connection == nil else {
                     return batch.fail(connector.diagnosis.diagnosed(failure))
                 }
                 usleep(pause)
@@ -227,7 +231,7 @@ final class ChangeWriter: Sendable {
         switch judgement {
         case .done(let result): return .success(result)
         case .failed(let failure):
-            guard !failure.isPassing else { throw failure }
+            guard !failure.isHeld else { throw failure }
             return .failure(connector.diagnosis.diagnosed(failure))
         case .skipped: throw PostgreSQLFailure(.serialization, "a statement was skipped")
         }

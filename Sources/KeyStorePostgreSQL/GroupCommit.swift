@@ -12,10 +12,15 @@ final class GroupCommit: Sendable {
 
     struct Waiter: Sendable {
         let change: StoreChange
+        let arrived: ContinuousClock.Instant
         let deadline: ContinuousClock.Instant
+        fileprivate let committed: @Sendable (Duration) -> Void
         fileprivate let continuation: CheckedContinuation<CommitResult, any Error>
 
-        func resume(_ outcome: Outcome) { continuation.resume(with: outcome) }
+        func resume(_ outcome: Outcome) {
+            if case .success = outcome { committed(arrived.duration(to: .now)) }
+            continuation.resume(with: outcome)
+        }
     }
 
     private struct State {
@@ -29,10 +34,16 @@ final class GroupCommit: Sendable {
     private let thread = DispatchQueue(label: "hds.key-store.postgresql.commit")
     private let patience: Duration
     private let maximumWrites: Int
+    /// Told of each commit that was carried out how long its caller waited.
+    private let committed: @Sendable (Duration) -> Void
     /// Resumes every waiter that it gets.
     private let apply: @Sendable ([Waiter]) -> Void
 
-    init(patience: Duration, maximumWrites: Int = 1_000, apply: @escaping @Sendable ([Waiter]) -> Void) {
+    init(
+        patience: Duration, maximumWrites: Int = 1_000, committed: @escaping @Sendable (Duration) -> Void = { _ in },
+        apply: @escaping @Sendable ([Waiter]) -> Void
+    ) {
+        self.committed = committed
         self.patience = patience
         self.maximumWrites = maximumWrites
         self.apply = apply
@@ -42,7 +53,9 @@ final class GroupCommit: Sendable {
     func commit(_ change: StoreChange, within limit: Duration? = nil) async throws -> CommitResult {
         try await withCheckedThrowingContinuation { continuation in
             let patience = min(limit ?? patience, patience)
-            let waiter = Waiter(change: change, deadline: .now + patience, continuation: continuation)
+            let now = ContinuousClock.now
+            let waiter = Waiter(
+                change: change, arrived: now, deadline: now + patience, committed: committed, continuation: continuation)
             let (accepted, start) = state.withLock { state in
                 guard !state.closed else { return (false, false) }
                 state.waiting.append(waiter)

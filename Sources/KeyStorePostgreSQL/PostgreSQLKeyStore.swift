@@ -25,6 +25,8 @@ package final class PostgreSQLKeyStore: KeyStore {
         package var epoch: Int64 = 0
         /// Told when the database goes away, with what was seen, and with nil when it is back. On a thread of the store.
         package var observe: (@Sendable (DiagnosedError?) -> Void)?
+        /// Told of each commit that was carried out how long its caller waited for it.
+        package var committed: @Sendable (Duration) -> Void = { _ in }
 
         package init() {}
     }
@@ -83,7 +85,7 @@ package final class PostgreSQLKeyStore: KeyStore {
         protection = writing.protection
         let writer = ChangeWriter(connector, writing)
         self.writer = writer
-        commits = GroupCommit(patience: options.patience) { writer.apply($0) }
+        commits = GroupCommit(patience: options.patience, committed: options.committed) { writer.apply($0) }
         leaseConnection = LeaseConnection(connector, limit: options.renewalLimit)
         reads = ReadPool(connector, readers: options.readers, patience: options.patience)
     }
@@ -120,6 +122,8 @@ package final class PostgreSQLKeyStore: KeyStore {
     }
 
     private static let checkPatience = Duration.seconds(2)
+
+    package func stopHolding() { connector.hurry() }
 
     package func close() async {
         await commits.close()

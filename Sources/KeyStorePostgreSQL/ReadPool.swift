@@ -99,8 +99,10 @@ final class ReadPool: Sendable {
         var open = requests
         var trouble: any Error = PostgreSQLFailure(.unreachable, "no connection")
         var pause: useconds_t = 20_000
+        var isFirst = true
         while true {
-            let now = ContinuousClock.now
+            let now = isFirst ? ContinuousClock.now : connector.present
+            isFirst = false
             let late = open.filter { $0.deadline <= now }
             open.removeAll { $0.deadline <= now }
             for request in late { request.continuation.resume(throwing: connector.diagnosis.diagnosed(trouble)) }
@@ -135,10 +137,11 @@ final class ReadPool: Sendable {
         for (request, answer) in zip(requests, answers) {
             switch answer {
             case .success(let rows): request.continuation.resume(returning: rows)
-            case .failure(let failure) where failure.isPassing:
+            case .failure(let failure) where failure.isHeld:
                 trouble = failure
                 again.append(request)
             case .failure(let failure):
+                connector.note(failure)
                 request.continuation.resume(throwing: connector.diagnosis.diagnosed(failure))
             }
         }

@@ -13,10 +13,13 @@ final class StoreConnector: Sendable {
     let diagnosis: StoreDiagnosis
     private let observe: (@Sendable (DiagnosedError?) -> Void)?
     private let state: Mutex<State>
+    private let isHurried = Atomic(false)
 
     private struct State {
         var preferred = 0
         var isAway = false
+        /// What a server that answers can not do; `isAway` is apart from it.
+        var ailment: DiagnosedError.Code?
         /// The highest epoch that was seen: a server of a lower one is passed over.
         var epoch: Int64
         /// Up to which epoch each host was found to be of it.
@@ -98,11 +101,31 @@ final class StoreConnector: Sendable {
         state.withLock { $0.verified[connection.host] = found }
     }
 
+    /// Nothing is held any more.
+    func hurry() { isHurried.store(true, ordering: .relaxed) }
+
+    /// The moment by which those have to be answered who waited while a try failed.
+    var present: ContinuousClock.Instant {
+        // Later than any deadline.
+        isHurried.load(ordering: .relaxed) ? .now + .seconds(86_400) : .now
+    }
+
+    /// What a server that answers said of its disk; nil: it carried out a change.
+    func note(_ failure: PostgreSQLFailure?) {
+        guard failure.map({ $0.kind == .full || $0.kind == .corrupt }) ?? true else { return }
+        let error = failure.map { diagnosis.diagnosed($0) }
+        state.withLock { state in
+            guard state.ailment != error?.code else { return }
+            state.ailment = error?.code
+            if let error { observe?(error) } else if !state.isAway { observe?(nil) }
+        }
+    }
+
     private func tell(_ trouble: DiagnosedError?, preferred: Int?) {
         let hasChanged = state.withLock { state in
             if let preferred { state.preferred = preferred }
             defer { state.isAway = trouble != nil }
-            return state.isAway != (trouble != nil)
+            return state.isAway != (trouble != nil) && (trouble != nil || state.ailment == nil)
         }
         if hasChanged { observe?(trouble) }
     }
@@ -142,4 +165,9 @@ final class StoreConnector: Sendable {
             .storeUnsupported, fault: .configuration, "the database \(diagnosis.place) \(what)", expected: expected,
             found: found, hint: hint)
     }
+}
+
+extension PostgreSQLFailure {
+    /// Whether requests are held for its end: it passes by itself, or when somebody has made room.
+    var isHeld: Bool { isPassing || kind == .full }
 }

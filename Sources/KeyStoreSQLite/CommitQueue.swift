@@ -11,11 +11,16 @@ import Synchronization
 /// and few wait, more are gathered for a millisecond, for most of what a small batch costs is its sync. Every waiter is resumed exactly
 /// once: with its outcome, or with `store-closed` when it came after `close`. Order within and among batches is the
 /// order of arrival. `apply` gets 1 or more changes and answers one outcome for each.
+///
+/// What failed in a way that may pass (a full disk, a file that is away) is held and tried again, in its order and
+/// before anything that came later, until `patience` has passed since it arrived. A try that failed left nothing behind,
+/// so nothing is done twice. Those that gather meanwhile have their own patience and at least one try.
 final class CommitQueue: Sendable {
     typealias Outcome = Result<CommitResult, DiagnosedError>
 
     private struct Waiter {
         let change: StoreChange
+        let arrived: ContinuousClock.Instant
         let continuation: CheckedContinuation<CommitResult, any Error>
     }
 
@@ -34,18 +39,23 @@ final class CommitQueue: Sendable {
     private let state = Mutex(State())
     private let thread: DispatchQueue
     private let maximumWrites: Int
+    private let hold: StoreHold
     private let apply: @Sendable ([StoreChange]) -> [Outcome]
 
     /// A batch takes changes until they hold `maximumWrites` writes, which bounds how long the first waits for the last.
-    init(label: String, maximumWrites: Int = 1_000, apply: @escaping @Sendable ([StoreChange]) -> [Outcome]) {
+    init(
+        label: String, maximumWrites: Int = 1_000, hold: StoreHold = StoreHold(patience: .zero),
+        apply: @escaping @Sendable ([StoreChange]) -> [Outcome]
+    ) {
         thread = DispatchQueue(label: label)
         self.maximumWrites = maximumWrites
+        self.hold = hold
         self.apply = apply
     }
 
     func commit(_ change: StoreChange) async throws -> CommitResult {
         try await withCheckedThrowingContinuation { continuation in
-            let waiter = Waiter(change: change, continuation: continuation)
+            let waiter = Waiter(change: change, arrived: .now, continuation: continuation)
             let (accepted, start) = state.withLock { state in
                 guard !state.closed else { return (false, false) }
                 state.waiting.append(waiter)
@@ -77,11 +87,37 @@ final class CommitQueue: Sendable {
         var isFirst = true
         while let batch = nextBatch(gathering: !isFirst) {
             isFirst = false
+            work(batch)
+        }
+    }
+
+    /// Resumes all of the batch, at the latest with the first try after its patience is over.
+    private func work(_ batch: [Waiter]) {
+        var batch = batch
+        var pause = StoreHold.Pause()
+        while true {
             let outcomes = apply(batch.map(\.change))
+            let now = ContinuousClock.now
+            var held: [Waiter] = []
+            var trouble: DiagnosedError?
             for (index, waiter) in batch.enumerated() {
                 let missing = DiagnosedError(.storeFailed, fault: .internal, "a commit was left without an outcome")
-                waiter.continuation.resume(with: index < outcomes.count ? outcomes[index] : .failure(missing))
+                let outcome = index < outcomes.count ? outcomes[index] : .failure(missing)
+                if case .failure(let error) = outcome {
+                    trouble = error
+                    if hold.keeps(error, since: waiter.arrived, at: now) {
+                        held.append(waiter)
+                        continue
+                    }
+                } else {
+                    hold.observer.committed(waiter.arrived.duration(to: now))
+                }
+                waiter.continuation.resume(with: outcome)
             }
+            hold.noteCommit(trouble)
+            guard !held.isEmpty else { return }
+            batch = held
+            usleep(pause.next())
         }
     }
 

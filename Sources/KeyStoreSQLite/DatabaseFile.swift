@@ -65,13 +65,36 @@ final class DatabaseFile: Sendable {
     }
 
     /// Throws when the path leads to another file, or to none, since it was opened: SQLite would go on with the old one.
-    func checkIdentity() throws {
+    /// `strictly`: also when it can not be seen where it leads, which does not keep the open file from working.
+    func checkIdentity(strictly: Bool = false) throws(DiagnosedError) {
         var status = stat()
-        guard lstat(path, &status) == 0, Identity(status) == identity else {
-            throw DiagnosedError(
-                .storeReplaced, fault: .store, "the file \(path) is not the key store that this service opened",
-                hint: "restart the service; replace the file only while the service is stopped")
+        guard lstat(path, &status) == 0 else {
+            switch errno {
+            case ENOENT, ENOTDIR: throw replaced("nothing is there")
+            case let code where strictly:
+                throw DiagnosedError(
+                    .storePermissions, fault: .store, "the key store \(path) can not be reached any more",
+                    expected: "a path that the service's user may follow", found: String(cString: strerror(code)),
+                    hint: "give the service's user the directory back; what is open still works, a restart would not")
+            default: return
+            }
         }
+        guard Identity(status) == identity else { throw replaced("another file is there") }
+        // Without it a restart could not open what works now.
+        guard !strictly || access(path, R_OK | W_OK) == 0 || errno == EROFS else {
+            throw DiagnosedError(
+                .storePermissions, fault: .store, "the key store \(path) no longer belongs to the service's user",
+                expected: "a file that user \(geteuid()) may read and write",
+                found: "owner \(status.st_uid), mode \(Self.octal(status.st_mode))",
+                hint: "chown it back and chmod it to 600; what is open still works, a restart would not")
+        }
+    }
+
+    private func replaced(_ found: String) -> DiagnosedError {
+        DiagnosedError(
+            .storeReplaced, fault: .store, "the file \(path) is not the key store that this service opened",
+            expected: "the file that was opened", found: found,
+            hint: "put the file back, and nothing was lost; to use another one stop the service first")
     }
 
     private static func checkDirectory(of path: String) throws {

@@ -40,29 +40,32 @@ extension Query {
 }
 
 extension SQLiteKeyStore {
-    package func rootKeys() async throws -> [RootKeyRecord] {
-        try read { db in
-            // Both reads in one view: wraps come and go together with what their version's state says.
-            try Query(db, "BEGIN").run()
-            defer { _ = try? Query(db, "COMMIT").run() }
-            var records = try Query(db, "SELECT \(RootKeyRecord.columns) FROM root_keys ORDER BY version")
-                .all { try RootKeyRecord($0) }
-            for index in records.indices {
-                var query = try Query(db, "SELECT holder, wrapped FROM root_key_wraps WHERE version = ?")
-                try query.bind(records[index].version)
-                for (holder, wrapped) in try query.all({ ($0.text(0), $0.bytes(1)) }) {
-                    records[index].wraps[holder] = wrapped
-                }
+    package func rootKeys() async throws -> [RootKeyRecord] { try await heldRead(Self.rootKeys) }
+
+    /// The same at once, for a look at the store that is not to wait.
+    func readRootKeys() throws -> [RootKeyRecord] { try read(Self.rootKeys) }
+
+    private static func rootKeys(_ db: Database) throws -> [RootKeyRecord] {
+        // Both reads in one view: wraps come and go together with what their version's state says.
+        try Query(db, "BEGIN").run()
+        defer { _ = try? Query(db, "COMMIT").run() }
+        var records = try Query(db, "SELECT \(RootKeyRecord.columns) FROM root_keys ORDER BY version")
+            .all { try RootKeyRecord($0) }
+        for index in records.indices {
+            var query = try Query(db, "SELECT holder, wrapped FROM root_key_wraps WHERE version = ?")
+            try query.bind(records[index].version)
+            for (holder, wrapped) in try query.all({ ($0.text(0), $0.bytes(1)) }) {
+                records[index].wraps[holder] = wrapped
             }
-            return records
         }
+        return records
     }
 
     package func sealedRows(
         _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
     ) async throws -> [SealedRow] {
         let columns = table.columns
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -85,7 +88,7 @@ extension SQLiteKeyStore {
     }
 
     package func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int] {
-        let rows = try read { db in
+        let rows = try await heldRead { db in
             try Query(
                 db,
                 """

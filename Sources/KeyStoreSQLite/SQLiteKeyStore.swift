@@ -10,6 +10,10 @@ package import WireText
 /// gather on one writing thread (`CommitQueue`). Durability is `synchronous = FULL`: the log is synced before a commit
 /// returns, and `init` proves the setting. A second process, or a second instance, is refused (`store-in-use`).
 /// Deleted content is overwritten (`secure_delete`). See docs/decisions/011-group-commit.md.
+///
+/// What fails because the disk is full, read-only or away is held for `patience`, tried again and then done as if nothing
+/// had been; a commit is refused while the path does not lead to the file that was opened, for nobody would find it there
+/// later. See docs/decisions/017-held-requests.md.
 package final class SQLiteKeyStore: KeyStore {
     package struct Options: Sendable {
         /// Connections for reading, one for each thread that reads at the same time.
@@ -20,6 +24,9 @@ package final class SQLiteKeyStore: KeyStore {
         package var busyTimeout = 5.0
         /// Up to this size opening checks the whole file, beyond it the tables without which nothing opens.
         package var wholeCheckBytes = 16 << 20
+        /// How long a request waits for a disk that does not do what it should; zero: it fails at once.
+        package var patience = Duration.zero
+        package var observer = StoreObserver()
 
         package init() {}
     }
@@ -29,6 +36,7 @@ package final class SQLiteKeyStore: KeyStore {
     private let readers: [ReadConnection]
     private let nextReader = Atomic<Int>(0)
     private let commits: CommitQueue
+    private let hold: StoreHold
 
     /// Opens the database, making or migrating it as needed; blocks on the disk.
     package init(path: String, options: Options = Options()) throws {
@@ -39,8 +47,15 @@ package final class SQLiteKeyStore: KeyStore {
             self.writer = writer
             readers = try (0..<max(1, options.readers)).map { _ in ReadConnection(try Connections.reader(path, options))
             }
-            commits = CommitQueue(label: "hds.key-store.commit") { changes in
-                writer.writeWithoutTransaction { db in
+            let hold = StoreHold(patience: options.patience, observer: options.observer)
+            self.hold = hold
+            commits = CommitQueue(label: "hds.key-store.commit", hold: hold) { changes in
+                do throws(DiagnosedError) {
+                    try file.checkIdentity()
+                } catch {
+                    return changes.map { _ in .failure(error) }
+                }
+                return writer.writeWithoutTransaction { db in
                     var changeWriter = ChangeWriter(db: db, path: path)
                     return changeWriter.apply(changes)
                 }
@@ -56,9 +71,17 @@ package final class SQLiteKeyStore: KeyStore {
     }
 
     package func check() async throws {
-        _ = try await rootKeys()
-        try file.checkIdentity()
-        try proveWriting()
+        do {
+            _ = try readRootKeys()
+            hold.noteRead(nil)
+            try file.checkIdentity(strictly: true)
+            try proveWriting()
+            hold.noteCommit(nil)
+        } catch {
+            let error = diagnosed(error, file.path)
+            hold.noteCommit(error)
+            throw error
+        }
     }
 
     private func proveWriting() throws {
@@ -74,12 +97,41 @@ package final class SQLiteKeyStore: KeyStore {
         }
     }
 
+    package func stopHolding() { hold.end() }
+
     package func close() async {
         await commits.close()
         for reader in readers { reader.close() }
         // Nothing is lost if it fails: the log is replayed at the next start.
         try? writer.close()
         file.release()
+    }
+
+    /// A read that is held while the disk does not answer.
+    func heldRead<R: Sendable>(_ body: (Database) throws -> R) async throws -> R {
+        do {
+            return try read(body)
+        } catch let error as DiagnosedError where error.fault == .store {
+            return try await again(after: error, body)
+        }
+    }
+
+    private func again<R: Sendable>(after first: DiagnosedError, _ body: (Database) throws -> R) async throws -> R {
+        var (error, pause) = (first, StoreHold.Pause())
+        let arrived = ContinuousClock.now
+        while true {
+            if error.code != .storeClosed { hold.noteRead(error) }
+            guard hold.keeps(error, since: arrived, at: .now) else { throw error }
+            // A caller that is cancelled waits no longer; what is thrown says what the matter is.
+            guard (try? await Task.sleep(for: .microseconds(Int(pause.next())))) != nil else { throw error }
+            do {
+                let found = try read(body)
+                hold.noteRead(nil)
+                return found
+            } catch let again as DiagnosedError {
+                error = again
+            }
+        }
     }
 
     /// The first free connection, so that few page caches stay warm; when none is free, the turn decides who waits where.
@@ -101,7 +153,7 @@ package final class SQLiteKeyStore: KeyStore {
 extension SQLiteKeyStore {
     package func key(_ id: String) async throws -> KeyRecord? {
         guard let key = RecordID(id) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(db, "SELECT \(KeyRecord.columns) FROM keys WHERE id = ?")
             try query.bind(key)
             return try query.first { try KeyRecord($0, id: id) }
@@ -110,7 +162,7 @@ extension SQLiteKeyStore {
 
     package func key(_ id: String, lookup: @Sendable (_ resource: String) -> [UInt8]) async throws -> KeyWithGrant? {
         guard let key = RecordID(id) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             // One view for both, and one pair of locks on the log's index instead of two.
             try Query(db, "BEGIN").run()
             defer { _ = try? Query(db, "COMMIT").run() }
@@ -150,7 +202,7 @@ extension SQLiteKeyStore {
         ofResource resource: String, from: Timestamp?, before: Timestamp?, limit: Int?
     ) async throws -> [KeyRecord] {
         guard let resource = RecordID(resource) else { return [] }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -167,7 +219,7 @@ extension SQLiteKeyStore {
 
     package func keys(ofResource resource: String, behind key: KeyRecord?, limit: Int) async throws -> [KeyRecord] {
         guard let resource = RecordID(resource) else { return [] }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -183,7 +235,7 @@ extension SQLiteKeyStore {
     }
 
     package func unboundKeys(after id: String?, limit: Int) async throws -> [KeyRecord] {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db, "SELECT \(KeyRecord.columns) FROM keys WHERE resource IS NULL AND id > ? ORDER BY id LIMIT ?")
             if let after = id.flatMap({ RecordID($0) }) { try query.bind(after) } else { try query.bind([UInt8]()) }
@@ -194,12 +246,12 @@ extension SQLiteKeyStore {
 
     package func resource(_ id: String) async throws -> ResourceRecord? {
         guard RecordID(id) != nil else { return nil }
-        return try read { db in try Self.resource(db, id) }
+        return try await heldRead { db in try Self.resource(db, id) }
     }
 
     package func erasableKey(ofResource resource: String) async throws -> [UInt8]? {
         guard let resource = RecordID(resource) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(db, "SELECT sealed FROM erasable_keys WHERE resource = ?")
             try query.bind(resource)
             return try query.first { $0.bytes(0) }
@@ -208,7 +260,7 @@ extension SQLiteKeyStore {
 
     package func authorization(_ id: String) async throws -> AuthorizationRecord? {
         guard let id = RecordID(id) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(db, "SELECT \(AuthorizationRecord.columns) FROM authorizations WHERE id = ?")
             try query.bind(id)
             return try query.first { try AuthorizationRecord($0) }
@@ -217,14 +269,14 @@ extension SQLiteKeyStore {
 
     package func authorization(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
         guard let resource = RecordID(resource) else { return nil }
-        return try read { db in try Self.authorization(db, resource, lookup) }
+        return try await heldRead { db in try Self.authorization(db, resource, lookup) }
     }
 
     package func authorizations(
         ofResource resource: String, includingRemoved: Bool
     ) async throws -> [AuthorizationRecord] {
         guard let resource = RecordID(resource) else { return [] }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -239,7 +291,7 @@ extension SQLiteKeyStore {
 
     package func lastRemoval(ofResource resource: String, lookup: [UInt8]) async throws -> AuthorizationRecord? {
         guard let resource = RecordID(resource) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -255,7 +307,7 @@ extension SQLiteKeyStore {
 
     package func session(_ id: String) async throws -> SessionRecord? {
         guard let session = RecordID(id) else { return nil }
-        return try read { db in
+        return try await heldRead { db in
             var query = try Query(db, "SELECT \(SessionRecord.columns) FROM sessions WHERE id = ?")
             try query.bind(session)
             return try query.first { SessionRecord($0, id: id) }
@@ -263,7 +315,7 @@ extension SQLiteKeyStore {
     }
 
     package func sessions(ofUser user: [UInt8], liveAt now: Timestamp) async throws -> Int {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(db, "SELECT count(*) FROM sessions WHERE user = ? AND expires > ?")
             try query.bind(user)
             try query.bind(now)
@@ -272,7 +324,7 @@ extension SQLiteKeyStore {
     }
 
     package func sessions(ofUser user: [UInt8]?, after id: String?, limit: Int) async throws -> [SessionRecord] {
-        try read { db in
+        try await heldRead { db in
             let condition = user == nil ? "" : "AND user = ?"
             var query = try Query(
                 db, "SELECT \(SessionRecord.columns), id FROM sessions WHERE id > ? \(condition) ORDER BY id LIMIT ?")
@@ -284,7 +336,7 @@ extension SQLiteKeyStore {
     }
 
     package func ledgerEntry(_ digest: [UInt8]) async throws -> LedgerRecord? {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(db, "SELECT \(LedgerRecord.columns) FROM ledger WHERE digest = ?")
             try query.bind(digest)
             return try query.first { try LedgerRecord($0, digest: digest) }
@@ -292,7 +344,7 @@ extension SQLiteKeyStore {
     }
 
     package func ledgerAudits(after position: Int64, limit: Int) async throws -> [LedgerAudit] {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db, "SELECT position, audit FROM ledger WHERE position > ? AND audit <> x'' ORDER BY position LIMIT ?")
             try query.bind(position)
@@ -302,11 +354,11 @@ extension SQLiteKeyStore {
     }
 
     package func ledgerPosition() async throws -> Int64 {
-        try read { db in try Query(db, "SELECT max(position) FROM ledger").single() ?? 0 }
+        try await heldRead { db in try Query(db, "SELECT max(position) FROM ledger").single() ?? 0 }
     }
 
     package func resources(after id: String?, limit: Int) async throws -> [ResourceRecord] {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db, "SELECT \(ResourceRecord.columns), id FROM resources WHERE id > ? ORDER BY id LIMIT ?")
             if let after = id.flatMap({ RecordID($0) }) { try query.bind(after) } else { try query.bind([UInt8]()) }
@@ -316,7 +368,7 @@ extension SQLiteKeyStore {
     }
 
     package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -330,7 +382,7 @@ extension SQLiteKeyStore {
     }
 
     package func removedAuthorizations(until moment: Timestamp, limit: Int) async throws -> [AuthorizationRecord] {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db,
                 """
@@ -344,7 +396,7 @@ extension SQLiteKeyStore {
     }
 
     package func sessionKEK(_ id: Int64) async throws -> SessionKEKRecord? {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(db, "SELECT \(SessionKEKRecord.columns) FROM session_keks WHERE id = ?")
             try query.bind(id)
             return try query.first { SessionKEKRecord($0, id: id) }
@@ -352,7 +404,7 @@ extension SQLiteKeyStore {
     }
 
     package func setting(_ name: String) async throws -> [UInt8]? {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(db, "SELECT value FROM settings WHERE name = ?")
             try query.bind(name)
             return try query.first { $0.bytes(0) }
@@ -361,7 +413,7 @@ extension SQLiteKeyStore {
 
     package func rowSums() async throws -> [WriterSum] {
         let columns = StoreTable.sumColumns.joined(separator: ", ")
-        return try read { db in
+        return try await heldRead { db in
             try Query(db, "SELECT writer, counter, \(columns) FROM row_sums ORDER BY writer").all { row in
                 let numbers = (0..<RowSum.count).map { row.integer(Int32($0 + 2)) }
                 guard let sum = RowSum(numbers: numbers) else { throw SQLiteFailure.corrupt("a sum that is none") }
@@ -371,7 +423,7 @@ extension SQLiteKeyStore {
     }
 
     package func isEmpty() async throws -> Bool {
-        try read { db in
+        try await heldRead { db in
             try Query(
                 db,
                 """
@@ -385,7 +437,7 @@ extension SQLiteKeyStore {
     }
 
     package func hasExpired(at now: Timestamp) async throws -> Bool {
-        try read { db in
+        try await heldRead { db in
             var query = try Query(
                 db,
                 """

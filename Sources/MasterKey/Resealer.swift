@@ -7,8 +7,9 @@ package import WireText
 /// store works for others.
 ///
 /// There is no progress to lose: what is left is what the store finds. A value that moved on meanwhile is left alone.
-/// A batch that took longer than `slow` halves the next one and is followed by a pause as long as it was itself; a quick
-/// one doubles the next.
+/// While one batch is committed the next is read and sealed, by threads of the lowest priority. A batch that took longer
+/// than `slow` halves the next one and is followed by a pause as long as it was itself; a quick one doubles the next.
+/// While there are requests a batch is small and followed by a pause of `rest`, so that nobody waits long for the writer.
 package struct Resealer: Sendable {
     package struct Progress: Sendable, Equatable {
         package var total: Int
@@ -26,16 +27,30 @@ package struct Resealer: Sendable {
         }
     }
 
-    static let largest = 256
+    static let largest = 512
     static let smallest = 16
-    static let slow = Duration.milliseconds(5)
+    /// The most values of a batch while there are requests.
+    static let gentle = 64
+    static let slow = Duration.milliseconds(10)
+    static let rest = Duration.milliseconds(2)
+
+    /// Values as they are to be written.
+    private struct Batch: Sendable {
+        /// Id of the last one that was looked at.
+        let end: String
+        var writes: [StoreWrite] = []
+        var broken = 0
+    }
 
     private let store: any KeyStore
     private let ring: SealRing
+    private let isBusy: @Sendable () -> Bool
 
-    package init(store: any KeyStore, ring: SealRing) {
+    /// - Parameter isBusy: whether requests came since it was asked last.
+    package init(store: any KeyStore, ring: SealRing, isBusy: @escaping @Sendable () -> Bool = { false }) {
         self.store = store
         self.ring = ring
+        self.isBusy = isBusy
     }
 
     /// How many values stand under other versions than the active one.
@@ -53,6 +68,8 @@ package struct Resealer: Sendable {
         clock: any Clock<Duration> = ContinuousClock(), now: @Sendable () -> Timestamp = { .now() },
         progress: (Progress) -> Void = { _ in }
     ) async throws -> Progress {
+        let threads = BackgroundThreads(count: Self.sealers)
+        defer { threads.shutDown() }
         try await ring.refresh()
         let started = now()
         var state = Progress(total: try await left(), started: started, now: started)
@@ -62,44 +79,74 @@ package struct Resealer: Sendable {
         var conflicts = 0
         for table in SealedTable.allCases {
             var last: String?
-            while true {
+            var batch = try await prepare(table, after: last, limit: limit, on: threads)
+            while let present = batch {
                 try Task.checkCancellation()
-                let active = ring.activeVersion
-                let rows = try await store.sealedRows(table, notUnder: active, after: last, limit: limit)
-                guard let end = rows.last else { break }
-                var writes: [StoreWrite] = []
-                for row in rows {
-                    guard let new = try? ring.reseal(row, of: table) else {
-                        state.broken += 1
-                        continue
-                    }
-                    writes.append(.reseal(table, id: row.id, old: row.value, new: new))
-                }
+                let size = limit
+                async let next = prepare(table, after: present.end, limit: size, on: threads)
                 var took = Duration.zero
-                if !writes.isEmpty {
-                    let change = StoreChange(writes: writes)
-                    let result = try await measure(clock, &took) { try await store.commit(change) }
-                    guard result == .committed else {
-                        // The version was retired meanwhile, which another node has brought about.
-                        conflicts += 1
-                        guard conflicts < 16 else { throw Self.contended }
-                        try await ring.refresh()
-                        continue
-                    }
+                var isCommitted = true
+                if !present.writes.isEmpty {
+                    let change = StoreChange(writes: present.writes)
+                    isCommitted = try await measure(clock, &took) { try await store.commit(change) } == .committed
                 }
-                last = end.id
-                state.done += writes.count
+                batch = try await next
+                guard isCommitted else {
+                    // The version was retired meanwhile, which another node has brought about.
+                    conflicts += 1
+                    guard conflicts < 16 else { throw Self.contended }
+                    try await ring.refresh()
+                    batch = try await prepare(table, after: last, limit: limit, on: threads)
+                    continue
+                }
+                last = present.end
+                state.done += present.writes.count
+                state.broken += present.broken
                 state.now = now()
                 progress(state)
+                let isBusy = isBusy()
                 if took > Self.slow {
                     limit = max(Self.smallest, limit / 2)
-                    try await clock.sleep(for: took)
+                    try await clock.sleep(for: max(took, isBusy ? Self.rest : .zero))
                 } else {
                     limit = min(Self.largest, limit * 2)
+                    if isBusy { try await clock.sleep(for: Self.rest) }
                 }
+                if isBusy { limit = min(limit, Self.gentle) }
             }
         }
         return state
+    }
+
+    /// How many threads seal: on a node with more cores the writer is the limit.
+    private static let sealers = 2
+
+    /// Reads and seals the next values behind `last`; nil: there are none.
+    private func prepare(
+        _ table: SealedTable, after last: String?, limit: Int, on threads: BackgroundThreads
+    ) async throws -> Batch? {
+        try await withTaskExecutorPreference(threads) {
+            let rows = try await store.sealedRows(table, notUnder: ring.activeVersion, after: last, limit: limit)
+            guard let end = rows.last else { return nil }
+            var batch = Batch(end: end.id)
+            let half = rows.count / Self.sealers
+            async let first = seal(rows[..<half], of: table)
+            for part in [seal(rows[half...], of: table), await first] {
+                batch.writes += part.writes
+                batch.broken += part.broken
+            }
+            return batch
+        }
+    }
+
+    private func seal(_ rows: ArraySlice<SealedRow>, of table: SealedTable) -> (writes: [StoreWrite], broken: Int) {
+        var writes: [StoreWrite] = []
+        writes.reserveCapacity(rows.count)
+        for row in rows {
+            guard let new = try? ring.reseal(row, of: table) else { continue }
+            writes.append(.reseal(table, id: row.id, old: row.value, new: new))
+        }
+        return (writes, rows.count - writes.count)
     }
 
     private static let contended = DiagnosedError(

@@ -72,5 +72,6 @@ extension SummingStore {
     package func isEmpty() async throws -> Bool { try await inner.isEmpty() }
     package func hasExpired(at now: Timestamp) async throws -> Bool { try await inner.hasExpired(at: now) }
     package func check() async throws { try await inner.check() }
+    package func stopHolding() { inner.stopHolding() }
     package func close() async { await inner.close() }
 }

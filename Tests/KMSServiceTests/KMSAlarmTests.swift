@@ -147,9 +147,10 @@ struct KMSAlarmTests {
     func database() {
         let checks = KMSChecks(
             watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: true)
-        checks.observeStore(DiagnosedError("store-unreachable", fault: .store, "the server closed the connection"))
+        checks.observer.trouble(
+            DiagnosedError("store-unreachable", fault: .store, "the server closed the connection"))
         #expect(watched.standing(.databaseUnreachable) != nil && !watched.health.report.isReady)
-        checks.observeStore(nil)
+        checks.observer.trouble(nil)
         #expect(watched.standing(.databaseUnreachable) == nil && watched.finding("store")?.state == .ok)
     }
 

@@ -162,8 +162,9 @@ package final class FreezeBoard: Sendable {
         if let found { throw found }
     }
 
+    static let unknownRule = "freezes-unknown"
     private static let notKnown = KMSFailure(
-        KMSStatus.internalError, "it is not known what is frozen", rule: "freezes-unknown")
+        KMSStatus.internalError, "it is not known what is frozen", rule: unknownRule)
 }
 
 extension Caller {

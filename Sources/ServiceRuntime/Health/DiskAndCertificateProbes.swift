@@ -23,13 +23,14 @@ extension HealthRegistry {
     /// The check `disk`: the space left where the service writes. Below `warning` it raises HDS-DISK-LOW, below
     /// `failure` it fails: a database needs room even to delete.
     package func watchSpace(
-        of folder: FileLocation, warning: ByteCount = ByteCount(bytes: 1 << 30),
+        of folder: FileLocation, check: HealthCheck = HealthCheck("disk", "the disk"),
+        warning: ByteCount = ByteCount(bytes: 1 << 30),
         failure: ByteCount = ByteCount(bytes: 64 << 20), every interval: Duration = .seconds(30),
         measure: @escaping @Sendable (FileLocation) -> FreeSpace = { FreeSpace.of($0) }
     ) {
         let alarms = alarms
         let place = Loggable(reviewed: folder.path)
-        probe(HealthCheck("disk", "the disk"), every: interval) {
+        probe(check, every: interval) {
             switch measure(folder) {
             case .unknown(let reason):
                 return .warn(
