@@ -106,7 +106,8 @@ extension Alarm {
     package static let databaseLatency = Alarm(
         "HDS-DB-LATENCY", "e2c94d17b6a54f0b8d3a70c5914fe86d", .warning,
         title: "the database is slow",
-        text: "More than a tenth of the changes of half a minute took over a quarter of a second, the time that a client "
+        text:
+            "More than a tenth of the changes of half a minute took over a quarter of a second, the time that a client "
             + "gives one operation on a key. DETAIL says how many and how long.",
         fix: "Look at the load of the database's disk (iostat -x 1) and for other programs on it. PostgreSQL: look at "
             + "pg_stat_activity, at the way to the synchronous standby and at its disk.",

@@ -55,7 +55,8 @@ final class GroupCommit: Sendable {
             let patience = min(limit ?? patience, patience)
             let now = ContinuousClock.now
             let waiter = Waiter(
-                change: change, arrived: now, deadline: now + patience, committed: committed, continuation: continuation)
+                change: change, arrived: now, deadline: now + patience, committed: committed, continuation: continuation
+            )
             let (accepted, start) = state.withLock { state in
                 guard !state.closed else { return (false, false) }
                 state.waiting.append(waiter)

@@ -53,7 +53,9 @@ import WireText
         #expect(world.alarms.isEmpty)
     }
 
-    @Test("a database that refuses ends the lease at once, with [HDS-LEASE-LOST] and check; both go when it is held again")
+    @Test(
+        "a database that refuses ends the lease at once, with [HDS-LEASE-LOST] and check; both go when it is held again"
+    )
     func refused() async throws {
         let world = try await World()
         let keeper = try await world.keeper()

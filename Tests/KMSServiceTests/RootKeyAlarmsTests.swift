@@ -59,7 +59,9 @@ struct RootKeyAlarmsTests {
 
     private static let month: Int64 = 30 * 86_400
 
-    @Test("[HDS-MASTERKEY-ROTATION-DUE]: the active version is as old as the configuration allows; a younger one that is active clears it")
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-DUE]: the active version is as old as the configuration allows; a younger one that is active clears it"
+    )
     func due() async throws {
         try await look(after: Self.month - 1)
         #expect(detail(.rotationDue) == nil)
@@ -78,7 +80,9 @@ struct RootKeyAlarmsTests {
         #expect(detail(.rotationDue) == "version 1 is 30 days old")
     }
 
-    @Test("[HDS-MASTERKEY-ROTATION-RUNNING]: from the new version on until the old one is retired, or until that was taken back")
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-RUNNING]: from the new version on until the old one is retired, or until that was taken back"
+    )
     func running() async throws {
         try await look(after: 0)
         #expect(detail(.rotationRunning) == nil)
@@ -111,7 +115,9 @@ struct RootKeyAlarmsTests {
         #expect(detail(.rotationRunning, about: "master key") == nil)
     }
 
-    @Test("[HDS-MASTERKEY-ROTATION-STALLED]: a value does not open and holds the old version up; put right, the rotation ends and clears it")
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-STALLED]: a value does not open and holds the old version up; put right, the rotation ends and clears it"
+    )
     func broken() async throws {
         try await put("changed", into: 1, version: 2, damaged: true)
         try await rotate()
@@ -124,7 +130,9 @@ struct RootKeyAlarmsTests {
         #expect(try await store.rootKeys().map(\.state) == [.retired, .active])
     }
 
-    @Test("[HDS-MASTERKEY-ROTATION-STALLED]: nothing was sealed again for ten minutes, with the reason; cleared when it goes on")
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-STALLED]: nothing was sealed again for ten minutes, with the reason; cleared when it goes on"
+    )
     func noProgress() async throws {
         try await rotate()
         let failure = DiagnosedError(.storeFailed, fault: .store, "injected: the disk is away")
@@ -146,7 +154,9 @@ struct RootKeyAlarmsTests {
         #expect(detail(.rotationStalled) == nil)
     }
 
-    @Test("[HDS-MASTERKEY-ROTATION-STALLED]: a node has not proved the new version for ten minutes; cleared when it is taken back")
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-STALLED]: a node has not proved the new version for ten minutes; cleared when it is taken back"
+    )
     func unproved() throws {
         var journal = RotationJournal()
         let now = start.adding(seconds: 601)

@@ -61,7 +61,8 @@ import WireText
             let names = Backup.Names(host: "kms.example.com", node: "a")
             _ = try Backup.write(view, ring: first.ring, names: names, toNew: backup, now: start)
             _ = try Backup.write(
-                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start, erasable: true)
+                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start,
+                erasable: true)
         }
         for _ in 0..<3 { try await first.create() }
         try await first.detector.look(now: start)
@@ -103,7 +104,8 @@ import WireText
             let names = Backup.Names(host: "kms.example.com", node: "a")
             _ = try Backup.write(view, ring: first.ring, names: names, toNew: backup, now: start)
             _ = try Backup.write(
-                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start, erasable: true)
+                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start,
+                erasable: true)
         }
         await first.close()
         _ = try await Restore.restore(backup, with: .keyEncryptionKey(kek), newKey: nil, toNew: new, now: start)

@@ -70,7 +70,8 @@ package struct RowScan: Sendable, Equatable {
             switch table {
             case .keys:
                 var key = KeyRecord(
-                    id: id, version: version, resource: uuid(row[2]), boundAt: time(row[3]), sealed: row[4].octets ?? [])
+                    id: id, version: version, resource: uuid(row[2]), boundAt: time(row[3]), sealed: row[4].octets ?? []
+                )
                 key.erasable = row[2].octets.flatMap { erasable[$0] }
                 _ = try vault.content(key)
             case .resources:

@@ -100,7 +100,9 @@ extension StoryTests {
             }
         }
 
-        @Test("Away for longer than requests are held: they are refused, the alarm stands, and all goes on when it is back")
+        @Test(
+            "Away for longer than requests are held: they are refused, the alarm stands, and all goes on when it is back"
+        )
         func away() async throws {
             try await Deployment.with { deployment in
                 let alice = try await Person.logIn("alice", in: deployment)
