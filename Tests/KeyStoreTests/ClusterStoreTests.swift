@@ -144,7 +144,7 @@ import WireText
             standby.end()
             primary.end()
         }
-        let store = try await PostgreSQL.store(primary, schema: "hds_kms")
+        let store = try await PostgreSQL.store(primary, schema: "hds_kms") { $0.renewalLimit = .milliseconds(400) }
         try await Self.setNames("*", on: primary)
         try await Self.until { try await store.renewLease(request()).isSynchronous }
         try await standby.tell("stop")

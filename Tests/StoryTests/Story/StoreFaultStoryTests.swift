@@ -59,8 +59,9 @@ extension StoryTests {
             }
             try await Deployment.with(change: change) { deployment in
                 let alice = try await Person.logIn("alice", in: deployment)
-                let session = try alice.sessionURI()
                 let kms = alice.client.kms
+                _ = try await kms.perform(.createKeys(count: 1))
+                let session = try #require(try alice.sessionURI())
                 try disk.fill()
                 let isFull = Atomic(true)
                 async let made = {
@@ -106,14 +107,17 @@ extension StoryTests {
         func away() async throws {
             try await Deployment.with { deployment in
                 let alice = try await Person.logIn("alice", in: deployment)
-                let session = try alice.sessionURI()
                 let kms = alice.client.kms
+                _ = try await kms.perform(.createKeys(count: 1))
+                let session = try #require(try alice.sessionURI())
                 let file = deployment.domain.path("kms/kms.sqlite")
                 try #require(rename(file, file + ".away") == 0)
                 async let refused = try? kms.perform(.createKeys(count: 1))
                 _ =
                     try await eventually("a refusal and the alarm", seen: { deployment[.kms]?.tail() }) {
-                        guard deployment[.kms]?.log().contains("answered 500") == true else { return nil }
+                        guard deployment[.kms]?.log().contains("failed with 500: internal error") == true else {
+                            return nil
+                        }
                         return try await Self.says("HDS-DB-UNREACHABLE", deployment) ? true : nil
                     } as Bool
                 #expect(await deployment.status(of: .kms, "/readyz") == 503)
