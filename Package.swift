@@ -124,8 +124,8 @@ var targets: [Target] = [
     library(
         "Recovery",
         [
-            "Escrow", "KeyManagement", "MasterKey", "KeyStore", "KeyStoreSQLite", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics",
+            "AuditTrail", "Escrow", "KeyManagement", "MasterKey", "KeyStore", "KeyStoreSQLite", "StoreMigration",
+            "PostgreSQLClient", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
     library("SignedPolicy", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library(
@@ -194,7 +194,7 @@ var targets: [Target] = [
         "hdsctl",
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "KMSService", "ServiceRuntime",
-            "KeyStore",
+            "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
@@ -283,7 +283,8 @@ targets += [
     tests(
         "RecoveryTests",
         [
-            "Recovery", "Escrow", "KeyManagement", "MasterKey", "KeyStore", "KeyStoreSQLite", "Cryptography",
+            "AuditTrail", "SignedPolicy", "Recovery", "Escrow", "KeyManagement", "MasterKey", "KeyStore",
+            "KeyStoreSQLite", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
     tests("EscrowTests", ["Escrow", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),

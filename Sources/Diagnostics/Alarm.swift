@@ -305,6 +305,14 @@ extension Alarm {
         text: "Neighbouring releases work together, for a rolling restart. DETAIL names the nodes and their releases.",
         fix: "Bring every node to the same release, one after the other.",
         clears: "when all nodes are of one release")
+    package static let journalBlocked = Alarm(
+        "HDS-JOURNAL-BLOCKED", "5b0f7c91d3e84a6c9d12e6f8a07b4c35", .critical,
+        title: "what is taken away can not be written down outside the database",
+        text:
+            "Removals, deletions, freezes and erasures are refused until the journal takes them: after a restore nobody "
+            + "would know of them. Keys are released as always. DETAIL says why.",
+        fix: "Free space on the disk of the journal of removals (journal.folder), or look after it.",
+        clears: "when the journal takes entries again")
 
     /// Every alarm, in the order of the documentation page.
     package static let all: [Alarm] = [
@@ -315,6 +323,6 @@ extension Alarm {
         .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
-        .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew,
+        .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked,
     ]
 }

@@ -84,6 +84,12 @@ extension Event {
             "Every decision is kept in the audit trail before its answer leaves. Whoever verifies the trail needs "
             + "the fingerprint of the key that signs it.",
         fix: "Keep the fingerprint where nobody who can write to this machine can change it.")
+    package static let journalOpened = Event(
+        "HDS-JOURNAL-OPENED", "e4c1a9370b5d4f28b6d9037c5f1e8a62", .notice,
+        "the journal of removals @FILE@ is open: @DETAIL@",
+        explanation:
+            "Removals, deletions, freezes and erasures are written there before they take effect. A restore from a backup "
+            + "takes them away again with it: keep copies of it as of the audit trail.")
     package static let auditHead = Event(
         "HDS-AUDIT-HEAD", "b5f2a7c8d9e04f1a9c3b6d8e7f0a1b25", .info, "head of the audit trail: @DETAIL@",
         explanation: "A signed statement of where the audit trail's chain is. A journal that is forwarded to another "
@@ -176,7 +182,8 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
-        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .auditHead, .auditDetailsDestroyed,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .auditHead,
+        .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
         .refreshTokenReused,

@@ -39,7 +39,10 @@ package enum KMSAssembly {
         let wasEmpty = try await database.isEmpty()
         let ring = try await SealRing.open(kek: kek, store: database, now: now)
         let opening = try RollbackWatch.Opening(database, ring: ring, configuration)
-        let store = opening.store
+        let journal = try KMSJournal.open(configuration, context, ring: ring, now: now)
+        // From here on nothing is taken away that is not written down outside the database.
+        let store = JournalingKeyStore(
+            opening.store, journal: journal, vault: RecordVault(ring: ring, store: opening.store))
         if wasEmpty {
             context.events.record(.rootKeyCreated, [.fingerprint: Loggable(reviewed: kek.fingerprint)])
         }
@@ -101,14 +104,19 @@ package enum KMSAssembly {
         let rootKeys = RootKeyKeeper(
             store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
             alarms: context.alarms, log: log, section: configuration.rootKey, isBusy: requestsCame(lanes))
+        let removals = KMSJournal(
+            journal, node: configuration.node, store: store, ring: ring, alarms: context.alarms, log: log,
+            auditHead: { [newest = audit.newestHead] in newest.text })
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
             escrow: EscrowBook(store: store, ring: ring),
-            backups: KMSBackups(configuration, credentials: context.credentials, ring: ring),
+            backups: KMSBackups(configuration, credentials: context.credentials, ring: ring) {
+                await removals.beat(now: .now())
+            },
             health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, lease: keeperOfLease,
-            cluster: database as? any ClusterStore, started: now)
+            cluster: database as? any ClusterStore, started: now, ring: ring)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: ([keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] as [any Service]) + [
@@ -117,7 +125,7 @@ package enum KMSAssembly {
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
-                audit.chainWatch(every: configuration.audit.verifyEvery), audit, keeper, control,
+                audit.chainWatch(every: configuration.audit.verifyEvery), audit, removals, keeper, control,
                 RecoveryWatch(
                     book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },
                     alarms: context.alarms, log: log),
@@ -133,6 +141,7 @@ package enum KMSAssembly {
                 await audit.close()
                 await rollback.close()
                 await store.close()
+                await journal.close()
             })
     }
 
@@ -148,7 +157,8 @@ package enum KMSAssembly {
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
-            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms) + RollbackCommands.all(kms)
+            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms) + RestoreCommands.all(kms)
+            + RollbackCommands.all(kms)
     }
 
     /// A store that one process has needs no lease; with several nodes it is renewed before the first request comes.

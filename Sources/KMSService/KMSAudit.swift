@@ -8,6 +8,7 @@ import KeyStore
 import MasterKey
 import ServiceLifecycle
 package import ServiceRuntime
+import Synchronization
 import TLSChannel
 import WireText
 
@@ -20,6 +21,8 @@ struct KMSAudit: Service {
     private let section: AuditSection
     private let rollback: RollbackDetector
     private let inForce: PolicyInForce
+    /// The newest signed head, for who keeps it elsewhere.
+    let newestHead: NewestHead
     private static let check = HealthCheck("audit", "the audit trail", gate: .required)
 
     /// Opens the trail and adds what a crash kept out of it.
@@ -39,7 +42,9 @@ struct KMSAudit: Service {
             return text.split(whereSeparator: \.isWhitespace).joined()
         }
         let events = context.events
+        let newest = NewestHead()
         let journal = ClosureWitness("journal") { head in
+            newest.note(head.jws)
             events.record(.auditHead, [.detail: Loggable(reviewed: head.jws)])
         }
         settings.witnesses = [journal] + (try section.witnesses.map { try $0.witness(route) })
@@ -64,15 +69,16 @@ struct KMSAudit: Service {
         context.health.declare(check)
         let service = KMSAudit(
             audit: audit, health: context.health, log: log, events: events, section: section,
-            rollback: rollback, inForce: inForce)
+            rollback: rollback, inForce: inForce, newestHead: newest)
         service.report()
         return service
     }
 
     private init(
         audit: DecisionAudit, health: HealthRegistry, log: KMSRequestLog, events: any EventRecorder,
-        section: AuditSection, rollback: RollbackDetector, inForce: PolicyInForce
+        section: AuditSection, rollback: RollbackDetector, inForce: PolicyInForce, newestHead: NewestHead
     ) {
+        self.newestHead = newestHead
         self.audit = audit
         self.health = health
         self.log = log
@@ -162,6 +168,13 @@ struct KMSAudit: Service {
     private func report() {
         AuditAlarms.tell(audit.trail.state, blocked: audit.blocked, health: health, check: Self.check)
     }
+}
+
+/// The newest signed head of the trail.
+final class NewestHead: Sendable {
+    private let held = Mutex<String?>(nil)
+    var text: String? { held.withLock { $0 } }
+    func note(_ text: String) { held.withLock { $0 = text } }
 }
 
 /// Where the audit trail lies and how large it may grow.

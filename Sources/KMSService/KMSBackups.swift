@@ -27,8 +27,14 @@ final class KMSBackups: Sendable {
     private let credentials: Credentials
     private let ring: SealRing
     private let names: Backup.Names
+    /// Brings what a backup says about this node up to date.
+    private let prepare: @Sendable () async -> Void
 
-    init(_ configuration: KMSServiceConfiguration, credentials: Credentials, ring: SealRing) {
+    init(
+        _ configuration: KMSServiceConfiguration, credentials: Credentials, ring: SealRing,
+        prepare: @escaping @Sendable () async -> Void
+    ) {
+        self.prepare = prepare
         self.credentials = credentials
         section = configuration.backup
         store = configuration.store
@@ -40,6 +46,7 @@ final class KMSBackups: Sendable {
         file: String, erasable: String, expired: Int, made: Backup.Made
     ) {
         let folder = try folder()
+        await prepare()
         // A version that another node has just made is to be in it.
         try await ring.refresh()
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }

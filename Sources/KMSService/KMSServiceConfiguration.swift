@@ -32,6 +32,8 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     /// Nil: none can be made, and HDS-BACKUP-STALE stands.
     package let backup: BackupSection?
     package let rollback: RollbackSection
+    /// Nil: `removals` beside the audit trail.
+    package let journal: JournalSection?
     /// Threads that answer requests; 0 means one for each processor.
     package let workers: Int
 
@@ -43,7 +45,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case masterKeyToken = "master-key-token"
         case rootKey = "root-key"
         case store, core, proxy, authorization, policy, audit, federation, officers, control, backup, rollback
-        case workers
+        case journal, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -74,6 +76,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         control = try section.value(.control, default: ControlSection())
         backup = try section.optional(.backup)
         rollback = try section.value(.rollback, default: RollbackSection())
+        journal = try section.optional(.journal)
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {
             throw section.problem(.host, "expected a DNS name in lower case, such as kms.example.com")

@@ -1,7 +1,7 @@
 import Diagnostics
 import Glibc
 import HardwareToken
-import MasterKey
+package import MasterKey
 import SecretMemory
 package import ServiceRuntime
 
@@ -11,7 +11,7 @@ package enum MasterKeyLocation: Sendable {
     case token(TokenSection)
 
     /// Whoever wraps and unwraps root keys with it.
-    func open(_ credentials: Credentials) throws -> any RootKeyWrapping {
+    package func open(_ credentials: Credentials) throws -> any RootKeyWrapping {
         switch self {
         case .secret(.file(let file)): return try KeyEncryptionKey.load(fromFile: file.path)
         case .secret(.credential(let name)):

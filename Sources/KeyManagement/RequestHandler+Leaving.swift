@@ -93,7 +93,12 @@ extension RequestHandler {
     ) -> Reply {
         var entry = entry
         entry.renewAuditID(at: now)
-        entry.rule = (error as? DiagnosedError)?.code == .auditBlocked ? "audit-blocked" : "internal-error"
+        entry.rule =
+            switch (error as? DiagnosedError)?.code {
+            case .auditBlocked: "audit-blocked"
+            case .journalBlocked: "journal-blocked"
+            default: "internal-error"
+            }
         var answer = KMSAnswer(KMSFailure(KMSStatus.internalError, "internal error"), requestID: requestID)
         guard !isForOthers(answer) else { return .decline(ReleaseLease.missing) }
         do {

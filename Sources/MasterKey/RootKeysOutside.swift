@@ -50,3 +50,12 @@ package struct RootKeyOutside: Sendable {
             generation: generation, parent: root)
     }
 }
+
+extension SealRing {
+    /// The key of one journal outside the database.
+    ///
+    /// It hangs on the key of blind indexes, which every copy of the store has since it was made, sealed under the root
+    /// key of then and again with each rotation: so whoever opens any backup can open every journal, also what was
+    /// written under root keys that this backup does not have.
+    package func journalKey(_ id: String) -> SymmetricKey { indexed("HDS removal journal", id) }
+}

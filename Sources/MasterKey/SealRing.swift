@@ -299,4 +299,14 @@ package final class SealRing: Sendable {
         message.append(bigEndian: version)
         return RowSum(HMACSHA256.code(for: message, key: indexKey)) ?? RowSum()  // a code has 32 octets
     }
+
+    /// A key of its own for another purpose, which no rotation changes. No lookup has the same message.
+    func indexed(_ purpose: String, _ id: String) -> SymmetricKey {
+        var message: [UInt8] = []
+        message.append(lengthPrefixed: "key")
+        message.append(lengthPrefixed: purpose)
+        message.append(lengthPrefixed: id)
+        message.append(0)
+        return SymmetricKey(copying: HMACSHA256.code(for: message, key: indexKey))
+    }
 }

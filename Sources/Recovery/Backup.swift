@@ -39,7 +39,8 @@ package enum Backup {
         let header = try header(
             of: snapshot, ring: ring, known: Set(checks.keys), names: names, key: key, now: now, part: part)
         let file = try BackupFile.create(path)
-        let manifest = try contents(of: snapshot, header: header, key: key, checks: checks) {
+        let heads = try NodeHeads.all(in: snapshot, ring: ring)
+        let manifest = try contents(of: snapshot, header: header, key: key, checks: checks, heads: heads) {
             try file.append($0)
         }
         try file.finish()
@@ -116,10 +117,11 @@ package enum Backup {
 
     private static func contents(
         of snapshot: any StoreSnapshot, header: BackupHeader, key: SymmetricKey, checks: [Int64: [UInt8]],
-        _ sink: @escaping ([UInt8]) throws -> Void
+        heads: [NodeHeads], _ sink: @escaping ([UInt8]) throws -> Void
     ) throws -> BackupManifest {
         var writer = try BackupWriter(header: header.json(), key: key, sink: sink)
         var manifest = BackupManifest(lastPosition: try snapshot.lastPosition(), rootChecks: checks)
+        (manifest.created, manifest.heads) = (header.created, heads)
         for table in ErasableBackup.tables(of: header.part) {
             try writer.append(Part.table, Array(table.rawValue.utf8))
             var summary = BackupManifest.Table(name: table.rawValue)

@@ -58,6 +58,24 @@ final class BackupFile {
         return Array(octets.prefix(done))
     }
 
+    /// The names of a folder's files, in order.
+    static func names(in folder: String) throws(DiagnosedError) -> [String] {
+        guard let directory = opendir(folder) else { throw failure("read", folder) }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            names.append(
+                withUnsafeBytes(of: entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) })
+        }
+        return names.sorted()
+    }
+
+    func size() throws(DiagnosedError) -> Int {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw Self.failure("read", path) }
+        return Int(status.st_size)
+    }
+
     func finish() throws(DiagnosedError) {
         guard let partial, fsync(descriptor) == 0, link(partial, path) == 0 else { throw Self.failure("written", path) }
         let folder = Glibc.open(path.folderOfFile, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

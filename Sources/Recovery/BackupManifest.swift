@@ -1,6 +1,6 @@
 import Cryptography
 package import KeyStore
-import WireText
+package import WireText
 
 /// What a backup holds, as it stands sealed at its end: rows and digest of each table.
 package struct BackupManifest: Sendable, Equatable {
@@ -22,13 +22,27 @@ package struct BackupManifest: Sendable, Equatable {
     /// A check of each root key by its version. Anybody who knows the escrow's public key can wrap something to it: this
     /// says, under the seal of the file, which root keys the KMS had.
     package var rootChecks: [Int64: [UInt8]]
+    /// The form of its tables: raised when what a row means changes. What is restored is of the same form or older.
+    package var schema = BackupManifest.presentSchema
+    /// When it was made, once more under the seal; nil in backups of before.
+    package var created: Timestamp?
+    /// How far the audit trail and the journal of each node had come.
+    package var heads: [NodeHeads] = []
+
+    package static let presentSchema: Int64 = 1
 
     package func rows(of table: StoreTable) -> Int64 { tables.first { $0.name == table.rawValue }?.rows ?? 0 }
 
     func json() -> [UInt8] {
         var json = JSONWriter()
         json.beginObject()
+        json.member("schema", schema)
+        json.member("created", ifPresent: created?.iso8601)
         json.member("lastPosition", lastPosition)
+        json.name("nodes")
+        json.beginArray()
+        for head in heads { head.write(to: &json) }
+        json.endArray()
         json.name("rootKeys")
         json.beginArray()
         for (version, check) in rootChecks.sorted(by: { $0.key < $1.key }) {
@@ -75,5 +89,8 @@ package struct BackupManifest: Sendable, Equatable {
             tables.append(Table(name: name, rows: rows, digest: digest))
         }
         self.init(tables: tables, lastPosition: last, rootChecks: rootChecks)
+        schema = root["schema"]?.integer ?? Self.presentSchema
+        created = root["created"]?.string.flatMap { Timestamp(iso8601: $0) }
+        heads = (root["nodes"]?.elements ?? []).compactMap { NodeHeads($0) }
     }
 }

@@ -5,7 +5,9 @@ package import KeyManagement
 import KeyStore
 import KeyStoreSQLite
 package import MasterKey
+package import PostgreSQLClient
 import SecretMemory
+import StoreMigration
 package import WireText
 
 extension DiagnosedError.Code {
@@ -22,6 +24,14 @@ package enum Restore {
     /// the backup, and would take new ones below them for records that it has.
     static let positionGap: Int64 = 1 << 40
 
+    /// Where a backup goes.
+    package enum Target: Sendable {
+        /// A new SQLite file.
+        case file(String)
+        /// An empty database; `scratch` is the folder in which the store is made and proved before.
+        case postgresql(PostgreSQLSettings, scratch: String)
+    }
+
     package struct Outcome: Sendable {
         package let header: BackupHeader
         package let manifest: BackupManifest
@@ -33,6 +43,8 @@ package enum Restore {
         package let opened: Int
         /// The freeze that stands until an officer lifts it; nil for a trial.
         package let freeze: Freeze?
+        /// What was done again and what is unknown; nil for a trial.
+        package let report: RestoreReport?
         /// The root key that the file's key is sealed under.
         let root: RootKeyOutside
 
@@ -47,6 +59,14 @@ package enum Restore {
         _ path: String, erasable: String? = nil, with key: BackupKey, in folder: String = "/tmp",
         sample: Int = defaultSample, now: Timestamp
     ) async throws -> Outcome {
+        try await inThrowAway(folder) { place in
+            let kek = try holder(key, newKey: nil)
+            return try await fill(
+                "\(place)/trial.sqlite", from: path, erasable, key: key, kek: kek, sample: sample, now: now)
+        }
+    }
+
+    private static func inThrowAway<R>(_ folder: String, _ body: (String) async throws -> R) async throws -> R {
         var template = Array("\(folder)/hds-restore-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {
             throw DiagnosedError(
@@ -58,16 +78,38 @@ package enum Restore {
             removeStore("\(place)/trial.sqlite")
             rmdir(place)
         }
-        let kek = try holder(key, newKey: nil)
-        return try await fill(
-            "\(place)/trial.sqlite", from: path, erasable, key: key, kek: kek, sample: sample, now: now)
+        return try await body(place)
+    }
+
+    /// Restores into a database or a file, frozen. What goes into PostgreSQL is made, proved and frozen in a throw-away
+    /// file, and goes over in one transaction: no service sees it before it is whole and frozen.
+    package static func restore(
+        _ path: String, erasable: String? = nil, with key: BackupKey, newKey: (any RootKeyWrapping)?,
+        to target: Target, journals: [String] = [], sample: Int = defaultSample, now: Timestamp
+    ) async throws -> Outcome {
+        switch target {
+        case .file(let store):
+            return try await restore(
+                path, erasable: erasable, with: key, newKey: newKey, toNew: store, journals: journals, sample: sample,
+                now: now)
+        case .postgresql(let settings, let scratch):
+            return try await inThrowAway(scratch) { place in
+                let outcome = try await restore(
+                    path, erasable: erasable, with: key, newKey: newKey, toNew: "\(place)/trial.sqlite",
+                    journals: journals, sample: sample, now: now)
+                _ = try StoreMigration.sqliteToPostgreSQL(from: "\(place)/trial.sqlite", to: settings)
+                return outcome
+            }
+        }
     }
 
     /// Restores into the new SQLite file `store`, frozen.
-    /// - Parameter newKey: wraps the root keys from now on. Needed with the escrow's key: the one before is gone.
+    /// - Parameters:
+    ///   - newKey: wraps the root keys from now on. Needed with the escrow's key: the one before is gone.
+    ///   - journals: folders with the journals of all nodes: what stands there is taken away again.
     package static func restore(
-        _ path: String, erasable: String? = nil, with key: BackupKey, newKey: KeyEncryptionKey?, toNew store: String,
-        sample: Int = defaultSample, now: Timestamp
+        _ path: String, erasable: String? = nil, with key: BackupKey, newKey: (any RootKeyWrapping)?,
+        toNew store: String, journals: [String] = [], sample: Int = defaultSample, now: Timestamp
     ) async throws -> Outcome {
         guard access(store, F_OK) != 0 else { throw exists(store) }
         let partial = store + ".restoring"
@@ -75,7 +117,7 @@ package enum Restore {
         defer { removeStore(partial) }
         let kek = try holder(key, newKey: newKey)
         let trial = try await fill(partial, from: path, erasable, key: key, kek: kek, sample: sample, now: now)
-        let freeze = try await freeze(partial, kek: kek, header: trial.header, now: now)
+        let (freeze, report) = try await conclude(partial, kek: kek, trial, journals: journals, now: now)
         // What still stood in a log of its own would be lost: the freeze.
         var log = stat()
         guard stat(partial + "-wal", &log) != 0 || log.st_size == 0 else {
@@ -90,7 +132,7 @@ package enum Restore {
         }
         return Outcome(
             header: trial.header, manifest: trial.manifest, erasable: trial.erasable, erased: trial.erased,
-            opened: trial.opened, freeze: freeze, root: trial.root)
+            opened: trial.opened, freeze: freeze, report: report, root: trial.root)
     }
 
     private static func exists(_ store: String) -> DiagnosedError {
@@ -103,7 +145,7 @@ package enum Restore {
         for suffix in ["", "-wal", "-shm", ".lock"] { unlink(path + suffix) }
     }
 
-    private static func holder(_ key: BackupKey, newKey: KeyEncryptionKey?) throws -> any RootKeyWrapping {
+    private static func holder(_ key: BackupKey, newKey: (any RootKeyWrapping)?) throws -> any RootKeyWrapping {
         if let newKey { return newKey }
         switch key {
         case .keyEncryptionKey(let kek): return kek
@@ -145,6 +187,9 @@ package enum Restore {
         try reader.parts(key: fileKey) { try filling.take($0, $1) }
         let manifest = try filling.finish()
         try target.finish()
+        guard manifest.schema <= BackupManifest.presentSchema else {
+            throw BackupReader.damaged("its tables are of a newer form; use the version that made it")
+        }
         for (version, root) in roots {
             guard let check = manifest.rootChecks[version],
                 RootKeyOutside(root, version: version)?.check == check
@@ -158,7 +203,7 @@ package enum Restore {
             filling.sampled, in: store, kek: kek, isWhole: target.dropped == 0, now: now)
         return Outcome(
             header: header, manifest: manifest, erasable: erasable?.header, erased: target.dropped, opened: opened,
-            freeze: nil, root: outside)
+            freeze: nil, report: nil, root: outside)
     }
 
     /// Opens keys as a service would; throws what the first one throws that does not open.
@@ -180,25 +225,35 @@ package enum Restore {
         }
     }
 
-    private static func freeze(
-        _ path: String, kek: any RootKeyWrapping, header: BackupHeader, now: Timestamp
-    ) async throws -> Freeze {
+    /// The end of a restore: takes away again what the journals have, says what is unknown, and freezes.
+    private static func conclude(
+        _ path: String, kek: any RootKeyWrapping, _ trial: Outcome, journals: [String], now: Timestamp
+    ) async throws -> (Freeze, RestoreReport) {
         try await using(path, kek: kek, now: now) { store, ring in
             let store = SummingStore(store, ring: ring, writer: UUIDText.random())
             let vault = RecordVault(ring: ring, store: store)
-            let board = try await FreezeBoard(store: store, vault: vault)
+            let reading =
+                journals.isEmpty
+                ? nil
+                : try JournalReading(folders: journals, host: trial.header.host, tips: trial.manifest.heads) {
+                    ring.journalKey($0)
+                }
+            let again = try await RemovalReplay(store: store, vault: vault).apply(reading?.removals ?? [])
+            let id = UUIDText.random()
+            let report = RestoreReport(trial.header, trial.manifest, reading, again, freeze: id, now: now)
+            try await report.keep(in: store, ring: ring)
             let freeze = Freeze(
-                scope: .everything,
+                id: id, scope: .everything,
                 reason: """
-                    restored from a backup of \(header.created): unknown is what was removed, frozen, erased or created \
-                    after that
+                    restored from a backup of \(trial.header.created): unknown is what was created after that, and \
+                    \(report.gaps.isEmpty ? "no removal" : report.gaps.joined(separator: "; "))
                     """, orderedBy: orderedBy, since: now)
-            try await board.order(freeze)
+            try await FreezeBoard(store: store, vault: vault).order(freeze)
             // Last: nodes remember higher counters, and are to know why these are others.
             try await StoreEpoch.begin(
-                .restored, note: "backup \(header.id) of \(header.created)", store: store, vault: vault,
+                .restored, note: "backup \(trial.header.id) of \(trial.header.created)", store: store, vault: vault,
                 view: { body in try SQLiteSnapshot.read(path: path, body) }, now: now)
-            return freeze
+            return (freeze, report)
         }
     }
 

@@ -177,15 +177,27 @@ struct EscrowCommand: ParsableCommand {
             completion: .file())
         var erasable: String?
         @Option(help: "The new SQLite file of the store.", completion: .file())
-        var to: String
+        var to: String?
+        @Option(help: "The configuration of hds-kms: its store, also in PostgreSQL.", completion: .file())
+        var config: String?
+        @Option(help: "The folder for the throw-away store on the way into PostgreSQL.", completion: .directory)
+        var scratch = "/tmp"
+        @Option(
+            help: "A folder with journals of removals; once for each node that has its own.", completion: .directory)
+        var journal: [String] = []
         @Option(help: "The new file of the new master key.", completion: .file())
         var newMasterKey: String
         @OptionGroup var words: WordsOptions
 
         func run() throws {
             try reporting {
-                try Restoring(file: file, erasable: erasable)
-                    .recover(to: to, newMasterKey: newMasterKey, words: words)
+                let configured = try config.map { try ServiceStore($0).target(scratch: scratch) }
+                guard let target = to.map({ .file($0) }) ?? configured else {
+                    throw DiagnosedError(
+                        "usage", fault: .client, "say where the key store goes", expected: "--to FILE or --config FILE")
+                }
+                try Restoring(file: file, erasable: erasable).recover(
+                    to: target, newMasterKey: newMasterKey, words: words, journals: journal)
             }
         }
     }

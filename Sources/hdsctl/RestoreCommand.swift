@@ -5,6 +5,7 @@ import Dispatch
 import Glibc
 import KeyStore
 import MasterKey
+import PostgreSQLClient
 import Recovery
 import Synchronization
 import WireText
@@ -16,7 +17,8 @@ struct RestoreCommand: ParsableCommand {
         abstract: "Prove a backup, or make a key store of it.",
         discussion: """
             hdsctl restore FILE --verify --master-key /etc/hds/master.key
-            hdsctl restore FILE --to kms.sqlite --master-key /etc/hds/master.key
+            hdsctl restore FILE --to kms.sqlite --master-key /etc/hds/master.key --journal FOLDER
+            hdsctl restore FILE --config /etc/hds/hds-kms.yaml --journal FOLDER
             hdsctl escrow recover FILE --to kms.sqlite --new-master-key new.key
             hdsctl restore status
             hdsctl restore open --officer-key ada.pem
@@ -42,6 +44,13 @@ struct RestoreCommand: ParsableCommand {
         var erasable: String?
         @Option(help: "The new SQLite file of the store.", completion: .file())
         var to: String?
+        @Option(
+            help: "The configuration of hds-kms: its store, also in PostgreSQL, and its master key, also in a token.",
+            completion: .file())
+        var config: String?
+        @Option(
+            help: "A folder with journals of removals; once for each node that has its own.", completion: .directory)
+        var journal: [String] = []
         @Option(help: "The file of the master key that the backup was made under.", completion: .file())
         var masterKey: String?
         @OptionGroup var words: WordsOptions
@@ -50,19 +59,28 @@ struct RestoreCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                guard verify != (to != nil), shares != (masterKey != nil), verify || !shares else {
+                let isTold = config != nil
+                guard verify ? to == nil && journal.isEmpty : (to != nil || isTold),
+                    shares ? masterKey == nil && verify : (masterKey != nil || isTold)
+                else {
                     throw DiagnosedError(
                         "usage", fault: .client, "say what is to be done, and what opens the backup",
-                        expected: "--verify with --master-key FILE or --shares, or --to FILE with --master-key FILE",
+                        expected:
+                            "--verify or --to FILE, with --master-key FILE or --config FILE; --verify with --shares",
                         hint: "with shares, hdsctl escrow recover makes a store and its new master key")
                 }
                 let restoring = Restoring(file: file, erasable: erasable)
-                let key: BackupKey =
-                    shares
-                    ? .escrow(try EscrowCeremony.recover(try words.readEnough()))
-                    : .keyEncryptionKey(try KeyEncryptionKey.load(fromFile: masterKey ?? ""))
-                if let to {
-                    try restoring.restore(to: to, key: key)
+                let configuration = try config.map { try ServiceStore($0) }
+                let key: BackupKey
+                if shares {
+                    key = .escrow(try EscrowCeremony.recover(try words.readEnough()))
+                } else if masterKey == nil, let configuration {
+                    key = .keyEncryptionKey(try configuration.masterKey())
+                } else {
+                    key = .keyEncryptionKey(try KeyEncryptionKey.load(fromFile: masterKey ?? ""))
+                }
+                if !verify, let target = to.map({ .file($0) }) ?? configuration?.target(scratch: scratch) {
+                    try restoring.restore(to: target, key: key, journals: journal)
                 } else {
                     try restoring.verify(key: key, in: scratch)
                 }
@@ -74,17 +92,21 @@ struct RestoreCommand: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show whether the store waits for an officer's yes.")
 
         @OptionGroup var control: SocketOptions
+        @Flag(help: "Print one JSON object.")
+        var json = false
 
         func run() throws {
             try reporting {
-                guard let freeze = try RestoreCommand.freeze(control) else {
-                    return print("nothing that was restored waits")
+                let answer = try ControlClient(path: control.socket).send(
+                    "restore-status", arguments: ArgumentsWriter().node())
+                guard !json else { return print(Terminal.plain(answer.rawText)) }
+                guard answer["isRestored"]?.boolean == true, let report = RestoreReport(answer) else {
+                    return print("this key store was not restored")
                 }
-                show([
-                    "frozen since \(freeze.text("since")): \(freeze.text("reason"))",
-                    "re-applied: nothing; compare with the audit trail (hdsctl audit show) what happened since",
-                    "open it with: hdsctl restore open --officer-key FILE",
-                ])
+                show(RestoreWords.lines(report))
+                guard answer["isFrozen"]?.boolean == true else { return }
+                let gap = report.gap.map { " --gap \($0)" } ?? ""
+                show(["frozen; open it with: hdsctl restore open\(gap) --officer-key FILE"])
             }
         }
     }
@@ -94,27 +116,20 @@ struct RestoreCommand: ParsableCommand {
             abstract: "Let the restored store release keys; needs an officer with the duty freeze.")
 
         @OptionGroup var officer: OfficerOptions
+        @Option(help: "The name of what is unknown, as hdsctl restore status shows it.")
+        var gap: String?
 
         func run() throws {
             try reporting {
-                guard let freeze = try RestoreCommand.freeze(officer.control) else {
-                    return print("nothing that was restored waits")
-                }
-                announce("accepting: \(freeze.text("reason"))")
                 var arguments = ArgumentsWriter()
-                arguments.add("id", freeze.text("id"))
-                guard try officer.send("freeze-lift", arguments: arguments.node()) != nil else { return }
+                if let gap { arguments.add("gap", gap) }
+                guard let answer = try officer.send("restore-open", arguments: arguments.node()) else { return }
+                show(answer.texts("gaps").map { "accepted: \($0)" })
                 show(["the restored store releases keys"])
             }
         }
     }
 
-    fileprivate static func freeze(_ control: SocketOptions) throws -> JSONNode? {
-        let answer = try ControlClient(path: control.socket).send("freeze-list", arguments: ArgumentsWriter().node())
-        return answer.nodes("freezes").first {
-            $0["everything"]?.boolean == true && $0.text("orderedBy") == Restore.orderedBy
-        }
-    }
 }
 
 /// Restoring as the commands do it, with what is said afterwards.
@@ -136,21 +151,31 @@ struct Restoring {
         }
     }
 
-    func restore(to store: String, key: BackupKey, newKey: KeyEncryptionKey? = nil) throws {
+    func restore(
+        to target: Restore.Target, key: BackupKey, newKey: KeyEncryptionKey? = nil, journals: [String]
+    ) throws {
         let outcome = try waiting { [file, erasable] in
             try await Restore.restore(
-                file, erasable: erasable, with: key, newKey: newKey, toNew: store, now: .now())
+                file, erasable: erasable, with: key, newKey: newKey, to: target, journals: journals, now: .now())
         }
         report(outcome)
+        if let report = outcome.report { show(RestoreWords.lines(report)) }
+        let name =
+            switch target {
+            case .file(let path): path
+            case .postgresql(let settings, _): "in the database \(settings.database)"
+            }
         show([
-            "The key store \(store) is whole and frozen.",
+            "The key store \(name) is whole and frozen.",
             "Next: give it to the service's user (chown), start hds-kms on it, look at hdsctl restore status, and let an",
             "officer open it: hdsctl restore open --officer-key FILE",
         ])
     }
 
-    func recover(to store: String, newMasterKey: String, words: WordsOptions) throws {
-        for path in [store, newMasterKey] where access(path, F_OK) == 0 {
+    func recover(to target: Restore.Target, newMasterKey: String, words: WordsOptions, journals: [String]) throws {
+        var files = [newMasterKey]
+        if case .file(let store) = target { files.append(store) }
+        for path in files where access(path, F_OK) == 0 {
             throw DiagnosedError(
                 .storeNotEmpty, fault: .configuration, "\(path) exists and is never overwritten",
                 hint: "name a new file")
@@ -165,7 +190,7 @@ struct Restoring {
         // First the key: a store whose key was lost with this process would be of no use.
         try kek.save(toNewFile: newMasterKey)
         do {
-            try restore(to: store, key: key, newKey: kek)
+            try restore(to: target, key: key, newKey: kek, journals: journals)
         } catch {
             unlink(newMasterKey)
             throw error

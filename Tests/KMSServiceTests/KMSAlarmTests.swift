@@ -1,10 +1,12 @@
 import Diagnostics
 import Escrow
+import Glibc
 import KeyStore
 import MasterKey
 import Recovery
 import ServiceRuntime
 import Synchronization
+import TestServers
 import Testing
 import WireText
 
@@ -124,6 +126,34 @@ struct KMSAlarmTests {
         #expect(watched.standing(.masterKeyNotEscrowed) == nil)
         await watch.look(now: start.adding(seconds: 366 * 86_400))
         #expect(watched.standing(.masterKeyNotEscrowed)?.detail.text.contains("1, 2, 3") == true)
+    }
+
+    @Test("[HDS-JOURNAL-BLOCKED] while the journal of removals takes nothing, and backups know how far it had come")
+    func journal() async throws {
+        let folder = TemporaryFolder()
+        let (place, away) = (folder.path + "/removals", folder.path + "/away")
+        let start = Timestamp(seconds: 1_790_000_000)
+        let journal = try RemovalJournal.open(folder: place, host: "kms.example.com", node: "a", now: start) {
+            ring.journalKey($0)
+        }
+        let service = KMSJournal(
+            journal, node: "a", store: store, ring: ring, alarms: watched.health.alarms, log: log,
+            auditHead: { "a.b.c" })
+        func look() async {
+            await service.beat(now: start)
+            service.report()
+        }
+        await look()
+        #expect(watched.standing(.journalBlocked) == nil)
+        #expect(try await store.setting("node-heads/a") != nil)
+        #expect(rename(place, away) == 0)
+        await look()
+        let detail = try #require(watched.standing(.journalBlocked)?.detail.text)
+        #expect(detail.contains("the mark of the journal of removals can not be written"), "\(detail)")
+        #expect(rename(away, place) == 0)
+        await look()
+        #expect(watched.standing(.journalBlocked) == nil)
+        await journal.close()
     }
 
     @Test("[HDS-BACKUP-STALE] while there is something to say of the newest backup")

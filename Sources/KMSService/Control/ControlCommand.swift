@@ -3,6 +3,7 @@ package import ControlSocket
 import KMSProtocol
 import KeyManagement
 import KeyStore
+import MasterKey
 import Recovery
 import ServiceRuntime
 package import SignedPolicy
@@ -64,4 +65,5 @@ struct RunningKMS: Sendable {
     let lease: LeaseKeeper?
     let cluster: (any ClusterStore)?
     let started: Timestamp
+    let ring: SealRing
 }

@@ -4,6 +4,7 @@ import Diagnostics
 import JOSESignature
 import KMSProtocol
 import KeyManagement
+import Recovery
 import SignedPolicy
 import WireText
 
@@ -47,6 +48,11 @@ enum FreezeCommands {
                 },
                 run: { arguments, _, _, _ in
                     let id = try ControlArguments(arguments, ["id"]).text("id")
+                    guard try standing(id, kms).orderedBy != Restore.orderedBy else {
+                        throw DiagnosedError(
+                            .restoreGap, fault: .client, "this freeze stands since the key store was restored",
+                            hint: "hdsctl restore status says what is unknown; hdsctl restore open ends the freeze")
+                    }
                     guard let lifted = try await kms.freezes.lift(id) else { throw unknown(id) }
                     return ControlAnswer { json in
                         json.name("lifted")
@@ -73,7 +79,7 @@ enum FreezeCommands {
         }
     }
 
-    private static func exceedsLimit(_ scope: Freeze.Scope, _ kms: RunningKMS) async throws -> Bool {
+    static func exceedsLimit(_ scope: Freeze.Scope, _ kms: RunningKMS) async throws -> Bool {
         guard let limit = kms.policy.current.signed.freeze.secondOfficerOver else { return false }
         return try await kms.oversight.impact(of: scope, stoppingOver: limit, now: .now()).exceeds(limit)
     }

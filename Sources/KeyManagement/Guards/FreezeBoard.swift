@@ -125,10 +125,14 @@ package final class FreezeBoard: Sendable {
     }
 
     private func read(_ value: [UInt8]?) throws -> (freezes: [Freeze], version: Int64) {
+        try Self.read(value, vault: vault)
+    }
+
+    static func read(_ value: [UInt8]?, vault: RecordVault) throws -> (freezes: [Freeze], version: Int64) {
         guard let value else { return ([], 0) }
-        return try vault.openSetting(value, name: Self.setting) { bytes, version in
-            guard var fields = FieldReader(bytes, format: Self.format), let count = fields.number(),
-                (0...Int64(Self.maximum)).contains(count)
+        return try vault.openSetting(value, name: setting) { bytes, version in
+            guard var fields = FieldReader(bytes, format: format), let count = fields.number(),
+                (0...Int64(maximum)).contains(count)
             else { throw RecordVault.forged("freeze list") }
             var freezes: [Freeze] = []
             for _ in 0..<count {

@@ -206,10 +206,7 @@ package struct Erasure: Sendable {
             var made: [StoreWrite] = []
             let erasable = try await vault.erasableKey(of: record.id, &made)
             for key in page {
-                guard var content = try vault.contentUnlessErased(key) else { continue }
-                guard content.owner.canonicalAuthID == user else { continue }
-                content.owner = standIn
-                content.clientID = ""
+                guard var content = try vault.contentUnlessErased(key), content.redact(user, standIn) else { continue }
                 writes.append(
                     .updateKey(try vault.record(content, id: key.id, version: key.version + 1, erasable: erasable)))
             }
@@ -221,28 +218,10 @@ package struct Erasure: Sendable {
             }
             last = end
         }
-        var head = head
-        let now = clock()
-        if head.creator.canonicalAuthID == user { head.creator = standIn }
-        head.fingerprint = []
-        var writes: [StoreWrite] = []
-        for (row, content) in list where content.names(user) {
-            var content = content
-            if content.authID.canonicalAuthID == user {
-                if content.removedAt == nil {
-                    if Roles.isModerator(content.roleURI) { head.moderators -= 1 }
-                    (content.removedAt, content.removedBy) = (now, standIn)
-                    head.noteRemoval(now)
-                    head.removed.insert(content.order)
-                }
-                content.authID = standIn
-            }
-            if content.createdBy.canonicalAuthID == user { content.createdBy = standIn }
-            if content.removedBy?.canonicalAuthID == user { content.removedBy = standIn }
-            writes.append(.updateAuthorization(try vault.record(content, id: row.id, version: row.version + 1)))
-        }
-        let count = Int64(writes.count)
-        writes.append(.updateResource(try vault.record(head, id: record.id, version: record.version + 1)))
+        let writes = try StoreWrite.redacting(
+            user, record, head, list, standIn: standIn, vault, now: clock())
+        // But for the head.
+        let count = Int64(writes.count - 1)
         let object = audit.pseudonym(object: oversight.names.resource(record.id))
         return try await run.commit(writes, holds: holds) { progress in
             progress.counts.spacesRedacted += 1

@@ -71,6 +71,9 @@ enum RuleCatalogue {
         "audit-blocked": Entry(
             "the audit trail takes no records, and what can not be recorded is not released",
             "free space on the trail's disk: export the trail with hdsctl audit export, or raise its limit"),
+        "journal-blocked": Entry(
+            "the journal of removals takes no entries, and what it does not have is not done",
+            "free space on its disk, or look after it: HDS-JOURNAL-BLOCKED says why"),
         "internal-error": Entry(
             "the KMS could not judge it, mostly because the key store did not answer",
             "the journal at that time says what failed; clients ask again by themselves"),

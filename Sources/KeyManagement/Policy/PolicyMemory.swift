@@ -75,10 +75,21 @@ package final class PolicyMemory: Sendable {
             expected: "a version that only rises", hint: "somebody put back an old row; find out who has write access")
     }
 
+    /// What a value of the setting says.
+    static func seen(in value: [UInt8], vault: RecordVault) throws -> PolicyHolder.Seen? {
+        try read(value, vault: vault).seen
+    }
+
     private func read(_ value: [UInt8]?) throws -> (seen: PolicyHolder.Seen?, version: Int64) {
+        try Self.read(value, vault: vault)
+    }
+
+    private static func read(
+        _ value: [UInt8]?, vault: RecordVault
+    ) throws -> (seen: PolicyHolder.Seen?, version: Int64) {
         guard let value else { return (nil, 0) }
-        return try vault.openSetting(value, name: Self.setting) { bytes, version in
-            guard var fields = FieldReader(bytes, format: Self.format), let number = fields.number(), number > 0,
+        return try vault.openSetting(value, name: setting) { bytes, version in
+            guard var fields = FieldReader(bytes, format: format), let number = fields.number(), number > 0,
                 let digest = fields.octets(), fields.isAtEnd
             else { throw RecordVault.forged("policy") }
             return (PolicyHolder.Seen(version: Int(number), digest: Array(digest)), version)

@@ -53,7 +53,8 @@ extension StoryTests {
                 let desk = Desk(deployment: deployment)
                 try await desk.enrol()
                 let alice = try await Person.logIn("alice", in: deployment)
-                let space = try await alice.spaces.create(name: "Kept", with: [])
+                let bob = try await Person.logIn("bob", in: deployment)
+                let space = try await alice.spaces.create(name: "Kept", with: [bob.email])
                 try await alice.spaces.post("hello", in: space)
                 let key = try #require(try alice.keyURIs(of: space).first)
 
@@ -87,15 +88,42 @@ extension StoryTests {
                 #expect(
                     trial.contains("keys, taken at random, open") && trial.contains("The backup is whole"), "\(trial)")
 
+                // What happens after the backup: Bob has to leave.
+                guard case .allowed = try await bob.client.verdict(onKey: key) else {
+                    Issue.record("Bob is a member")
+                    return
+                }
+                try await alice.spaces.remove(bob.email, from: space)
+
                 // The machine is gone: database and master key, also what a search of the disk could find.
                 try await deployment[.kms]?.cut()
                 _ = try await desk.shell("rm kms/*.sqlite* kms/master-key")
-                let recovered = try await desk.shell(
-                    "sed -n '3p;1p' \(desk.path("words")) | hdsctl escrow recover \(file) --to \(Self.store)"
-                        + " --new-master-key kms/master-key --words-fd 0")
-                #expect(recovered.contains("is whole and frozen"), "\(recovered)")
-                try deployment.start(.kms)
-                try await deployment.waitUntilReady(.kms)
+                func recover(_ journal: String) async throws -> String {
+                    let text = try await desk.shell(
+                        "sed -n '3p;1p' \(desk.path("words")) | hdsctl escrow recover \(file) --to \(Self.store)"
+                            + " --new-master-key kms/master-key --words-fd 0 \(journal)")
+                    #expect(text.contains("is whole and frozen"), "\(text)")
+                    try deployment.start(.kms)
+                    try await deployment.waitUntilReady(.kms)
+                    return text
+                }
+                // Without the journal nobody knows of it: the store says so, and does not open by a mere yes.
+                let blind = try await recover("")
+                #expect(blind.contains("unknown: no journal was given"), "\(blind)")
+                let gap = try await desk.shell("hdsctl restore status --socket \(desk.socket)")
+                #expect(gap.contains("unknown: no journal was given") && gap.contains("--gap"), "\(gap)")
+                await #expect(throws: NotInTime.self) { _ = try await desk.shell("hdsctl restore open \(desk.signed)") }
+                let list = try await desk.shell("hdsctl freeze list --json --socket \(desk.socket)")
+                let id = try #require(list.split(separator: "\"").first { $0.count == 36 }.map(String.init), "\(list)")
+                await #expect(throws: NotInTime.self) {
+                    _ = try await desk.shell("hdsctl freeze lift \(id) \(desk.signed)")
+                }
+                let stillFrozen = try await desk.shell("hdsctl restore status --socket \(desk.socket)")
+                #expect(stillFrozen.contains("frozen; open it with"), "\(stillFrozen)")
+                try await deployment[.kms]?.cut()
+                _ = try await desk.shell("rm kms/*.sqlite* kms/master-key")
+                let recovered = try await recover("--journal kms/removals")
+                #expect(recovered.contains("re-applied: 1") && !recovered.contains("unknown:"), "\(recovered)")
 
                 let again = try await Person.logIn("alice", in: deployment)
                 guard case .refused(403, let reason) = try await again.client.verdict(onKey: key) else {
@@ -104,12 +132,18 @@ extension StoryTests {
                 }
                 #expect(reason.contains("frozen"))
                 let status = try await desk.shell("hdsctl restore status --socket \(desk.socket)")
-                #expect(status.contains("restored from a backup of"), "\(status)")
+                #expect(status.contains("from a backup of") && status.contains("re-applied: 1"), "\(status)")
                 _ = try await desk.shell("hdsctl restore open \(desk.signed)")
                 guard case .allowed = try await again.client.verdict(onKey: key) else {
                     Issue.record("what was acknowledged before the backup is readable")
                     return
                 }
+                let left = try await Person.logIn("bob", in: deployment)
+                guard case .refused(403, let why) = try await left.client.verdict(onKey: key) else {
+                    Issue.record("Bob, who was removed after the backup, reads again")
+                    return
+                }
+                #expect(!why.contains("frozen"), "\(why)")
                 let escrow = try await desk.shell("hdsctl escrow status --socket \(desk.socket)")
                 #expect(!escrow.contains("a proof is due"), "\(escrow)")
                 _ =
