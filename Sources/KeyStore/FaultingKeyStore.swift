@@ -146,6 +146,13 @@ package final class FaultingKeyStore: KeyStore {
     ) async throws -> [SealedRow] {
         try await call(.read) { try await inner.sealedRows(table, notUnder: version, after: id, limit: limit) }
     }
+    package func neighbouringSealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        try await call(.read) {
+            try await inner.neighbouringSealedRows(table, notUnder: version, after: id, limit: limit)
+        }
+    }
     package func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int] {
         try await call(.read) { try await inner.sealedCounts(table) }
     }

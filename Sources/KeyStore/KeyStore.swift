@@ -69,6 +69,11 @@ package protocol KeyStore: Sendable {
     func sealedRows(
         _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
     ) async throws -> [SealedRow]
+    /// The same in the order in which the values lie on the disk, so that neighbours are changed together; when the one
+    /// with `id` is gone the walk begins again.
+    func neighbouringSealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow]
     /// How many values of a table are sealed under each root key version.
     func sealedCounts(_ table: SealedTable) async throws -> [Int64: Int]
     /// All versions, lowest first.
@@ -109,6 +114,12 @@ package struct KeyWithGrant: Hashable, Sendable {
 
 extension KeyStore {
     package func stopHolding() {}
+
+    package func neighbouringSealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        try await sealedRows(table, notUnder: version, after: id, limit: limit)
+    }
 
     package func keys(ofResource resource: String) async throws -> [KeyRecord] {
         try await keys(ofResource: resource, from: nil, before: nil, limit: nil)

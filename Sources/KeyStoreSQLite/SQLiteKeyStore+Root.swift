@@ -64,13 +64,31 @@ extension SQLiteKeyStore {
     package func sealedRows(
         _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
     ) async throws -> [SealedRow] {
+        let key = table.columns.id
+        return try await sealedRows(table, version, id, limit, where: "\(key) > ?", order: key)
+    }
+
+    package func neighbouringSealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        // Where the key is the place.
+        guard table != .settings, table != .erasableKeys else {
+            return try await sealedRows(table, notUnder: version, after: id, limit: limit)
+        }
+        let place = "coalesce((SELECT rowid FROM \(table.rawValue) WHERE \(table.columns.id) = ?), -1)"
+        return try await sealedRows(table, version, id, limit, where: "rowid > \(place)", order: "rowid")
+    }
+
+    private func sealedRows(
+        _ table: SealedTable, _ version: Int64, _ id: String?, _ limit: Int, where condition: String, order: String
+    ) async throws -> [SealedRow] {
         let columns = table.columns
         return try await heldRead { db in
             var query = try Query(
                 db,
                 """
                 SELECT \(columns.id), \(columns.version), \(columns.value) FROM \(table.rawValue)
-                WHERE \(columns.id) > ? AND \(table.markSQL) <> ? ORDER BY \(columns.id) LIMIT ?
+                WHERE \(condition) AND \(table.markSQL) <> ? ORDER BY \(order) LIMIT ?
                 """)
             try query.bind(id, of: table)
             try query.bind(SealedTable.mark(UInt32(truncatingIfNeeded: version)))

@@ -32,7 +32,7 @@ package struct Resealer: Sendable {
     /// The most values of a batch while there are requests.
     static let gentle = 64
     static let slow = Duration.milliseconds(10)
-    static let rest = Duration.milliseconds(2)
+    static let rest = Duration.milliseconds(10)
 
     /// Values as they are to be written.
     private struct Batch: Sendable {
@@ -126,7 +126,8 @@ package struct Resealer: Sendable {
         _ table: SealedTable, after last: String?, limit: Int, on threads: BackgroundThreads
     ) async throws -> Batch? {
         try await withTaskExecutorPreference(threads) {
-            let rows = try await store.sealedRows(table, notUnder: ring.activeVersion, after: last, limit: limit)
+            let rows = try await store.neighbouringSealedRows(
+                table, notUnder: ring.activeVersion, after: last, limit: limit)
             guard let end = rows.last else { return nil }
             var batch = Batch(end: end.id)
             let half = rows.count / Self.sealers

@@ -106,6 +106,11 @@ package final class JournalingKeyStore: KeyStore {
     package func deletedResources(until moment: Timestamp, limit: Int) async throws -> [ResourceRecord] {
         try await inner.deletedResources(until: moment, limit: limit)
     }
+    package func neighbouringSealedRows(
+        _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
+    ) async throws -> [SealedRow] {
+        try await inner.neighbouringSealedRows(table, notUnder: version, after: id, limit: limit)
+    }
     package func sealedRows(
         _ table: SealedTable, notUnder version: Int64, after id: String?, limit: Int
     ) async throws -> [SealedRow] {

@@ -60,6 +60,12 @@ struct SealedConformanceTests {
                 }
                 #expect(paged == old, "\(table)")
                 #expect(try await store.sealedRows(table, notUnder: 2, after: nil, limit: 0).isEmpty)
+                // The order is the store's own, what comes is the same.
+                var near: [SealedRow] = []
+                while let row = try await store.neighbouringSealedRows(
+                    table, notUnder: 2, after: near.last?.id, limit: 1
+                ).first, near.count < 20 { near.append(row) }
+                #expect(near.sorted { $0.id < $1.id } == old.sorted { $0.id < $1.id })
             }
             let settings = try await store.sealedRows(.settings, notUnder: 0, after: nil, limit: 10).map(\.id)
             #expect(settings == ["bare", "s1", "s2", "s3"])
