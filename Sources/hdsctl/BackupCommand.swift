@@ -51,15 +51,10 @@ struct BackupCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the backups of the folder and what opens them.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "backup-list", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("backup-list") { answer in
                 let rows = answer.nodes("backups").map { backup in
                     [
                         backup.text("created"), backup.texts("masterKeys").joined(separator: " "),

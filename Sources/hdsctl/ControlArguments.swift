@@ -1,3 +1,4 @@
+import ArgumentParser
 import ControlSocket
 import Diagnostics
 import WireText
@@ -14,6 +15,22 @@ struct ArgumentsWriter: ~Copyable {
     consuming func node() throws(DiagnosedError) -> JSONNode {
         json.endObject()
         return try JSONDocument(json.bytes()).root
+    }
+}
+
+/// What a command has that only asks the service something: where it listens, and whether people read the answer.
+struct QuestionOptions: ParsableArguments {
+    @OptionGroup var control: SocketOptions
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    /// Asks without arguments; prints the answer as it came for `--json`, else hands it to `tell`.
+    func ask(_ command: String, _ tell: (JSONNode) throws -> Void) throws {
+        try reporting {
+            let answer = try ControlClient(path: control.socket).send(command, arguments: ArgumentsWriter().node())
+            guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try tell(answer)
+        }
     }
 }
 

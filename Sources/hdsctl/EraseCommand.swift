@@ -175,15 +175,10 @@ struct HoldCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show what is held, and why.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "hold-list", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("hold-list") { answer in
                 let rows = answer.nodes("holds").map { [$0.text("space"), $0.text("reason")] }
                 show(rows.isEmpty ? ["nothing is held"] : Columns.lines([["SPACE", "REASON"]] + rows))
             }

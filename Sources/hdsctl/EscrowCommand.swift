@@ -79,15 +79,10 @@ struct EscrowCommand: ParsableCommand {
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show who has proved his share, and when.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "escrow-status", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("escrow-status") { answer in
                 guard answer["escrow"]?.boolean == true else {
                     return print("There is no escrow: if the master key is lost, so is every key.")
                 }

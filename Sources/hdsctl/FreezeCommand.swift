@@ -108,15 +108,10 @@ struct FreezeCommand: ParsableCommand {
     struct List: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the freezes that stand.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "freeze-list", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("freeze-list") { answer in
                 let freezes = answer.nodes("freezes")
                 guard !freezes.isEmpty else { return print("nothing is frozen") }
                 let rows = freezes.map { freeze in

@@ -14,14 +14,10 @@ struct NodeCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Each node with its release, its epoch and how old its lease is.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send("nodes", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("nodes") { answer in
                 show(Self.lines(answer))
             }
         }

@@ -91,15 +91,10 @@ struct RestoreCommand: ParsableCommand {
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show whether the store waits for an officer's yes.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "restore-status", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("restore-status") { answer in
                 guard answer["isRestored"]?.boolean == true, let report = RestoreReport(answer) else {
                     return print("this key store was not restored")
                 }

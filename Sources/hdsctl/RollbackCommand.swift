@@ -20,15 +20,10 @@ struct RollbackCommand: ParsableCommand {
     struct Status: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show what was seen, and since when it is watched.")
 
-        @OptionGroup var control: SocketOptions
-        @Flag(help: "Print one JSON object.")
-        var json = false
+        @OptionGroup var question: QuestionOptions
 
         func run() throws {
-            try reporting {
-                let answer = try ControlClient(path: control.socket).send(
-                    "rollback-status", arguments: ArgumentsWriter().node())
-                guard !json else { return print(Terminal.plain(answer.rawText)) }
+            try question.ask("rollback-status") { answer in
                 RollbackCommand.tell(answer)
             }
         }

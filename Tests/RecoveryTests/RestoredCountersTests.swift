@@ -48,10 +48,8 @@ import WireText
         return Node(store: store, ring: ring, freezes: freezes, detector: detector)
     }
 
-    @Test(
-        "a restore is no attack for any node, before and after an officer has opened it; the backup's rows without it are"
-    )
-    func restored() async throws {
+    /// A store with a key, and both files of its backup.
+    private func backedUp() async throws -> (node: Node, old: String, new: String, backup: String) {
         let (old, new, backup) = (
             folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup"
         )
@@ -64,6 +62,14 @@ import WireText
                 view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start,
                 erasable: true)
         }
+        return (first, old, new, backup)
+    }
+
+    @Test(
+        "a restore is no attack for any node, before and after an officer has opened it; the backup's rows without it are"
+    )
+    func restored() async throws {
+        let (first, old, new, backup) = try await backedUp()
         for _ in 0..<3 { try await first.create() }
         try await first.detector.look(now: start)
         await first.close()
@@ -95,18 +101,7 @@ import WireText
 
     @Test("a restored store whose freeze was taken out of it is not believed")
     func withoutFreeze() async throws {
-        let (old, new, backup) = (
-            folder.path + "/old.sqlite", folder.path + "/new.sqlite", folder.path + "/one.hdsbackup"
-        )
-        let first = try await node(old)
-        try await first.create()
-        try SQLiteSnapshot.read(path: old) { view in
-            let names = Backup.Names(host: "kms.example.com", node: "a")
-            _ = try Backup.write(view, ring: first.ring, names: names, toNew: backup, now: start)
-            _ = try Backup.write(
-                view, ring: first.ring, names: names, toNew: Machine.erasable(beside: backup), now: start,
-                erasable: true)
-        }
+        let (first, old, new, backup) = try await backedUp()
         await first.close()
         _ = try await Restore.restore(backup, with: .keyEncryptionKey(kek), newKey: nil, toNew: new, now: start)
         let database = try SQLiteKeyStore(path: new)

@@ -12,7 +12,7 @@ package final class TestPostgreSQL: Sendable {
 
     /// Whether the programs of a server are on this machine; says so once when they are not.
     package static let isInstalled: Bool = {
-        let found = (try? spawn([script, "--find"], input: nil)).map(status) == 0
+        let found = (try? BashScript.start("postgresql.sh", ["--find"], input: nil)).map(BashScript.status) == 0
         if !found {
             print("no PostgreSQL server on this machine: its tests are skipped (apt-get install postgresql)")
         }
@@ -30,9 +30,9 @@ package final class TestPostgreSQL: Sendable {
             guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
             let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
             let pipe = try PrivatePipe()
-            var words = [script, folder, "\(port)"]
+            var words = [folder, "\(port)"]
             if let primary { words += ["--standby-of", primary.folder] }
-            let child = try spawn(words, input: pipe.reading)
+            let child = try BashScript.start("postgresql.sh", words, input: pipe.reading)
             close(pipe.reading)
             let server = TestPostgreSQL(folder: folder, port: port, pipe: pipe, child: child)
             guard server.line() == "ready" else {
@@ -56,7 +56,7 @@ package final class TestPostgreSQL: Sendable {
         }
         guard wasOpen else { return }
         close(pipe.writing)
-        _ = Self.status(of: child)
+        _ = BashScript.status(of: child)
     }
 
     /// `start`, `stop` (as a crash does it) or `promote`.
@@ -91,11 +91,6 @@ package final class TestPostgreSQL: Sendable {
         }
     }
 
-    private static var script: String {
-        let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
-        return root + "/deploy/lib/postgresql.sh"
-    }
-
     private static func contents(of path: String) throws -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw TestPKI.Failure(what: "open \(path)") }
@@ -109,31 +104,5 @@ package final class TestPostgreSQL: Sendable {
         var octet: UInt8 = 0
         while read(pipe.writing, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
         return String(decoding: bytes, as: UTF8.self)
-    }
-
-    /// With the socket `input` as standard input and output.
-    private static func spawn(_ words: [String], input: Int32?) throws -> pid_t {
-        var arguments: [UnsafeMutablePointer<CChar>?] = (["/bin/bash"] + words).map { strdup($0) } + [nil]
-        defer { for argument in arguments { free(argument) } }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        if let input {
-            posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO)
-            posix_spawn_file_actions_adddup2(&actions, input, STDOUT_FILENO)
-        } else {
-            posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)
-        }
-        var child: pid_t = 0
-        guard posix_spawn(&child, "/bin/bash", &actions, nil, &arguments, environ) == 0 else {
-            throw TestPKI.Failure(what: words.joined(separator: " "))
-        }
-        return child
-    }
-
-    private static func status(of child: pid_t) -> Int32 {
-        var status: Int32 = 0
-        while waitpid(child, &status, 0) < 0, errno == EINTR {}
-        return status
     }
 }

@@ -41,7 +41,7 @@ extension StoryTests {
             let first = Service.kms.configuration, second = "kms/second.yaml"
             let change: (Domain) throws -> Void = { domain in
                 try OversightStoryTests.enrolling(domain)
-                try Self.useDatabase(server, in: first, of: domain)
+                try KeyDesk.useDatabase(server, in: first, of: domain)
                 let port = String(domain.healthPort(of: .kms))
                 try domain.write(
                     domain.read(first).replacing("node: trial", with: "node: second")
@@ -84,22 +84,6 @@ extension StoryTests {
             }
         }
 
-        private static func useDatabase(_ server: TestPostgreSQL, in file: String, of domain: Domain) throws {
-            try domain.replace(
-                "  file: kms.sqlite\n",
-                with: """
-                      postgresql:
-                        hosts: ["localhost:\(server.port)"]
-                        database: hds
-                        user: hds
-                        password: \(server.folder)/password
-                        ca: \(server.folder)/root.pem
-                    audit:
-                      folder: audit
-
-                    """, in: file)
-        }
-
         /// A database that stays away: not ready, an alarm, alive; and all of it over when it is back.
         private func isAway(_ deployment: Deployment, _ server: TestPostgreSQL) async throws {
             try await server.tell("stop")
@@ -127,7 +111,7 @@ extension StoryTests {
             let new = "kms/hds-kms-postgresql.yaml"
             let file = domain.path("kms/kms.sqlite")
             try domain.write(domain.read(Service.kms.configuration), to: new)
-            try Self.useDatabase(server, in: new, of: domain)
+            try KeyDesk.useDatabase(server, in: new, of: domain)
             let words = ["migrate", "sqlite-to-postgres", "--from", file, "--to", domain.path(new)]
             await #expect(throws: (any Error).self, "the KMS still runs on it") {
                 _ = try await ChildProcess.run(tool, words, folder: domain.folder)
