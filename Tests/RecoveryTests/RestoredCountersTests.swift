@@ -101,7 +101,7 @@ import WireText
 
     @Test("a restored store whose freeze was taken out of it is not believed")
     func withoutFreeze() async throws {
-        let (first, old, new, backup) = try await backedUp()
+        let (first, _, new, backup) = try await backedUp()
         await first.close()
         _ = try await Restore.restore(backup, with: .keyEncryptionKey(kek), newKey: nil, toNew: new, now: start)
         let database = try SQLiteKeyStore(path: new)
