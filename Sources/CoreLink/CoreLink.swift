@@ -26,7 +26,7 @@ package final class CoreLink: Service {
     }
 
     private let configuration: CoreLinkConfiguration
-    private let client: WebClient
+    private let ground: LinkGround
     private let handler: @Sendable (LinkDelivery) -> Void
     private let report: @Sendable (LinkState) -> Void
     private let shared = Mutex(Shared())
@@ -34,14 +34,21 @@ package final class CoreLink: Service {
     /// Held while `report` runs, so that states are told one at a time and in order.
     private let reporting = Mutex(())
 
-    package init(
+    package convenience init(
         configuration: CoreLinkConfiguration, handler: @escaping @Sendable (LinkDelivery) -> Void,
         state: @escaping @Sendable (LinkState) -> Void = { _ in }
     ) {
+        self.init(configuration: configuration, ground: .network(configuration), handler: handler, state: state)
+    }
+
+    package init(
+        configuration: CoreLinkConfiguration, ground: LinkGround,
+        handler: @escaping @Sendable (LinkDelivery) -> Void, state: @escaping @Sendable (LinkState) -> Void = { _ in }
+    ) {
         self.configuration = configuration
+        self.ground = ground
         self.handler = handler
         report = state
-        client = WebClient(trust: configuration.trust, route: configuration.route)
     }
 
     /// The state as it was last reported.
@@ -70,7 +77,7 @@ package final class CoreLink: Service {
         return await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    guard (try? await Task.sleep(for: limit)) != nil else { return }
+                    guard (try? await self.ground.clock.sleep(for: limit)) != nil else { return }
                     waiting.end(conversation)
                 }
                 let outcome = await conversation.call(destination, text: text) { waiting.begin($0, conversation) }
@@ -94,9 +101,9 @@ package final class CoreLink: Service {
         pause?.cancel()
         guard let conversation else { return }
         conversation.drain()
-        let deadline = configuration.drainDeadline
-        Task {
-            try? await Task.sleep(for: deadline)
+        let (deadline, clock) = (configuration.drainDeadline, ground.clock)
+        Task(executorPreference: ground.executor) {
+            try? await clock.sleep(for: deadline)
             conversation.stop()
         }
     }
@@ -111,10 +118,10 @@ package final class CoreLink: Service {
                 guard let conversation = self.beginStopping() else { return }
                 self.change { $0.phase = .draining }
                 conversation.drain()
-                try? await Task.sleep(for: self.configuration.drainDeadline)
+                try? await self.ground.clock.sleep(for: self.configuration.drainDeadline)
                 conversation.stop()
                 // The connecting task ends when the socket is gone.
-                try? await Task.sleep(for: .seconds(60))
+                try? await self.ground.clock.sleep(for: .seconds(60))
             }
             await group.next()
             group.cancelAll()
@@ -126,14 +133,14 @@ package final class CoreLink: Service {
             state.tls = nil
             state.retryIn = nil
         }
-        await client.close()
+        await ground.close()
     }
 
     // MARK: - Connecting
 
     private func keepConnected() async {
         var backoff = LinkBackoff(bounds: configuration.backoff)
-        var random = SystemRandomNumberGenerator()
+        var random = ground.random()
         var generation: UInt64 = 0
         while !isStopping && !Task.isCancelled {
             generation += 1
@@ -164,7 +171,8 @@ package final class CoreLink: Service {
 
     /// Ended early by `reconnect`.
     private func pause(_ delay: Duration, unlessEpochIsOther epoch: Int64) async {
-        let pause = Task { _ = try? await Task.sleep(for: delay) }
+        let clock = ground.clock
+        let pause = Task(executorPreference: ground.executor) { _ = try? await clock.sleep(for: delay) }
         shared.withLock { $0.pause = pause }
         if configuration.epoch() != epoch { pause.cancel() }
         await withTaskCancellationHandler {
@@ -183,7 +191,7 @@ package final class CoreLink: Service {
         } catch {
             return (.init(code: nil), .linkHasNoToken(error))
         }
-        let socket: WebSocketConnection
+        let socket: any LinkSocket
         do {
             socket = try await connect(token)
         } catch let error as DiagnosedError {
@@ -200,13 +208,14 @@ package final class CoreLink: Service {
     }
 
     private func serve(
-        _ socket: WebSocketConnection, _ generation: UInt64, _ epoch: Int64
+        _ socket: any LinkSocket, _ generation: UInt64, _ epoch: Int64
     ) async -> (LinkBackoff.Ending, DiagnosedError) {
         let hello: LinkHello
         do {
             hello = try self.hello(epoch)
         } catch {
-            await socket.close(code: LinkCloseCode.internalError.rawValue)
+            socket.beginClosing(code: LinkCloseCode.internalError.rawValue, reason: "")
+            await socket.waitUntilClosed()
             return (
                 .init(code: nil),
                 DiagnosedError(.linkClosed, fault: .internal, "no random numbers can be made for the hello")
@@ -214,7 +223,8 @@ package final class CoreLink: Service {
         }
         let inspection = socket.tls?.inspection
         let conversation = LinkConversation(
-            generation: generation, socket: socket, half: LinkServiceHalf(hello: hello, window: configuration.window),
+            generation: generation, socket: socket, clock: ground.clock,
+            half: LinkServiceHalf(hello: hello, window: configuration.window),
             proof: WelcomeProof(hello: hello, inspection: inspection, key: configuration.coreKey))
         let isLate = shared.withLock { shared in
             if !shared.isStopping { shared.conversation = conversation }
@@ -232,7 +242,7 @@ package final class CoreLink: Service {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
                     let deadline = self.configuration.welcomeDeadline
-                    guard (try? await Task.sleep(for: deadline)) != nil else { return }
+                    guard (try? await self.ground.clock.sleep(for: deadline)) != nil else { return }
                     conversation.welcomeIsOverdue(deadline)
                 }
                 if let inspection, let exception = self.configuration.trust?.inspection {
@@ -269,14 +279,10 @@ package final class CoreLink: Service {
         return true
     }
 
-    private func connect(_ token: String) async throws -> WebSocketConnection {
+    private func connect(_ token: String) async throws -> any LinkSocket {
         let interval = configuration.heartbeatSeconds
-        let heartbeat = WebSocketHeartbeat(interval: .seconds(interval), deadline: .seconds(3 * interval))
-        return try await client.webSocket(
-            configuration.url, headers: [("Authorization", "Bearer \(token)")],
-            limits: WebSocketLimits(
-                maximumFrameBytes: LinkFrame.maximumBytes, maximumMessageBytes: LinkFrame.maximumBytes,
-                heartbeat: heartbeat))
+        return try await ground.dial(
+            token, WebSocketHeartbeat(interval: .seconds(interval), deadline: .seconds(3 * interval)))
     }
 
     // MARK: - While it stands
@@ -332,7 +338,7 @@ package final class CoreLink: Service {
     private static func ending(
         of conversation: LinkConversation, _ closure: WebSocketClosure
     ) -> (LinkBackoff.Ending, DiagnosedError) {
-        let openFor = conversation.openedAt.map { ContinuousClock.now - $0 } ?? .zero
+        let openFor = conversation.openFor
         if let (code, error) = conversation.ended {
             return (
                 .init(code: code, openFor: openFor),

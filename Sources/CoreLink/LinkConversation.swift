@@ -20,27 +20,33 @@ final class LinkConversation: Sendable {
         var half: LinkServiceHalf
         /// What this side closed with, and why.
         var ended: (code: LinkCloseCode, error: DiagnosedError?)?
-        var openedAt: ContinuousClock.Instant?
+        /// Since welcome.
+        var openFor: (@Sendable () -> Duration)?
         /// Callers that wait for their outcome.
         var callers: [UInt64: CheckedContinuation<LinkCallOutcome, Never>] = [:]
     }
 
     let generation: UInt64
-    private let socket: WebSocketConnection
+    private let socket: any LinkSocket
+    private let clock: any Clock<Duration>
     private let proof: WelcomeProof
     private let state: Mutex<State>
 
-    init(generation: UInt64, socket: WebSocketConnection, half: LinkServiceHalf, proof: WelcomeProof) {
+    init(
+        generation: UInt64, socket: any LinkSocket, clock: any Clock<Duration>, half: LinkServiceHalf,
+        proof: WelcomeProof
+    ) {
         self.generation = generation
         self.socket = socket
+        self.clock = clock
         self.proof = proof
         state = Mutex(State(half: half))
     }
 
     var isOpen: Bool { state.withLock { $0.half.isOpen } }
     var outstandingCount: Int { state.withLock { $0.half.outstandingCount } }
-    /// Since when the link is open, after welcome.
-    var openedAt: ContinuousClock.Instant? { state.withLock { $0.openedAt } }
+    /// How long the link has been open, after welcome.
+    var openFor: Duration { state.withLock { $0.openFor }?() ?? .zero }
     var ended: (code: LinkCloseCode, error: DiagnosedError?)? { state.withLock { $0.ended } }
 
     func start() { _ = perform { $0.connected() } }
@@ -118,7 +124,7 @@ final class LinkConversation: Sendable {
                 switch action {
                 case .send(let frame): send(frame, &state)
                 case .opened(let welcome):
-                    state.openedAt = .now
+                    state.openFor = clock.stopwatch()
                     let seconds = welcome.heartbeatSeconds
                     socket.setHeartbeat(
                         WebSocketHeartbeat(interval: .seconds(seconds), deadline: .seconds(3 * seconds)))

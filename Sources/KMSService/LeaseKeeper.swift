@@ -33,6 +33,7 @@ final class LeaseKeeper: Service {
     private let file: EpochFile?
     private let node: String
     private let release: String
+    private let clock: any Clock<Duration>
     private let freezes: FreezeBoard
     private let memory: PolicyMemory
     private let inForce: PolicyInForce
@@ -58,8 +59,9 @@ final class LeaseKeeper: Service {
     /// Refuses a database of an epoch that is over. `file`: nil for a store that one process has.
     init(
         _ cluster: any ClusterStore, node: String, release: String, file: EpochFile?, lease: ReleaseLease,
-        _ parts: Parts
+        clock: any Clock<Duration> = ContinuousClock(), _ parts: Parts
     ) async throws {
+        self.clock = clock
         (self.cluster, self.node, self.release, self.file, self.lease) = (cluster, node, release, file, lease)
         (freezes, memory, inForce) = (parts.freezes, parts.memory, parts.inForce)
         (health, metrics, events, links) = (parts.health, parts.metrics, parts.events, parts.links)
@@ -83,13 +85,13 @@ final class LeaseKeeper: Service {
         try? await cancelWhenGracefulShutdown {
             var round = 0
             while !Task.isCancelled {
-                let start = ContinuousClock.now
+                let elapsed = self.clock.stopwatch()
                 await self.renew()
                 if round % 20 == 0 { await self.compareReleases() }
                 round += 1
                 // At once again after one that took long, but never in a tight loop.
-                let rest = ReleaseLease.interval - start.duration(to: .now)
-                try await Task.sleep(for: max(rest, .milliseconds(20)))
+                let rest = ReleaseLease.interval - elapsed()
+                try await self.clock.sleep(for: max(rest, .milliseconds(20)))
             }
         }
     }

@@ -1,11 +1,17 @@
 import Glibc
 import Synchronization
 
+/// Where lanes do their work.
+package protocol LaneWorkers: TaskExecutor {
+    /// Whether anything waits for a thread.
+    var isBusy: Bool { get }
+}
+
 /// Threads of their own for work that blocks on the store: keeps the cooperative pool free.
 ///
 /// A task executor with a fixed number of threads and one queue. Threads end when the pool is shut down and the queue
 /// is empty. A wake-up costs one condition signal; a busy pool needs none.
-package final class WorkerPool: TaskExecutor {
+package final class WorkerPool: LaneWorkers {
     private struct State {
         var jobs: [UnownedJob] = []
         var head = 0
@@ -40,8 +46,7 @@ package final class WorkerPool: TaskExecutor {
         if wakes { sem_post(signal) }
     }
 
-    /// Whether anything waits for a thread.
-    var isBusy: Bool { state.withLock { $0.head < $0.jobs.count } }
+    package var isBusy: Bool { state.withLock { $0.head < $0.jobs.count } }
 
     /// Lets the threads end once nothing is queued.
     package func shutDown() {
