@@ -224,6 +224,14 @@ targets += [
         name: "StoreScript", dependencies: ["KeyStore", "WireText"], path: "Tests/StoreScript",
         swiftSettings: settings),
     executable("store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite"], path: "Tests/store-driver"),
+    .target(
+        name: "Simulation",
+        dependencies: [
+            "KMSService", "CoreLink", "CloudCore", "LinkProtocol", "WebSocketChannel", "TLSChannel", "ServiceRuntime",
+            "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", nioCore, "TestServers",
+        ], path: "Tests/Simulation", swiftSettings: settings),
+    executable("simulator", ["Simulation", argumentParser], path: "Tests/simulator"),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
@@ -335,6 +343,7 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
+    tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",

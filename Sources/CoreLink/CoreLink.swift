@@ -138,7 +138,8 @@ package final class CoreLink: Service {
 
     // MARK: - Connecting
 
-    private func keepConnected() async {
+    /// Connects again and again until it is cancelled, or this service stops.
+    func keepConnected() async {
         var backoff = LinkBackoff(bounds: configuration.backoff)
         var random = ground.random()
         var generation: UInt64 = 0

@@ -82,17 +82,20 @@ final class LeaseKeeper: Service {
 
     /// Stands first among the services: it ends when everything has left.
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            var round = 0
-            while !Task.isCancelled {
-                let elapsed = self.clock.stopwatch()
-                await self.renew()
-                if round % 20 == 0 { await self.compareReleases() }
-                round += 1
-                // At once again after one that took long, but never in a tight loop.
-                let rest = ReleaseLease.interval - elapsed()
-                try await self.clock.sleep(for: max(rest, .milliseconds(20)))
-            }
+        try? await cancelWhenGracefulShutdown { try await self.keep() }
+    }
+
+    /// Renews until it is cancelled.
+    func keep() async throws {
+        var round = 0
+        while !Task.isCancelled {
+            let elapsed = clock.stopwatch()
+            await renew()
+            if round % 20 == 0 { await compareReleases() }
+            round += 1
+            // At once again after one that took long, but never in a tight loop.
+            let rest = ReleaseLease.interval - elapsed()
+            try await clock.sleep(for: max(rest, .milliseconds(20)))
         }
     }
 

@@ -5,11 +5,17 @@ import WireText
 /// In one lane strings are judged one after the other, and leave in this order. Judging goes on while earlier ones wait
 /// for their record, up to `depth` of them, and up to `capacity` and `maximumOctets` over all lanes; beyond that a lane
 /// waits for its own answers before it goes on. So whatever the number of lanes, what is held is bounded.
+///
+/// A string that is declined comes again later, here or at another node. So that nothing overtakes it, what stands behind
+/// it in its lane is declined with it, and so is what the core had sent before it knew.
 struct LaneTable<Item> {
     /// How many handshakes of one sender wait behind the one under way.
     static var maximumHandshakes: Int { 8 }
     /// Octets of answers that wait for their records: a few large lists must not fill the memory.
     static var maximumOctets: Int { 16 << 20 }
+    /// So long after a decline the strings of its lane are declined, in milliseconds: the core, which pauses the link for
+    /// as long, had sent them before. Not prolonged by these.
+    static var declinePause: Int64 { 500 }
 
     typealias Settle = @Sendable () -> RequestHandler.Reply
 
@@ -19,11 +25,14 @@ struct LaneTable<Item> {
         var settle: Settle?
         /// Of the answer that waits.
         var octets = 0
+        /// One before it was declined.
+        var isDeclined = false
     }
 
     private struct Lane {
         let name: OctetKey
         let depth: Int
+        let isHandshake: Bool
         var queue = FIFO<Item>()
         /// Judged, or being judged; the oldest first.
         var slots = FIFO<Slot>()
@@ -37,7 +46,7 @@ struct LaneTable<Item> {
         var outstanding: Int { slots.count + leaving }
     }
 
-    enum Admission: Equatable { case refused, storm, queued, judge(lane: Int) }
+    enum Admission: Equatable { case refused, behindDeclined, storm, queued, judge(lane: Int) }
 
     /// What may leave, in this order; `judge` says that the lane goes on and somebody has to do it.
     struct Departure {
@@ -58,6 +67,9 @@ struct LaneTable<Item> {
     private var numbers: [OctetKey: Int] = [:]
     private var lanes: [Int: Lane] = [:]
     private var next = 0
+    /// Lanes of which a string was declined, and until when.
+    private var declining: [OctetKey: Int64] = [:]
+    private var sweep = 64
 
     init(maximumWaiting: Int, depth: Int, capacity: Int) {
         self.maximumWaiting = maximumWaiting
@@ -65,8 +77,16 @@ struct LaneTable<Item> {
         self.capacity = capacity
     }
 
-    mutating func submit(_ item: Item, lane name: OctetKey, isHandshake: Bool) -> Admission {
-        guard waiting < maximumWaiting else { return .refused }
+    /// `now`: milliseconds of a clock that does not jump.
+    mutating func submit(_ item: Item, lane name: OctetKey, isHandshake: Bool, now: Int64) -> Admission {
+        if let until = declining[name] {
+            guard now >= until else { return .behindDeclined }
+            declining[name] = nil
+        }
+        guard waiting < maximumWaiting else {
+            if !isHandshake { noteDecline(name, now) }
+            return .refused
+        }
         let number: Int
         if let known = numbers[name] {
             number = known
@@ -75,7 +95,7 @@ struct LaneTable<Item> {
             number = next
             numbers[name] = number
             // One session at a time for each sender.
-            lanes[number] = Lane(name: name, depth: isHandshake ? 1 : depth)
+            lanes[number] = Lane(name: name, depth: isHandshake ? 1 : depth, isHandshake: isHandshake)
         }
         // Every number in `numbers` has its lane.
         let ahead = lanes[number]!.queue.count + lanes[number]!.outstanding
@@ -138,12 +158,38 @@ struct LaneTable<Item> {
             _ = lane.slots.popFirst()
             lane.first += 1
             octets -= slot.octets
-            departure.answers.append((slot.item, settle))
+            departure.answers.append((slot.item, slot.isDeclined ? Self.declined : settle))
         }
         lane.leaving = departure.answers.count
         lane.isLeaving = lane.leaving > 0
         departure.judge = begins(&lane)
         return departure
+    }
+
+    /// A string of the lane is declined, while it is judged (`slot`) or as it leaves (nil): with it, what stands behind it.
+    /// Returns what nobody had judged, for the caller to decline.
+    mutating func decline(_ number: Int, slot: Int?, now: Int64) -> [Item] {
+        guard var lane = lanes.removeValue(forKey: number) else { return [] }
+        defer { put(lane, number) }
+        // Who opens a session waits for the answer: nothing follows in order.
+        guard !lane.isHandshake else { return [] }
+        noteDecline(lane.name, now)
+        let behind = slot.map { $0 + 1 - lane.first } ?? 0
+        for position in behind..<lane.slots.count { lane.slots[position].isDeclined = true }
+        var unjudged: [Item] = []
+        while let item = lane.queue.popFirst() { unjudged.append(item) }
+        waiting -= unjudged.count
+        return unjudged
+    }
+
+    private static var declined: Settle { { .decline(RequestHandler.behindDeclined) } }
+
+    private mutating func noteDecline(_ name: OctetKey, _ now: Int64) {
+        if declining.count >= sweep {
+            declining = declining.filter { $0.value > now }
+            sweep = max(64, 2 * declining.count)
+        }
+        declining[name] = now + Self.declinePause
     }
 
     private mutating func put(_ lane: Lane, _ number: Int) {

@@ -117,3 +117,8 @@ extension ReleaseLease {
     /// Why a string is declined: the core gives it to another node.
     static let missing = "this node has no lease to release keys"
 }
+
+extension RequestHandler {
+    /// Why a string is declined that could be answered: its client matches answers by their order.
+    static let behindDeclined = "an earlier string of its session was declined"
+}

@@ -27,16 +27,19 @@ package final class RequestLanes: Sendable {
     private static let turn = 8
 
     private let handler: RequestHandler
-    private let workers: WorkerPool
+    private let workers: any LaneWorkers
+    private let clock: @Sendable () -> Int64
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - depth: how many answers of one lane wait for their record.
     ///   - capacity: how many of all lanes do, before each lane waits for its own.
+    ///   - clock: milliseconds, never jumping.
     package init(
-        handler: RequestHandler, workers: WorkerPool, maximumWaiting: Int = 10_000, depth: Int = 64,
-        capacity: Int = 1024
+        handler: RequestHandler, workers: any LaneWorkers, maximumWaiting: Int = 10_000, depth: Int = 64,
+        capacity: Int = 1024, clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() }
     ) {
+        self.clock = clock
         self.handler = handler
         self.workers = workers
         state = Mutex(State(table: LaneTable(maximumWaiting: maximumWaiting, depth: depth, capacity: capacity)))
@@ -55,8 +58,10 @@ package final class RequestLanes: Sendable {
     ) {
         let lane = Self.lane(of: text, source: source)
         let item = Item(text: text, source: source, answer: answer)
-        switch state.withLock({ $0.table.submit(item, lane: lane.name, isHandshake: lane.isHandshake) }) {
+        let now = clock()
+        switch state.withLock({ $0.table.submit(item, lane: lane.name, isHandshake: lane.isHandshake, now: now) }) {
         case .refused: answer(.decline("too many requests wait"))
+        case .behindDeclined: answer(.decline(RequestHandler.behindDeclined))
         case .storm: answer(.drop("too many session openings of this sender"))
         case .queued: break
         case .judge(let lane): judge(lane)
@@ -80,7 +85,9 @@ package final class RequestLanes: Sendable {
             var taken = 0
             while let (item, slot) = self.state.withLock({ $0.table.take(lane) }) {
                 switch await self.handler.judge(item.text, source: item.source) {
-                case .ready(let reply): if self.settle(lane, slot, { reply }) { self.leave(lane) }
+                case .ready(let reply):
+                    if case .decline = reply { self.declineBehind(lane, slot) }
+                    if self.settle(lane, slot, { reply }) { self.leave(lane) }
                 case .keeping(let ticket, let octets, let settle):
                     self.state.withLock { $0.table.hold(lane, slot: slot, octets: octets) }
                     // From here on it is the trail's thread that says when; settling and sending is not its work.
@@ -114,10 +121,31 @@ package final class RequestLanes: Sendable {
             if departure.judge { judge(lane) }
             guard !departure.answers.isEmpty else { return }
             // First all lines of the log, then all answers: each goes out in one piece.
-            let replies = handler.log.together { departure.answers.map { $0.settle() } }
+            let (replies, isDeclined) = handler.log.together { Self.replies(departure) }
             for (answer, reply) in zip(departure.answers, replies) { answer.item.answer(reply) }
+            if isDeclined { declineBehind(lane, nil) }
             left = departure.answers.count
         }
+    }
+
+    /// What leaves; behind one that is declined all are.
+    private static func replies(
+        _ departure: LaneTable<Item>.Departure
+    ) -> (replies: [RequestHandler.Reply], isDeclined: Bool) {
+        var isDeclined = false
+        let replies = departure.answers.map { answer in
+            guard !isDeclined else { return RequestHandler.Reply.decline(RequestHandler.behindDeclined) }
+            let reply = answer.settle()
+            if case .decline = reply { isDeclined = true }
+            return reply
+        }
+        return (replies, isDeclined)
+    }
+
+    private func declineBehind(_ lane: Int, _ slot: Int?) {
+        let now = clock()
+        let unjudged = state.withLock { $0.table.decline(lane, slot: slot, now: now) }
+        for item in unjudged { item.answer(.decline(RequestHandler.behindDeclined)) }
     }
 
     /// The header text; for a handshake its sender or, without one, the header with the encrypted key behind it.

@@ -30,7 +30,7 @@ struct LaneTableTests {
             switch Int.random(in: 0..<4, using: &random) {
             case 0 where isSubmitting:
                 let name = UInt8.random(in: 0..<4, using: &random)
-                let admission = table.submit(item, lane: OctetKey([name]), isHandshake: false)
+                let admission = table.submit(item, lane: OctetKey([name]), isHandshake: false, now: 0)
                 let isFull = accepted.values.joined().count - gone >= 40
                 #expect((admission == .refused) == isFull, "seed \(seed)")
                 if admission != .refused { accepted[name, default: []].append(item) }
@@ -73,7 +73,7 @@ struct LaneTableTests {
     @Test("large answers that wait stop further judging, in their own lane and in others, until they have left")
     func octets() {
         var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
-        for item in 0..<4 { _ = table.submit(item, lane: OctetKey([UInt8(item % 2)]), isHandshake: false) }
+        for item in 0..<4 { _ = table.submit(item, lane: OctetKey([UInt8(item % 2)]), isHandshake: false, now: 0) }
         let first = table.take(1)
         #expect(first?.slot == 0)
         table.hold(1, slot: 0, octets: LaneTable<Int>.maximumOctets)
@@ -89,9 +89,9 @@ struct LaneTableTests {
     @Test("handshakes of one sender are judged one at a time, eight wait, further ones are a storm")
     func handshakes() {
         var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
-        let admissions = (0...9).map { table.submit($0, lane: OctetKey([1]), isHandshake: true) }
+        let admissions = (0...9).map { table.submit($0, lane: OctetKey([1]), isHandshake: true, now: 0) }
         #expect(admissions == [.judge(lane: 1)] + Array(repeating: .queued, count: 8) + [.storm])
-        let other = table.submit(10, lane: OctetKey([2]), isHandshake: true)
+        let other = table.submit(10, lane: OctetKey([2]), isHandshake: true, now: 0)
         #expect(other == .judge(lane: 2))
         let (first, second) = (table.take(1), table.take(1))
         #expect(first?.item == 0)
@@ -103,10 +103,63 @@ struct LaneTableTests {
         #expect(next.answers.isEmpty && next.judge)
         // The next may be judged, so one more may wait.
         let (late, tooLate) = (
-            table.submit(11, lane: OctetKey([1]), isHandshake: true),
-            table.submit(12, lane: OctetKey([1]), isHandshake: true)
+            table.submit(11, lane: OctetKey([1]), isHandshake: true, now: 0),
+            table.submit(12, lane: OctetKey([1]), isHandshake: true, now: 0)
         )
         #expect(late == .queued && tooLate == .storm)
+    }
+
+    @Test("what stands behind a declined string is declined with it, and so is what comes before the core can know")
+    func declined() {
+        var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
+        func submit(_ item: Int, _ lane: UInt8, at now: Int64) -> LaneTable<Int>.Admission {
+            table.submit(item, lane: OctetKey([lane]), isHandshake: false, now: now)
+        }
+        for item in 0..<5 { _ = submit(item, 1, at: 0) }
+        _ = submit(5, 2, at: 0)
+        // Three of five are judged; the first has left when the second is declined.
+        for _ in 0..<3 { _ = table.take(1) }
+        _ = table.settle(1, slot: 0, Self.settled)
+        _ = table.settle(1, slot: 1) { .decline("no lease") }
+        let first = table.depart(1, left: 0)
+        #expect(first.answers.map(\.item) == [0, 1])
+        let unjudged = table.decline(1, slot: nil, now: 1000)
+        #expect(unjudged == [3, 4])
+        let rest = table.take(1)
+        #expect(rest == nil)
+        _ = table.settle(1, slot: 2, Self.settled)
+        let second = table.depart(1, left: 2)
+        #expect(second.answers.map { $0.settle() } == [.decline(RequestHandler.behindDeclined)])
+        let (early, other) = (submit(6, 1, at: 1499), submit(7, 2, at: 1499))
+        #expect(early == .behindDeclined && other == .queued)
+        _ = table.depart(1, left: 1)
+        if case .judge = submit(8, 1, at: 1500) {} else { Issue.record("it may come again") }
+        // One that is declined while it is judged takes nothing along that stands before it.
+        for item in 20..<23 { _ = submit(item, 3, at: 2000) }
+        let lane = 3 + 1
+        _ = table.take(lane)
+        let judged = table.take(lane)
+        #expect(judged?.item == 21)
+        let last = table.decline(lane, slot: 1, now: 2000)
+        #expect(last == [22])
+        _ = table.settle(lane, slot: 0, Self.settled)
+        let third = table.depart(lane, left: 0)
+        #expect(third.answers.map { $0.settle() } == [.answer([])])
+    }
+
+    @Test("where too many wait, a session's next string does not get in before the one that was turned away")
+    func refused() {
+        var table = LaneTable<Int>(maximumWaiting: 1, depth: 4, capacity: 4)
+        _ = table.submit(0, lane: OctetKey([1]), isHandshake: false, now: 0)
+        let turnedAway = table.submit(1, lane: OctetKey([2]), isHandshake: false, now: 0)
+        #expect(turnedAway == .refused)
+        _ = table.take(1)
+        _ = table.settle(1, slot: 0, Self.settled)
+        _ = table.depart(1, left: 0)
+        _ = table.depart(1, left: 1)
+        let next = table.submit(2, lane: OctetKey([2]), isHandshake: false, now: 10)
+        let stranger = table.submit(3, lane: OctetKey([3]), isHandshake: false, now: 10)
+        #expect(next == .behindDeclined && stranger != .behindDeclined)
     }
 
     @Test("a queue gives back what was put in, in order, and holds nothing that has left")
