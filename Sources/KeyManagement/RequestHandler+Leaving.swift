@@ -69,6 +69,46 @@ extension RequestHandler {
         }
     }
 
+    /// What a string gets that came again: its first answer, unless that carries keys whose release is frozen meanwhile.
+    func first(
+        _ earlier: LedgerRecord, _ request: KMSRequest, session: LiveSession, entry: RequestLogEntry, now: Timestamp
+    ) async -> PendingReply {
+        guard let failure = await freeze(of: request, session: session, now: now) else {
+            log.request(entry, status: nil, reason: nil)
+            return again(earlier.sealedAnswer, entry)
+        }
+        var entry = entry
+        entry.rule = failure.rule
+        return finish(KMSAnswer(failure, requestID: request.requestID), session: session, entry: entry, now: now)
+    }
+
+    /// Judged anew while anything is frozen, and only for what a freeze says; who can not be judged then gets nothing.
+    private func freeze(of request: KMSRequest, session: LiveSession, now: Timestamp) async -> KMSFailure? {
+        guard let freezes = keyManagement.freezes, freezes.mayRefuse else { return nil }
+        switch (request.method, request.uri.object) {
+        case (.create, .keys), (.update, .key): break
+        default: return nil
+        }
+        let caller: Caller
+        do throws(KMSFailure) {
+            let (token, _) = try await identity(of: request.credential.bearer, now: now)
+            caller = try Caller.judge(
+                request, token: token, session: session.content, policy: keyManagement.inForce.current, now: now)
+        } catch {
+            return error
+        }
+        do {
+            _ = try await keyManagement.judging(by: caller.snapshot).decide(
+                request, caller: caller, session: session, now: now)
+            return nil
+        } catch let failure as KMSFailure {
+            return FreezeBoard.isFreeze(failure) ? failure : nil
+        } catch {
+            log.failure(error, while: "looking whether a first answer is frozen")
+            return KMSFailure(KMSStatus.internalError, "internal error")
+        }
+    }
+
     /// The first answer to a string that came again: it may carry keys, so it leaves under the lease like any other.
     func again(_ text: [UInt8], _ entry: RequestLogEntry) -> PendingReply {
         guard keyManagement.lease != nil else { return .answer(text) }

@@ -192,8 +192,7 @@ package final class RequestHandler: Sendable {
             if let earlier = try await store.ledgerEntry(digest) {
                 try await audit?.settle()
                 entry.isReplay = true
-                log.request(entry, status: nil, reason: nil)
-                return again(earlier.sealedAnswer, entry)
+                return await first(earlier, request, session: session, entry: entry, now: now)
             }
             var caller: Caller?
             var refusal: KMSFailure?
@@ -252,7 +251,8 @@ package final class RequestHandler: Sendable {
                 case .duplicate:
                     guard let earlier = try await store.ledgerEntry(digest) else { continue }
                     try await audit?.settle()
-                    return again(earlier.sealedAnswer, entry)
+                    entry.isReplay = true
+                    return await first(earlier, request, session: session, entry: entry, now: now)
                 case .conflict:
                     // The session may have been ended by another request meanwhile, or moved on by another node.
                     guard let row = try await store.session(session.id) else {

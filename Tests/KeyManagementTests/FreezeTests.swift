@@ -30,6 +30,30 @@ struct FreezeTests {
         }
     }
 
+    @Test("the first answer to a string that came again stays back while a freeze covers its keys, and comes after it")
+    func replays() async throws {
+        let world = try await World.start()
+        let alice = try await TestClient.open(world.kms, People.alice)
+        let space = try await alice.createSpace([], with: [])
+        let key = try await alice.createKeys(1)[0]
+        let strings = [
+            try alice.wrapped("create", "/keys") { $0.member("count", 1) },
+            try alice.wrapped("update", key.uri) { $0.member("resourceUri", space.uri) },
+        ]
+        for text in strings {
+            let first = await world.kms.handler.reply(to: text, source: "s")
+            for scope in [Freeze.Scope.everything, .user(People.alice)] {
+                let freeze = try await world.order(scope)
+                #expect(try await alice.send(text).status == 403)
+                _ = try await world.board.lift(freeze.id)
+                #expect(await world.kms.handler.reply(to: text, source: "s") == first)
+            }
+            let other = try await world.order(.user(People.bob))
+            #expect(await world.kms.handler.reply(to: text, source: "s") == first, "somebody else's freeze")
+            _ = try await world.board.lift(other.id)
+        }
+    }
+
     @Test("each scope stops just the keys that it names, and lifting it gives them back")
     func scopes() async throws {
         let world = try await World.start()

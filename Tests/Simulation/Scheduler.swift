@@ -117,7 +117,7 @@ final class Process: LaneWorkers, @unchecked Sendable {  // only the thread of t
         isStopped = false
         let waiting = held
         held = []
-        for body in waiting { scheduler.after(scheduler.draw(0...500)) { self.run(body) } }
+        for body in waiting { body() }
     }
 
     func die() {

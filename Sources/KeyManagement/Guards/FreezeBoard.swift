@@ -166,6 +166,16 @@ package final class FreezeBoard: Sendable {
         if let found { throw found }
     }
 
+    /// Whether `check` may refuse anything now.
+    var mayRefuse: Bool {
+        (try? rollback.check()) == nil || state.withLock { $0.unknown != nil || !$0.freezes.isEmpty }
+    }
+
+    /// Whether `check` made this refusal.
+    static func isFreeze(_ failure: KMSFailure) -> Bool {
+        failure.rule.map { $0 == unknownRule || $0 == RollbackGuard.rule || $0.hasPrefix("frozen:") } ?? false
+    }
+
     static let unknownRule = "freezes-unknown"
     private static let notKnown = KMSFailure(
         KMSStatus.internalError, "it is not known what is frozen", rule: unknownRule)
