@@ -21,7 +21,8 @@ enum BenchTokens {
     }
 
     static func token(
-        _ subject: String, key: PrivateKey, audience: String = "kms", scope: String? = nil, issuer: String = issuer
+        _ subject: String, key: PrivateKey, audience: String = "kms", scope: String? = nil, issuer: String = issuer,
+        organisation: String = "bench", email: String? = nil
     ) throws -> String {
         let now = Timestamp.now().seconds
         var claims = JSONWriter()
@@ -35,7 +36,8 @@ enum BenchTokens {
         claims.member("jti", UUIDText.random())
         claims.member("client_id", "hds-cli")
         claims.member("scope", ifPresent: scope)
-        claims.member("org", "bench")
+        claims.member("email", ifPresent: email)
+        claims.member("org", organisation)
         claims.endObject()
         return try JWS.sign(claims.bytes(), with: key, algorithm: .es256, kid: kid, typ: "at+jwt")
     }

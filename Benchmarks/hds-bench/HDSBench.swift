@@ -7,7 +7,9 @@ import WireText
 struct HDSBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hds-bench", abstract: "Measures the KMS beside its limits.",
-        discussion: "In process first, then the real hds-kms over its link. Run it through deploy/bench, which builds.")
+        discussion:
+            "In process first, then the core with links, then the real hds-kms over its link. Run it through deploy/bench, which builds."
+    )
 
     @Flag(help: "One JSON object per line: name, value, unit, limit, limit_name.")
     var json = false
@@ -27,17 +29,23 @@ struct HDSBench: AsyncParsableCommand {
     @Option(
         help: """
             Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
-            durable, rotation, scale, postgresql, link.
+            durable, rotation, scale, postgresql, core, link.
             """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
         case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, postgresql
-        case link
+        case core, link
     }
 
     @Option(help: "Also measure a store with so many keys, such as 10000000 (4 GB, ten minutes).")
     var keys: Int?
+
+    @Option(help: "Clients with a session each at the KMS over the link.")
+    var clients = 10_000
+
+    @Option(help: "Links that connect again at once.")
+    var links = 1000
 
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
 
@@ -71,8 +79,13 @@ struct HDSBench: AsyncParsableCommand {
                 server: URL(filePath: postgresql), folder: folder, seconds: seconds
             ).measure()
         }
+        if wants(.core), let pki {
+            lines += try await BenchThroughCore.measure(
+                pki: URL(filePath: pki), folder: folder, seconds: seconds, links: links)
+        }
         if wants(.link), let kms, let pki {
-            lines += try await OverTheLink.measure(kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds)
+            lines += try await OverTheLink.measure(
+                kms: kms, pki: URL(filePath: pki), folder: folder, seconds: seconds, clients: clients)
         }
     }
 

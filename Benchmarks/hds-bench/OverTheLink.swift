@@ -15,7 +15,8 @@ import WireText
 
 /// Starts the real hds-kms, plays core and authorization service for it, and measures from outside.
 enum OverTheLink {
-    static func measure(kms: String, pki: URL, folder: URL, seconds: Double) async throws -> [Measurement] {
+    static func measure(kms: String, pki: URL, folder: URL, seconds: Double, clients: Int) async throws -> [Measurement]
+    {
         let tokenKey = try PrivateKey.generateP256()
         let core = BenchCore(tokenKey: tokenKey)
         let identity = TLSServerIdentity(
@@ -30,7 +31,8 @@ enum OverTheLink {
         let serving = Task { try await services.run() }
         let port = try await server.boundPort
         do {
-            let lines = try await measure(kms: kms, pki: pki, folder: folder, port: port, core, tokenKey, seconds)
+            let lines = try await measure(
+                kms: kms, pki: pki, folder: folder, port: port, core, tokenKey, seconds, clients)
             // The KMS has ended, and with it all connections: the server ends by itself.
             await services.triggerGracefulShutdown()
             try await serving.value
@@ -42,7 +44,8 @@ enum OverTheLink {
     }
 
     private static func measure(
-        kms: String, pki: URL, folder: URL, port: Int, _ core: BenchCore, _ tokenKey: PrivateKey, _ seconds: Double
+        kms: String, pki: URL, folder: URL, port: Int, _ core: BenchCore, _ tokenKey: PrivateKey, _ seconds: Double,
+        _ clients: Int
     ) async throws -> [Measurement] {
         let process = try BenchProcess(
             kms: kms, configuration: try configuration(pki: pki, folder: folder, port: port), folder: folder)
@@ -69,12 +72,13 @@ enum OverTheLink {
         _ = try session.open(await core.ask(space, source: user))
         lines += try await retrievals(core, session, keys, process, seconds)
         lines += try await creations(core, host, chain[0], tokenKey, port, process)
+        lines += try await sessions(clients, core, host, chain[0], tokenKey, port, process)
         let after = try process.memory()
         lines.append(Measurement("hds-kms after all this, resident", after.resident, "MB"))
         return lines
     }
 
-    private static func issuer(_ port: Int) -> String { "https://localhost:\(port)" }
+    static func issuer(_ port: Int) -> String { "https://localhost:\(port)" }
 
     private static func retrievals(
         _ core: BenchCore, _ session: BenchSession, _ keys: [KMSKey], _ process: BenchProcess, _ seconds: Double
@@ -142,7 +146,7 @@ enum OverTheLink {
         ]
     }
 
-    private static func open(
+    static func open(
         _ core: BenchCore, host: String, leaf: Certificate, user: String, token: String
     ) async throws -> BenchSession {
         let kid = KMSNames(host: host).staticKey(serialNumber: leaf.serialNumberDecimal)

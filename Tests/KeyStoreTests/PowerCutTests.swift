@@ -9,7 +9,7 @@ import Testing
 /// The SQLite store with each of its writes and syncs going wrong once: the process killed before it, in the middle of
 /// it, or with the power cut, where what was not synced is lost in part; or the operation failing.
 ///
-/// Short by default: one operation in 37. `HDS_ALL_FAILPOINTS=1` takes every one (deploy/drill-store).
+/// Short by default: one operation in 149, in 37 with `deploy/test --long`. `HDS_ALL_FAILPOINTS=1` takes every one (deploy/drill-store).
 @Suite("Every write and sync of the SQLite store goes wrong", .serialized)
 struct PowerCutTests {
     /// The program stands beside the test bundle.
@@ -116,7 +116,8 @@ struct PowerCutTests {
         let operations = try #require(
             Int(try folder.contents(of: "whole.sqlite.count").trimmingCharacters(in: .whitespacesAndNewlines)))
         try #require(operations > StoreScript.count, "the failpoints see the store's writes")
-        let stride = ProcessInfo.processInfo.environment["HDS_ALL_FAILPOINTS"] == nil ? 37 : 1
+        let isWhole = ProcessInfo.processInfo.environment["HDS_ALL_FAILPOINTS"] != nil
+        let stride = isWhole ? 1 : LongTests.areWanted ? 37 : 149
         var hits = 0
         for at in Swift.stride(from: 1, through: operations, by: stride) {
             let path = folder.path + "/\(how)-\(at).sqlite"

@@ -6,6 +6,8 @@ import Synchronization
 package final class TestPostgreSQL: Sendable {
     package let folder: String
     package let port: Int
+    /// As it is found in its network.
+    package let host: String
     private let pipe: PrivatePipe
     private let child: pid_t
     private let isOpen = Mutex(true)
@@ -22,8 +24,10 @@ package final class TestPostgreSQL: Sendable {
     /// One for all tests that do not stop it.
     package static let shared = Task { try await start() }
 
-    /// A new server; `standbyOf`: one that follows another.
-    package static func start(standbyOf primary: TestPostgreSQL? = nil) async throws -> TestPostgreSQL {
+    /// A new server; `standbyOf`: one that follows another; `at`: on that host.
+    package static func start(
+        standbyOf primary: TestPostgreSQL? = nil, at place: NetworkPlace? = nil
+    ) async throws -> TestPostgreSQL {
         let port = try LoopbackPort.take()
         return try await onOwnThread {
             var template = Array("/tmp/hds-postgres-XXXXXX".utf8CString)
@@ -32,9 +36,13 @@ package final class TestPostgreSQL: Sendable {
             let pipe = try PrivatePipe()
             var words = [folder, "\(port)"]
             if let primary { words += ["--standby-of", primary.folder] }
-            let child = try BashScript.start("postgresql.sh", words, input: pipe.reading)
+            if let place { words += ["--at", place.name, place.address] }
+            let order = words
+            let start = { try BashScript.start("postgresql.sh", order, input: pipe.reading) }
+            let child = try place.map { try $0.within(start) } ?? start()
             close(pipe.reading)
-            let server = TestPostgreSQL(folder: folder, port: port, pipe: pipe, child: child)
+            let server = TestPostgreSQL(
+                folder: folder, port: port, host: place?.name ?? "localhost", pipe: pipe, child: child)
             guard server.line() == "ready" else {
                 throw TestPKI.Failure(what: "a PostgreSQL server: see \(folder)/log")
             }
@@ -42,8 +50,8 @@ package final class TestPostgreSQL: Sendable {
         }
     }
 
-    private init(folder: String, port: Int, pipe: PrivatePipe, child: pid_t) {
-        (self.folder, self.port, self.pipe, self.child) = (folder, port, pipe, child)
+    private init(folder: String, port: Int, host: String, pipe: PrivatePipe, child: pid_t) {
+        (self.folder, self.port, self.host, self.pipe, self.child) = (folder, port, host, pipe, child)
     }
 
     deinit { end() }
@@ -69,11 +77,11 @@ package final class TestPostgreSQL: Sendable {
         }
     }
 
-    /// What leads a service here: verified TLS to `localhost`, the user hds and its password.
+    /// What leads a service here: verified TLS to its name, the user hds and its password.
     package var settings: PostgreSQLSettings {
         let folder = folder
         var settings = PostgreSQLSettings(
-            hosts: [.init("localhost", port: port)], database: "hds", user: "hds",
+            hosts: [.init(host, port: port)], database: "hds", user: "hds",
             password: { Array(try Self.contents(of: folder + "/password").utf8) })
         settings.authorities = folder + "/root.pem"
         return settings

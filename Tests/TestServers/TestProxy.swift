@@ -29,14 +29,21 @@ package final class TestProxy: Sendable {
         return found
     }()
 
-    package static func start(_ kind: Kind) async throws -> TestProxy {
-        let port = try LoopbackPort.take()
+    /// - Parameters:
+    ///   - place: the host that it runs on.
+    ///   - known: a port that it had before.
+    package static func start(
+        _ kind: Kind, at place: NetworkPlace? = nil, port known: Int? = nil
+    ) async throws -> TestProxy {
+        let port = try known ?? LoopbackPort.take()
         return try await onOwnThread {
             var template = Array("/tmp/hds-proxy-XXXXXX".utf8CString)
             guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
             let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
             let pipe = try PrivatePipe()
-            let child = try BashScript.start("proxy.sh", [folder, "\(port)", kind.rawValue], input: pipe.reading)
+            let words = [folder, "\(port)", kind.rawValue] + (place.map { [$0.address] } ?? [])
+            let start = { try BashScript.start("proxy.sh", words, input: pipe.reading) }
+            let child = try place.map { try $0.within(start) } ?? start()
             close(pipe.reading)
             let proxy = TestProxy(port: port, pipe: pipe, child: child)
             guard proxy.line() == "ready" else { throw TestPKI.Failure(what: "a proxy: see \(folder)/log") }

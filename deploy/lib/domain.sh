@@ -8,6 +8,8 @@ declare -A password=()
 mail_domain=example.com
 kms_host=kms.example.com
 organisation=example
+# Where authorization service and core are found, and where they listen.
+auth_host=localhost core_host=localhost listen_address=127.0.0.1
 
 # make_domain DIR PROGRAMS LOG-LEVEL [CORE-DIR]: with CORE-DIR a further domain, at the core that make_domain made there
 # (core_url and core_port are that one's); mail_domain, kms_host and organisation have to be its own.
@@ -17,13 +19,13 @@ make_domain() {
     local core_pki=${4:-$dir}/pki/core core_files=${4:-..}/pki/core
     ((EUID == 0)) && allow_root=true
     umask 077
-    "$repository/deploy/lib/pki.sh" "$dir/pki" "$kms_host"
+    "$repository/deploy/lib/pki.sh" "$dir/pki" "$kms_host" "$auth_host" "$core_host"
     mkdir -p "$dir"/{auth,core,kms,log}
     local port
     for port in auth_port auth_health_port kms_health_port; do free_port "$port"; done
     [[ -n ${4:-} ]] || for port in core_port core_health_port; do free_port "$port"; done
-    auth_url=https://localhost:$auth_port
-    core_url=https://localhost:$core_port
+    auth_url=https://$auth_host:$auth_port
+    core_url=https://$core_host:$core_port
 
     for person in alice bob; do
         password[$person]=$(openssl rand -hex 16)
@@ -43,7 +45,7 @@ make_domain() {
     {
         cat <<END
 issuer: $auth_url
-listen: 127.0.0.1:$auth_port
+listen: $listen_address:$auth_port
 tls:
   certificate: ../pki/customer/auth.pem
   private-key: ../pki/customer/auth.key
@@ -59,7 +61,7 @@ END
     } >"$dir/auth/hds-auth.yaml"
     [[ -n ${4:-} ]] || {
         cat <<END
-listen: 127.0.0.1:$core_port
+listen: $listen_address:$core_port
 public-url: $core_url
 tls:
   certificate: ../pki/core/core.pem
@@ -91,7 +93,7 @@ master-key: master-key
 store:
   file: kms.sqlite
 core:
-  link: wss://localhost:$core_port/link/v1
+  link: wss://$core_host:$core_port/link/v1
   ca: $core_files/root.pem
   pins: [$(cat "$core_pki/core.pin"), $(cat "$core_pki/next.pin")]
 authorization:

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes a throw-away PKI for trials and tests, without questions, in well under a second.
 #
-#   deploy/lib/pki.sh DIR [KMS-HOST]      KMS-HOST: kms.example.com when not given
+#   deploy/lib/pki.sh DIR [KMS-HOST [NAME...]]      KMS-HOST: kms.example.com when not given; NAME: of core and hds-auth
 #
 # Two worlds that do not trust each other by themselves:
 #   DIR/core/      root.pem, issuing.pem          the cloud's own root and issuing CA (pathLenConstraint 0)
@@ -15,11 +15,13 @@
 #   root.key and issuing.key stand beside each. Chains are leaf first, without the root. Valid for 90 days.
 set -euo pipefail
 
-if (($# < 1 || $# > 2)); then
+if (($# < 1)); then
     sed -n '2,16s/^# \{0,1\}//p' "$0" >&2
     exit 64
 fi
 kms_host=${2:-kms.example.com}
+server_names=$(printf ', DNS:%s' "${@:3}")
+(($# > 2)) || server_names=
 umask 077
 mkdir -p "$1/core" "$1/customer"
 cd "$1"
@@ -44,7 +46,7 @@ authorityKeyIdentifier = keyid
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature
 extendedKeyUsage = serverAuth
-subjectAltName = DNS:localhost, IP:127.0.0.1
+subjectAltName = DNS:localhost, IP:127.0.0.1$server_names
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 [kms]

@@ -3,6 +3,7 @@
 #
 #   deploy/lib/postgresql.sh FOLDER PORT                     a new server
 #   deploy/lib/postgresql.sh FOLDER PORT --standby-of DIR    a streaming standby of the server in DIR
+#   ... --at NAME ADDRESS                                    under this name at this address, for its whole network
 #   deploy/lib/postgresql.sh --find                          only prints where the server's programs are; 1 for nowhere
 #
 # FOLDER is made, and deleted at the end; every user has to be able to get there. In it: root.pem (what to trust; the
@@ -21,12 +22,22 @@ find_programs() {
 }
 
 if [[ ${1:-} == --find ]]; then find_programs; exit; fi
-if (($# != 2 && $# != 4)); then
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+usage() {
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 64
-fi
+}
+(($# >= 2)) || usage
+folder=$1 port=$2 primary='' name=localhost address=127.0.0.1 peers=127.0.0.1/32
+shift 2
+while (($#)); do
+    case $1 in
+        --standby-of) primary=${2:?} && shift ;;
+        --at) name=${2:?} address=${3:?} peers=samenet && shift 2 ;;
+        *) usage ;;
+    esac
+    shift
+done
 programs=$(find_programs) || { echo "no PostgreSQL server on this machine: apt-get install postgresql" >&2; exit 69; }
-folder=$1 port=$2 primary=${4:-}
 as=()
 if ((EUID == 0)); then
     user=postgres
@@ -48,25 +59,31 @@ folder=$(cd "$folder" && pwd)
 chmod 700 "$folder"
 "${as[@]}" test -x "$folder" || { echo "user $user can not reach $folder: choose one in an open folder" >&2; exit 73; }
 cd "$folder"
+echo "$name" >name
+# Where libpq looks for certificates: root's folder is not for the user that the server runs as.
+export HOME=$folder
 exec 2>>"$folder/log"
 
-certificates() {
-    local ec=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
-    local name
-    for name in root other; do
-        openssl req -x509 "${ec[@]}" -keyout "$name.key" -out "$name.pem" -subj "/CN=throw-away $name" \
+ec=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2)
+authorities() {
+    local authority
+    for authority in root other; do
+        openssl req -x509 "${ec[@]}" -keyout "$authority.key" -out "$authority.pem" -subj "/CN=throw-away $authority" \
             -addext basicConstraints=critical,CA:TRUE
     done
-    openssl req "${ec[@]}" -keyout server.key -out server.csr -subj /CN=localhost
+}
+
+server_certificate() {
+    openssl req "${ec[@]}" -keyout server.key -out server.csr -subj "/CN=$name"
     openssl x509 -req -in server.csr -CA root.pem -CAkey root.key -days 2 -out server.pem \
-        -extfile <(printf 'subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n')
+        -extfile <(printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth\n' "$name")
     chmod 600 ./*.key
     ((EUID != 0)) || chown "$user" server.key server.pem
 }
 
 settings() {
     cat <<END
-listen_addresses = '127.0.0.1'
+listen_addresses = '$address'
 port = $port
 unix_socket_directories = '$folder'
 ssl = on
@@ -86,16 +103,21 @@ create() {
     "${as[@]}" "$programs/initdb" -D "$folder/data" -U admin -A trust --locale=C -E UTF8 --no-sync --no-instructions
     settings >>data/postgresql.conf
     printf '%s\n' 'local all all trust' 'local replication all trust' \
-        'hostssl all all 127.0.0.1/32 scram-sha-256' 'host all open 127.0.0.1/32 trust' >data/pg_hba.conf
+        "hostssl replication admin $peers trust" "hostssl all all $peers scram-sha-256" "host all open $peers trust" \
+        >data/pg_hba.conf
 }
 
 copy() {
-    cp "$primary"/{root,other,server}.pem "$primary"/server.key "$primary"/password .
-    ((EUID != 0)) || chown "$user" server.key server.pem
+    cp "$primary"/{root,other}.{pem,key} "$primary"/password .
+    echo "$port" >port
+    server_certificate
     local own
     own=$(sed -n 's/^port = //p' "$primary/data/postgresql.conf" | tail -n 1)
     "${as[@]}" "$programs/pg_basebackup" -h "$primary" -p "$own" -U admin -D "$folder/data" -R -c fast --no-sync
     settings >>data/postgresql.conf
+    [[ $name == localhost ]] ||
+        printf "primary_conninfo = 'host=%s port=%s user=admin sslmode=require'\n" "$(<"$primary/name")" "$own" \
+            >>data/postgresql.auto.conf
 }
 
 start() {
@@ -111,7 +133,7 @@ start() {
     return 1
 }
 
-if [[ -n $primary ]]; then copy >>log; else certificates >>log && create >>log; fi
+if [[ -n $primary ]]; then copy >>log; else authorities >>log && server_certificate >>log && create >>log; fi
 start
 if [[ -z $primary ]]; then
     "$programs/psql" -q -h "$folder" -p "$port" -U admin -d postgres >>log <<END

@@ -5,6 +5,7 @@
 #   deploy/lib/proxy.sh FOLDER PORT tinyproxy-basic        Basic: user `kms`, password `pass-word`
 #   deploy/lib/proxy.sh FOLDER PORT squid-digest           Digest (MD5): user `EXAMPLE\kms`, password `pass:word`
 #   deploy/lib/proxy.sh FOLDER PORT squid-basic            Basic: user `kms`, password `pass:word`
+#   ... ADDRESS                                            there instead of 127.0.0.1
 #   deploy/lib/proxy.sh --find                             1 unless both programs are on this machine
 #
 # FOLDER is made, and deleted at the end; every user has to be able to get there. squid knows the name other.example
@@ -16,11 +17,11 @@ tinyproxy=$(PATH=$PATH:/usr/sbin command -v tinyproxy || true)
 squid=$(PATH=$PATH:/usr/sbin command -v squid || true)
 helpers=/usr/lib/squid
 if [[ ${1:-} == --find ]]; then [[ -n $tinyproxy && -n $squid ]]; exit; fi
-if (($# != 3)); then
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+if (($# != 3 && $# != 4)); then
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 64
 fi
-folder=$1 port=$2 kind=$3
+folder=$1 port=$2 kind=$3 address=${4:-127.0.0.1}
 server=
 finish() {
     [[ -n $server ]] && kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null
@@ -39,7 +40,7 @@ chmod 777 "$folder"
 case $kind in
 tinyproxy*)
     {
-        printf 'Port %s\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nLogFile "%s/proxy.log"\n' "$port" "$folder"
+        printf 'Port %s\nListen %s\nTimeout 600\nMaxClients 50\nLogFile "%s/proxy.log"\n' "$port" "$address" "$folder"
         [[ $kind == tinyproxy ]] || printf 'BasicAuth kms pass-word\n'
     } >proxy.conf
     "$tinyproxy" -d -c proxy.conf </dev/null >>log &
@@ -52,7 +53,7 @@ squid-*)
     printf '127.0.0.1 localhost\n127.0.0.1 other.example\n' >hosts
     chmod 644 basic digest hosts
     {
-        printf 'http_port 127.0.0.1:%s\nvisible_hostname test-proxy\nhosts_file %s/hosts\n' "$port" "$folder"
+        printf 'http_port %s:%s\nvisible_hostname test-proxy\nhosts_file %s/hosts\n' "$address" "$port" "$folder"
         printf 'pid_filename none\ncache_log %s/cache.log\naccess_log none\ncache deny all\n' "$folder"
         printf 'pinger_enable off\nshutdown_lifetime 0 seconds\ncache_mem 1 MB\nmax_filedescriptors 512\n'
         if [[ $kind == squid-digest ]]; then
@@ -76,7 +77,7 @@ esac
 server=$!
 for ((attempt = 0; attempt < 300; attempt++)); do
     kill -0 "$server" 2>/dev/null || exit 1
-    if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+    if (exec 3<>"/dev/tcp/$address/$port") 2>/dev/null; then
         echo ready
         # Until the end of the input.
         cat >/dev/null

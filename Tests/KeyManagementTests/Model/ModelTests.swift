@@ -1,4 +1,5 @@
 import Glibc
+import TestServers
 import Testing
 import WireText
 
@@ -14,7 +15,7 @@ struct ModelTests {
 
     @Test("the KMS answers a random history as the model does", arguments: seeds)
     func history(_ seed: UInt64) async throws {
-        let operations = Self.number("HDS_MODEL_OPERATIONS").map { Int($0) } ?? 3000
+        let operations = Self.number("HDS_MODEL_OPERATIONS").map { Int($0) } ?? (LongTests.areWanted ? 3000 : 1500)
         let isLong = operations > 10_000
         let run = try await ModelRun()
         var generator = OperationGenerator(seed: seed)

@@ -1,5 +1,4 @@
 import Foundation
-import HTTPClient
 import TestServers
 
 /// One node of a KMS with several: a process with a folder of its own, beside those of the others.
@@ -7,18 +6,22 @@ final class ClusterNode: Sendable {
     let name: String
     let domain: Domain
     private let process = Running()
-    private let health = WebClient(trust: nil)
     private let port: Int
+    let place: NetworkPlace?
 
     private actor Running {
         var child: ChildProcess?
+        /// Its hds-kms is of these.
+        var programs = Repository.programs
         func set(_ child: ChildProcess?) { self.child = child }
+        func set(programs: String) { self.programs = programs }
     }
 
-    /// Writes its configuration; `servers`: in the order in which it tries them.
-    init(_ name: String, _ domain: Domain, servers: [TestPostgreSQL]) throws {
+    /// Writes its configuration; `servers`: in the order in which it tries them; `place`: the host that it runs on.
+    init(_ name: String, _ domain: Domain, servers: [TestPostgreSQL], at place: NetworkPlace? = nil) throws {
         self.name = name
         self.domain = domain
+        self.place = place
         port = try LoopbackPort.take()
         try FileManager.default.createDirectory(
             atPath: domain.path(name), withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -42,7 +45,7 @@ final class ClusterNode: Sendable {
     static func store(_ servers: [TestPostgreSQL]) -> String {
         """
           postgresql:
-            hosts: [\(servers.map { "\"localhost:\($0.port)\"" }.joined(separator: ", "))]
+            hosts: [\(servers.map { "\"\($0.host):\($0.port)\"" }.joined(separator: ", "))]
             database: hds
             user: hds
             password: \(servers[0].folder)/password
@@ -53,10 +56,13 @@ final class ClusterNode: Sendable {
         """
     }
 
-    func start() async throws {
+    /// - Parameter programs: the folder of the release that it runs from now on.
+    func start(_ programs: String? = nil) async throws {
+        if let programs { await process.set(programs: programs) }
         await process.set(
             try ChildProcess(
-                Repository.program("hds-kms"), ["--config", configuration], output: domain.path("log/\(name).log")))
+                await process.programs + "/hds-kms", ["--config", configuration],
+                output: domain.path("log/\(name).log"), at: place))
     }
 
     func send(_ signal: Int32) async { await process.child?.send(signal) }
@@ -86,15 +92,12 @@ final class ClusterNode: Sendable {
     /// Alarms that stand, as the health address tells them.
     func alarms() async throws -> String { String(decoding: try await answer("/healthz").body, as: UTF8.self) }
 
-    private func answer(_ path: String) async throws -> WebResponse {
-        try await health.send(
-            WebRequest(
-                url: "http://127.0.0.1:\(port)\(path)", headers: [("Connection", "close")], timeout: .seconds(5)))
+    private func answer(_ path: String) async throws -> HealthAddress.Answer {
+        try await HealthAddress(port: port, place: place).answer(path)
     }
 
     func end() async throws {
         await process.child?.send(SIGCONT)
         try await cut()
-        await health.close()
     }
 }

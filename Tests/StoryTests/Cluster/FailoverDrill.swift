@@ -42,6 +42,7 @@ struct FailoverDrill {
         var json: String {
             var json = JSONWriter()
             json.beginObject()
+            json.member("drill", "site-lost")
             json.member("synchronous", isSynchronous)
             json.member("detectionMilliseconds", detection.milliseconds)
             json.member("promotionMilliseconds", promotion.milliseconds)
@@ -190,13 +191,13 @@ struct FailoverDrill {
     static func hdsctl(_ words: [String], _ node: ClusterNode) async throws -> (code: Int32, text: String) {
         let output = node.domain.path("failover-\(UUID().uuidString).log")
         let child = try ChildProcess(
-            Repository.program("hdsctl"), ["failover"] + words + ["--config", node.configuration], output: output)
+            Repository.program("hdsctl"), ["failover"] + words + ["--config", node.configuration], output: output,
+            at: node.place)
         guard case .exit(let code) = try await child.end(within: .seconds(120)) else { return (-1, child.tail()) }
         return (code, child.log())
     }
 }
 
 extension Duration {
-    fileprivate var milliseconds: Int64 { components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000 }
     fileprivate var text: String { "\(milliseconds) ms" }
 }

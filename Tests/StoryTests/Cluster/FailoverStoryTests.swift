@@ -39,7 +39,7 @@ extension StoryTests {
 
         @Test(
             "Another site takes over: proved with synchronous commits, unknown without; the old one releases nothing",
-            arguments: [true, false])
+            arguments: LongTests.some(1, of: [true, false]))
         func drill(isSynchronous: Bool) async throws {
             let report = try await FailoverDrill(isSynchronous: isSynchronous).run()
             for line in report.lines { print("drill: \(line)") }

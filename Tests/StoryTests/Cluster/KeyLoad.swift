@@ -10,45 +10,44 @@ final class KeyLoad: Sendable {
         var keys: [(person: Int, uri: String, octets: [UInt8])] = []
         var requests = 0
         var failures: [String] = []
-        /// When each answer came, and how long it took.
-        var answers: [(at: ContinuousClock.Instant, took: Duration)] = []
+        /// When each answer came, how long it took, and to whom.
+        var answers: [(at: ContinuousClock.Instant, took: Duration, person: Int)] = []
         var isOver = false
 
         func acknowledged(_ key: KMSKey, by person: Int) {
             keys.append((person, key.uri, key.key.withUnsafeBytes { Array($0) }))
         }
-        func answered(_ took: Duration) {
+        func answered(_ took: Duration, _ person: Int) {
             requests += 1
-            answers.append((.now, took))
+            answers.append((.now, took, person))
         }
         func failed(_ what: String) {
             requests += 1
             failures.append(what)
         }
         func end() { isOver = true }
-        func random() -> (person: Int, uri: String, octets: [UInt8])? { keys.randomElement() }
     }
 
     private let people: [Person]
     private let book = Book()
     private let work: Task<Void, Never>
 
-    /// Begins at once.
-    init(_ people: [Person]) {
+    /// Begins at once; everybody makes a pause after each key.
+    init(_ people: [Person], pause: Duration = .zero) {
         self.people = people
         let book = book
         work = Task {
             await withTaskGroup(of: Void.self) { group in
                 for (index, person) in people.enumerated() {
-                    group.addTask { await Self.work(person, index, book) }
+                    group.addTask { await Self.work(person, index, book, pause) }
                 }
             }
         }
     }
 
-    private static func work(_ person: Person, _ index: Int, _ book: Book) async {
+    private static func work(_ person: Person, _ index: Int, _ book: Book, _ pause: Duration) async {
         while await !book.isOver {
-            let start = ContinuousClock.now
+            var start = ContinuousClock.now
             do {
                 guard case .keys(let keys) = try await person.client.kms.perform(.createKeys(count: 1)).body,
                     let key = keys.first
@@ -56,13 +55,15 @@ final class KeyLoad: Sendable {
                     await book.failed("no key in the answer")
                     continue
                 }
-                await book.answered(start.duration(to: .now))
+                await book.answered(start.duration(to: .now), index)
                 await book.acknowledged(key, by: index)
+                start = .now
                 _ = try await person.client.kms.perform(.retrieveKey(key.uri))
-                await book.answered(start.duration(to: .now))
+                await book.answered(start.duration(to: .now), index)
             } catch {
                 await book.failed("\(error)")
             }
+            if pause > .zero { try? await Task.sleep(for: pause) }
         }
     }
 
@@ -75,6 +76,16 @@ final class KeyLoad: Sendable {
         await book.answers.first { $0.at > moment && $0.at - $0.took > moment }?.at
     }
 
+    /// When the last of all had an answer to something asked after a moment; nil as long as somebody has none.
+    func everybodyAnswered(after moment: ContinuousClock.Instant) async -> ContinuousClock.Instant? {
+        var first: [Int: ContinuousClock.Instant] = [:]
+        for answer in await book.answers.reversed() {
+            guard answer.at > moment else { break }
+            if answer.at - answer.took > moment { first[answer.person] = answer.at }
+        }
+        return first.count == people.count ? first.values.max() : nil
+    }
+
     /// The longest that anybody waited for an answer that came.
     var longest: Duration { get async { await book.answers.map(\.took).max() ?? .zero } }
 
@@ -85,14 +96,23 @@ final class KeyLoad: Sendable {
 
     /// Asks for every key that was acknowledged; how many are not there, or are not the same.
     func missing() async throws -> Int {
-        var missing = 0
-        for entry in await book.keys {
-            let answer = try await people[entry.person].client.kms.ask(.retrieveKey(entry.uri))
-            guard case .key(let key) = answer.body, key.key.withUnsafeBytes({ Array($0) }) == entry.octets else {
-                missing += 1
-                continue
+        let keys = await book.keys
+        return try await withThrowingTaskGroup(of: Int.self) { group in
+            for (index, person) in people.enumerated() {
+                group.addTask {
+                    var missing = 0
+                    for entry in keys where entry.person == index {
+                        let answer = try await person.client.kms.ask(.retrieveKey(entry.uri))
+                        guard case .key(let key) = answer.body, key.key.withUnsafeBytes({ Array($0) }) == entry.octets
+                        else {
+                            missing += 1
+                            continue
+                        }
+                    }
+                    return missing
+                }
             }
+            return try await group.reduce(0, +)
         }
-        return missing
     }
 }

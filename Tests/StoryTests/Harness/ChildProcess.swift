@@ -5,7 +5,8 @@ import TestServers
 
 /// A program running as a process of its own, with its output in a file.
 ///
-/// It is started with default signals and without any descriptor but the three standard ones, as systemd would.
+/// It is started with default signals and without any descriptor but the three standard ones, as systemd would, on this
+/// machine or on a host of a drill's network.
 final class ChildProcess: Sendable {
     enum Ending: Equatable { case exit(Int32), signal(Int32) }
     enum Input { case nothing, text(String), openPipe }
@@ -18,7 +19,7 @@ final class ChildProcess: Sendable {
 
     init(
         _ program: String, _ arguments: [String] = [], output: String, input: Input = .nothing,
-        environment: [String: String] = [:]
+        environment: [String: String] = [:], at place: NetworkPlace? = nil
     ) throws {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -53,7 +54,8 @@ final class ChildProcess: Sendable {
         var envp: [UnsafeMutablePointer<CChar>?] = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for pointer in argv + envp { free(pointer) } }
         var started: pid_t = 0
-        let status = posix_spawnp(&started, program, &actions, &attributes, &argv, &envp)
+        let spawn = { posix_spawnp(&started, program, &actions, &attributes, &argv, &envp) }
+        let status = try place.map { try $0.within(spawn) } ?? spawn()
         if let pipe { close(pipe.reading) }
         guard status == 0 else {
             if let pipe { close(pipe.writing) }

@@ -5,15 +5,19 @@ import HDSClient
 import HTTPClient
 import Synchronization
 import TLSChannel
+import TestServers
 
-/// A domain whose three services run as real processes on loopback, to be killed and started again on the same ports.
+/// A domain whose three services run as real processes, to be killed and started again on the same ports: on loopback, or
+/// each on a host of a drill's network.
 final class Deployment: Sendable {
     let domain: Domain
-    /// Plain HTTP to the health addresses.
-    private let health = WebClient(trust: nil)
     private let processes = Mutex<[Service: ChildProcess]>([:])
 
-    init(_ domain: Domain) { self.domain = domain }
+    private let places: [Service: NetworkPlace]
+
+    init(_ domain: Domain, at places: [Service: NetworkPlace] = [:]) {
+        (self.domain, self.places) = (domain, places)
+    }
 
     /// A deployment for one test: everything ends with it, also when it throws.
     /// - Parameter change: what is to be different in its files.
@@ -54,7 +58,7 @@ final class Deployment: Sendable {
     func start(_ service: Service, environment: [String: String] = [:]) throws -> ChildProcess {
         let child = try ChildProcess(
             Repository.program(service.rawValue), ["--config", domain.path(service.configuration)],
-            output: domain.log(of: service), environment: environment)
+            output: domain.log(of: service), environment: environment, at: places[service])
         processes.withLock { $0[service] = child }
         return child
     }
@@ -79,11 +83,8 @@ final class Deployment: Sendable {
     /// The status of a GET on the health address; nil when nobody answers.
     func status(of service: Service, _ path: String) async -> Int? { try? await answer(of: service, path).status }
 
-    func answer(of service: Service, _ path: String) async throws -> WebResponse {
-        try await health.send(
-            WebRequest(
-                url: "http://127.0.0.1:\(domain.healthPort(of: service))\(path)", headers: [("Connection", "close")],
-                timeout: .seconds(5)))
+    func answer(of service: Service, _ path: String) async throws -> HealthAddress.Answer {
+        try await HealthAddress(port: domain.healthPort(of: service), place: places[service]).answer(path)
     }
 
     func pids() -> [Service: pid_t] { processes.withLock { $0.mapValues(\.pid) } }
@@ -92,7 +93,6 @@ final class Deployment: Sendable {
     func end() async throws {
         for service in Service.allCases.reversed() { try await self[service]?.cut() }
         processes.withLock { $0 = [:] }
-        await health.close()
         domain.remove()
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TestServers
 
 /// A customer's domain and a core in a folder, as `deploy/quickstart` makes them: PKI, accounts, keys, configuration.
 struct Domain: Sendable {
@@ -9,10 +10,13 @@ struct Domain: Sendable {
 
     /// Makes it with the scripts of `deploy/lib`, so that the tests run what users run.
     ///
-    /// - Parameter core: a domain whose core is used; without one a core is made, too.
+    /// - Parameters:
+    ///   - core: a domain whose core is used; without one a core is made, too.
+    ///   - hosts: where authorization service and core run, when not on this machine.
     static func make(
         logLevel: String = "debug", organisation: String = "example", mailDomain: String = "example.com",
-        kmsHost: String = kmsHost, core: Domain? = nil
+        kmsHost: String = kmsHost, core: Domain? = nil,
+        hosts: (auth: NetworkPlace, core: NetworkPlace)? = nil
     ) async throws -> Domain {
         let folder = NSTemporaryDirectory() + "hds-story-\(UUID().uuidString.prefix(8))"
         try FileManager.default.createDirectory(
@@ -25,6 +29,7 @@ struct Domain: Sendable {
             . "$repository/deploy/lib/services.sh"
             . "$repository/deploy/lib/domain.sh"
             organisation=$5 mail_domain=$6 kms_host=$7 core_port=$9 core_url=https://localhost:$9 ports_taken+=${10}
+            auth_host=${11} core_host=${12} listen_address=${13}
             make_domain "$2" "$3" "$4" "$8"
             for name in auth_url core_url auth_port core_port auth_health_port core_health_port kms_health_port \\
                 mail_domain; do
@@ -38,6 +43,8 @@ struct Domain: Sendable {
             [
                 "-c", script, "make-domain", Repository.root, folder, Repository.programs, logLevel, organisation,
                 mailDomain, kmsHost, core?.folder ?? "", core?["core_port"] ?? "", taken + " ",
+                hosts?.auth.name ?? "localhost", hosts?.core.name ?? "localhost",
+                hosts == nil ? "127.0.0.1" : "0.0.0.0",
             ], folder: folder)
         var values: [String: String] = [:]
         for line in text.split(separator: "\n") {

@@ -3,13 +3,14 @@ import HDSClient
 import HTTPClient
 import KMSClient
 import KMSProtocol
+import TestServers
 import Testing
 
 extension StoryTests {
     @Suite("The KMS killed with SIGKILL") struct KilledKMSTests {
         @Test(
             "Between any two steps: the clients go on with their sessions, nothing acknowledged is lost",
-            arguments: Play.Step.allCases)
+            arguments: LongTests.areWanted ? Play.Step.allCases : [.addBob, .bobLeaves])
         func killedBefore(_ killed: Play.Step) async throws {
             let deployment = try await Deployment.shared()
             let play = try await Play(deployment)
