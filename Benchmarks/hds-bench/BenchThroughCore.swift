@@ -1,6 +1,7 @@
 import CloudCore
 import CoreLink
 import Cryptography
+import Diagnostics
 import Foundation
 import Glibc
 import HTTPClient
@@ -97,7 +98,7 @@ final class BenchThroughCore {
             CoreLinkConfiguration(
                 url: "wss://localhost:\(port ?? core.port)/link/v1", trust: trust, node: name, service: "kms",
                 organisation: organisation.id, version: "bench", destination: organisation.kmsCluster,
-                details: { "{}" },
+                details: { #"{"kmsCluster":"\#(organisation.kmsCluster)","rsaPublicKey":"{}"}"# },
                 token: {
                     try BenchTokens.token(
                         "hds-kms", key: key, audience: "cloud", scope: "link:kms", issuer: organisation.issuer,
@@ -261,6 +262,8 @@ final class EchoNode: Sendable {
     private struct State {
         var link: CoreLink?
         var openings = 0
+        /// Why the last attempt ended.
+        var failure = ""
         var isHolding = false
         var held: [LinkDelivery] = []
     }
@@ -283,7 +286,10 @@ final class EchoNode: Sendable {
                 link?.answer(delivery, text: delivery.text)
             },
             state: { change in
-                if change.phase == .open { shared.state.withLock { $0.openings += 1 } }
+                shared.state.withLock { state in
+                    if change.phase == .open { state.openings += 1 }
+                    if let error = change.lastError { state.failure = error.description }
+                }
             })
         shared.state.withLock { $0.link = link }
         self.shared = shared
@@ -296,7 +302,9 @@ final class EchoNode: Sendable {
     func waitUntilOpen(after openings: Int = 0) async throws {
         let deadline = ContinuousClock.now + .seconds(60)
         while self.openings <= openings {
-            guard ContinuousClock.now < deadline else { throw BenchFailure("a link did not open") }
+            guard ContinuousClock.now < deadline else {
+                throw BenchFailure("a link did not open: \(shared.state.withLock { $0.failure })")
+            }
             try await Task.sleep(for: .milliseconds(5))
         }
     }

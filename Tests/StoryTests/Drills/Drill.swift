@@ -69,7 +69,7 @@ struct DrillReport: Sendable {
             "requests \(requests), failed \(failed), lost \(lost)", "longest wait \(text(longestWait))",
         ]
         parts += figures.map { "\($0.name) \($0.value)" }
-        return name.padding(toLength: 18, withPad: " ", startingAt: 0) + parts.joined(separator: "; ")
+        return name.padding(toLength: 20, withPad: " ", startingAt: 0) + parts.joined(separator: "; ")
     }
 
     var json: String {

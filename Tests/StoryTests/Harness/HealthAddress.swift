@@ -16,7 +16,7 @@ struct HealthAddress {
     func answer(_ path: String) async throws -> Answer {
         let connect = { try RawConnection(port: port) }
         let connection = try place.map { try $0.within(connect) } ?? connect()
-        connection.send("GET \(path) HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        connection.send("GET \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         let text = try await connection.readToEnd(within: .seconds(5))
         guard let end = text.range(of: "\r\n\r\n"), let status = text.split(separator: " ").dropFirst().first,
             let code = Int(status)
