@@ -204,7 +204,7 @@ var targets: [Target] = [
         "hds-bench",
         [
             "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite",
-            "KeyStorePostgreSQL", "PostgreSQLClient", "LinkProtocol", "CoreLink", "CloudCore", "HTTPClient", "Diagnostics",
+            "KeyStorePostgreSQL", "PostgreSQLClient", "LinkProtocol", "CoreLink", "HTTPClient", "Diagnostics",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
             "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes, lifecycle, logging,

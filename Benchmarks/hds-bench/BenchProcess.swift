@@ -6,12 +6,14 @@ final class BenchProcess {
     private let process = Process()
     private let socket: Int32
     private let log: URL
+    private let name: String
 
-    init(kms: String, configuration: URL, folder: URL) throws {
+    init(_ program: String, configuration: URL, folder: URL) throws {
         let path = folder.appending(path: "notify").path
         let socket = Glibc.socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
         self.socket = socket
-        log = folder.appending(path: "hds-kms.log")
+        name = URL(filePath: program).lastPathComponent
+        log = folder.appending(path: name + ".log")
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         guard path.utf8.count < 107, socket >= 0 else { throw BenchFailure("no notification socket") }
@@ -23,7 +25,7 @@ final class BenchProcess {
         }
         guard bound == 0 else { throw BenchFailure("the notification socket can not be bound") }
         _ = FileManager.default.createFile(atPath: log.path, contents: nil)
-        process.executableURL = URL(filePath: kms)
+        process.executableURL = URL(filePath: program)
         process.arguments = ["--config", configuration.path]
         process.environment = ["NOTIFY_SOCKET": path, "SWIFT_BACKTRACE": "enable=no", "PATH": "/usr/bin:/bin"]
         let output = try FileHandle(forWritingTo: log)
@@ -47,7 +49,7 @@ final class BenchProcess {
             }
         }
         let text = (try? String(contentsOf: log, encoding: .utf8)) ?? ""
-        throw BenchFailure("hds-kms did not become ready:\n" + text.suffix(2000))
+        throw BenchFailure("\(name) did not become ready:\n" + text.suffix(2000))
     }
 
     /// Resident and private memory in megabytes.

@@ -1,4 +1,3 @@
-import CloudCore
 import CoreLink
 import Cryptography
 import Diagnostics
@@ -14,9 +13,16 @@ import TLSChannel
 import WebSocketChannel
 import WireText
 
-/// Nodes that answer each string at once, on real links to the real core: what the link and the core cost, and what
-/// clients notice of a node or a core that is gone. Everything in this process, over TLS on loopback.
+/// Nodes that answer each string at once, on real links to the real hds-core: what the link and the core cost, and what
+/// clients notice of a node or a core that is gone. Over TLS on loopback; nodes and clients are in this process.
 final class BenchThroughCore {
+    private struct Organisation {
+        let id: String
+        let issuer: String
+        let destination: String
+    }
+
+    private let program: String
     private let pki: URL
     private let folder: URL
     private let seconds: Double
@@ -26,26 +32,34 @@ final class BenchThroughCore {
     private let trust: TLSTrust
     /// Serves the key set of all organisations.
     private let issuer: BenchServer
-    private var core: BenchServer
-    private let organisations: [CloudCoreConfiguration.Organisation]
+    private let organisations: [Organisation]
+    private let port: Int
+    private var core: BenchProcess?
+    private var starts = 0
 
+    /// The most that the core takes of one organisation.
     private static let linksOfOne = 16
 
-    /// - Parameter links: how many connect again at once.
-    static func measure(pki: URL, folder: URL, seconds: Double, links: Int) async throws -> [Measurement] {
+    /// - Parameters:
+    ///   - program: the hds-core.
+    ///   - links: how many connect again at once.
+    static func measure(
+        program: String, pki: URL, folder: URL, seconds: Double, links: Int
+    ) async throws -> [Measurement] {
         raiseOpenFiles()
-        let bench = try await BenchThroughCore(pki: pki, folder: folder, seconds: seconds, links: links)
+        let bench = try await BenchThroughCore(program, pki: pki, folder: folder, seconds: seconds, links: links)
+        defer { bench.core?.stop() }
         var lines = try await bench.roundTrips()
         for nodes in [1, 2, 4] { lines.append(try await bench.requests(nodes: nodes)) }
         lines += try await bench.failovers()
         lines.append(try await bench.storm())
-        await bench.core.stop()
         await bench.issuer.stop()
         return lines
     }
 
-    private init(pki: URL, folder: URL, seconds: Double, links: Int) async throws {
-        (self.pki, self.folder, self.seconds, self.links) = (pki, folder, seconds, links)
+    private init(_ program: String, pki: URL, folder: URL, seconds: Double, links: Int) async throws {
+        (self.program, self.pki, self.folder) = (program, pki, folder)
+        (self.seconds, self.links) = (seconds, links)
         func text(_ name: String) throws -> String {
             try String(contentsOf: pki.appending(path: name), encoding: .utf8)
         }
@@ -54,39 +68,59 @@ final class BenchThroughCore {
         identity = TLSServerIdentity(
             certificateChain: try Certificate.all(inPEM: text("core/core.pem")),
             privateKey: try PrivateKey(pem: text("core/core.key")))
-        let trust = TLSTrust(roots: try Certificate.all(inPEM: text("core/root.pem")), requirePathLengthZero: true)
-        self.trust = trust
+        trust = TLSTrust(roots: try Certificate.all(inPEM: text("core/root.pem")), requirePathLengthZero: true)
         issuer = try await BenchServer(BenchCore(tokenKey: key).server(identity: identity, port: 0))
-        let jwks = "https://localhost:\(issuer.port)/jwks.json"
         organisations = (0..<max(1, (links + Self.linksOfOne - 1) / Self.linksOfOne)).map { number in
-            CloudCoreConfiguration.Organisation(
-                id: "bench-\(number)", domains: ["bench-\(number).example.com"], authorizationServer: jwks,
-                issuer: BenchTokens.issuer + "/\(number)", jwksURL: jwks,
-                kmsCluster: "kms://kms-\(number).example.com", trust: trust)
+            Organisation(
+                id: "bench-\(number)", issuer: BenchTokens.issuer + "/\(number)",
+                destination: "kms://kms-\(number).example.com")
         }
-        core = try await Self.startCore(organisations, identity, folder, port: 0)
+        // Free a moment ago: the core has to be found there again.
+        let placeholder = try await BenchServer(BenchCore(tokenKey: key).server(identity: identity, port: 0))
+        await placeholder.stop()
+        port = placeholder.port
+        try await startCore()
     }
 
-    private static func startCore(
-        _ organisations: [CloudCoreConfiguration.Organisation], _ identity: TLSServerIdentity, _ folder: URL, port: Int
-    ) async throws -> BenchServer {
-        // The address of its own URLs is known only once it listens.
-        let address = port == 0 ? try await freePort(identity) : port
-        let core = try CloudCore(
-            configuration: CloudCoreConfiguration(
-                publicURL: "https://localhost:\(address)", databasePath: folder.appending(path: "core.sqlite").path,
-                filesPath: folder.appending(path: "core-files").path, organisations: organisations))
-        try await core.prepare()
-        let server = core.server(
-            WebServerConfiguration(host: "127.0.0.1", port: address, identity: identity, serverName: "hds-core"))
-        return try await BenchServer(server, with: [core, core.forwardDrain]) { await core.close() }
-    }
+    private func startCore() async throws {
+        starts += 1
+        let own = folder.appending(path: "core-\(starts)")
+        try FileManager.default.createDirectory(at: own, withIntermediateDirectories: true)
+        let jwks = "https://localhost:\(issuer.port)/jwks.json"
+        let root = pki.appending(path: "core/root.pem").path
+        let customers = organisations.enumerated().map { number, organisation in
+            """
+              - id: \(organisation.id)
+                domains: [bench-\(number).example.com]
+                authorization-server: https://localhost:\(issuer.port)
+                issuer: \(organisation.issuer)
+                jwks: \(jwks)
+                ca: \(root)
+                kms-cluster: \(organisation.destination)
 
-    private static func freePort(_ identity: TLSServerIdentity) async throws -> Int {
-        let server = try await BenchServer(
-            BenchCore(tokenKey: try PrivateKey.generateP256()).server(identity: identity, port: 0))
-        await server.stop()
-        return server.port
+            """
+        }
+        let file = own.appending(path: "hds-core.yaml")
+        try """
+        listen: 127.0.0.1:\(port)
+        public-url: https://localhost:\(port)
+        tls:
+          certificate: \(pki.appending(path: "core/core.pem").path)
+          private-key: \(pki.appending(path: "core/core.key").path)
+        store:
+          database: \(folder.appending(path: "core.sqlite").path)
+          files: \(folder.appending(path: "core-files").path)
+        organisations:
+        \(customers.joined())
+        runtime:
+          health: {address: "127.0.0.1:0"}
+          log: {level: warning, format: text}
+          allow-root: true
+
+        """.write(to: file, atomically: false, encoding: .utf8)
+        let process = try BenchProcess(program, configuration: file, folder: own)
+        core = process
+        _ = try await process.start()
     }
 
     // MARK: - Parts
@@ -96,9 +130,9 @@ final class BenchThroughCore {
         let key = tokenKey
         return EchoNode(
             CoreLinkConfiguration(
-                url: "wss://localhost:\(port ?? core.port)/link/v1", trust: trust, node: name, service: "kms",
-                organisation: organisation.id, version: "bench", destination: organisation.kmsCluster,
-                details: { #"{"kmsCluster":"\#(organisation.kmsCluster)","rsaPublicKey":"{}"}"# },
+                url: "wss://localhost:\(port ?? self.port)/link/v1", trust: trust, node: name, service: "kms",
+                organisation: organisation.id, version: "bench", destination: organisation.destination,
+                details: { #"{"kmsCluster":"\#(organisation.destination)","rsaPublicKey":"{}"}"# },
                 token: {
                     try BenchTokens.token(
                         "hds-kms", key: key, audience: "cloud", scope: "link:kms", issuer: organisation.issuer,
@@ -115,8 +149,8 @@ final class BenchThroughCore {
                 organisation: organisation.id, email: "user-\(number)@bench-0.example.com")
             devices.append(
                 try await BenchDevice(
-                    core: "https://localhost:\(core.port)", trust: trust, token: token,
-                    destination: organisation.kmsCluster))
+                    core: "https://localhost:\(port)", trust: trust, token: token,
+                    destination: organisation.destination))
         }
         return devices
     }
@@ -208,11 +242,10 @@ final class BenchThroughCore {
     private func storm() async throws -> Measurement {
         let nodes = (0..<links).map { node("storm-\($0)", organisation: $0 / Self.linksOfOne) }
         for node in nodes { try await node.waitUntilOpen() }
-        let port = core.port
-        await core.stop()
+        core?.stop()
         try await Task.sleep(for: .seconds(1))
         let opened = nodes.map(\.openings)
-        core = try await Self.startCore(organisations, identity, folder, port: port)
+        try await startCore()
         let start = ContinuousClock.now
         for (node, before) in zip(nodes, opened) { try await node.waitUntilOpen(after: before) }
         let time = start.duration(to: .now).inSeconds
@@ -236,16 +269,12 @@ struct BenchServer {
     let port: Int
     private let group: ServiceGroup
     private let running: Task<Void, any Error>
-    private let finish: @Sendable () async -> Void
 
-    init(
-        _ server: WebServer, with others: [any Service] = [], finish: @escaping @Sendable () async -> Void = {}
-    ) async throws {
+    init(_ server: WebServer) async throws {
         var logger = Logger(label: "bench")
         logger.logLevel = .critical
-        let group = ServiceGroup(services: others.prefix(1) + [server] + others.dropFirst(), logger: logger)
+        let group = ServiceGroup(services: [server], logger: logger)
         self.group = group
-        self.finish = finish
         running = Task { try await group.run() }
         port = try await server.boundPort
     }
@@ -253,7 +282,6 @@ struct BenchServer {
     func stop() async {
         await group.triggerGracefulShutdown()
         try? await running.value
-        await finish()
     }
 }
 

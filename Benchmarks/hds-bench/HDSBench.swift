@@ -20,6 +20,9 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "The hds-kms to measure over the link; none: only in process.")
     var kms: String?
 
+    @Option(help: "The hds-core to measure with links; none: not measured.")
+    var core: String?
+
     @Option(help: "A folder made by deploy/lib/pki.sh, for the measurement over the link.")
     var pki: String?
 
@@ -79,9 +82,9 @@ struct HDSBench: AsyncParsableCommand {
                 server: URL(filePath: postgresql), folder: folder, seconds: seconds
             ).measure()
         }
-        if wants(.core), let pki {
+        if wants(.core), let core, let pki {
             lines += try await BenchThroughCore.measure(
-                pki: URL(filePath: pki), folder: folder, seconds: seconds, links: links)
+                program: core, pki: URL(filePath: pki), folder: folder, seconds: seconds, links: links)
         }
         if wants(.link), let kms, let pki {
             lines += try await OverTheLink.measure(

@@ -48,7 +48,7 @@ enum OverTheLink {
         _ clients: Int
     ) async throws -> [Measurement] {
         let process = try BenchProcess(
-            kms: kms, configuration: try configuration(pki: pki, folder: folder, port: port), folder: folder)
+            kms, configuration: try configuration(pki: pki, folder: folder, port: port), folder: folder)
         defer { process.stop() }
         let start = try await process.start()
         await core.waitForLink()
