@@ -71,11 +71,16 @@ enum OverTheLink {
         let space = try session.wrapped("create", "/resources") { $0.member("keyUris", keys.map(\.uri)) }
         _ = try session.open(await core.ask(space, source: user))
         lines += try await retrievals(core, session, keys, process, seconds)
-        lines += try await creations(core, host, chain[0], tokenKey, port, process)
+        lines += try await creations(core, host, chain[0], tokenKey, port, process, seconds)
         lines += try await sessions(clients, core, host, chain[0], tokenKey, port, process)
         let after = try process.memory()
         lines.append(Measurement("hds-kms after all this, resident", after.resident, "MB"))
         return lines
+    }
+
+    /// So many in the usual three seconds of a measurement.
+    private static func scaled(_ count: Int, _ seconds: Double) -> Int {
+        max(200, Int(Double(count) * seconds / 3))
     }
 
     static func issuer(_ port: Int) -> String { "https://localhost:\(port)" }
@@ -97,7 +102,7 @@ enum OverTheLink {
         }
         // Many at once, as over a busy link: what one costs the service.
         let work = texts
-        let total = 40_000
+        let total = scaled(40_000, seconds)
         let cpu = try process.cpuSeconds()
         let start = ContinuousClock.now
         try await concurrently(tasks: 32, items: total) { index in
@@ -116,7 +121,7 @@ enum OverTheLink {
 
     private static func creations(
         _ core: BenchCore, _ host: String, _ leaf: Certificate, _ tokenKey: PrivateKey, _ port: Int,
-        _ process: BenchProcess
+        _ process: BenchProcess, _ seconds: Double
     ) async throws -> [Measurement] {
         var sessions: [BenchSession] = []
         for _ in 0..<32 {
@@ -124,7 +129,7 @@ enum OverTheLink {
             let token = try BenchTokens.token(user, key: tokenKey, issuer: issuer(port))
             sessions.append(try await open(core, host: host, leaf: leaf, user: user, token: token))
         }
-        let total = 10_000
+        let total = scaled(10_000, seconds)
         var texts: [[UInt8]] = []
         for index in 0..<total {
             texts.append(try sessions[index % 32].wrapped("create", "/keys") { $0.member("count", 1) })
