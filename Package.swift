@@ -204,7 +204,8 @@ var targets: [Target] = [
         "hds-bench",
         [
             "AuditTrail", "KeyManagement", "KMSProtocol", "MasterKey", "KeyStore", "KeyStoreSQLite",
-            "KeyStorePostgreSQL", "PostgreSQLClient", "LinkProtocol", "CoreLink", "HTTPClient", "Diagnostics",
+            "KeyStorePostgreSQL", "PostgreSQLClient", "StoreMigration", "LinkProtocol", "CoreLink", "HTTPClient",
+            "Diagnostics",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
             "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes, lifecycle, logging,
@@ -223,7 +224,9 @@ targets += [
     .target(
         name: "StoreScript", dependencies: ["KeyStore", "WireText"], path: "Tests/StoreScript",
         swiftSettings: settings),
-    executable("store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite"], path: "Tests/store-driver"),
+    executable(
+        "store-driver", ["StoreScript", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient"],
+        path: "Tests/store-driver"),
     .target(
         name: "Simulation",
         dependencies: [

@@ -11,7 +11,7 @@ struct BenchPostgreSQL {
     let seconds: Double
 
     func measure() async throws -> [Measurement] {
-        let settings = try settings()
+        let settings = try Self.settings(server)
         let one = try await commits(settings, connections: 1)
         let many = try await commits(settings, connections: 64)
         let store = try await PostgreSQLKeyStore.open(settings)
@@ -37,7 +37,8 @@ struct BenchPostgreSQL {
         return lines
     }
 
-    private func settings() throws -> PostgreSQLSettings {
+    /// Of a server that deploy/lib/postgresql.sh runs in that folder.
+    static func settings(_ server: URL) throws -> PostgreSQLSettings {
         func text(_ name: String) throws -> String {
             try String(contentsOf: server.appending(path: name), encoding: .utf8)
                 .trimmingCharacters(in: .whitespacesAndNewlines)

@@ -1,9 +1,12 @@
 import Foundation
 import KeyManagement
 import KeyStore
+import KeyStorePostgreSQL
 import KeyStoreSQLite
 import KMSProtocol
 import MasterKey
+import PostgreSQLClient
+import StoreMigration
 import Synchronization
 import WireText
 
@@ -12,11 +15,29 @@ struct BenchRotation: Sendable {
     let folder: URL
     let seconds: Double
     private static let keys = 300_000
+    /// Over PostgreSQL, where a row costs more.
+    private static let keysInServer = 100_000
 
     func measure() async throws -> [Measurement] {
         let loaded = try await LoadedStore.make(folder: folder, keys: Self.keys, spaces: 20)
         defer { loaded.remove() }
-        let store = try SQLiteKeyStore(path: loaded.path)
+        return try await measure(loaded, Self.keys, store: try SQLiteKeyStore(path: loaded.path))
+    }
+
+    /// The same over a PostgreSQL server, in a schema of its own.
+    func measure(over settings: PostgreSQLSettings) async throws -> [Measurement] {
+        let loaded = try await LoadedStore.make(folder: folder, keys: Self.keysInServer, spaces: 20)
+        defer { loaded.remove() }
+        var options = PostgreSQLKeyStore.Options()
+        options.schema = "bench_" + UUIDText.random().filter { $0 != "-" }
+        _ = try StoreMigration.sqliteToPostgreSQL(from: loaded.path, to: settings, schema: options.schema)
+        let store = try await PostgreSQLKeyStore.open(settings, options: options)
+        return try await measure(loaded, Self.keysInServer, store: store).map {
+            Measurement("PostgreSQL: " + $0.name, $0.value, $0.unit, limit: $0.limit, $0.limitName)
+        }
+    }
+
+    private func measure(_ loaded: LoadedStore, _ keys: Int, store: any KeyStore) async throws -> [Measurement] {
         let kms = try await BenchKMS(loaded.kms, store: store)
         let rotation = RootKeyRotation(store: store, ring: kms.ring)
 
@@ -32,8 +53,10 @@ struct BenchRotation: Sendable {
 
         var texts: [[UInt8]] = []
         for _ in 0..<20_000 {
-            texts.append(try loaded.session.wrapped("retrieve", loaded.uri(Int.random(in: 0..<Self.keys))))
+            texts.append(try loaded.session.wrapped("retrieve", loaded.uri(Int.random(in: 0..<keys))))
         }
+        // A refusal throws: it would cost less than a retrieval.
+        for text in texts.prefix(100) { _ = try loaded.session.open(await kms.handler.reply(to: text, source: "bench")) }
         let load = Load(kms: kms, texts: texts)
         _ = try await load.samples(for: seconds / 3) { false }
         let quiet = try await load.samples(for: seconds) { false }
@@ -42,14 +65,14 @@ struct BenchRotation: Sendable {
         let begun = ContinuousClock.now
         async let resealed = {
             defer { isRunning.store(false, ordering: .relaxed) }
-            return try await Resealer(store: store, ring: kms.ring, isBusy: { load.isBusy }).run().done
+            return try await Resealer(store: store, ring: kms.ring, pulse: load.pulse).run().done
         }()
         let busy = try await load.samples(for: seconds * 20) { !isRunning.load(ordering: .relaxed) }
         let meanwhile = Double(try await resealed) / begun.duration(to: .now).inSeconds
         await store.close()
         return [
             Measurement(
-                "rotation, \(Self.keys) keys, alone", Double(alone.done) / wall, "rows/s", limit: 50_000, "aim"),
+                "rotation, \(keys) keys, alone", Double(alone.done) / wall, "rows/s", limit: 50_000, "aim"),
             Measurement("rotation, CPU of a row", used, "us"),
             Measurement("rotation while 8 clients retrieve", meanwhile, "rows/s"),
             Measurement(
@@ -71,14 +94,12 @@ struct BenchRotation: Sendable {
     private struct Load: Sendable {
         let kms: BenchKMS
         let texts: [[UInt8]]
-        private let seen = SharedCounter()
+        /// What the work in the background hears of it.
+        let pulse = ServingPulse()
 
         init(kms: BenchKMS, texts: [[UInt8]]) {
             (self.kms, self.texts) = (kms, texts)
         }
-
-        /// Whether somebody has asked since this was asked last.
-        var isBusy: Bool { seen.takeAny() }
 
         func samples(for seconds: Double, until isOver: @escaping @Sendable () -> Bool) async throws -> [Double] {
             let samples = Samples()
@@ -93,18 +114,13 @@ struct BenchRotation: Sendable {
                     guard case .answer = await kms.handler.reply(to: texts[next % texts.count], source: "bench") else {
                         throw BenchFailure("a retrieval was declined")
                     }
-                    seen.count()
-                    samples.add(begun.duration(to: .now).inSeconds * 1_000_000)
+                    let took = begun.duration(to: .now).inSeconds * 1_000_000
+                    pulse.note(Int(took))
+                    samples.add(took)
                     next += 8
                 }
             }
             return samples.values
         }
-    }
-
-    private final class SharedCounter: Sendable {
-        private let number = Atomic(0)
-        func count() { number.wrappingAdd(1, ordering: .relaxed) }
-        func takeAny() -> Bool { number.exchange(0, ordering: .relaxed) > 0 }
     }
 }

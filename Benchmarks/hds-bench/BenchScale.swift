@@ -32,6 +32,7 @@ struct BenchScale: Sendable {
             }
             // What a service that has run for a while has at hand.
             for text in texts.prefix(2_000) {
+                // A refusal throws.
                 _ = try loaded.session.open(await kms.handler.reply(to: text, source: "bench"))
             }
             let before = try residentMegabytes()
@@ -88,15 +89,19 @@ struct LoadedStore {
         guard let small = kms.file else { throw BenchFailure("no file") }
         let user = UUIDText.random()
         let session = try await kms.session(user, token: try kms.token(user))
-        var models: [(record: KeyRecord, plain: [UInt8])] = []
+        var models: [(resource: String, erasable: SymmetricKey, boundAt: Timestamp?, content: [UInt8])] = []
         var prefix = ""
         for _ in 0..<spaces {
             let uri = try await kms.createSpace(session, keys: 1).keys[0].uri
             let id = String(uri.suffix(36))
             prefix = String(uri.dropLast(36))
-            guard let record = try await kms.store.key(id) else { throw BenchFailure("no key \(uri)") }
-            let plain = try kms.ring.open(record.sealed, kind: .key, id: id, version: record.version)
-            models.append((record, plain.withUnsafeBytes { Array($0) }))
+            guard let record = try await kms.store.key(id), let resource = record.resource,
+                let erasable = record.erasable
+            else { throw BenchFailure("no bound key \(uri)") }
+            // A key's own layer is bound to its id: what lies inside is sealed anew for each.
+            let content = try kms.ring.open(record).withUnsafeBytes { Array($0) }
+            let key = try kms.ring.erasableKey(erasable, of: resource)
+            models.append((resource, key, record.boundAt, content))
         }
         await kms.store.close()
 
@@ -116,14 +121,15 @@ struct LoadedStore {
             let model = models[number % models.count]
             let id = UUID()
             ids.append(id)
-            let sealed = try model.plain.withUnsafeBytes {
-                try kms.ring.seal($0, kind: .key, id: id.uuidString.lowercased(), version: 1)
+            let sealed = try model.content.withUnsafeBytes {
+                try kms.ring.seal(
+                    key: $0, id: id.uuidString.lowercased(), version: 1, resource: model.resource,
+                    erasable: model.erasable)
             }
             rows.append([
                 .octets(withUnsafeBytes(of: id.uuid) { Array($0) }), .integer(1),
-                model.record.resource.flatMap { RecordID($0) }.map { id in id.withOctets { .octets(Array($0)) } }
-                    ?? .null,
-                model.record.boundAt.map { .integer($0.milliseconds) } ?? .null, .octets(sealed),
+                RecordID(model.resource).map { id in id.withOctets { .octets(Array($0)) } } ?? .null,
+                model.boundAt.map { .integer($0.milliseconds) } ?? .null, .octets(sealed),
             ])
             if rows.count == 10_000 {
                 try target.insert(rows, into: .keys)

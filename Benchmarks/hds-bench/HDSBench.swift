@@ -32,13 +32,13 @@ struct HDSBench: AsyncParsableCommand {
     @Option(
         help: """
             Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
-            durable, rotation, scale, postgresql, core, link.
+            durable, rotation, scale, sums, postgresql, core, link.
             """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
-        case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, postgresql
-        case core, link
+        case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, sums
+        case postgresql, core, link
     }
 
     @Option(help: "Also measure a store with so many keys, such as 10000000 (4 GB, ten minutes).")
@@ -58,6 +58,7 @@ struct HDSBench: AsyncParsableCommand {
             at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(at: folder) }
         var lines: [Measurement] = []
+        // What was measured is shown, whatever fails later.
         defer { show(lines) }
         let inProcess = InProcess(kms: try await BenchKMS(folder: folder), seconds: seconds)
         if wants(.openings) {
@@ -73,6 +74,11 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.decisions) { lines += try await BenchDecisions(folder: folder, seconds: seconds).measure() }
         if wants(.durable) { lines += try await BenchDurable(kms: inProcess.kms, folder: folder).measure() }
         if wants(.rotation) { lines += try await BenchRotation(folder: folder, seconds: seconds).measure() }
+        if wants(.sums) { lines += try await BenchSums(folder: folder).measure() }
+        if wants(.rotation), let postgresql {
+            lines += try await BenchRotation(folder: folder, seconds: seconds).measure(
+                over: BenchPostgreSQL.settings(URL(filePath: postgresql)))
+        }
         if wants(.scale) {
             let sizes = [10_000, 1_000_000] + (keys.map { [$0] } ?? [])
             lines += try await BenchScale(folder: folder).measure(sizes)

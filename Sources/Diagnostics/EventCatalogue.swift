@@ -90,6 +90,12 @@ extension Event {
         explanation:
             "Removals, deletions, freezes and erasures are written there before they take effect. A restore from a backup "
             + "takes them away again with it: keep copies of it as of the audit trail.")
+    package static let journalPruned = Event(
+        "HDS-JOURNAL-PRUNED", "3f7b0d52c6a84e19b1d4e8590a72c6fd", .notice,
+        "the journal of removals @FILE@ was pruned: @DETAIL@",
+        explanation:
+            "Entries that are older than every backup in the folder, and than journal.keep-days, were dropped: those "
+            + "backups have what they say. A backup that is older than that and lies elsewhere is restored with a gap.")
     package static let auditHead = Event(
         "HDS-AUDIT-HEAD", "b5f2a7c8d9e04f1a9c3b6d8e7f0a1b25", .info, "head of the audit trail: @DETAIL@",
         explanation: "A signed statement of where the audit trail's chain is. A journal that is forwarded to another "
@@ -182,7 +188,7 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
-        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .auditHead,
+        .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,

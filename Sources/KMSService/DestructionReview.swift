@@ -119,14 +119,20 @@ struct DestructionReview: Sendable {
 extension DestructionReview {
     /// As things stand in the running KMS.
     static func now(of version: Int64, _ kms: RunningKMS) async throws -> DestructionReview {
-        let ring = kms.rootKeys.rotation.ring
-        let journal = try await kms.rootKeys.rotation.journal()
+        try await now(of: version, kms.rootKeys.rotation, escrow: kms.escrow, kms.backups)
+    }
+
+    static func now(
+        of version: Int64, _ rotation: RootKeyRotation, escrow: EscrowBook, _ backups: KMSBackups
+    ) async throws -> DestructionReview {
+        let ring = rotation.ring
+        let journal = try await rotation.journal()
         let present = Present(
-            host: kms.names.host, active: ring.activeVersion, closed: journal.promotion?.retired,
+            host: backups.host, active: ring.activeVersion, closed: journal.promotion?.retired,
             keks: Set(ring.records.first { $0.state == .active }?.keks ?? []),
-            escrow: try await kms.escrow.state()?.fingerprint)
+            escrow: try await escrow.state()?.fingerprint)
         return DestructionReview(
-            of: version, headers: try await kms.backups.list().map { ($0.file, $0.header) },
-            verified: try await kms.backups.verified(), present)
+            of: version, headers: try await backups.list().map { ($0.file, $0.header) },
+            verified: try await backups.verified(), present)
     }
 }

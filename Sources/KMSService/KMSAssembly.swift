@@ -12,7 +12,6 @@ import Recovery
 import ServiceLifecycle
 package import ServiceRuntime
 import SignedPolicy
-import Synchronization
 import TLSChannel
 import WireText
 
@@ -101,20 +100,22 @@ package enum KMSAssembly {
             services: ServiceSubjects(store: store, vault: vault), audit: audit.audit, health: context.health,
             events: context.events, metrics: context.metrics)
         await keeper.load()
-        let rootKeys = RootKeyKeeper(
-            store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
-            alarms: context.alarms, log: log, section: configuration.rootKey, isBusy: requestsCame(lanes))
         let removals = KMSJournal(
             journal, node: configuration.node, store: store, ring: ring, alarms: context.alarms, log: log,
             auditHead: { [newest = audit.newestHead] in newest.text })
+        let backups = KMSBackups(configuration, credentials: context.credentials, ring: ring) {
+            await removals.beat(now: .now())
+        }
+        let escrow = EscrowBook(store: store, ring: ring)
+        let rootKeys = RootKeyKeeper(
+            store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
+            alarms: context.alarms, log: log, section: configuration.rootKey, pulse: log.pulse,
+            review: { try await DestructionReview.now(of: $0, $1, escrow: escrow, backups).refusal })
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
-            escrow: EscrowBook(store: store, ring: ring),
-            backups: KMSBackups(configuration, credentials: context.credentials, ring: ring) {
-                await removals.beat(now: .now())
-            },
+            escrow: escrow, backups: backups,
             health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, lease: keeperOfLease,
             cluster: database as? any ClusterStore, started: now, ring: ring)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
@@ -125,7 +126,11 @@ package enum KMSAssembly {
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
                     name: { configuration.policy.logsPseudonyms ? audit.audit.pseudonym(object: $0) : $0 }),
-                audit.chainWatch(every: configuration.audit.verifyEvery), audit, removals, keeper, control,
+                audit.chainWatch(every: configuration.audit.verifyEvery), audit, removals,
+                JournalPruning(
+                    journal, days: configuration.journal?.keepDays, store: store, ring: ring,
+                    oldestBackup: { try await backups.oldest() }, events: context.events, log: log),
+                keeper, control,
                 RecoveryWatch(
                     book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },
                     alarms: context.alarms, log: log),
@@ -143,15 +148,6 @@ package enum KMSAssembly {
                 await store.close()
                 await journal.close()
             })
-    }
-
-    /// Whether strings came since it was asked last.
-    private static func requestsCame(_ lanes: RequestLanes) -> @Sendable () -> Bool {
-        let last = Atomic(lanes.submitted)
-        return {
-            let present = lanes.submitted
-            return last.exchange(present, ordering: .relaxed) != present
-        }
     }
 
     /// Everything that the control socket carries out.

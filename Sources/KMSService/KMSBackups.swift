@@ -29,6 +29,7 @@ final class KMSBackups: Sendable {
     private let names: Backup.Names
     /// Brings what a backup says about this node up to date.
     private let prepare: @Sendable () async -> Void
+    var host: String { names.host }
 
     init(
         _ configuration: KMSServiceConfiguration, credentials: Credentials, ring: SealRing,
@@ -117,6 +118,12 @@ final class KMSBackups: Sendable {
             }
             return entries.sorted { $0.header.created > $1.header.created }
         }
+    }
+
+    /// When the oldest backup of this KMS in the folder was made; nil when there is none.
+    func oldest() async throws -> Timestamp? {
+        guard section != nil else { return nil }
+        return try await list().filter { $0.header.host == names.host }.map(\.header.created).min()
     }
 
     /// Those that were restored on trial, by the receipts beside them.

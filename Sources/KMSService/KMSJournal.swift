@@ -74,13 +74,21 @@ struct KMSJournal: Service {
     }
 }
 
-/// Where the journal of removals lies.
+/// Where the journal of removals lies, and how long its entries are kept.
 package struct JournalSection: Decodable, Sendable {
-    package let folder: FileLocation
+    /// Nil: beside the key store or the audit trail.
+    package let folder: FileLocation?
+    /// Days; nil: for ever.
+    package let keepDays: Int?
 
-    package enum CodingKeys: String, CodingKey, CaseIterable { case folder }
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case folder
+        case keepDays = "keep-days"
+    }
 
     package init(from decoder: any Decoder) throws {
-        folder = try decoder.container(keyedBy: CodingKeys.self).value(.folder)
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        folder = try section.optional(.folder)
+        keepDays = section.contains(.keepDays) ? try section.value(.keepDays, in: 1...36_500) : nil
     }
 }

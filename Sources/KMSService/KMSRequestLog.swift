@@ -18,6 +18,8 @@ struct KMSRequestLog: RequestLog {
     let alarms: AlarmBoard
     let ring: SealRing
     let usesPseudonyms: Bool
+    /// How long requests took, for work that is to leave them alone.
+    let pulse = ServingPulse()
     private let unusual = UnusualReaders()
     private let codes = TwoGenerationCache<String, Loggable>(capacity: 4096)
     /// Found once: finding one costs more than using it.
@@ -50,6 +52,7 @@ struct KMSRequestLog: RequestLog {
 
     func request(_ entry: RequestLogEntry, status: Int?, reason: String?) {
         let duration = entry.elapsedMicroseconds
+        pulse.note(Int(duration))
         let instruments = instruments(
             RequestKind(method: entry.method ?? "unknown", type: entry.type ?? "UNKNOWN", status: status))
         instruments.counter.increment()

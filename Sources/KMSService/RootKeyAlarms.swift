@@ -78,6 +78,9 @@ struct RootKeyAlarms {
                 return "version \(Loggable(Int(inert.version))) is not proved by \(reviewed: names)"
             }
         }
+        if let heldUp = work?.heldUp, let destruction = journal.destruction {
+            return "version \(Loggable(Int(destruction.version))) is due to be destroyed and waits: \(Loggable(heldUp))"
+        }
         guard let work, let old = records.first(where: { $0.state == .retiring }) else { return nil }
         if let broken = work.progress?.broken, broken > 0 {
             return

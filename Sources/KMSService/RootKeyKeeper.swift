@@ -3,6 +3,7 @@ import Diagnostics
 import KeyManagement
 import KeyStore
 import MasterKey
+import Recovery
 import ServiceLifecycle
 import ServiceRuntime
 import Synchronization
@@ -26,6 +27,10 @@ final class RootKeyKeeper: Service, Sendable {
         var promotion: RotationJournal.Promotion?
         var progress: Resealer.Progress?
         var failure: DiagnosedError?
+        /// Why a destruction that is due is not done.
+        var heldUp: DiagnosedError?
+        /// How far spaces of before have erasable keys; nil when that is done, or not begun.
+        var carryOver: Resealer.Progress?
         /// When a value was last sealed again, or the rotation began.
         var moved: Timestamp?
         /// How many values stand under versions that nothing opens, when that was last counted.
@@ -43,17 +48,23 @@ final class RootKeyKeeper: Service, Sendable {
     private let alarms: AlarmBoard
     private let log: KMSRequestLog
     private let section: RootKeySection
+    /// Why a version may not be destroyed now.
+    private let review: @Sendable (_ version: Int64, RootKeyRotation) async throws -> DiagnosedError?
+    /// A node that has the backups destroys what is due; for so long it has time before another one says that none does.
+    private static let reviewing: Int64 = 10
     private let state = Mutex(Work())
 
     init(
         store: any KeyStore, ring: SealRing, host: String, node: String, audit: DecisionAudit, alarms: AlarmBoard,
         log: KMSRequestLog, section: RootKeySection = RootKeySection(),
-        isBusy: @escaping @Sendable () -> Bool = { false }
+        pulse: ServingPulse? = nil,
+        review: @escaping @Sendable (_ version: Int64, RootKeyRotation) async throws -> DiagnosedError?
     ) {
         self.section = section
+        self.review = review
         rotation = RootKeyRotation(store: store, ring: ring)
-        resealer = Resealer(store: store, ring: ring, isBusy: isBusy)
-        carryOver = ErasableCarryOver(store: store, ring: ring)
+        resealer = Resealer(store: store, ring: ring, pulse: pulse)
+        carryOver = ErasableCarryOver(store: store, ring: ring, pulse: pulse)
         (self.host, self.node, self.audit, self.alarms, self.log) = (host, node, audit, alarms, log)
     }
 
@@ -110,8 +121,11 @@ final class RootKeyKeeper: Service, Sendable {
         let journal = try await rotation.journal()
         let isOurs = journal.live(at: now).keys.min() == node
         var failure: (any Error)?
+        // Any node: backups lie where their folder is.
+        let heldUp = try await destroyDue(journal, now)
         if isOurs {
             do { try await work(journal, now) } catch { failure = error }
+            state.withLock { $0.heldUp = heldUp }
         } else {
             state.withLock { $0 = Work() }
         }
@@ -138,17 +152,33 @@ final class RootKeyKeeper: Service, Sendable {
                 try await replace(promotion, now)
             }
         }
-        if let gone = try await rotation.destroyDue(now: now) {
-            try await keep("master-key-destroyed", "version \(gone)")
-        }
         try await count(now)
         try await giveErasableKeys()
+    }
+
+    /// Destroys what is due, if what allowed it when it was ordered is still so: the backup that was proved then may be gone
+    /// or of no use by now. Answers why it waits.
+    private func destroyDue(_ journal: RotationJournal, _ now: Timestamp) async throws -> DiagnosedError? {
+        guard let destruction = journal.destruction, destruction.due <= now else { return nil }
+        let refusal: DiagnosedError?
+        do { refusal = try await review(destruction.version, rotation) } catch {
+            refusal = (error as? DiagnosedError) ?? DiagnosedError(
+                .backupFile, fault: .store, "the backups can not be looked at")
+        }
+        guard let refusal else {
+            if let gone = try await rotation.destroyDue(now: now) {
+                try await keep("master-key-destroyed", "version \(gone)")
+            }
+            return nil
+        }
+        return destruction.due.adding(seconds: Self.reviewing) <= now ? refusal : nil
     }
 
     /// Once for each store that is older than erasable keys.
     private func giveErasableKeys() async throws {
         guard !isCarried.load(ordering: .relaxed) else { return }
-        let count = try await carryOver.run()
+        let count = try await carryOver.run(progress: { progress in state.withLock { $0.carryOver = progress } })
+        state.withLock { $0.carryOver = nil }
         if count > 0 { try await keep("erasable-keys-given", "\(count) keys sealed again") }
         if try await carryOver.isDone() { isCarried.store(true, ordering: .relaxed) }
     }

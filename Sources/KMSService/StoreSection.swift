@@ -168,6 +168,6 @@ package struct PostgreSQLSection: Decodable, Sendable {
 extension KMSServiceConfiguration {
     /// Where this node keeps what is no record: beside the SQLite file, or beside the audit trail.
     var dataFolder: String { (store.file ?? audit.folder)?.path.folder ?? "/" }
-    var journalFolder: String { journal?.folder.path ?? dataFolder + "/removals" }
+    var journalFolder: String { journal?.folder?.path ?? dataFolder + "/removals" }
     var auditFolder: String { audit.folder?.path ?? dataFolder + "/audit" }
 }

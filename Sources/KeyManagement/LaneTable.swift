@@ -57,8 +57,6 @@ struct LaneTable<Item> {
     let maximumWaiting: Int
     let depth: Int
     let capacity: Int
-    /// Strings that ever came in.
-    private(set) var submitted = 0
     /// Strings that wait or are not answered yet.
     private(set) var waiting = 0
     /// Those that are judged, or being judged, and have not left.
@@ -101,7 +99,6 @@ struct LaneTable<Item> {
         let ahead = lanes[number]!.queue.count + lanes[number]!.outstanding
         guard !isHandshake || ahead <= Self.maximumHandshakes else { return .storm }
         waiting += 1
-        submitted += 1
         lanes[number]!.queue.append(item)
         return begins(&lanes[number]!) ? .judge(lane: number) : .queued
     }

@@ -47,8 +47,6 @@ package final class RequestLanes: Sendable {
 
     /// How many strings wait or are being answered.
     package var waiting: Int { state.withLock { $0.table.waiting } }
-    /// How many were ever taken: who works in the background sees by it whether there are requests.
-    package var submitted: Int { state.withLock { $0.table.submitted } }
     /// How many of them have been judged, or are, and have not left.
     package var outstanding: Int { state.withLock { $0.table.outstanding } }
 

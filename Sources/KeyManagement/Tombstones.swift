@@ -58,6 +58,8 @@ package struct HoldList: Sendable, Equatable {
 
     func contains(_ resource: String) -> Bool { reasons[resource] != nil }
 
+    func reason(_ resource: String) -> String? { reasons[resource] }
+
     package var resources: [String] { reasons.keys.sorted() }
 
     /// The resources with the reason of each hold.
@@ -72,13 +74,17 @@ package struct HoldList: Sendable, Equatable {
 
     /// The list with what the store holds, for an expectation.
     static func read(_ store: any KeyStore, _ vault: RecordVault) async throws -> (HoldList, [UInt8]?) {
-        guard let sealed = try await store.setting(setting) else { return (HoldList(), nil) }
-        let list = try vault.openSetting(sealed, name: setting) { bytes, version in
+        let sealed = try await store.setting(setting)
+        return (try read(sealed, vault), sealed)
+    }
+
+    static func read(_ sealed: [UInt8]?, _ vault: RecordVault) throws -> HoldList {
+        guard let sealed else { return HoldList() }
+        return try vault.openSetting(sealed, name: setting) { bytes, version in
             guard var list = HoldList(bytes) else { throw RecordVault.forged("hold list") }
             list.version = version
             return list
         }
-        return (list, sealed)
     }
 
     /// Adds or ends holds; `reason` nil ends them.

@@ -1,7 +1,7 @@
 import Diagnostics
 package import KeyStore
 import SecretMemory
-import WireText
+package import WireText
 
 /// Gives an erasable key to every resource that was made before there were any, and seals its keys again under it.
 ///
@@ -14,10 +14,13 @@ package struct ErasableCarryOver: Sendable {
 
     private let store: any KeyStore
     private let ring: SealRing
+    private let pulse: ServingPulse?
 
-    package init(store: any KeyStore, ring: SealRing) {
+    /// - Parameter pulse: how long requests take meanwhile; nil: there are none.
+    package init(store: any KeyStore, ring: SealRing, pulse: ServingPulse? = nil) {
         self.store = store
         self.ring = ring
+        self.pulse = pulse
     }
 
     package func isDone() async throws -> Bool {
@@ -26,21 +29,34 @@ package struct ErasableCarryOver: Sendable {
         return true
     }
 
-    /// How many keys were sealed again. Nothing to do once it is done; throws when the store does.
+    /// How many keys were sealed again. Nothing to do once it is done; throws when the store does. `progress` is told how
+    /// many keys were looked at, of all that there were at the start; unbound ones, which are few, are counted and not
+    /// looked at.
     package func run(
-        clock: ContinuousClock = ContinuousClock(), progress: (Int) -> Void = { _ in }
+        clock: ContinuousClock = ContinuousClock(), now: @Sendable () -> Timestamp = { .now() },
+        progress: (Resealer.Progress) -> Void = { _ in }
     ) async throws -> Int {
         guard try await !isDone() else { return 0 }
         var (count, isWhole) = (0, true)
+        let started = now()
+        var state = Resealer.Progress(
+            total: try await store.sealedCounts(.keys).values.reduce(0, +), started: started, now: started)
+        progress(state)
+        var pace = ResealPace()
+        pulse?.listen()
+        defer { pulse?.leave() }
         var last: String?
         while true {
             let resources = try await store.resources(after: last, limit: Self.page)
             guard let end = resources.last else { break }
             for resource in resources {
-                let carried = try await carry(resource.id, clock: clock)
+                let carried = try await carry(resource.id, &pace, clock) { looked in
+                    state.done += looked
+                    state.now = now()
+                    progress(state)
+                }
                 count += carried.keys
                 isWhole = isWhole && carried.isWhole
-                if carried.keys > 0 { progress(count) }
             }
             last = end.id
         }
@@ -56,7 +72,9 @@ package struct ErasableCarryOver: Sendable {
         return count
     }
 
-    private func carry(_ resource: String, clock: ContinuousClock) async throws -> (keys: Int, isWhole: Bool) {
+    private func carry(
+        _ resource: String, _ pace: inout ResealPace, _ clock: ContinuousClock, looked: (Int) -> Void
+    ) async throws -> (keys: Int, isWhole: Bool) {
         if try await store.erasableKey(ofResource: resource) == nil {
             let made = try ring.makeErasableKey(for: resource)
             _ = try await store.commit(StoreChange(writes: [.insertErasableKey(made.record)]))
@@ -65,8 +83,9 @@ package struct ErasableCarryOver: Sendable {
         var last: KeyRecord?
         while true {
             try Task.checkCancellation()
-            let records = try await store.keys(ofResource: resource, behind: last, limit: Self.page)
+            let records = try await store.keys(ofResource: resource, behind: last, limit: min(Self.page, pace.limit))
             guard let end = records.last else { return (count, isWhole) }
+            looked(records.count)
             let writes = try records.compactMap { try resealed($0) }
             if !writes.isEmpty {
                 let start = clock.now
@@ -77,8 +96,7 @@ package struct ErasableCarryOver: Sendable {
                 count += writes.count
                 // One that was changed between the look and the commit is left as it was: the walk comes again.
                 isWhole = false
-                let took = start.duration(to: clock.now)
-                if took > Resealer.slow { try await clock.sleep(for: took) }
+                try await pace.keep(after: start.duration(to: clock.now), pulse, clock)
             }
             last = end
         }

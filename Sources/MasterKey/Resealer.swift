@@ -7,9 +7,8 @@ package import WireText
 /// store works for others.
 ///
 /// There is no progress to lose: what is left is what the store finds. A value that moved on meanwhile is left alone.
-/// While one batch is committed the next is read and sealed, by threads of the lowest priority. A batch that took longer
-/// than `slow` halves the next one and is followed by a pause as long as it was itself; a quick one doubles the next.
-/// While there are requests a batch is small and followed by a pause of `rest`, so that nobody waits long for the writer.
+/// While one batch is committed the next is read and sealed, by threads of the lowest priority. How much at a time, and
+/// how long the pause behind it is, `ResealPace` says.
 package struct Resealer: Sendable {
     package struct Progress: Sendable, Equatable {
         package var total: Int
@@ -27,13 +26,6 @@ package struct Resealer: Sendable {
         }
     }
 
-    static let largest = 512
-    static let smallest = 16
-    /// The most values of a batch while there are requests.
-    static let gentle = 64
-    static let slow = Duration.milliseconds(10)
-    static let rest = Duration.milliseconds(10)
-
     /// Values as they are to be written.
     private struct Batch: Sendable {
         /// Id of the last one that was looked at.
@@ -44,13 +36,13 @@ package struct Resealer: Sendable {
 
     private let store: any KeyStore
     private let ring: SealRing
-    private let isBusy: @Sendable () -> Bool
+    private let pulse: ServingPulse?
 
-    /// - Parameter isBusy: whether requests came since it was asked last.
-    package init(store: any KeyStore, ring: SealRing, isBusy: @escaping @Sendable () -> Bool = { false }) {
+    /// - Parameter pulse: how long requests take meanwhile; nil: there are none.
+    package init(store: any KeyStore, ring: SealRing, pulse: ServingPulse? = nil) {
         self.store = store
         self.ring = ring
-        self.isBusy = isBusy
+        self.pulse = pulse
     }
 
     /// How many values stand under other versions than the active one.
@@ -69,20 +61,24 @@ package struct Resealer: Sendable {
         progress: (Progress) -> Void = { _ in }
     ) async throws -> Progress {
         let threads = BackgroundThreads(count: Self.sealers)
-        defer { threads.shutDown() }
+        pulse?.listen()
+        defer {
+            threads.shutDown()
+            pulse?.leave()
+        }
         try await ring.refresh()
         let started = now()
         var state = Progress(total: try await left(), started: started, now: started)
         progress(state)
         guard state.total > 0 else { return state }
-        var limit = Self.largest
+        var pace = ResealPace()
         var conflicts = 0
         for table in SealedTable.allCases {
             var last: String?
-            var batch = try await prepare(table, after: last, limit: limit, on: threads)
+            var batch = try await prepare(table, after: last, limit: pace.limit, on: threads)
             while let present = batch {
                 try Task.checkCancellation()
-                let size = limit
+                let size = pace.limit
                 async let next = prepare(table, after: present.end, limit: size, on: threads)
                 var took = Duration.zero
                 var isCommitted = true
@@ -96,7 +92,7 @@ package struct Resealer: Sendable {
                     conflicts += 1
                     guard conflicts < 16 else { throw Self.contended }
                     try await ring.refresh()
-                    batch = try await prepare(table, after: last, limit: limit, on: threads)
+                    batch = try await prepare(table, after: last, limit: pace.limit, on: threads)
                     continue
                 }
                 last = present.end
@@ -104,15 +100,7 @@ package struct Resealer: Sendable {
                 state.broken += present.broken
                 state.now = now()
                 progress(state)
-                let isBusy = isBusy()
-                if took > Self.slow {
-                    limit = max(Self.smallest, limit / 2)
-                    try await clock.sleep(for: max(took, isBusy ? Self.rest : .zero))
-                } else {
-                    limit = min(Self.largest, limit * 2)
-                    if isBusy { try await clock.sleep(for: Self.rest) }
-                }
-                if isBusy { limit = min(limit, Self.gentle) }
+                try await pace.keep(after: took, pulse, clock)
             }
         }
         return state

@@ -56,8 +56,10 @@ package struct RootKeyRotation: Sendable {
 
     // MARK: The steps
 
-    /// Makes a new version that seals nothing yet; answers its number.
-    package func generate(now: Timestamp, escrow: [any RootKeyHolder] = []) async throws -> Int64 {
+    /// Makes a new version that seals nothing yet; answers its number, which is above `above`.
+    package func generate(
+        now: Timestamp, escrow: [any RootKeyHolder] = [], above: Int64 = 0
+    ) async throws -> Int64 {
         var made: Int64 = 0
         try await change { journal, records in
             if let open = records.first(where: { $0.state == .inert || $0.state == .retiring }) {
@@ -66,7 +68,7 @@ package struct RootKeyRotation: Sendable {
                     "finish that rotation first, or take it back with 'hdsctl master-key undo'")
             }
             guard let active = records.first(where: { $0.state == .active }),
-                let last = records.last?.version, last < UInt32.max
+                let last = records.last.map({ max($0.version, above) }), last < UInt32.max
             else { throw Self.refused("there is no active root key", "one", "restore the key store from a backup") }
             guard active.keks == [ring.fingerprint] else {
                 throw Self.refused(
@@ -282,7 +284,7 @@ package struct RootKeyRotation: Sendable {
     }
 
     /// Reads, decides and commits, until nobody came between.
-    private func change(
+    func change(
         _ body: (inout RotationJournal, [RootKeyRecord]) throws -> [StoreWrite]
     ) async throws {
         for _ in 0..<16 {

@@ -10,7 +10,7 @@ package import WireText
 /// File: "HDS-REMOVALS-1" and a line feed; length of the header (4, big endian), header; entries of length (4), number
 /// (8), position of the ledger (8), time in milliseconds (8), nonce (12), ciphertext, tag (16), chain (32). The chain is
 /// SHA-256 of the chain before and all of the entry between its length and it; before the first entry stands SHA-256 of
-/// everything up to it. The seal is bound to the chain before, number, position and time.
+/// everything up to it, or, where older entries were pruned, the chain of the last of those, which the header names. The seal is bound to the chain before, number, position and time.
 struct JournalEntry: Sendable, Equatable {
     enum Content: Sendable, Equatable {
         case removals([Removal])
@@ -106,6 +106,8 @@ package struct JournalHeader: Sendable, Equatable {
     package let host: String
     package let node: String
     package let begun: Timestamp
+    /// The last entry that was pruned; the file begins behind it.
+    package var behind: JournalTip?
 
     func octets() -> [UInt8] {
         var json = JSONWriter()
@@ -114,6 +116,12 @@ package struct JournalHeader: Sendable, Equatable {
         json.member("host", host)
         json.member("node", node)
         json.member("begun", begun.iso8601)
+        if let behind {
+            json.name("behind")
+            json.beginObject()
+            behind.write(to: &json)
+            json.endObject()
+        }
         json.endObject()
         let text = json.bytes()
         var octets = JournalEntry.magic
@@ -131,6 +139,9 @@ package struct JournalHeader: Sendable, Equatable {
             let begun = root["begun"]?.string.flatMap({ Timestamp(iso8601: $0) })
         else { return nil }
         self.init(journal: journal, host: host, node: node, begun: begun)
+        guard let behind = root["behind"] else { return }
+        guard let tip = JournalTip(behind) else { return nil }
+        self.behind = tip
     }
 }
 
@@ -141,12 +152,15 @@ package struct JournalTip: Sendable, Equatable {
     /// Of the last entry; of a mark, when it was made.
     package internal(set) var time: Timestamp
     package internal(set) var chain: [UInt8]
+    /// Of a mark: the number of the last entry that this node pruned.
+    var pruned: UInt64?
 
     func write(to json: inout JSONWriter) {
         json.member("number", Int64(bitPattern: number))
         json.member("position", position)
         json.member("time", time.iso8601)
         json.member("chain", Hexadecimal.encode(chain))
+        if let pruned { json.member("pruned", Int64(bitPattern: pruned)) }
     }
 
     init(number: UInt64, position: Int64, time: Timestamp, chain: [UInt8]) {
@@ -159,6 +173,7 @@ package struct JournalTip: Sendable, Equatable {
             let chain = root["chain"]?.string.flatMap({ Hexadecimal.decode($0) })
         else { return nil }
         self.init(number: UInt64(bitPattern: number), position: position, time: time, chain: chain)
+        pruned = root["pruned"]?.integer.map { UInt64(bitPattern: $0) }
     }
 }
 

@@ -19,15 +19,15 @@ package struct JournalReading: Sendable {
     package private(set) var nodes: [Node] = []
     package private(set) var removals: [Removal] = []
 
-    /// Reads every journal in the folders; `tips` are those that the backup knows, by node.
+    /// Reads every journal in the folders; `tips` are those that the backup knows, by node, `since` is when it was made.
     package init(
-        folders: [String], host: String, tips: [NodeHeads], key: (String) -> SymmetricKey
+        folders: [String], host: String, tips: [NodeHeads], since: Timestamp? = nil, key: (String) -> SymmetricKey
     ) throws {
         var seen: Set<String> = []
         for folder in folders {
             for name in try BackupFile.names(in: folder) where name.hasSuffix(RemovalJournal.ending) {
                 let path = "\(folder)/\(name)"
-                guard let read = try read(path, host: host, tips, key) else { continue }
+                guard let read = try read(path, host: host, tips, since: since, key) else { continue }
                 seen.insert(read)
             }
         }
@@ -40,17 +40,17 @@ package struct JournalReading: Sendable {
 
     /// The id of the journal; nil when it is one of another KMS.
     private mutating func read(
-        _ path: String, host: String, _ tips: [NodeHeads], _ key: (String) -> SymmetricKey
+        _ path: String, host: String, _ tips: [NodeHeads], since: Timestamp?, _ key: (String) -> SymmetricKey
     ) throws -> String? {
         var found: [UInt64: [Removal]] = [:]
-        var known: SymmetricKey?
+        var opened: SymmetricKey?
         var mark: JournalTip?
         var anchors: [UInt64: [[UInt8]]] = [:]
         var isForked = false
         let scan = try JournalScan(path) { header, octets, before in
-            let key = known ?? key(header.journal)
-            if known == nil {
-                known = key
+            let key = opened ?? key(header.journal)
+            if opened == nil {
+                opened = key
                 mark = JournalMark.read(path + JournalMark.ending, journal: header.journal, key: key)
                 for tip in [mark] + tips.filter({ $0.journal == header.journal }).map(\.tip) {
                     if let tip { anchors[tip.number, default: []].append(tip.chain) }
@@ -68,7 +68,7 @@ package struct JournalReading: Sendable {
             return true
         }
         guard scan.header.host == host else { return nil }
-        let own = known ?? key(scan.header.journal)
+        let own = opened ?? key(scan.header.journal)
         mark = mark ?? JournalMark.read(path + JournalMark.ending, journal: scan.header.journal, key: own)
         removals += found.sorted { $0.key < $1.key }.flatMap(\.value)
         var node = Node(
@@ -76,7 +76,16 @@ package struct JournalReading: Sendable {
         let furthest =
             ([mark] + tips.filter { $0.journal == scan.header.journal }.map(\.tip))
             .compactMap { $0?.number }.max() ?? 0
-        if isForked {
+        let known = tips.first { $0.journal == scan.header.journal }?.tip?.number
+        if let behind = scan.header.behind, behind.number > mark?.pruned ?? 0 {
+            node.trouble = "its beginning up to entry \(behind.number) was cut off, and not by its node"
+            node.knownUntil = nil
+        } else if let behind = scan.header.behind,
+            known.map({ $0 < behind.number }) ?? since.map({ $0 <= behind.time }) ?? false
+        {
+            node.trouble = "what it had up to \(behind.time) was pruned, and the backup is older"
+            node.knownUntil = nil
+        } else if isForked {
             node.trouble = "it is another journal than the backup or its mark knows"
         } else if furthest > scan.tip.number {
             node.trouble = "it ends with entry \(scan.tip.number), and entry \(furthest) was written"

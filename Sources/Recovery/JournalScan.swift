@@ -17,6 +17,8 @@ struct JournalScan {
     private(set) var end = End.whole
     /// Octets up to the end of the last whole entry.
     private(set) var length: Int
+    /// Octets before the first entry.
+    let begin: Int
 
     /// - Parameter body: gets each entry's octets with the chain before; answers whether it is what was written.
     init(
@@ -32,7 +34,10 @@ struct JournalScan {
         guard let header = JournalHeader(text) else { throw Self.none(path) }
         self.header = header
         length = start.count + text.count
-        tip = JournalTip(number: 0, position: 0, time: header.begun, chain: SHA256.hash(start + text))
+        tip =
+            header.behind
+            ?? JournalTip(number: 0, position: 0, time: header.begun, chain: SHA256.hash(start + text))
+        begin = length
         while length < size {
             let mark = try file.read(4)
             let count = mark.count == 4 ? Self.number(mark[...]) : 0

@@ -1,4 +1,5 @@
 package import AuditTrail
+import Cryptography
 package import Diagnostics
 import Dispatch
 import Glibc
@@ -35,17 +36,22 @@ package final class RemovalJournal: Sendable {
     }
 
     fileprivate struct Writer {
-        let file: any AppendFile
+        var file: any AppendFile
         var tip: JournalTip
         var length: Int
         var isDirty = false
+        /// The last entry that was pruned.
+        var pruned: UInt64?
+        /// Another file stands under the name now.
+        var isReplaced = false
     }
 
     package let header: JournalHeader
     package let path: String
     /// What a crash had left behind the last whole entry, and where it is now.
     package let cut: String?
-    private let key: SymmetricKey
+    let key: SymmetricKey
+    private let files: any TrailFileSystem
     private let lock: JournalLock
     private let thread = DispatchQueue(label: "hds.removals")
     private let writer: Mutex<Writer>
@@ -77,17 +83,22 @@ package final class RemovalJournal: Sendable {
         let key = key(scan.header.journal)
         let mark = JournalMark.read(path + JournalMark.ending, journal: scan.header.journal, key: key)
         if let mark, mark.number > scan.tip.number { throw shortened(path, mark.number, scan.tip.number) }
+        if let behind = scan.header.behind, behind.number > mark?.pruned ?? 0 {
+            throw shortened(path, 1, scan.tip.number)
+        }
         let file = try files.openSegment(path)
         let cut = try cut(scan, path, file)
-        return RemovalJournal(header: scan.header, path: path, cut: cut, key: key, lock: lock, file: file, scan: scan)
+        return RemovalJournal(
+            path: path, cut: cut, key: key, files: files, lock: lock, file: file, scan: scan, pruned: mark?.pruned)
     }
 
     private init(
-        header: JournalHeader, path: String, cut: String?, key: SymmetricKey, lock: JournalLock, file: any AppendFile,
-        scan: JournalScan
+        path: String, cut: String?, key: SymmetricKey, files: any TrailFileSystem, lock: JournalLock,
+        file: any AppendFile, scan: JournalScan, pruned: UInt64?
     ) {
-        (self.header, self.path, self.cut, self.key, self.lock) = (header, path, cut, key, lock)
-        writer = Mutex(Writer(file: file, tip: scan.tip, length: scan.length))
+        header = scan.header
+        (self.path, self.cut, self.key, self.files, self.lock) = (path, cut, key, files, lock)
+        writer = Mutex(Writer(file: file, tip: scan.tip, length: scan.length, pruned: pruned))
         state = Mutex(State(tip: scan.tip))
     }
 
@@ -185,7 +196,7 @@ package final class RemovalJournal: Sendable {
     }
 
     private func write(_ batch: [Waiting], _ writer: inout Writer) throws -> JournalTip {
-        try writer.clean()
+        try writer.clean(files, path)
         var octets: [UInt8] = []
         var tip = writer.tip
         for waiting in batch {
@@ -207,8 +218,10 @@ package final class RemovalJournal: Sendable {
     private func writeMark(_ now: Timestamp) throws {
         do {
             var tip = try writer.withLock { writer in
-                try writer.clean()
-                return writer.tip
+                try writer.clean(files, path)
+                var tip = writer.tip
+                tip.pruned = writer.pruned
+                return tip
             }
             tip.time = now
             try SealedFile.replace(
@@ -219,6 +232,48 @@ package final class RemovalJournal: Sendable {
             state.withLock { $0.blocked = blocked }
             throw blocked
         }
+    }
+
+    // MARK: Pruning
+
+    /// Drops the oldest entries, all that are older than `limit`; answers how many. Blocks nobody but other writers.
+    package func prune(before limit: Timestamp, now: Timestamp) async throws -> Int {
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Int, any Error>) in
+            thread.async { [self] in continuation.resume(with: Result { try pruned(before: limit, now) }) }
+        }
+    }
+
+    private func pruned(before limit: Timestamp, _ now: Timestamp) throws -> Int {
+        var (behind, count) = (JournalTip?.none, 0)
+        var isOver = false
+        // The walk stops at the first entry that is still needed; `scan` then says where that begins.
+        let scan = try JournalScan(path) { _, octets, _ in
+            guard !isOver, let clear = JournalEntry.Clear(octets), clear.time < limit else {
+                isOver = true
+                return false
+            }
+            behind = JournalTip(
+                number: clear.number, position: clear.position, time: clear.time,
+                chain: Array(octets.suffix(SHA256.byteCount)))
+            count += 1
+            return true
+        }
+        guard let behind else { return 0 }
+        // First the mark: a file that begins later than its mark knows was cut off by somebody else.
+        writer.withLock { $0.pruned = behind.number }
+        try writeMark(now)
+        try writer.withLock { writer in
+            try writer.clean(files, path)
+            var header = scan.header
+            header.behind = behind
+            let source = try BackupFile.open(path)
+            _ = try source.read(scan.length)
+            let octets = header.octets() + (try source.read(writer.length - scan.length))
+            try SealedFile.replace(path, with: octets)
+            (writer.isReplaced, writer.length) = (true, octets.count)
+            try writer.clean(files, path)
+        }
+        return count
     }
 
     private static func blocked(_ what: String, _ path: String, _ error: (any Error)? = nil) -> DiagnosedError {
@@ -240,8 +295,13 @@ package final class RemovalJournal: Sendable {
 }
 
 extension RemovalJournal.Writer {
-    /// Cuts off what a failed write left behind.
-    fileprivate mutating func clean() throws {
+    /// Opens what has taken the place of the file, and cuts off what a failed write left behind.
+    fileprivate mutating func clean(_ files: any TrailFileSystem, _ path: String) throws {
+        if isReplaced {
+            file = try files.openSegment(path)
+            try files.synchronizeFolder(path.folderOfFile)
+            isReplaced = false
+        }
         guard isDirty else { return }
         try file.truncate(to: length)
         isDirty = false
@@ -249,7 +309,7 @@ extension RemovalJournal.Writer {
 }
 
 /// Keeps a second writer away, until it is released or gone.
-private final class JournalLock: Sendable {
+final class JournalLock: Sendable {
     private let descriptor: Int32
 
     init(_ path: String) throws(DiagnosedError) {

@@ -235,10 +235,12 @@ package enum Restore {
             let reading =
                 journals.isEmpty
                 ? nil
-                : try JournalReading(folders: journals, host: trial.header.host, tips: trial.manifest.heads) {
-                    ring.journalKey($0)
-                }
-            let again = try await RemovalReplay(store: store, vault: vault).apply(reading?.removals ?? [])
+                : try JournalReading(
+                    folders: journals, host: trial.header.host, tips: trial.manifest.heads, since: trial.header.created
+                ) { ring.journalKey($0) }
+            let escrow = try await EscrowBook(store: store, ring: ring).holders()
+            let again = try await RemovalReplay(store: store, vault: vault, escrow: escrow)
+                .apply(reading?.removals ?? [], now: now)
             let id = UUIDText.random()
             let report = RestoreReport(trial.header, trial.manifest, reading, again, freeze: id, now: now)
             try await report.keep(in: store, ring: ring)

@@ -173,26 +173,40 @@ struct EscrowCommand: ParsableCommand {
         var erasable: String?
         @Option(help: "The new SQLite file of the store.", completion: .file())
         var to: String?
-        @Option(help: "The configuration of hds-kms: its store, also in PostgreSQL.", completion: .file())
+        @Option(
+            help: "The configuration of hds-kms: its store, also in PostgreSQL; its master key, also in a token.",
+            completion: .file())
         var config: String?
         @Option(help: "The folder for the throw-away store on the way into PostgreSQL.", completion: .directory)
         var scratch = "/tmp"
         @Option(
             help: "A folder with journals of removals; once for each node that has its own.", completion: .directory)
         var journal: [String] = []
-        @Option(help: "The new file of the new master key.", completion: .file())
-        var newMasterKey: String
+        @Option(
+            help: "A new master key is made in this new file; without it that of the configuration is taken.",
+            completion: .file())
+        var newMasterKey: String?
         @OptionGroup var words: WordsOptions
 
         func run() throws {
             try reporting {
-                let configured = try config.map { try ServiceStore($0).target(scratch: scratch) }
-                guard let target = to.map({ .file($0) }) ?? configured else {
+                let configured = try config.map { try ServiceStore($0) }
+                guard let target = to.map({ .file($0) }) ?? configured?.target(scratch: scratch) else {
                     throw DiagnosedError(
                         "usage", fault: .client, "say where the key store goes", expected: "--to FILE or --config FILE")
                 }
+                let master: Restoring.NewMasterKey
+                if let newMasterKey {
+                    master = .file(newMasterKey)
+                } else if let configured {
+                    master = .configured(try configured.masterKey())
+                } else {
+                    throw DiagnosedError(
+                        "usage", fault: .client, "say under which master key the key store is from now on",
+                        expected: "--new-master-key FILE, or --config FILE whose master key is there")
+                }
                 try Restoring(file: file, erasable: erasable).recover(
-                    to: target, newMasterKey: newMasterKey, words: words, journals: journal)
+                    to: target, under: master, words: words, journals: journal)
             }
         }
     }

@@ -20,6 +20,7 @@ struct RestoreCommand: ParsableCommand {
             hdsctl restore FILE --to kms.sqlite --master-key /etc/hds/master.key --journal FOLDER
             hdsctl restore FILE --config /etc/hds/hds-kms.yaml --journal FOLDER
             hdsctl escrow recover FILE --to kms.sqlite --new-master-key new.key
+            hdsctl escrow recover FILE --config /etc/hds/hds-kms.yaml --journal FOLDER
             hdsctl restore status
             hdsctl restore open --officer-key ada.pem
 
@@ -72,15 +73,18 @@ struct RestoreCommand: ParsableCommand {
                 let restoring = Restoring(file: file, erasable: erasable)
                 let configuration = try config.map { try ServiceStore($0) }
                 let key: BackupKey
+                // With both, the file opens the backup, and the service's own key wraps the root keys from now on.
+                var newKey: (any RootKeyWrapping)?
                 if shares {
                     key = .escrow(try EscrowCeremony.recover(try words.readEnough()))
                 } else if masterKey == nil, let configuration {
                     key = .keyEncryptionKey(try configuration.masterKey())
                 } else {
                     key = .keyEncryptionKey(try KeyEncryptionKey.load(fromFile: masterKey ?? ""))
+                    if !verify { newKey = try configuration?.masterKey() }
                 }
                 if !verify, let target = to.map({ .file($0) }) ?? configuration?.target(scratch: scratch) {
-                    try restoring.restore(to: target, key: key, journals: journal)
+                    try restoring.restore(to: target, key: key, newKey: newKey, journals: journal)
                 } else {
                     try restoring.verify(key: key, in: scratch)
                 }
@@ -147,7 +151,7 @@ struct Restoring {
     }
 
     func restore(
-        to target: Restore.Target, key: BackupKey, newKey: KeyEncryptionKey? = nil, journals: [String]
+        to target: Restore.Target, key: BackupKey, newKey: (any RootKeyWrapping)?, journals: [String]
     ) throws {
         let outcome = try waiting { [file, erasable] in
             try await Restore.restore(
@@ -167,8 +171,17 @@ struct Restoring {
         ])
     }
 
-    func recover(to target: Restore.Target, newMasterKey: String, words: WordsOptions, journals: [String]) throws {
-        var files = [newMasterKey]
+    /// What wraps the root keys of a store that shares recovered.
+    enum NewMasterKey {
+        /// Made now, into a new file.
+        case file(String)
+        /// That of the service's configuration, which is there.
+        case configured(any RootKeyWrapping)
+    }
+
+    func recover(to target: Restore.Target, under master: NewMasterKey, words: WordsOptions, journals: [String]) throws {
+        var files: [String] = []
+        if case .file(let path) = master { files.append(path) }
         if case .file(let store) = target { files.append(store) }
         for path in files where access(path, F_OK) == 0 {
             throw DiagnosedError(
@@ -181,16 +194,22 @@ struct Restoring {
             "wanted: shares of the escrow \(header.escrow ?? "- (none: only the master key opens it)")",
         ])
         let key = BackupKey.escrow(try EscrowCeremony.recover(try words.readEnough()))
-        let kek = try KeyEncryptionKey.create()
-        // First the key: a store whose key was lost with this process would be of no use.
-        try kek.save(toNewFile: newMasterKey)
-        do {
+        switch master {
+        case .configured(let kek):
             try restore(to: target, key: key, newKey: kek, journals: journals)
-        } catch {
-            unlink(newMasterKey)
-            throw error
+            show(["The master key of the configuration opens it, fingerprint \(kek.fingerprint)."])
+        case .file(let path):
+            let kek = try KeyEncryptionKey.create()
+            // First the key: a store whose key was lost with this process would be of no use.
+            try kek.save(toNewFile: path)
+            do {
+                try restore(to: target, key: key, newKey: kek, journals: journals)
+            } catch {
+                unlink(path)
+                throw error
+            }
+            show(["Its new master key lies in \(path), fingerprint \(kek.fingerprint): copy it to another place."])
         }
-        show(["Its new master key lies in \(newMasterKey), fingerprint \(kek.fingerprint): copy it to another place."])
     }
 
     private func report(_ outcome: Restore.Outcome) {

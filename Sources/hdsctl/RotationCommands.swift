@@ -130,6 +130,11 @@ extension MasterKeyCommand {
                 if let version = answer["destroys"]?.integer {
                     show(["version \(version) is destroyed at \(answer.text("destroysAt")); undo takes it back"])
                 }
+                if let reason = answer["destructionWaits"]?.string { show(["it waits: \(reason)"]) }
+                if let carried = answer["erasableKeys"] {
+                    let left = carried["secondsLeft"]?.integer.map { ", about \($0) s left" } ?? ""
+                    show(["keys under erasable keys: \(carried.number("done")) of \(carried.number("total"))\(left)"])
+                }
                 if let failure = answer["failure"]?.string { show(["failure: \(failure)"]) }
             }
         }

@@ -1,6 +1,7 @@
 import Diagnostics
 import KeyStore
 import ServiceRuntime
+import Synchronization
 import Testing
 import WireText
 
@@ -22,14 +23,23 @@ struct RootKeyAlarmsTests {
         try await put("sealed", into: 2)
     }
 
-    private static func keeper(_ bench: Bench, _ node: String) -> RootKeyKeeper {
+    /// What the look at the backups answers.
+    private final class Review: Sendable {
+        private let state = Mutex<DiagnosedError?>(nil)
+        var refusal: DiagnosedError? {
+            get { state.withLock { $0 } }
+            set { state.withLock { $0 = newValue } }
+        }
+    }
+
+    private static func keeper(_ bench: Bench, _ node: String, _ review: Review = Review()) -> RootKeyKeeper {
         RootKeyKeeper(
             store: bench.store, ring: bench.ring, host: "kms.example.com", node: node, audit: bench.audit,
             alarms: bench.health.alarms,
             log: KMSRequestLog(
                 events: bench.events, metrics: bench.metrics, alarms: bench.health.alarms, ring: bench.ring,
                 usesPseudonyms: true),
-            section: RootKeySection(rotationDueDays: 30))
+            section: RootKeySection(rotationDueDays: 30), review: { _, _ in review.refusal })
     }
 
     private static func id(_ number: Int) -> String { "00000000-0000-4000-8000-00000000000\(number)" }
@@ -128,6 +138,33 @@ struct RootKeyAlarmsTests {
         try await look(after: 4)
         #expect(detail(.rotationStalled) == nil && detail(.rotationRunning) == nil)
         #expect(try await store.rootKeys().map(\.state) == [.retired, .active])
+    }
+
+    @Test(
+        "[HDS-MASTERKEY-ROTATION-STALLED]: a destruction that is due waits while no newer backup is proved, and is done then"
+    )
+    func destructionWaits() async throws {
+        let review = Review()
+        let node = Self.keeper(bench, "node-1", review)
+        try await rotate()
+        try await look(after: 3, node: node)
+        #expect(try await store.rootKeys().map(\.state) == [.retired, .active])
+        _ = try await node.rotation.destroy(1, window: 60, now: start.adding(seconds: 4))
+        // What allowed it when it was ordered is gone by now.
+        review.refusal = DiagnosedError(.rotationRefused, fault: .client, "no newer backup was proved")
+        try await look(after: 65, node: node)
+        #expect(detail(.rotationStalled) == nil, "another node may have the backups")
+        try await look(after: 75, node: node)
+        let told = try #require(detail(.rotationStalled))
+        #expect(told.contains("version 1 is due to be destroyed and waits") && told.contains("no newer backup"))
+        #expect(try await store.rootKeys().map(\.state) == [.retired, .active])
+        #expect(node.work.heldUp?.code == .rotationRefused)
+        // A node without the work, where the backups are, destroys it.
+        let second = Self.keeper(bench, "node-2")
+        try await look(after: 76, node: second)
+        #expect(try await store.rootKeys().map(\.state) == [.destroyed, .active])
+        try await look(after: 77, node: node)
+        #expect(detail(.rotationStalled) == nil && node.work.heldUp == nil)
     }
 
     @Test(

@@ -83,7 +83,9 @@ struct ErasableKeyTests {
             try await store.commit(
                 StoreChange(writes: [.insertErasableKey(try ring.makeErasableKey(for: id(space)).record)]))
                 == .committed)
-        #expect(try await carrying.run() == 2)
+        var seen: [Resealer.Progress] = []
+        #expect(try await carrying.run(progress: { seen.append($0) }) == 2)
+        #expect(seen.first?.done == 0 && seen.last?.done == 2 && seen.allSatisfy { $0.total == 3 })
         #expect(try await !carrying.isDone(), "whoever got in between is looked for")
         #expect(try await carrying.run() == 0)
         #expect(try await carrying.isDone())

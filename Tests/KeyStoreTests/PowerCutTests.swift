@@ -1,13 +1,16 @@
 import Foundation
 import Glibc
 import KeyStore
+import KeyStorePostgreSQL
 import KeyStoreSQLite
+import PostgreSQLClient
 import StoreScript
 import TestServers
 import Testing
 
 /// The SQLite store with each of its writes and syncs going wrong once: the process killed before it, in the middle of
-/// it, or with the power cut, where what was not synced is lost in part; or the operation failing.
+/// it, or with the power cut, where what was not synced is lost in part; or the operation failing. And the PostgreSQL store
+/// with its process killed before each thing that it sends.
 ///
 /// Short by default: one operation in 149, in 37 with `deploy/test --long`. `HDS_ALL_FAILPOINTS=1` takes every one (deploy/drill-store).
 @Suite("Every write and sync of the SQLite store goes wrong", .serialized)
@@ -72,20 +75,25 @@ struct PowerCutTests {
     }
 
     private func drive(_ path: String, _ library: String, at: Int, how: String) throws -> Outcome {
+        try drive(
+            [path], library, at: at, how: how, ["HDS_FAIL_PATH": path, "HDS_FAIL_COUNT": path + ".count"])
+    }
+
+    private func drive(
+        _ words: [String], _ library: String, at: Int, how: String, _ watched: [String: String]
+    ) throws -> Outcome {
+        let variables = [
+            "LD_PRELOAD": library, "HDS_FAIL_AT": "\(at)", "HDS_FAIL_HOW": how, "HDS_FAIL_SEED": "\(at)",
+        ]
         let (status, output) = try Self.spawn(
-            [Self.driver, path],
-            environment: [
-                "LD_PRELOAD": library, "HDS_FAIL_PATH": path, "HDS_FAIL_AT": "\(at)", "HDS_FAIL_HOW": how,
-                "HDS_FAIL_SEED": "\(at)", "HDS_FAIL_COUNT": path + ".count",
-            ])
+            [Self.driver] + words, environment: variables.merging(watched) { $1 })
         let lines = output.split(separator: "\n").map(String.init)
         let acknowledged = lines.compactMap { $0.hasPrefix("ack ") ? Int($0.dropFirst(4)) : nil }
         return Outcome(acknowledged: acknowledged, lines: lines, status: status)
     }
 
     /// What was acknowledged is there, whole; what was not is there whole or not at all; then everything goes on.
-    private func check(_ path: String, _ outcome: Outcome, _ where: String) async throws {
-        let store = try SQLiteKeyStore(path: path)
+    private func check(_ store: any KeyStore, _ outcome: Outcome, _ where: String) async throws {
         let acknowledged = Set(outcome.acknowledged)
         for number in 0..<StoreScript.count {
             let (found, all) = try await StoreScript.standing(number, in: store)
@@ -127,8 +135,46 @@ struct PowerCutTests {
             } else {
                 hits += outcome.lines.contains { $0.hasPrefix("fail") } || !outcome.hasEnded ? 1 : 0
             }
-            try await check(path, outcome, "\(how) at operation \(at) of \(operations)")
+            try await check(try SQLiteKeyStore(path: path), outcome, "\(how) at operation \(at) of \(operations)")
         }
         if how == "eio" { #expect(hits > 0, "a failing disk is told") }
+    }
+
+    @Test(
+        "over PostgreSQL, killed before each thing that is sent: what was acknowledged stands, nothing is half done",
+        .enabled(if: TestPostgreSQL.isInstalled))
+    func everySending() async throws {
+        guard let library = Self.library else {
+            print("skipped: no C compiler is there to build Tests/Faults/failpoint.c")
+            return
+        }
+        let folder = TemporaryFolder()
+        let server = try await TestPostgreSQL.shared.value
+        let (port, count) = (server.port, folder.path + "/count")
+        func run(at: Int, _ schema: String) async throws -> Outcome {
+            try await onOwnThread {
+                try drive(
+                    ["postgresql", "\(port)", schema], library, at: at, how: "kill",
+                    ["HDS_FAIL_PORT": "\(port)", "HDS_FAIL_COUNT": count])
+            }
+        }
+        let counted = try await run(at: 0, PostgreSQL.schema())
+        try #require(counted.hasEnded && counted.acknowledged.count == StoreScript.count, "\(counted.lines)")
+        let operations = try #require(
+            Int(try folder.contents(of: "count").trimmingCharacters(in: .whitespacesAndNewlines)))
+        try #require(operations > StoreScript.count, "the failpoints see what is sent")
+        let stride = ProcessInfo.processInfo.environment["HDS_ALL_FAILPOINTS"] == nil ? 17 : 1
+        for at in Swift.stride(from: 1, through: operations, by: stride) {
+            var options = PostgreSQLKeyStore.Options()
+            options.schema = PostgreSQL.schema()
+            let outcome = try await run(at: at, options.schema)
+            #expect(!outcome.hasEnded, "the process was ended at \(at)")
+            var settings = PostgreSQLSettings(
+                hosts: [.init("127.0.0.1", port: server.port)], database: "hds", user: "open")
+            settings.tls = .none
+            let store = try await PostgreSQLKeyStore.open(settings, options: options)
+            try await check(store, outcome, "killed before sending \(at) of \(operations)")
+            try await server.sql("DROP SCHEMA \(options.schema) CASCADE")
+        }
     }
 }

@@ -22,6 +22,8 @@ final class JournalDisk: TrailFileSystem {
         var syncs = 0
         var isHeld = false
         var held = 0
+        /// So many openings are refused.
+        var refused = 0
     }
 
     private let state = Mutex(State())
@@ -40,8 +42,15 @@ final class JournalDisk: TrailFileSystem {
         for _ in 0..<held { gate.signal() }
     }
 
+    func refuseOpening(_ count: Int) { state.withLock { $0.refused = count } }
+
     func openSegment(_ path: String) throws(DiagnosedError) -> any AppendFile {
-        File(try PosixFileSystem().openSegment(path), self)
+        let isRefused = state.withLock { state in
+            defer { state.refused = max(0, state.refused - 1) }
+            return state.refused > 0
+        }
+        guard !isRefused else { throw DiagnosedError(.auditBlocked, fault: .store, "injected", found: "no opening") }
+        return File(try PosixFileSystem().openSegment(path), self)
     }
     func remove(_ path: String) throws(DiagnosedError) { try PosixFileSystem().remove(path) }
     func synchronizeFolder(_ path: String) throws(DiagnosedError) { try PosixFileSystem().synchronizeFolder(path) }

@@ -45,6 +45,8 @@ struct RemovalJournalTests {
             .erasedUser(pseudonym: "u:00", at: start),
             .freeze(Freeze(scope: .bound(from: start, until: nil), reason: "r", orderedBy: "ada", since: start)),
             .liftedFreeze(id: "f"), .policy(.init(version: 7, digest: [1, 2])), .rootKey(version: 3),
+            .hold(resource: "r", reason: "case 7", at: start), .liftedHold(resource: "r", at: start),
+            .nonce(.init(value: "n", until: start)),
         ]
         #expect(Set(all.map(\.kind)) == Set(Removal.Kind.allCases))
         let journal = try machine.journal()
@@ -170,6 +172,96 @@ struct RemovalJournalTests {
         #expect(journal.tip.number == 40)
         await journal.close()
         #expect(Set(try read(machine).removals.map(\.name)).count == 40)
+        await machine.store.close()
+    }
+
+    @Test("old entries are pruned: the others are read and go on, and a restore from before says what is missing")
+    func pruned() async throws {
+        let machine = try await Machine()
+        var journal = try machine.journal()
+        let id = journal.header.journal
+        try await append(journal, 1...3)
+        let early = NodeHeads(node: "a", journal: id, tip: journal.tip)
+        try await append(journal, 4...6)
+        let late = NodeHeads(node: "a", journal: id, tip: journal.tip)
+        let now = start.adding(seconds: 100)
+        #expect(try await journal.prune(before: start, now: now) == 0)
+        #expect(try await journal.prune(before: start.adding(seconds: 5), now: now) == 4)
+        try await append(journal, 7...7)
+        try await journal.mark(now: now)
+        #expect(try read(machine, [late]).removals == (5...7).map(removal))
+        #expect(try read(machine, [late]).nodes.map(\.trouble) == [nil])
+        #expect(try read(machine, [late]).nodes.map(\.knownUntil) == [now])
+        // A backup that knew entry 3 needs entry 4, which is gone.
+        let reading = try read(machine, [early])
+        #expect(reading.nodes[0].trouble?.contains("was pruned, and the backup is older") == true)
+        #expect(reading.nodes[0].knownUntil == nil && reading.removals == (5...7).map(removal))
+        await journal.close()
+        journal = try machine.journal()
+        #expect(journal.tip.number == 7 && journal.cut == nil)
+        try await append(journal, 8...8)
+        #expect(try await journal.prune(before: start.adding(seconds: 90), now: now) == 4)
+        try await append(journal, 9...9)
+        await journal.close()
+        #expect(try read(machine).removals == [removal(9)])
+        await machine.store.close()
+    }
+
+    @Test("a journal whose beginning somebody else cut off is broken: nobody but its node prunes it")
+    func beginningCutOff() async throws {
+        let machine = try await Machine()
+        let journal = try machine.journal()
+        try await append(journal, 1...3)
+        try await journal.mark(now: start.adding(seconds: 10))
+        await journal.close()
+        let whole = try bytes(machine.journalFile)
+        var second: (end: Int, tip: JournalTip)?
+        let scan = try JournalScan(machine.journalFile) { _, octets, _ in JournalEntry.Clear(octets)?.number != 3 }
+        second = (scan.length, scan.tip)
+        var header = scan.header
+        header.behind = second?.tip
+        try SealedFile.replace(machine.journalFile, with: header.octets() + Array(whole[scan.length...]))
+        #expect(await code { _ = try machine.journal() } == .journalBroken)
+        let reading = try read(machine)
+        #expect(reading.removals == [removal(3)])
+        #expect(reading.nodes[0].trouble == "its beginning up to entry 2 was cut off, and not by its node")
+        await machine.store.close()
+    }
+
+    @Test("a disk that fails while a journal is pruned: nothing is lost, and what comes goes into the new file")
+    func prunedOnBadDisk() async throws {
+        let machine = try await Machine()
+        let disk = JournalDisk()
+        let journal = try machine.journal(files: disk)
+        try await append(journal, 1...4)
+        disk.refuseOpening(1)
+        await #expect(throws: DiagnosedError.self) {
+            _ = try await journal.prune(before: start.adding(seconds: 3), now: start)
+        }
+        try await append(journal, 5...5)
+        await journal.close()
+        #expect(try read(machine).removals == (3...5).map(removal))
+        #expect(try machine.journal().tip.number == 5)
+        await machine.store.close()
+    }
+
+    @Test("journals of nodes that ended before the oldest backup go; one that is open, newer or another KMS's stays")
+    func ended() async throws {
+        let machine = try await Machine()
+        let limit = start.adding(seconds: 1000)
+        for (node, mark) in [("b", 10), ("c", 2000), ("d", 10), ("e", 10)] {
+            let journal = try machine.journal(node: node)
+            try await append(journal, 1...1)
+            try await journal.mark(now: start.adding(seconds: Int64(mark)))
+            if node == "e" { unlink(journal.path + JournalMark.ending) }
+            await journal.close()
+        }
+        let open = try machine.journal(node: "d")
+        let own = try machine.journal()
+        #expect(try own.removeEnded(before: limit) { machine.ring.journalKey($0) } == ["b"])
+        #expect(try read(machine).nodes.map(\.node) == ["a", "c", "d", "e"])
+        await open.close()
+        await own.close()
         await machine.store.close()
     }
 

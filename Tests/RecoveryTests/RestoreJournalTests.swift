@@ -167,6 +167,109 @@ struct RestoreJournalTests {
         }
     }
 
+    @Test("holds that were placed or ended after the backup, the last of each; officers' signatures stay used")
+    func holdsAndNonces() async throws {
+        let scene = try await Scene(later)
+        let machine = scene.machine
+        var spaces: [String] = []
+        for _ in 0..<3 { spaces.append(try await machine.space("ann").id) }
+        func change(_ ids: [String], _ reason: String?, at now: Timestamp) async throws {
+            let store = JournalingKeyStore(machine.store, journal: scene.journal, vault: machine.vault) { now }
+            try await HoldList.change(ids, reason: reason, store: store, vault: machine.vault)
+        }
+        try await change([spaces[0]], "of before", at: start)
+        let nonces = OfficerNonces(store: scene.store, vault: machine.vault)
+        let old = OfficerDesk.Nonce(value: "old", until: later)
+        try await nonces.keep([old], now: start)
+        try await scene.back()
+        try await change([spaces[0]], nil, at: later)
+        try await change([spaces[1], spaces[2]], "case 7", at: later)
+        try await change([spaces[2]], nil, at: later.adding(seconds: 1))
+        try await change([spaces[2]], "case 8", at: later.adding(seconds: 2))
+        let new = OfficerDesk.Nonce(value: "new", until: later.adding(seconds: 60))
+        let over = OfficerDesk.Nonce(value: "over", until: start.adding(seconds: -200_000))
+        try await nonces.keep([new], now: start)
+        try await nonces.keep([over], now: start.adding(seconds: -300_000))
+        try await scene.end(later)
+        let report = try #require(try await machine.restore(to: restored).report)
+        #expect(report.counts.map(\.kind) == [.holds, .liftedHolds, .nonces])
+        #expect(report.gaps.isEmpty)
+        try await machine.inside(restored) { store, _, vault in
+            let holds = try await HoldList.standing(store, vault).entries
+            #expect(
+                Dictionary(holds.map { ($0.resource, $0.reason) }, uniquingKeysWith: { $1 })
+                    == [spaces[1]: "case 7", spaces[2]: "case 8"])
+            let kept = OfficerNonces(store: store, vault: vault)
+            #expect(Set(try await kept.remembered().map(\.value)) == ["old", "new"])
+            #expect(await code { try await kept.keep([new], now: later) } == .requestReplayed)
+        }
+    }
+
+    @Test(
+        "a version of the root key that was destroyed after the backup does not come back: all is sealed under another",
+        arguments: [false, true])
+    func rootKeyDestroyed(inTheMiddle: Bool) async throws {
+        let scene = try await Scene(later)
+        let machine = scene.machine
+        _ = try await machine.escrow()
+        let space = try await machine.space("ann", ["bob"])
+        let keys = try await machine.create(20)
+        let rotation = RootKeyRotation(store: scene.store, ring: machine.ring)
+        if inTheMiddle {
+            // The backup has values under both versions.
+            _ = try await rotation.generate(now: start, escrow: machine.book.holders())
+            try await rotation.beat(node: "a", now: start)
+            _ = try await rotation.promote(now: start)
+            _ = try await machine.create(3)
+        }
+        try await scene.back()
+        if inTheMiddle {
+            _ = try await Resealer(store: scene.store, ring: machine.ring).run(now: { start })
+            #expect(try await rotation.retire(now: start) == 1)
+        } else {
+            try await machine.rotate()
+        }
+        _ = try await rotation.destroy(1, window: 0, now: later)
+        #expect(try await rotation.destroyDue(now: later) == 1)
+        try await scene.end(later)
+        // As soon after the backup as a node's lease still stands in it.
+        let report = try #require(try await machine.restore(to: restored, now: start.adding(seconds: 1)).report)
+        #expect(report.counts == [.init(kind: .rootKeys, found: 1, applied: 1)] && report.left.isEmpty)
+        try await machine.inside(restored) { store, ring, vault in
+            let records = try await store.rootKeys()
+            #expect(records.map(\.version) == (inTheMiddle ? [1, 2] : [1, 1002]))
+            #expect(records.map(\.state) == [.destroyed, .active] && records[0].wraps.isEmpty)
+            #expect(records[1].wraps.keys.contains { $0.hasPrefix("escrow ") })
+            for table in SealedTable.allCases { #expect(try await store.sealedCounts(table)[1] == nil) }
+            for id in keys + [space.key] {
+                let record = try #require(try await store.key(id))
+                _ = try ring.open(record)
+            }
+            #expect(try await RestoreReport.standing(store, ring: ring) != nil)
+            #expect(try await FreezeBoard(store: store, vault: vault).standing.count == 1)
+            // A node that starts on it believes the states.
+            _ = try await RootKeyRotation(store: store, ring: ring).journal()
+            #expect(try await ring.refresh() == false)
+        }
+    }
+
+    @Test("a destroyed version with a value that does not open is left, and named")
+    func rootKeyLeft() async throws {
+        let scene = try await Scene(later)
+        let machine = scene.machine
+        let id = UUIDText.random()
+        var sealed = try Array("x".utf8).withUnsafeBytes { try machine.ring.seal($0, kind: .authorization, id: id, version: 1) }
+        sealed[20] ^= 1
+        _ = try await machine.store.commit(
+            StoreChange(writes: [.insertAuthorization(AuthorizationRecord(id: id, resource: machine.space, lookup: [1], order: 1, sealed: sealed))]))
+        try await scene.back()
+        _ = try await scene.journal.append([.rootKey(version: 1)], position: 1, now: later)
+        try await scene.end(later)
+        let report = try #require(try await machine.restore(to: restored).report)
+        #expect(report.counts == [.init(kind: .rootKeys, found: 1, applied: 0)])
+        #expect(report.left.count == 1 && report.left[0].contains("do not open"))
+    }
+
     @Test("without a journal the store is frozen and names what is unknown; only who names it is an officer's yes")
     func missing() async throws {
         let scene = try await Scene(later)

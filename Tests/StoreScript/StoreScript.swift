@@ -4,7 +4,9 @@ import WireText
 /// A series of changes as key creation, binding, list changes and session openings make them; the same for whoever
 /// applies it and whoever checks what is left of it.
 package enum StoreScript {
-    package static let count = 24
+    package static let count = 26
+    /// The last two: a space that is made, and erased with all that belongs to it.
+    private static let making = 24, erasing = 25
 
     package static func id(_ kind: Int, _ number: Int) -> String {
         let digits = String(number)
@@ -18,6 +20,7 @@ package enum StoreScript {
 
     /// Change `number`, from 0. Each one leaves a ledger entry, and rows in one to four tables.
     package static func change(_ number: Int) -> StoreChange {
+        if number >= making { return lastly(number) }
         var writes: [StoreWrite] = []
         if number == 0 {
             writes.append(.insertSessionKEK(SessionKEKRecord(id: 1, sealed: octets(1, 60), lastExpiry: time(0))))
@@ -38,6 +41,7 @@ package enum StoreScript {
             }
         case 2:
             writes.append(.insertResource(resource(number, version: 1)))
+            writes.append(.insertErasableKey(erasable(number)))
             for index in 0..<3 {
                 writes.append(
                     .insertAuthorization(
@@ -62,31 +66,65 @@ package enum StoreScript {
                         sealed: octets(number, 190))))
             writes.append(.advanceSession(id: id(4, number - 3), counter: Int64(number)))
         }
-        writes.append(
-            .insertLedger(
-                LedgerRecord(
-                    digest: digest(number), session: id(4, number), expires: time(86_400),
-                    sealedAnswer: octets(number, 500), audit: octets(number, 120))))
-        return StoreChange(writes: writes)
+        return StoreChange(writes: writes + [ledger(number)])
     }
 
-    private static func resource(_ number: Int, version: Int64) -> ResourceRecord {
-        ResourceRecord(id: id(2, number), version: version, deletedAt: nil, sealed: octets(number + Int(version), 250))
+    private static func lastly(_ number: Int) -> StoreChange {
+        let key = KeyRecord(
+            id: id(1, making * 10), version: 1, resource: id(2, making), boundAt: time(making),
+            sealed: octets(making, 240))
+        let writes: [StoreWrite] =
+            number == making
+            ? [.insertResource(resource(making, version: 1)), .insertErasableKey(erasable(making)), .insertKey(key)]
+            : [
+                .updateResource(resource(making, version: 2, deleted: time(erasing))),
+                .eraseResource(id: id(2, making), version: 2),
+            ]
+        return StoreChange(writes: writes + [ledger(number)])
+    }
+
+    private static func ledger(_ number: Int) -> StoreWrite {
+        .insertLedger(
+            LedgerRecord(
+                digest: digest(number), session: id(4, number), expires: time(86_400),
+                sealedAnswer: octets(number, 500), audit: octets(number, 120)))
+    }
+
+    private static func erasable(_ number: Int) -> ErasableKeyRecord {
+        ErasableKeyRecord(resource: id(2, number), sealed: octets(number + 5, 90))
+    }
+
+    private static func resource(_ number: Int, version: Int64, deleted: Timestamp? = nil) -> ResourceRecord {
+        ResourceRecord(
+            id: id(2, number), version: version, deletedAt: deleted, sealed: octets(number + Int(version), 250))
     }
 
     /// How many rows of change `number` stand as it left them, and how many it wrote; later changes may have moved on.
     package static func standing(_ number: Int, in store: any KeyStore) async throws -> (found: Int, of: Int) {
         var found = 0
         let writes = change(number).writes
+        if number >= making, try await store.ledgerEntry(digest(erasing)) != nil {
+            // Nothing of the space is left, and of its making the ledger's entry.
+            let (space, key) = (try await store.resource(id(2, making)), try await store.key(id(1, making * 10)))
+            let erasable = try await store.erasableKey(ofResource: id(2, making))
+            let isGone = space == nil && key == nil && erasable == nil
+            return (isGone ? writes.count : 1, writes.count)
+        }
         for write in writes {
             let isThere =
                 switch write {
                 case .insertKey(let key), .updateKey(let key):
-                    try await store.key(key.id).map { $0 == key || $0.version > key.version } ?? false
+                    try await store.key(key.id).map { row in
+                        var row = row
+                        row.erasable = nil
+                        return row == key || row.version > key.version
+                    } ?? false
                 case .insertResource(let row), .updateResource(let row):
                     try await store.resource(row.id).map { $0 == row || $0.version > row.version } ?? false
                 case .insertAuthorization(let row), .updateAuthorization(let row):
                     try await store.authorization(row.id).map { $0 == row || $0.version > row.version } ?? false
+                case .insertErasableKey(let row):
+                    try await store.erasableKey(ofResource: row.resource) == row.sealed
                 case .insertSession(let session): try await store.session(session.id)?.sealed == session.sealed
                 case .advanceSession(let id, let counter):
                     try await (store.session(id)?.lastCounter ?? 0) >= counter

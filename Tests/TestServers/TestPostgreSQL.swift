@@ -77,6 +77,12 @@ package final class TestPostgreSQL: Sendable {
         }
     }
 
+    /// Gives a folder outside of its own to the user that it runs as.
+    package func owns(_ path: String) -> Bool {
+        var status = stat()
+        return stat(folder + "/data", &status) == 0 && chown(path, status.st_uid, status.st_gid) == 0
+    }
+
     /// What leads a service here: verified TLS to its name, the user hds and its password.
     package var settings: PostgreSQLSettings {
         let folder = folder

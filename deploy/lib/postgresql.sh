@@ -148,7 +148,8 @@ while read -r line; do
     case $line in
         start) start ;;
         stop)
-            kill -QUIT "$server"
+            # It may have ended by itself: a disk that is full does that.
+            kill -QUIT "$server" 2>/dev/null || true
             wait "$server" || true
             server=
             ;;

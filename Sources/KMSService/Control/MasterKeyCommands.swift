@@ -190,6 +190,15 @@ enum MasterKeyCommands {
                 json.member("broken", progress.broken)
                 if let remaining = progress.remaining { json.member("secondsLeft", remaining) }
             }
+            json.member("destructionWaits", ifPresent: work.heldUp?.description)
+            if let progress = work.carryOver {
+                json.name("erasableKeys")
+                json.beginObject()
+                json.member("done", progress.done)
+                json.member("total", progress.total)
+                if let remaining = progress.remaining { json.member("secondsLeft", remaining) }
+                json.endObject()
+            }
             json.member("failure", ifPresent: work.failure?.description)
         }
     }

@@ -20,14 +20,28 @@ package struct OfficerNonces: Sendable {
     }
 
     package func remembered() async throws -> [OfficerDesk.Nonce] {
-        try read(try await store.setting(Self.setting)).nonces
+        try Self.read(try await store.setting(Self.setting), vault).nonces
+    }
+
+    /// Keeps what was taken elsewhere, as far as it still counts and is not there; how many those were.
+    func takeOver(_ nonces: [OfficerDesk.Nonce], now: Timestamp) async throws -> [OfficerDesk.Nonce] {
+        let known = Set(try await remembered().map(\.value))
+        var missing: [String: OfficerDesk.Nonce] = [:]
+        for nonce in nonces where !known.contains(nonce.value) && nonce.until.adding(seconds: Self.keptBeyond) >= now {
+            missing[nonce.value] = nonce
+        }
+        // As many as a desk remembers: those that count longest.
+        let taken = missing.values.sorted { ($0.until, $0.value) > ($1.until, $1.value) }
+            .prefix(OfficerDesk.maximumNonces)
+        if !taken.isEmpty { try await keep(Array(taken), now: now) }
+        return Array(taken)
     }
 
     /// Durable when it returns; throws when one of them is there already.
     package func keep(_ nonces: [OfficerDesk.Nonce], now: Timestamp) async throws {
         for _ in 0..<16 {
             let value = try await store.setting(Self.setting)
-            var (kept, version) = try read(value)
+            var (kept, version) = try Self.read(value, vault)
             guard !kept.contains(where: { old in nonces.contains { $0.value == old.value } }) else {
                 throw DiagnosedError(
                     .requestReplayed, fault: .client, "another node took this signature before",
@@ -36,7 +50,7 @@ package struct OfficerNonces: Sendable {
             kept.removeAll { $0.until.adding(seconds: Self.keptBeyond) < now }
             // As many as a desk remembers; the oldest go first, and those are over.
             kept.sort { $0.until < $1.until }
-            kept = Array(kept.suffix(OfficerDesk.maximumNonces - nonces.count)) + nonces
+            kept = Array(kept.suffix(max(0, OfficerDesk.maximumNonces - nonces.count))) + nonces
             var fields = FieldWriter(format: Self.format)
             fields.field(Int64(kept.count))
             for nonce in kept {
@@ -54,10 +68,12 @@ package struct OfficerNonces: Sendable {
         throw DiagnosedError(.storeBusy, fault: .store, "others take officers' requests at the same time")
     }
 
-    private func read(_ value: [UInt8]?) throws -> (nonces: [OfficerDesk.Nonce], version: Int64) {
+    static func read(
+        _ value: [UInt8]?, _ vault: RecordVault
+    ) throws -> (nonces: [OfficerDesk.Nonce], version: Int64) {
         guard let value else { return ([], 0) }
-        return try vault.openSetting(value, name: Self.setting) { bytes, version in
-            guard var fields = FieldReader(bytes, format: Self.format), let count = fields.number(),
+        return try vault.openSetting(value, name: setting) { bytes, version in
+            guard var fields = FieldReader(bytes, format: format), let count = fields.number(),
                 (0...Int64(OfficerDesk.maximumNonces)).contains(count)
             else { throw RecordVault.forged("list of nonces") }
             var nonces: [OfficerDesk.Nonce] = []

@@ -6,7 +6,7 @@ package import WireText
 /// It names records by their ids, which are random and never used again, and an erased person by the pseudonym of the
 /// audit trail. So the order in which they are done again does not matter, nor how often, nor which node wrote them:
 /// an authorization, a space or a key that ended never lives again under its id, and a freeze that was lifted never
-/// stands again.
+/// stands again. A space may be held, let go and held again: of holds the last one by its time counts.
 package enum Removal: Sendable, Equatable {
     case authorization(id: String, resource: String, at: Timestamp)
     /// A member deleted the space.
@@ -22,10 +22,16 @@ package enum Removal: Sendable, Equatable {
     case policy(PolicyHolder.Seen)
     /// A destroyed version of the root key.
     case rootKey(version: Int64)
+    /// A space that must not be erased: without it the next erasure takes what somebody has to keep.
+    case hold(resource: String, reason: String, at: Timestamp)
+    case liftedHold(resource: String, at: Timestamp)
+    /// A signature of an officer that was used and counts once.
+    case nonce(OfficerDesk.Nonce)
 
     /// What is counted together.
     package enum Kind: String, Sendable, CaseIterable, Comparable {
         case authorizations, spaces, erasedSpaces, erasedKeys, erasedUsers, freezes, liftedFreezes, policies, rootKeys
+        case holds, liftedHolds, nonces
 
         package static func < (one: Kind, other: Kind) -> Bool {
             let all = allCases
@@ -43,6 +49,9 @@ package enum Removal: Sendable, Equatable {
             case .liftedFreezes: "freezes lifted"
             case .policies: "policies in force"
             case .rootKeys: "root keys destroyed"
+            case .holds: "spaces held"
+            case .liftedHolds: "holds ended"
+            case .nonces: "officers' signatures used"
             }
         }
     }
@@ -58,6 +67,9 @@ package enum Removal: Sendable, Equatable {
         case .liftedFreeze: .liftedFreezes
         case .policy: .policies
         case .rootKey: .rootKeys
+        case .hold: .holds
+        case .liftedHold: .liftedHolds
+        case .nonce: .nonces
         }
     }
 
@@ -65,18 +77,19 @@ package enum Removal: Sendable, Equatable {
     package var name: String {
         switch self {
         case .authorization(let id, _, _), .resource(let id, _), .erasedResource(let id, _), .erasedKey(let id),
-            .liftedFreeze(let id):
+            .liftedFreeze(let id), .hold(let id, _, _), .liftedHold(let id, _):
             id
         case .erasedUser(let pseudonym, _): pseudonym
         case .freeze(let freeze): freeze.id
         case .policy(let seen): "version \(seen.version)"
         case .rootKey(let version): "version \(version)"
+        case .nonce(let nonce): nonce.value
         }
     }
 
     /// Whether it allows something: then it is written down behind its commit, for what was not done must not be done by
     /// a restore. Everything else is written down before it.
-    package var isLoosening: Bool { kind == .liftedFreezes }
+    package var isLoosening: Bool { kind == .liftedFreezes || kind == .liftedHolds }
 }
 
 // How removals lie sealed in the journal.
@@ -140,6 +153,19 @@ extension Removal {
         case .rootKey(let version):
             fields.field(Int64(9))
             fields.field(version)
+        case .hold(let resource, let reason, let at):
+            fields.field(Int64(10))
+            fields.field(resource)
+            fields.field(reason)
+            fields.field(at)
+        case .liftedHold(let resource, let at):
+            fields.field(Int64(11))
+            fields.field(resource)
+            fields.field(at)
+        case .nonce(let nonce):
+            fields.field(Int64(12))
+            fields.field(nonce.value)
+            fields.field(nonce.until)
         }
     }
 
@@ -179,6 +205,15 @@ extension Removal {
         case 9:
             guard let version = fields.number() else { return nil }
             self = .rootKey(version: version)
+        case 10:
+            guard let resource = fields.text(), let reason = fields.text(), let at = fields.time() else { return nil }
+            self = .hold(resource: resource, reason: reason, at: at)
+        case 11:
+            guard let resource = fields.text(), let at = fields.time() else { return nil }
+            self = .liftedHold(resource: resource, at: at)
+        case 12:
+            guard let value = fields.text(), let until = fields.time() else { return nil }
+            self = .nonce(OfficerDesk.Nonce(value: value, until: until))
         default: return nil
         }
     }

@@ -1,4 +1,5 @@
 package import KeyStore
+import SignedPolicy
 package import WireText
 
 /// Reads out of a change what it takes away.
@@ -36,6 +37,13 @@ package struct RemovalCapture: Sendable {
                 removals += try freezes(from: change.expected(FreezeBoard.setting), to: value)
             case .putSetting(PolicyMemory.setting, let value):
                 if let seen = try PolicyMemory.seen(in: value, vault: vault) { removals.append(.policy(seen)) }
+            case .putSetting(HoldList.setting, let value):
+                removals += try holds(from: change.expected(HoldList.setting), to: value, now: now)
+            case .putSetting(OfficerNonces.setting, let value):
+                let before = try OfficerNonces.read(change.expected(OfficerNonces.setting), vault).nonces
+                let after = try OfficerNonces.read(value, vault).nonces
+                let known = Set(before.map(\.value))
+                removals += after.filter { !known.contains($0.value) }.map { .nonce($0) }
             case .putSetting(let name, _):
                 guard name.hasPrefix(Self.erasurePrefix) else { continue }
                 removals.append(.erasedUser(pseudonym: String(name.dropFirst(8)), at: now))
@@ -51,6 +59,13 @@ package struct RemovalCapture: Sendable {
             }
         }
         return removals
+    }
+
+    private func holds(from old: [UInt8]?, to new: [UInt8], now: Timestamp) throws -> [Removal] {
+        let (before, after) = (try HoldList.read(old, vault), try HoldList.read(new, vault))
+        return after.entries.filter { before.reason($0.resource) != $0.reason }.map {
+            .hold(resource: $0.resource, reason: $0.reason, at: now)
+        } + before.resources.filter { !after.contains($0) }.map { .liftedHold(resource: $0, at: now) }
     }
 
     private func freezes(from old: [UInt8]?, to new: [UInt8]) throws -> [Removal] {

@@ -1,8 +1,9 @@
 import Diagnostics
 import KMSProtocol
 package import KeyStore
+package import MasterKey
 import SignedPolicy
-import WireText
+package import WireText
 
 /// Does again, in a store that was restored, what was taken away after the copy was made (security model, rule 20).
 ///
@@ -30,14 +31,20 @@ package struct RemovalReplay: Sendable {
 
     let store: any KeyStore
     let vault: RecordVault
+    /// For whom a new version of the root key is wrapped, beside the key-encryption key.
+    let escrow: [any RootKeyHolder]
 
-    package init(store: any KeyStore, vault: RecordVault) {
+    package init(store: any KeyStore, vault: RecordVault, escrow: [any RootKeyHolder] = []) {
         self.store = store
         self.vault = vault
+        self.escrow = escrow
     }
 
-    package func apply(_ removals: [Removal]) async throws -> Outcome {
+    package func apply(_ removals: [Removal], now: Timestamp = .now()) async throws -> Outcome {
         var outcome = Outcome()
+        var holds: [String: (reason: String?, at: Timestamp, removal: Removal)] = [:]
+        var nonces: [OfficerDesk.Nonce] = []
+        var rootKeys: Set<Int64> = []
         var erased: [String: Timestamp] = [:]
         var frozen: [Freeze] = []
         var lifted: Set<String> = []
@@ -55,10 +62,13 @@ package struct RemovalReplay: Sendable {
             case .freeze(let freeze): frozen.append(freeze)
             case .liftedFreeze(let id): lifted.insert(id)
             case .policy(let seen): isNew = try await remember(seen)
-            case .rootKey(let version):
-                if let reason = try await destroy(rootKey: version, &isNew) {
-                    outcome.left.append((removal, reason))
-                }
+            case .rootKey(let version): rootKeys.insert(version)
+            case .hold(let id, let reason, let at):
+                // Of the same moment the hold counts.
+                if holds[id].map({ $0.at <= at }) ?? true { holds[id] = (reason, at, removal) }
+            case .liftedHold(let id, let at):
+                if holds[id].map({ $0.at < at }) ?? true { holds[id] = (nil, at, removal) }
+            case .nonce(let nonce): nonces.append(nonce)
             }
             if isNew { outcome.applied.append(removal) }
         }
@@ -74,6 +84,14 @@ package struct RemovalReplay: Sendable {
             try await board.order(freeze)
             outcome.applied.append(.freeze(freeze))
         }
+        let held = try await HoldList.standing(store, vault)
+        for (id, hold) in holds.sorted(by: { $0.key < $1.key }) where held.reason(id) != hold.reason {
+            try await HoldList.change([id], reason: hold.reason, store: store, vault: vault)
+            outcome.applied.append(hold.removal)
+        }
+        outcome.applied += try await OfficerNonces(store: store, vault: vault).takeOver(nonces, now: now).map { .nonce($0) }
+        // Last: what the others wrote is sealed again as well.
+        try await destroy(rootKeys, now, &outcome)
         return outcome
     }
 
@@ -144,20 +162,21 @@ package struct RemovalReplay: Sendable {
         return true
     }
 
-    /// Why it can not be; nil when it is destroyed.
-    private func destroy(rootKey version: Int64, _ isNew: inout Bool) async throws -> String? {
-        guard let record = try await store.rootKeys().first(where: { $0.version == version }),
-            record.state != .destroyed
-        else { return nil }
-        var destroyed = record
-        (destroyed.state, destroyed.wraps) = (.destroyed, [:])
-        let change = StoreChange(
-            writes: [.updateRootKey(destroyed)], expectations: [.nothingUnderRoot(version: version)])
-        if record.state != .active, try await store.commit(change) == .committed {
-            isNew = true
-            return nil
+    /// What the copy has under a destroyed version is sealed again under another one, so that the version can go.
+    private func destroy(_ versions: Set<Int64>, _ now: Timestamp, _ outcome: inout Outcome) async throws {
+        let rotation = RootKeyRotation(store: store, ring: vault.ring)
+        let alive = try await store.rootKeys().filter { $0.state != .destroyed && versions.contains($0.version) }
+        guard !alive.isEmpty else { return }
+        try await rotation.destroyAlone(versions, escrow: escrow, now: now)
+        let left = Set(try await store.rootKeys().filter { $0.state != .destroyed }.map(\.version))
+        for version in alive.map(\.version).sorted() {
+            let removal = Removal.rootKey(version: version)
+            if left.contains(version) {
+                outcome.left.append((removal, "values under it do not open: restore them, rotate, then destroy it again"))
+            } else {
+                outcome.applied.append(removal)
+            }
         }
-        return "the copy has values under it: rotate, then destroy it again"
     }
 
     /// Commits until it is done; false when there was nothing to do.

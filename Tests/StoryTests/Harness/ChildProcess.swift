@@ -127,11 +127,12 @@ final class ChildProcess: Sendable {
     /// Runs a program to its end; anything but exit code 0 is an error.
     @discardableResult
     static func run(
-        _ program: String, _ arguments: [String], folder: String, input: Input = .nothing
+        _ program: String, _ arguments: [String], folder: String, input: Input = .nothing,
+        environment: [String: String] = [:]
     ) async throws -> String {
         let output = folder + "/command-\(UUID().uuidString).log"
         defer { unlink(output) }
-        let child = try ChildProcess(program, arguments, output: output, input: input)
+        let child = try ChildProcess(program, arguments, output: output, input: input, environment: environment)
         guard try await child.end() == .exit(0) else {
             throw NotInTime(what: "\(program) \(arguments)", limit: .zero, seen: child.tail())
         }

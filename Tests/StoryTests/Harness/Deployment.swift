@@ -54,11 +54,15 @@ final class Deployment: Sendable {
         for service in Service.allCases { try await waitUntilReady(service) }
     }
 
+    /// - Parameter prefix: a program that becomes the service, with its arguments.
     @discardableResult
-    func start(_ service: Service, environment: [String: String] = [:]) throws -> ChildProcess {
+    func start(
+        _ service: Service, environment: [String: String] = [:], through prefix: [String] = []
+    ) throws -> ChildProcess {
+        let words = prefix + [Repository.program(service.rawValue), "--config", domain.path(service.configuration)]
         let child = try ChildProcess(
-            Repository.program(service.rawValue), ["--config", domain.path(service.configuration)],
-            output: domain.log(of: service), environment: environment, at: places[service])
+            words[0], Array(words.dropFirst()), output: domain.log(of: service), environment: environment,
+            at: places[service])
         processes.withLock { $0[service] = child }
         return child
     }

@@ -7,8 +7,6 @@ import Testing
 extension StoryTests {
     /// Rule 22 of the security model: a new key-encryption key reaches the nodes by rolling restart.
     @Suite("The master key changes while people work") struct MasterKeyChangeStoryTests {
-        static let hasToken = FileManager.default.isExecutableFile(atPath: "/usr/bin/softhsm2-util")
-
         /// Two nodes on one database, each with the file of its configuration.
         private struct Nodes {
             let deployment: Deployment
@@ -67,7 +65,8 @@ extension StoryTests {
 
         @Test(
             "From a file to a hardware token and on to a systemd credential, one node after the other",
-            .enabled(if: TestPostgreSQL.isInstalled && hasToken, "PostgreSQL or softhsm2 is not installed"))
+            .enabled(
+                if: TestPostgreSQL.isInstalled && StoryToken.isInstalled, "PostgreSQL or softhsm2 is not installed"))
         func rolling() async throws {
             let server = try await TestPostgreSQL.start()
             defer { server.end() }
@@ -80,19 +79,16 @@ extension StoryTests {
                     domain.read(first).replacing("node: trial", with: "node: second")
                         .replacing(":\(port)", with: ":0").replacing("control.sock", with: "second.sock")
                         .replacing("folder: audit", with: "folder: audit-second"), to: Nodes.second)
-                for folder in ["tokens", "credentials"] {
-                    try FileManager.default.createDirectory(
-                        atPath: domain.path(folder), withIntermediateDirectories: true)
-                }
-                try domain.write(
-                    "directories.tokendir = \(domain.path("tokens"))\nlog.level = ERROR\n", to: "softhsm.conf")
-                try domain.write("pin-5678\n", to: "kms/pin")
+                try FileManager.default.createDirectory(
+                    atPath: domain.path("credentials"), withIntermediateDirectories: true)
+                try StoryToken.prepare(domain)
             }
             try await Deployment.with(change: change) { deployment in
                 let domain = deployment.domain
-                let environment = [
-                    "SOFTHSM2_CONF": domain.path("softhsm.conf"), "CREDENTIALS_DIRECTORY": domain.path("credentials"),
-                ]
+                let token = StoryToken(domain: domain)
+                let environment = token.environment.merging(["CREDENTIALS_DIRECTORY": domain.path("credentials")]) {
+                    $1
+                }
                 let keys = try await KeyDesk.enrol(deployment)
                 let nodes = Nodes(deployment: deployment, keys: keys, environment: environment)
                 let alice = try await Person.logIn("alice", in: deployment)
@@ -105,26 +101,13 @@ extension StoryTests {
                         return
                     }
                 }
-                func run(_ program: String, _ arguments: [String]) async throws -> String {
-                    let child = try ChildProcess(
-                        program, arguments, output: domain.path("log/tool-\(UUID()).log"), environment: environment)
-                    #expect(try await child.end() == .exit(0), "\(child.tail())")
-                    return child.log()
-                }
                 // The token has to be there when a service first looks.
-                _ = try await run(
-                    "/usr/bin/softhsm2-util",
-                    ["--init-token", "--free", "--label", "hds", "--so-pin", "so-pin-1234", "--pin", "pin-5678"])
-                let module = "/usr/lib/softhsm/libsofthsm2.so"
-                let token = ["--module", module, "--token", "hds", "--passphrase-file", domain.path("kms/pin")]
-                let tool = Repository.program("hdsctl")
-                _ = try await run(tool, ["master-key", "create-in-token"] + token)
-                func print(_ arguments: [String]) async throws -> String {
-                    try await run(tool, ["master-key", "fingerprint"] + arguments)
+                let tokenPrint = try await token.create()
+                func print(_ file: String) async throws -> String {
+                    try await token.hdsctl(["master-key", "fingerprint", domain.path(file)])
                         .trimmingCharacters(in: .whitespacesAndNewlines)
                 }
-                let tokenPrint = try await print(token)
-                let filePrint = try await print([domain.path("kms/master-key")])
+                let filePrint = try await print("kms/master-key")
                 #expect(tokenPrint.count == 16 && filePrint.count == 16 && tokenPrint != filePrint)
                 try await nodes.restartFirst()
                 var second = try nodes.startSecond()
@@ -133,15 +116,10 @@ extension StoryTests {
 
                 // 1. Wrapped for the token as well: nodes start with either.
                 let wrapped = try await keys.confirmed(
-                    "master-key", "change-kek", "--token", "hds", "--module", module, "--pin", domain.path("kms/pin"))
+                    "master-key", "change-kek", "--token", "hds", "--module", StoryToken.module, "--pin",
+                    domain.path("kms/pin"))
                 #expect(wrapped.contains(tokenPrint), "\(wrapped)")
-                let section = """
-                    master-key-token:
-                      module: \(module)
-                      token: hds
-                      key: kms-master-key
-                      pin: pin
-                    """
+                let section = StoryToken.section
                 try nodes.use(section, insteadOf: "master-key: master-key", in: first)
                 try await nodes.restartFirst()
                 try await reads("while one node has the token and the other one the file")
@@ -180,8 +158,8 @@ extension StoryTests {
                 try await nodes.up(second)
 
                 // 4. On to what systemd hands over, by the same way.
-                _ = try await run(tool, ["master-key", "create", domain.path("credentials/kms-new")])
-                let newPrint = try await print([domain.path("credentials/kms-new")])
+                try await token.hdsctl(["master-key", "create", domain.path("credentials/kms-new")])
+                let newPrint = try await print("credentials/kms-new")
                 _ = try await keys.confirmed("master-key", "change-kek", "--to", "credential:kms-new")
                 for file in [first, Nodes.second] {
                     try nodes.use("master-key: credential:kms-new", insteadOf: section, in: file)
