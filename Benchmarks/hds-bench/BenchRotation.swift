@@ -56,7 +56,9 @@ struct BenchRotation: Sendable {
             texts.append(try loaded.session.wrapped("retrieve", loaded.uri(Int.random(in: 0..<keys))))
         }
         // A refusal throws: it would cost less than a retrieval.
-        for text in texts.prefix(100) { _ = try loaded.session.open(await kms.handler.reply(to: text, source: "bench")) }
+        for text in texts.prefix(100) {
+            _ = try loaded.session.open(await kms.handler.reply(to: text, source: "bench"))
+        }
         let load = Load(kms: kms, texts: texts)
         _ = try await load.samples(for: seconds / 3) { false }
         let quiet = try await load.samples(for: seconds) { false }

@@ -162,8 +162,10 @@ final class RootKeyKeeper: Service, Sendable {
         guard let destruction = journal.destruction, destruction.due <= now else { return nil }
         let refusal: DiagnosedError?
         do { refusal = try await review(destruction.version, rotation) } catch {
-            refusal = (error as? DiagnosedError) ?? DiagnosedError(
-                .backupFile, fault: .store, "the backups can not be looked at")
+            refusal =
+                (error as? DiagnosedError)
+                ?? DiagnosedError(
+                    .backupFile, fault: .store, "the backups can not be looked at")
         }
         guard let refusal else {
             if let gone = try await rotation.destroyDue(now: now) {

@@ -13,10 +13,14 @@ extension RemovalJournal {
             let file = "\(folder)/\(name)"
             if name.contains(Self.ending + ".cut-") {
                 var status = stat()
-                guard stat(file, &status) == 0, Int64(status.st_mtim.tv_sec) * 1000 < limit.milliseconds else { continue }
+                guard stat(file, &status) == 0, Int64(status.st_mtim.tv_sec) * 1000 < limit.milliseconds else {
+                    continue
+                }
                 unlink(file)
             }
-            guard name.hasSuffix(Self.ending), file != path, let lock = try? JournalLock(file + ".lock") else { continue }
+            guard name.hasSuffix(Self.ending), file != path, let lock = try? JournalLock(file + ".lock") else {
+                continue
+            }
             defer { lock.release() }
             guard let scan = try? JournalScan(file, { _, _, _ in true }), scan.end == .whole,
                 scan.header.host == header.host, scan.tip.time < limit,

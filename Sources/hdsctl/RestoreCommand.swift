@@ -179,7 +179,8 @@ struct Restoring {
         case configured(any RootKeyWrapping)
     }
 
-    func recover(to target: Restore.Target, under master: NewMasterKey, words: WordsOptions, journals: [String]) throws {
+    func recover(to target: Restore.Target, under master: NewMasterKey, words: WordsOptions, journals: [String]) throws
+    {
         var files: [String] = []
         if case .file(let path) = master { files.append(path) }
         if case .file(let store) = target { files.append(store) }

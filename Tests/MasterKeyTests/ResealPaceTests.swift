@@ -8,7 +8,8 @@ struct ResealPaceTests {
         [UInt32](repeating: UInt32(length), count: count - slow) + [UInt32](repeating: UInt32(long), count: slow)
     }
 
-    @Test("with nobody there batches are large, a slow one halves the next and is followed by a pause as long as itself")
+    @Test(
+        "with nobody there batches are large, a slow one halves the next and is followed by a pause as long as itself")
     func alone() {
         var pace = ResealPace()
         #expect(pace.limit == ResealPace.largest)

@@ -258,10 +258,17 @@ struct RestoreJournalTests {
         let scene = try await Scene(later)
         let machine = scene.machine
         let id = UUIDText.random()
-        var sealed = try Array("x".utf8).withUnsafeBytes { try machine.ring.seal($0, kind: .authorization, id: id, version: 1) }
+        var sealed = try Array("x".utf8).withUnsafeBytes {
+            try machine.ring.seal($0, kind: .authorization, id: id, version: 1)
+        }
         sealed[20] ^= 1
         _ = try await machine.store.commit(
-            StoreChange(writes: [.insertAuthorization(AuthorizationRecord(id: id, resource: machine.space, lookup: [1], order: 1, sealed: sealed))]))
+            StoreChange(writes: [
+                .insertAuthorization(
+                    AuthorizationRecord(
+                        id: id, resource: machine.space, lookup: [UInt8](repeating: 1, count: 16), order: 1,
+                        sealed: sealed))
+            ]))
         try await scene.back()
         _ = try await scene.journal.append([.rootKey(version: 1)], position: 1, now: later)
         try await scene.end(later)

@@ -89,7 +89,9 @@ package struct RemovalReplay: Sendable {
             try await HoldList.change([id], reason: hold.reason, store: store, vault: vault)
             outcome.applied.append(hold.removal)
         }
-        outcome.applied += try await OfficerNonces(store: store, vault: vault).takeOver(nonces, now: now).map { .nonce($0) }
+        outcome.applied += try await OfficerNonces(store: store, vault: vault).takeOver(nonces, now: now).map {
+            .nonce($0)
+        }
         // Last: what the others wrote is sealed again as well.
         try await destroy(rootKeys, now, &outcome)
         return outcome
@@ -172,7 +174,8 @@ package struct RemovalReplay: Sendable {
         for version in alive.map(\.version).sorted() {
             let removal = Removal.rootKey(version: version)
             if left.contains(version) {
-                outcome.left.append((removal, "values under it do not open: restore them, rotate, then destroy it again"))
+                outcome.left.append(
+                    (removal, "values under it do not open: restore them, rotate, then destroy it again"))
             } else {
                 outcome.applied.append(removal)
             }
