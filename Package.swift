@@ -73,6 +73,7 @@ var targets: [Target] = [
         "KMSProtocol",
         ["JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("LinkProtocol", ["WireText", "Diagnostics"]),
+    library("NodeList", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library("Introspection", ["WireText", "Diagnostics"]),
 
     // Layer 3: transport and persistence
@@ -114,6 +115,12 @@ var targets: [Target] = [
     library("AuditTrail", ["JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("Escrow", ["Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library("MasterKey", ["Encryption", "Cryptography", "SecretMemory", "KeyStore", "WireText", "Diagnostics"]),
+    library(
+        "NodeEnrolment",
+        [
+            "NodeList", "MasterKey", "KeyStore", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics",
+        ]),
     wrapper("HardwareToken", ["MasterKey", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "CPKCS11"]),
     library(
         "KeyManagement",
@@ -152,7 +159,8 @@ var targets: [Target] = [
     library(
         "CloudCore",
         [
-            "LinkProtocol", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys", "JOSESignature",
+            "LinkProtocol", "NodeList", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys",
+            "JOSESignature",
             "Introspection", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging,
             lifecycle,
         ]),
@@ -176,14 +184,17 @@ var targets: [Target] = [
             "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
-            "Recovery", "Escrow", "SiteFailover", "CoreLink",
+            "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",
-        ["ServiceRuntime", "CloudCore", "HTTPServer", "TLSChannel", "Cryptography", "Diagnostics", argumentParser]),
+        [
+            "ServiceRuntime", "CloudCore", "SignedPolicy", "HTTPServer", "TLSChannel", "Cryptography", "Diagnostics",
+            argumentParser,
+        ]),
     executable(
         "hds-auth",
         [
@@ -194,6 +205,7 @@ var targets: [Target] = [
         "hdsctl",
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "KMSService", "ServiceRuntime",
+            "NodeList", "NodeEnrolment",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -298,6 +310,12 @@ targets += [
             "KeyStoreSQLite", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
+    tests(
+        "NodeEnrolmentTests",
+        [
+            "NodeEnrolment", "NodeList", "MasterKey", "KeyStore", "KeyStoreSQLite", "JOSESignature", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", "TestServers",
+        ]),
     tests("EscrowTests", ["Escrow", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(
         "SignedPolicyTests",
@@ -316,7 +334,7 @@ targets += [
         "KMSServiceTests",
         [
             "KMSService", "CoreLink", "LinkProtocol", "TLSChannel", "ServiceRuntime", "ControlSocket", "AuditTrail",
-            "SignedPolicy", "KeyManagement", "MasterKey",
+            "SignedPolicy", "KeyManagement", "MasterKey", "NodeList", "NodeEnrolment", "SecretMemory",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
         ]),
@@ -329,7 +347,7 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel",
+            "CloudCore", "NodeList", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel",
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,

@@ -36,7 +36,7 @@ package final class CloudCore: Service {
         let relay = RelayHub(
             relay: Relay(
                 limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20,
-                callable: configuration.callable,
+                callable: configuration.callable, admissions: configuration.admissions,
                 sign: { [key = configuration.linkKey] hello, welcome in
                     guard let key, let octets = welcome.signedOctets(for: hello) else { return nil }
                     return try? key.sign(octets, algorithm: .es256)
@@ -69,6 +69,9 @@ package final class CloudCore: Service {
             if let epoch = try await services.store.epoch(of: organisation.kmsCluster) {
                 services.relay.setEpoch(epoch, of: organisation.kmsCluster)
             }
+            if let list = try await services.store.nodeList(of: organisation.kmsCluster) {
+                services.relay.setNodeList(list, of: organisation.kmsCluster)
+            }
         }
     }
 
@@ -87,7 +90,10 @@ package final class CloudCore: Service {
         ) { [links] request in
             do {
                 let grant = try await links.grant(authorization: request.header("authorization"))
-                return .accept { await links.serve($0, grant: grant) }
+                let nonce = try RandomBytes.bytes(LinkEndpoint.nonceBytes)
+                return .accept(headers: [(LinkEndpoint.nonceField, Base64URL.encode(nonce))]) {
+                    await links.serve($0, grant: grant, nonce: nonce)
+                }
             } catch {
                 return Self.refusal(error)
             }

@@ -22,6 +22,8 @@ package struct CloudCoreConfiguration: Sendable {
         package var partners: [String]
         /// Where its authorization service is asked about opaque tokens; nil: it takes JWTs only.
         package var introspection: Introspection?
+        /// Which nodes of its services are taken; nil: all with a good token are.
+        package var nodes: NodeRules?
 
         package init(
             id: String, domains: [String], authorizationServer: String, issuer: String, jwksURL: String,
@@ -91,6 +93,15 @@ package struct CloudCoreConfiguration: Sendable {
         Dictionary(
             organisations.map { ($0.kmsCluster, Set(partners(of: $0.id).map(\.kmsCluster))) },
             uniquingKeysWith: { first, _ in first })
+    }
+
+    var admissions: [String: NodeAdmission] {
+        Dictionary(
+            organisations.compactMap { organisation in
+                organisation.nodes.map {
+                    (organisation.kmsCluster, NodeAdmission(organisation: organisation.id, rules: $0))
+                }
+            }, uniquingKeysWith: { first, _ in first })
     }
 
     /// The customer of an e-mail address, by its domain.

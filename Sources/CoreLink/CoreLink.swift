@@ -21,6 +21,8 @@ package final class CoreLink: Service {
     private struct Shared {
         var conversation: LinkConversation?
         var isStopping = false
+        /// An operator has drained this node: no link until he ends that.
+        var isHeld = false
         /// The pause before the next attempt.
         var pause: Task<Void, Never>?
     }
@@ -94,6 +96,21 @@ package final class CoreLink: Service {
         shared.withLock { $0.conversation }?.publish(configuration.details())
     }
 
+    /// The list of nodes changed: a core that keeps one is given it.
+    package func publishNodeList() {
+        guard let list = configuration.proof?.list() else { return }
+        shared.withLock { $0.conversation }?.publish(nodeList: list)
+    }
+
+    /// Drains and makes no link from now on, or makes links again. Idempotent; may be called before `run`.
+    package func setHeld(_ isHeld: Bool) {
+        let hasChanged = shared.withLock { shared in
+            defer { shared.isHeld = isHeld }
+            return shared.isHeld != isHeld
+        }
+        if hasChanged { reconnect() }
+    }
+
     /// Makes the link anew, for the hello has changed: what is in flight is answered first, what comes meanwhile is declined
     /// for others, a pause ends.
     package func reconnect() {
@@ -144,12 +161,21 @@ package final class CoreLink: Service {
         var random = ground.random()
         var generation: UInt64 = 0
         while !isStopping && !Task.isCancelled {
+            let epoch = configuration.epoch()
+            if shared.withLock({ $0.isHeld }) {
+                change { state in
+                    state.phase = .waiting
+                    (state.connection, state.connectedSince, state.tls) = (nil, nil, nil)
+                    (state.lastError, state.lastErrorAt) = (.linkDrained, .now())
+                }
+                await pause(.seconds(60), unless: { self.shared.withLock { !$0.isHeld } })
+                continue
+            }
             generation += 1
             change { state in
                 state.phase = .connecting
                 state.retryIn = nil
             }
-            let epoch = configuration.epoch()
             let (ending, error) = await attempt(generation, epoch)
             guard !isStopping && !Task.isCancelled else { return }
             // A core that has seen a higher epoch has nothing against this node once it is in that, too.
@@ -166,16 +192,16 @@ package final class CoreLink: Service {
                 state.failures = failures
                 state.retryIn = delay
             }
-            if delay > .zero { await pause(delay, unlessEpochIsOther: epoch) }
+            if delay > .zero { await pause(delay, unless: { self.configuration.epoch() != epoch }) }
         }
     }
 
     /// Ended early by `reconnect`.
-    private func pause(_ delay: Duration, unlessEpochIsOther epoch: Int64) async {
+    private func pause(_ delay: Duration, unless isMended: () -> Bool) async {
         let clock = ground.clock
         let pause = Task(executorPreference: ground.executor) { _ = try? await clock.sleep(for: delay) }
         shared.withLock { $0.pause = pause }
-        if configuration.epoch() != epoch { pause.cancel() }
+        if isMended() { pause.cancel() }
         await withTaskCancellationHandler {
             await pause.value
         } onCancel: {
@@ -213,13 +239,13 @@ package final class CoreLink: Service {
     ) async -> (LinkBackoff.Ending, DiagnosedError) {
         let hello: LinkHello
         do {
-            hello = try self.hello(epoch)
+            hello = try self.hello(epoch, on: socket)
         } catch {
             socket.beginClosing(code: LinkCloseCode.internalError.rawValue, reason: "")
             await socket.waitUntilClosed()
             return (
                 .init(code: nil),
-                DiagnosedError(.linkClosed, fault: .internal, "no random numbers can be made for the hello")
+                DiagnosedError(.linkClosed, fault: .internal, "no random numbers or no proof can be made for the hello")
             )
         }
         let inspection = socket.tls?.inspection
@@ -235,7 +261,7 @@ package final class CoreLink: Service {
         if isLate { conversation.stop() }
         let tls = socket.tls
         // It has risen since the hello was made, and `reconnect` found nothing to end yet.
-        if configuration.epoch() != epoch { conversation.drain() }
+        if configuration.epoch() != epoch || shared.withLock({ $0.isHeld }) { conversation.drain() }
         socket.receive { message in
             for report in conversation.received(message) { self.take(report, of: conversation, tls) }
         }
@@ -264,11 +290,13 @@ package final class CoreLink: Service {
         return Self.ending(of: conversation, closure)
     }
 
-    private func hello(_ epoch: Int64) throws -> LinkHello {
-        LinkHello(
+    private func hello(_ epoch: Int64, on socket: WebSocketConnection) throws -> LinkHello {
+        var hello = LinkHello(
             service: configuration.service, node: configuration.node, organisation: configuration.organisation,
             version: configuration.version, epoch: epoch, destination: configuration.destination,
             details: configuration.details(), nonce: try RandomBytes.bytes(LinkHello.nonceBytes))
+        try configuration.proof?.prove(&hello, on: socket)
+        return hello
     }
 
     /// False when the wait was cancelled. Looks at the wall clock again and again, for it may be set meanwhile.
@@ -299,6 +327,7 @@ package final class CoreLink: Service {
                 state.connection = welcome.connection
                 state.connectedSince = now
                 state.tls = tls
+                state.coreNodeList = welcome.nodeList
                 state.clockOffsetMilliseconds = welcome.serverTime.milliseconds - now.milliseconds
                 state.lastError = nil
                 state.lastErrorAt = nil

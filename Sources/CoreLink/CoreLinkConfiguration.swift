@@ -11,6 +11,8 @@ package struct CoreLinkConfiguration: Sendable {
     /// The core's application key, pinned apart from TLS: with it the core proves itself where TLS is inspected. Needed
     /// with an inspection in `trust`; a P-256 key.
     package var coreKey: PublicKey?
+    /// Nil: the node has no key, as in releases before there were lists of nodes.
+    package var proof: NodeProof?
     package var route: WebRoute
     /// The node's name, unique among the nodes of a service: a newer link of the same node ends the older.
     package var node: String
@@ -39,7 +41,8 @@ package struct CoreLinkConfiguration: Sendable {
     package var token: @Sendable () async throws -> String
 
     package init(
-        url: String, trust: TLSTrust?, coreKey: PublicKey? = nil, route: WebRoute = .direct, node: String,
+        url: String, trust: TLSTrust?, coreKey: PublicKey? = nil, proof: NodeProof? = nil,
+        route: WebRoute = .direct, node: String,
         service: String, organisation: String, version: String,
         epoch: @autoclosure @escaping @Sendable () -> Int64 = 0, destination: String, window: Int = 1024,
         heartbeatSeconds: Int64 = 5,
@@ -50,6 +53,7 @@ package struct CoreLinkConfiguration: Sendable {
         self.url = url
         self.trust = trust
         self.coreKey = coreKey
+        self.proof = proof
         self.route = route
         self.node = node
         self.service = service

@@ -10,7 +10,7 @@ package struct LinkBackoff: Sendable {
     package struct Bounds: Sendable, Equatable {
         package var shortest: Duration
         package var longest: Duration
-        /// After a violation of the protocol, a refused destination, or another process under the same node name.
+        /// After a violation of the protocol, a refused destination or node, or another process under the same node name.
         package var unmended: Duration
         /// A link open for so long counts as good.
         package var steady: Duration
@@ -51,7 +51,7 @@ package struct LinkBackoff: Sendable {
         if ending.openFor >= bounds.steady { failures = 0 }
         failures += 1
         switch ending.code {
-        case .protocolViolated, .notAllowed, .replaced, .superseded: return bounds.unmended
+        case .protocolViolated, .notAllowed, .replaced, .superseded, .notListed: return bounds.unmended
         case .tooManyLinks: return bounds.longest
         default: break
         }

@@ -76,6 +76,7 @@ final class LinkConversation: Sendable {
     func decline(_ id: UInt64, reason: String) { _ = perform { $0.decline(id, reason: reason) } }
     func drop(_ id: UInt64, reason: String) { _ = perform { $0.drop(id, reason: reason) } }
     func publish(_ details: String) { _ = perform { $0.publish(details) } }
+    func publish(nodeList: String) { _ = perform { $0.publish(nodeList: nodeList) } }
     func drain() { _ = perform { $0.drain() } }
     func stop() { _ = perform { $0.stop() } }
     /// What let this link be is over.

@@ -12,6 +12,10 @@ extension DiagnosedError.Code {
     package static let linkReplaced: Self = "link-replaced"
     /// The core has seen a higher epoch of this destination.
     package static let linkSuperseded: Self = "link-superseded"
+    /// The core does not take this node: its list of nodes does not have it, or not its key.
+    package static let linkNotListed: Self = "link-not-listed"
+    /// An operator has drained this node.
+    package static let linkDrained: Self = "link-drained"
     package static let linkTooMany: Self = "link-too-many"
     /// The core went away; it is expected back.
     package static let linkGoingAway: Self = "link-going-away"
@@ -48,6 +52,11 @@ extension DiagnosedError {
                 .linkSuperseded, fault: .configuration, "the core has seen a higher epoch than this node's",
                 found: found,
                 hint: "another database was promoted: this one must not be served from any more (hdsctl failover plan)")
+        case .notListed:
+            return DiagnosedError(
+                .linkNotListed, fault: .configuration, "the core does not take this node",
+                expected: "a node of the list that an officer signed, with its key", found: found,
+                hint: "see hdsctl node list: an officer puts a node on the list with hdsctl node approve")
         case .tooManyLinks:
             return DiagnosedError(
                 .linkTooMany, fault: .peer, "the core has too many links of this service", found: found,
@@ -75,6 +84,10 @@ extension DiagnosedError {
             expected: "the core itself since \(inspection.until.iso8601)",
             hint: "let the device pass this connection without inspection, or decide anew for core.inspection")
     }
+
+    static let linkDrained = DiagnosedError(
+        .linkDrained, fault: .configuration, "this node is drained: it takes nothing new",
+        hint: "hdsctl node drain NAME --end lets it work again")
 
     static func linkTokenRefused(found: String) -> DiagnosedError {
         DiagnosedError(

@@ -27,6 +27,8 @@ package struct LinkState: Sendable, Equatable {
     /// Attempts and links that ended since the last good one.
     package var failures: Int
     package var retryIn: Duration?
+    /// The version of the list of nodes that the core went by at the welcome; nil where it keeps none.
+    package var coreNodeList: Int64?
     /// How far the core's clock is ahead of this one, as seen at the welcome.
     package var clockOffsetMilliseconds: Int64?
 

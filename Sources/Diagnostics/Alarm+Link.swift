@@ -37,6 +37,16 @@ extension Alarm {
         fix: "Make a new one where it is issued, put it into the file and reload the service. "
             + "renew-after-days beside it sets the age.",
         clears: "when a newer file is in its place")
+    package static let nodeUnlisted = Alarm(
+        "HDS-NODE-UNLISTED", "59e53610706344339cd7c5bafea691cc", .error,
+        title: "this node is not on the list of nodes",
+        text:
+            "The core takes links only of nodes that stand on the signed list with their key; others of the cluster answer "
+            + "meanwhile. DETAIL says how this node stands.",
+        fix:
+            "If it is to be a node, compare its fingerprint (hdsctl node list) and let an officer approve it: hdsctl node "
+            + "approve NAME FINGERPRINT. If it was removed, stop it.",
+        clears: "when the list has this node and the core takes its link")
     package static let sessionStorm = Alarm(
         "HDS-SESSION-STORM", "b9a439de44ce44199524999157d6885e", .warning,
         title: "clients open sessions in a storm",

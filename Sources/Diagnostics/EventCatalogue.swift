@@ -135,6 +135,16 @@ extension Event {
             "A database was promoted, or the promise of synchronous commits was given up. This node works in the "
             + "new epoch from now on and serves no database of a lower one.")
 
+    package static let nodeListTaken = Event(
+        "HDS-NODE-LIST", "bf4465efb9574405ae7e8293e2f655b9", .notice, "list of nodes @DETAIL@",
+        explanation: "Which nodes there are has changed, by an officer's signature. The core is given the same list.")
+    package static let nodeJoinRefused = Event(
+        "HDS-NODE-JOIN-REFUSED", "b5e341d78ad24cccb9a5b5531ed6ddf7", .warning,
+        "node @NODE@ did not prove the one-time code: @REASON@",
+        explanation: "What a new machine left in the database was not made with the code that was handed out. The code "
+            + "counts no more.",
+        fix: "Invite the node anew. If it happens again, find out who writes to the database.")
+
     // MARK: link
 
     package static let linkUp = Event(
@@ -190,7 +200,8 @@ extension Event {
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,
-        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .linkUp, .linkDown,
+        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .nodeListTaken,
+        .nodeJoinRefused, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,

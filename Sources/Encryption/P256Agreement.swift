@@ -1,5 +1,5 @@
 internal import COpenSSL
-internal import Cryptography
+package import Cryptography
 internal import Diagnostics
 package import SecretMemory
 
@@ -23,6 +23,9 @@ package final class P256Agreement: Sendable, CustomReflectable {
     package static func generate() throws -> P256Agreement {
         try P256Agreement(handle: try KeyHandle.generateP256())
     }
+
+    /// With a key that is kept; a public half that is no point of P-256 is refused.
+    package convenience init(_ key: PrivateKey) throws { try self.init(handle: key.handle) }
 
     /// From a known private scalar, for vectors and tests.
     package convenience init(privateScalar: UnsafeRawBufferPointer) throws {

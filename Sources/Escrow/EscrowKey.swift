@@ -14,7 +14,7 @@ package struct EscrowPublicKey: Sendable {
     package let fingerprint: String
 
     static let format: UInt8 = 1
-    package static let pointCount = 64
+    package static let pointCount = P256Wrap.pointCount
 
     /// - Parameter octets: the point, 64 octets.
     package init(octets: [UInt8]) throws {
@@ -31,16 +31,7 @@ package struct EscrowPublicKey: Sendable {
     package var octets: [UInt8] { x + y }
 
     package func wrap(_ rootKey: SymmetricKey, version: Int64) throws -> [UInt8] {
-        let fresh = try P256Agreement.generate()
-        let point = fresh.publicX + fresh.publicY
-        let key = try EscrowContext.key(
-            fresh.sharedSecret(withX: x, y: y), fresh: point, escrow: octets, version: version)
-        let sealed = try rootKey.withUnsafeBytes { rootKey in
-            try EscrowContext.octets(version).withUnsafeBytes {
-                try AESGCM.seal(rootKey, key: key, nonce: EscrowContext.nonce, aad: $0)
-            }
-        }
-        return [Self.format] + point + sealed.ciphertext + sealed.tag
+        try P256Wrap.wrap(rootKey, toX: x, y: y, format: Self.format, context: EscrowContext.octets(version))
     }
 }
 
@@ -67,40 +58,25 @@ package struct EscrowPrivateKey: Sendable {
     }
 
     package func unwrap(_ wrapped: [UInt8], version: Int64) throws -> SymmetricKey {
-        let body = 1 + EscrowPublicKey.pointCount
-        let tag = body + AESGCM.keyByteCount
-        guard wrapped.count == tag + AESGCM.tagByteCount, wrapped[0] == EscrowPublicKey.format,
-            let shared = try? agreement.sharedSecret(withX: Array(wrapped[1..<33]), y: Array(wrapped[33..<65])),
-            let key = try? EscrowContext.key(
-                shared, fresh: Array(wrapped[1..<body]), escrow: publicKey.octets, version: version),
-            let rootKey = try? AESGCM.open(
-                Array(wrapped[body..<tag]), tag: Array(wrapped[tag...]), key: key, nonce: EscrowContext.nonce,
-                aad: EscrowContext.octets(version))
+        guard
+            let rootKey = P256Wrap.unwrap(
+                wrapped, with: agreement, format: EscrowPublicKey.format, context: EscrowContext.octets(version))
         else {
             throw DiagnosedError(
                 .escrowMismatch, fault: .client, "version \(version) of the root key was not wrapped to this escrow",
                 expected: "one wrapped to the escrow \(publicKey.fingerprint)",
                 hint: "the shares are of another escrow, or the backup was changed")
         }
-        return SymmetricKey(rootKey)
+        return rootKey
     }
 }
 
 private enum EscrowContext {
-    /// Each key seals once, hence one nonce.
-    static let nonce = [UInt8](repeating: 0, count: AESGCM.nonceByteCount)
-
     static func octets(_ version: Int64) -> [UInt8] {
         var octets = [EscrowPublicKey.format]
         octets.append(lengthPrefixed: "HDS escrowed root key")
         octets.append(bigEndian: version)
         return octets
-    }
-
-    static func key(
-        _ shared: SymmetricKey, fresh: [UInt8], escrow: [UInt8], version: Int64
-    ) throws -> SymmetricKey {
-        try HKDFSHA256.derive(from: shared, info: octets(version) + fresh + escrow)
     }
 }
 

@@ -63,7 +63,10 @@ enum UpgradeRequest {
 
         func upgrade(channel: any Channel, upgradeResponse: HTTPResponseHead) -> EventLoopFuture<Outcome> {
             channel.eventLoop.makeCompletedFuture {
-                .accepted(try WebSocketConnection.attach(to: channel, role: .client, limits: limits))
+                .accepted(
+                    try WebSocketConnection.attach(
+                        to: channel, role: .client, limits: limits,
+                        answer: upgradeResponse.headers.map { ($0.name, $0.value) }))
             }
         }
     }

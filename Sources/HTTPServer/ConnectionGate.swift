@@ -18,6 +18,7 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
     /// An accepted upgrade, for the upgrader behind.
     struct Accepted: Sendable {
         let limits: WebSocketLimits
+        let headers: [(String, String)]
         let serve: @Sendable (WebSocketConnection) async throws -> Void
     }
 
@@ -211,9 +212,9 @@ final class ConnectionGate: ChannelDuplexHandler, RemovableChannelHandler {
             task.cancel()
             decision = .none
             answer(refusal, context)
-        case .accept(let serve):
+        case .accept(let headers, let serve):
             disarm()
-            decision = .accepted(Accepted(limits: route.limits, serve: serve))
+            decision = .accepted(Accepted(limits: route.limits, headers: headers, serve: serve))
             for part in parts { context.fireChannelRead(wrapInboundOut(part)) }
             context.fireChannelReadComplete()
         }

@@ -62,8 +62,10 @@ package struct UpgradeRequest: Sendable {
 
 /// What becomes of a request to upgrade.
 package enum UpgradeDecision: Sendable {
-    /// The closure runs for the life of the WebSocket, which is closed when it returns (1000) or throws (1011).
-    case accept(@Sendable (WebSocketConnection) async throws -> Void)
+    /// The closure runs for the life of the WebSocket, which is closed when it returns (1000) or throws (1011). `headers`
+    /// stand in the answer to the upgrade.
+    case accept(
+        headers: [(String, String)] = [], @Sendable (WebSocketConnection) async throws -> Void)
     case refuse(UpgradeRefusal)
 
     /// A JSON body `{"message": …}`; the message must be plain text of this program.

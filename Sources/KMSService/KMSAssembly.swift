@@ -8,6 +8,8 @@ import KeyManagement
 import KeyStore
 import LinkProtocol
 import MasterKey
+import NodeEnrolment
+import NodeList
 import Recovery
 import ServiceLifecycle
 package import ServiceRuntime
@@ -36,6 +38,8 @@ package enum KMSAssembly {
                 observer: checks.observer)
         }
         let wasEmpty = try await database.isEmpty()
+        let nodeKey = try NodeKey.open(folder: configuration.dataFolder)
+        try await adoptRootKeys(nodeKey, kek: kek, store: database, node: configuration.node, now: now)
         let ring = try await SealRing.open(kek: kek, store: database, now: now)
         let opening = try RollbackWatch.Opening(database, ring: ring, configuration)
         let journal = try KMSJournal.open(configuration, context, ring: ring, now: now)
@@ -88,8 +92,23 @@ package enum KMSAssembly {
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
+        let register = NodeRegister(store: store, ring: ring)
+        let nodes = try NodeKeeper(
+            register, key: nodeKey, name: configuration.node,
+            NodeKeeper.Parts(
+                organisation: configuration.organisation, folder: configuration.dataFolder,
+                officers: { officers.roster },
+                invitations: epochFile == nil
+                    ? nil
+                    : (database as? any ClusterStore).map {
+                        Invitations(
+                            $0, register: register, ring: ring, host: configuration.host,
+                            fingerprint: staticKeys[0].chain[0].spkiSHA256)
+                    },
+                links: links, health: context.health, events: context.events))
+        await nodes.look()
         let link = try link(
-            configuration, context, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
+            configuration, context, nodes: nodes, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
             inspection: inspection, epoch: { keeperOfLease?.epoch ?? 1 })
         let canary = Canary(store: store, ring: ring, key: staticKeys[0])
         let housekeeping = Housekeeping(
@@ -110,18 +129,21 @@ package enum KMSAssembly {
         let rootKeys = RootKeyKeeper(
             store: store, ring: ring, host: configuration.host, node: configuration.node, audit: audit.audit,
             alarms: context.alarms, log: log, section: configuration.rootKey, pulse: log.pulse,
+            removed: { nodes.removed },
+            adopt: { _ = try await $0.adopt(nodeKey, kek: kek, name: configuration.node) },
             review: { try await DestructionReview.now(of: $0, $1, escrow: escrow, backups).refusal })
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
             freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
             escrow: escrow, backups: backups,
-            health: context.health, log: log, rootKeys: rootKeys, rollback: rollback, lease: keeperOfLease,
-            cluster: database as? any ClusterStore, started: now, ring: ring)
+            health: context.health, log: log, rootKeys: rootKeys, nodes: nodes, rollback: rollback,
+            lease: keeperOfLease, cluster: database as? any ClusterStore, started: now,
+            clusterFingerprint: ClusterFingerprint.text(staticKeys[0].chain[0].spkiSHA256), ring: ring)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         return ServicePlan(
             services: ([keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] as [any Service]) + [
-                housekeeping, rootKeys,
+                housekeeping, rootKeys, nodes,
                 SpaceKeyWatch(
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
@@ -150,10 +172,22 @@ package enum KMSAssembly {
             })
     }
 
+    /// A node whose public key the root keys are wrapped to puts its own key-encryption key in the place of that.
+    private static func adoptRootKeys(
+        _ key: NodeKey, kek: some RootKeyWrapping, store: any KeyStore, node: String, now: Timestamp
+    ) async throws {
+        let records = try await store.rootKeys().filter { $0.state.isOpen }
+        guard records.contains(where: { $0.wraps[kek.holder] == nil && $0.wraps[key.holder] != nil }) else { return }
+        let ring = try await SealRing.open(kek: key, store: store, now: now)
+        // In sums under a name of its own: this node's is known only with its ring.
+        let summing = SummingStore(store, ring: ring, writer: UUIDText.random())
+        _ = try await RootKeyRotation(store: summing, ring: ring).adopt(key, kek: kek, name: node)
+    }
+
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
-            + MasterKeyCommands.all(kms) + RecoveryCommands.all(kms) + RestoreCommands.all(kms)
+            + MasterKeyCommands.all(kms) + NodeCommands.all(kms) + RecoveryCommands.all(kms) + RestoreCommands.all(kms)
             + RollbackCommands.all(kms)
     }
 
@@ -193,7 +227,8 @@ package enum KMSAssembly {
     }
 
     private static func link(
-        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, lanes: RequestLanes, key: KMSStaticKey,
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, nodes: NodeKeeper, lanes: RequestLanes,
+        key: KMSStaticKey,
         checks: KMSChecks, links: LinkHolder, route: WebRoute, inspection: TLSInspection?,
         epoch: @escaping @Sendable () -> Int64
     ) throws -> CoreLink {
@@ -223,7 +258,8 @@ package enum KMSAssembly {
         let link = CoreLink(
             configuration: CoreLinkConfiguration(
                 url: configuration.core.link.text, trust: trust,
-                coreKey: try configuration.core.inspection?.key(), route: route, node: configuration.node,
+                coreKey: try configuration.core.inspection?.key(),
+                proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }), route: route, node: configuration.node,
                 service: "kms",
                 organisation: configuration.organisation, version: identity.version, epoch: epoch(),
                 destination: key.names.cluster,
@@ -245,6 +281,7 @@ package enum KMSAssembly {
                 checks.report(state, address: address)
             })
         links.hold(link)
+        link.setHeld(nodes.book.drained.contains(nodes.name))
         return link
     }
 }

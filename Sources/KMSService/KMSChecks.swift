@@ -146,6 +146,7 @@ final class KMSChecks: Sendable {
                 health.alarms.clear(alarm, "the link is open")
             }
             health.alarms.clear(.splitBrain, about: "link", "the core takes links of this epoch")
+            health.alarms.clear(.nodeUnlisted, about: "link", "the core takes this node")
             guard hasChanged else { return }
             steadiness.opened(clockOffset: state.clockOffsetMilliseconds)
             metrics.counter(.linkConnects, ["open"]).increment()
@@ -180,6 +181,9 @@ final class KMSChecks: Sendable {
 
     private func alarm(_ error: DiagnosedError, failures: Int) {
         switch error.code {
+        // An operator wants it so.
+        case .linkDrained: break
+        case .linkNotListed: health.alarms.raise(.nodeUnlisted, about: "link", Loggable(error))
         case .linkSuperseded: health.alarms.raise(.splitBrain, about: "link", Loggable(error))
         case let code where code.isIdentityFault || code == .linkUnproven:
             health.alarms.raise(.cloudPinMismatch, Loggable(error))

@@ -62,8 +62,10 @@ struct RootKeyAlarms {
     }
 
     var changingKEK: Loggable? {
-        let others = Set(records.filter { $0.state != .destroyed }.flatMap(\.keks)).subtracting([kek]).sorted()
-        guard !others.isEmpty else { return nil }
+        // Keys of which each belongs to one node are no change.
+        let common = Set(records.filter { $0.state != .destroyed }.flatMap(\.keks)).subtracting(journal.ownKEKs.values)
+        let others = common.subtracting([kek]).sorted()
+        guard common.count > 1, !others.isEmpty else { return nil }
         // Fingerprints, from the store: shown as what they are.
         let names = others.map { String($0.prefix(32)) }.joined(separator: ", ")
         return "beside \(reviewed: kek) also \(reviewed: names) opens the root keys"

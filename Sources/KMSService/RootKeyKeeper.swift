@@ -52,16 +52,21 @@ final class RootKeyKeeper: Service, Sendable {
     private let review: @Sendable (_ version: Int64, RootKeyRotation) async throws -> DiagnosedError?
     /// A node that has the backups destroys what is due; for so long it has time before another one says that none does.
     private static let reviewing: Int64 = 10
+    /// Nodes that were removed: they do no work, whatever they say.
+    private let removed: @Sendable () -> Set<String>
+    private let adopt: @Sendable (RootKeyRotation) async throws -> Void
     private let state = Mutex(Work())
 
     init(
         store: any KeyStore, ring: SealRing, host: String, node: String, audit: DecisionAudit, alarms: AlarmBoard,
         log: KMSRequestLog, section: RootKeySection = RootKeySection(),
         pulse: ServingPulse? = nil,
+        removed: @escaping @Sendable () -> Set<String> = { [] },
+        adopt: @escaping @Sendable (RootKeyRotation) async throws -> Void = { _ in },
         review: @escaping @Sendable (_ version: Int64, RootKeyRotation) async throws -> DiagnosedError?
     ) {
         self.section = section
-        self.review = review
+        (self.removed, self.adopt, self.review) = (removed, adopt, review)
         rotation = RootKeyRotation(store: store, ring: ring)
         resealer = Resealer(store: store, ring: ring, pulse: pulse)
         carryOver = ErasableCarryOver(store: store, ring: ring, pulse: pulse)
@@ -86,7 +91,8 @@ final class RootKeyKeeper: Service, Sendable {
             do {
                 let now = Timestamp.now()
                 let isChanged = try await rotation.ring.refresh()
-                if isChanged || beaten.adding(seconds: Self.beatSeconds) <= now {
+                if !removed().contains(node) { try await adopt(rotation) }
+                if !removed().contains(node), isChanged || beaten.adding(seconds: Self.beatSeconds) <= now {
                     beaten = now
                     try await rotation.beat(node: node, now: now)
                 }
@@ -119,7 +125,8 @@ final class RootKeyKeeper: Service, Sendable {
     /// What is to be done now, if this node is to do it; then the alarms.
     func step(now: Timestamp) async throws {
         let journal = try await rotation.journal()
-        let isOurs = journal.live(at: now).keys.min() == node
+        let gone = removed()
+        let isOurs = journal.live(at: now).keys.filter { !gone.contains($0) }.min() == node
         var failure: (any Error)?
         // Any node: backups lie where their folder is.
         let heldUp = try await destroyDue(journal, now)

@@ -13,6 +13,15 @@ package protocol ClusterStore: Sendable {
     func leases() async throws -> [NodeLease]
     /// Says of a node that it gets no lease any more, or gets one again.
     func setRemoved(_ isRemoved: Bool, node: String) async throws
+    /// Puts an invitation in the place of an earlier one of that name, and deletes those that expired a day ago.
+    func invite(_ invitation: NodeInvitation) async throws
+    /// In the order of the names.
+    func invitations() async throws -> [NodeInvitation]
+    /// Leaves a new machine's request. False, and nothing changes, when the invitation is not there, has expired by the
+    /// database's clock, or has a request.
+    func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool
+    /// Leaves the answer to exactly that request and forgets `sealed`; false when there is another one, or an answer.
+    func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool
 }
 
 /// The one row of the cluster.

@@ -10,6 +10,7 @@ package final class MemoryClusterStore: ClusterStore {
             epoch: 1, site: "", since: Timestamp(milliseconds: 0), promisesSynchronous: false, isOpen: true)
         var leases: [String: NodeLease] = [:]
         var removed: Set<String> = []
+        var invitations: [String: NodeInvitation] = [:]
         var isSynchronous = false
         var fault: (@Sendable () async throws -> Void)?
     }
@@ -76,6 +77,45 @@ package final class MemoryClusterStore: ClusterStore {
     package func setRemoved(_ isRemoved: Bool, node: String) async throws {
         state.withLock { state in
             if isRemoved { state.removed.insert(node) } else { state.removed.remove(node) }
+        }
+    }
+
+    package func invite(_ invitation: NodeInvitation) async throws {
+        let latest = now().adding(seconds: -86_400)
+        state.withLock { state in
+            state.invitations = state.invitations.filter { $0.value.expires > latest }
+            state.invitations[invitation.node] = invitation
+        }
+    }
+
+    package func invitations() async throws -> [NodeInvitation] {
+        state.withLock { $0.invitations.values.sorted { $0.node < $1.node } }
+    }
+
+    package func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool {
+        let time = now()
+        return state.withLock { state in
+            guard let open = state.invitations[node], open.request == nil, open.expires > time else { return false }
+            state.invitations[node]?.request = request
+            return true
+        }
+    }
+
+    package func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool {
+        state.withLock { state in
+            guard let open = state.invitations[node], open.request == request, open.answer == nil else { return false }
+            state.invitations[node]?.answer = answer
+            state.invitations[node]?.sealed = []
+            return true
+        }
+    }
+
+    /// What the database's owner can write.
+    package func tamper(_ node: String, _ body: @Sendable (inout NodeInvitation) -> Void) {
+        state.withLock { state in
+            guard var invitation = state.invitations[node] else { return }
+            body(&invitation)
+            state.invitations[node] = invitation
         }
     }
 }

@@ -26,7 +26,7 @@ package struct RootKeyRecord: Hashable, Sendable {
 
     package var version: Int64
     package var state: State
-    /// The wrapped key by its holder: `kek FINGERPRINT` or `escrow FINGERPRINT`.
+    /// The wrapped key by its holder: `kek FINGERPRINT`, `escrow FINGERPRINT` or `node FINGERPRINT`.
     package var wraps: [String: [UInt8]]
     package var created: Timestamp
 
@@ -38,6 +38,8 @@ package struct RootKeyRecord: Hashable, Sendable {
     }
 
     package static func holder(kek fingerprint: String) -> String { "kek " + fingerprint }
+    /// A node that has not opened them yet: the wrap goes when it has (docs/cluster.md).
+    package static func holder(node fingerprint: String) -> String { "node " + fingerprint }
     package static func holder(escrow fingerprint: String) -> String { "escrow " + fingerprint }
 
     /// The fingerprints of the key-encryption keys that open it.

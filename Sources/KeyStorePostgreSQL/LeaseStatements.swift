@@ -52,8 +52,39 @@ enum LeaseStatements {
         ON CONFLICT (node) DO UPDATE SET removed = excluded.removed
         """, .text, .bigint)
 
+    // New nodes (`NodeInvitation`); the clock is the database's.
+
+    static let invite = PostgreSQLStatement(
+        "invite_node",
+        """
+        INSERT INTO node_invitations (node, sealed, code_check, expires)
+        VALUES ($1, $2, $3, to_timestamp($4 / 1000.0))
+        ON CONFLICT (node) DO UPDATE SET sealed = excluded.sealed, code_check = excluded.code_check,
+            expires = excluded.expires, public_key = NULL, code = NULL, answer = NULL
+        """, .text, .bytea, .bytea, .bigint)
+    static let forgetInvitations = PostgreSQLStatement(
+        "forget_invitations", "DELETE FROM node_invitations WHERE expires < now() - interval '1 day'")
+    static let invitations = PostgreSQLStatement(
+        "invitations",
+        """
+        SELECT node, sealed, code_check, (extract(epoch FROM expires) * 1000)::bigint, public_key, code, answer
+        FROM node_invitations ORDER BY node COLLATE "C"
+        """)
+    static let join = PostgreSQLStatement(
+        "join_node",
+        """
+        UPDATE node_invitations SET public_key = $2, code = $3
+        WHERE node = $1 AND code IS NULL AND expires > clock_timestamp() RETURNING 1::bigint
+        """, .text, .bytea, .bytea)
+    static let answer = PostgreSQLStatement(
+        "answer_node",
+        """
+        UPDATE node_invitations SET answer = $2, sealed = ''
+        WHERE node = $1 AND public_key = $3 AND code = $4 AND answer IS NULL RETURNING 1::bigint
+        """, .text, .bytea, .bytea, .bytea)
+
     /// What the connection for leases needs.
-    static let all = [renew, cluster, setRemoved]
+    static let all = [renew, cluster, setRemoved, invite, forgetInvitations, join, answer]
     /// How many settings a renewal brings along.
     static let settings = 2
 }

@@ -82,4 +82,45 @@ extension PostgreSQLKeyStore: ClusterStore {
         call.bind(isRemoved ? 1 : 0)
         _ = try await leaseConnection.run(call, within: .seconds(2))
     }
+
+    package func invite(_ invitation: NodeInvitation) async throws {
+        _ = try await leaseConnection.run(PostgreSQLCall(LeaseStatements.forgetInvitations), within: .seconds(2))
+        var call = PostgreSQLCall(LeaseStatements.invite)
+        call.bind(invitation.node)
+        call.bind(invitation.sealed)
+        call.bind(invitation.check)
+        call.bind(invitation.expires.milliseconds)
+        _ = try await leaseConnection.run(call, within: .seconds(2))
+    }
+
+    package func invitations() async throws -> [NodeInvitation] {
+        let rows = try await reads.read(PostgreSQLCall(LeaseStatements.invitations), within: .seconds(2))
+        return try decode {
+            try rows.all { rows, row in
+                NodeInvitation(
+                    node: rows.text(row, 0), sealed: rows.bytes(row, 1), check: rows.bytes(row, 2),
+                    expires: Timestamp(milliseconds: try rows.integer(row, 3)),
+                    request: rows.isNull(row, 5)
+                        ? nil : NodeInvitation.Request(publicKey: rows.bytes(row, 4), code: rows.bytes(row, 5)),
+                    answer: rows.isNull(row, 6) ? nil : rows.bytes(row, 6))
+            }
+        }
+    }
+
+    package func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool {
+        var call = PostgreSQLCall(LeaseStatements.join)
+        call.bind(node)
+        call.bind(request.publicKey)
+        call.bind(request.code)
+        return try await leaseConnection.run(call, within: .seconds(2)).count == 1
+    }
+
+    package func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool {
+        var call = PostgreSQLCall(LeaseStatements.answer)
+        call.bind(node)
+        call.bind(answer)
+        call.bind(request.publicKey)
+        call.bind(request.code)
+        return try await leaseConnection.run(call, within: .seconds(2)).count == 1
+    }
 }

@@ -146,6 +146,19 @@ enum Schema {
             removed boolean NOT NULL DEFAULT false
         ) WITH (fillfactor = 50)
         """,
+        // 6: new nodes and those that are there, for what they have to tell each other before anything is sealed for both.
+        """
+        CREATE TABLE node_invitations (
+            node text PRIMARY KEY,
+            sealed bytea NOT NULL,
+            code_check bytea NOT NULL,
+            expires timestamptz NOT NULL,
+            public_key bytea,
+            code bytea,
+            answer bytea,
+            CHECK ((public_key IS NULL) = (code IS NULL))
+        )
+        """,
     ]
 
     /// The timeline of the server that takes writes: the first eight digits of the name of its log's file.
@@ -153,7 +166,7 @@ enum Schema {
 
     static let tables = [
         "root_keys", "root_key_wraps", "settings", "session_keks", "sessions", "resources", "keys", "authorizations",
-        "erasable_keys", "ledger", "row_sums", "commit_marks", "cluster", "leases",
+        "erasable_keys", "ledger", "row_sums", "commit_marks", "cluster", "leases", "node_invitations",
     ]
 
     /// Brings the database to the newest version; refuses one of a newer version of this program, or tables that are not

@@ -275,5 +275,5 @@ enum Statements {
             deletedResources,
             rootKeys, sessionKEK, setting, isEmpty, hasExpired, keysBehind, unboundKeys, sessionWalk,
             removedAuthorizations, erasableKey,
-        ] + SealedStatements.reading + SumStatements.reading + [LeaseStatements.leases]
+        ] + SealedStatements.reading + SumStatements.reading + [LeaseStatements.leases, LeaseStatements.invitations]
 }

@@ -23,9 +23,15 @@ extension SQLiteKeyStore: ClusterStore {
     /// There are no others to tell of.
     package func leases() async throws -> [NodeLease] { [] }
 
-    package func setRemoved(_ isRemoved: Bool, node: String) async throws {
-        throw DiagnosedError(
-            "cluster-of-one", fault: .configuration, "a key store in a SQLite file has one node",
-            expected: "store.postgresql", hint: "move it to PostgreSQL first: hdsctl migrate sqlite-to-postgres")
+    package func setRemoved(_ isRemoved: Bool, node: String) async throws { throw Self.isAlone }
+    package func invite(_ invitation: NodeInvitation) async throws { throw Self.isAlone }
+    package func invitations() async throws -> [NodeInvitation] { [] }
+    package func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool { false }
+    package func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool {
+        false
     }
+
+    private static let isAlone = DiagnosedError(
+        "cluster-of-one", fault: .configuration, "a key store in a SQLite file has one node",
+        expected: "store.postgresql", hint: "move it to PostgreSQL first: hdsctl migrate sqlite-to-postgres")
 }

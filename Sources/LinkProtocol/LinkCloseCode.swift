@@ -19,6 +19,9 @@ package struct LinkCloseCode: RawRepresentable, Hashable, Sendable, CustomString
     /// The destination is in a higher epoch: another database was promoted. Do not connect again before an administrator
     /// has looked, or the epoch has risen here, too.
     package static let superseded = Self(rawValue: 4410)
+    /// The node is not on the list of nodes, was removed, or did not prove its key (docs/cluster.md). Do not connect again
+    /// before the list or the node has changed.
+    package static let notListed = Self(rawValue: 4411)
     package static let tooManyLinks = Self(rawValue: 4429)
 
     package var description: String {
@@ -31,6 +34,7 @@ package struct LinkCloseCode: RawRepresentable, Hashable, Sendable, CustomString
         case .notAllowed: "4403 not allowed for this destination"
         case .replaced: "4409 replaced by a newer link of the same node"
         case .superseded: "4410 superseded by a higher epoch"
+        case .notListed: "4411 not on the list of nodes"
         case .tooManyLinks: "4429 too many links"
         default: "\(rawValue)"
         }

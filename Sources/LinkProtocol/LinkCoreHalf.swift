@@ -14,6 +14,8 @@ package struct LinkCoreHalf: Sendable {
         case declined(id: UInt64, reason: String)
         case dropped(id: UInt64, reason: String)
         case published(details: String)
+        /// A signed list of nodes; the sender may be anybody, its signature says what it is worth.
+        case listed(String)
         /// The service asks another one; exactly one `reply` or `refuse` of that id is due.
         case called(id: UInt64, destination: String, text: [UInt8])
         /// More deliveries are welcome.
@@ -26,6 +28,7 @@ package struct LinkCoreHalf: Sendable {
     private var state = State.start
     private var limit = 0
     private var callLimit = 0
+    private var takesLists = false
     /// Calls of the service that have no outcome yet.
     private var calls: Set<UInt64> = []
     /// Deliveries that the service takes now.
@@ -64,6 +67,8 @@ package struct LinkCoreHalf: Sendable {
             credit = max(credit, min(credit + Int(more), limit - inFlight.count))
             return [.credited]
         case (.open, .publish(let details)): return [.published(details: details)]
+        case (.open, .nodes(let list)) where takesLists && list.utf8.count <= LinkFrame.maximumListBytes:
+            return [.listed(list)]
         case (.open, .call(let id, let destination, let text)):
             guard text.count <= LinkFrame.maximumStringBytes else {
                 return violated(.linkViolation("a called string is too long"))
@@ -87,6 +92,7 @@ package struct LinkCoreHalf: Sendable {
         state = .open
         limit = Int(welcome.credit)
         callLimit = Int(welcome.calls)
+        takesLists = welcome.nodeList != nil
         return [.send(.welcome(welcome))]
     }
 

@@ -19,6 +19,8 @@ package enum LinkFrame: Equatable, Sendable {
     case credit(UInt32)
     /// A new details document, as a JSON text.
     case publish(details: String)
+    /// A signed list of nodes, for a core that keeps one (`LinkWelcome.nodeList`).
+    case nodes(String)
     /// The service asks the service of another destination; the core sees an opaque string.
     case call(id: UInt64, destination: String, text: [UInt8])
     /// What that one answered.
@@ -29,6 +31,8 @@ package enum LinkFrame: Equatable, Sendable {
     package static let maximumBytes = 1 << 20
     /// The longest wrapped string that is relayed (section 12 of the KMS protocol).
     package static let maximumStringBytes = 256 << 10
+    /// The longest signed list of nodes.
+    package static let maximumListBytes = 128 << 10
     /// The longest name of a sender; a longer one is cut when the frame is written.
     package static let maximumSourceBytes = 255
 
@@ -41,6 +45,7 @@ package enum LinkFrame: Equatable, Sendable {
         case drop = 0x13
         case credit = 0x20
         case publish = 0x30
+        case nodes = 0x31
         case call = 0x40
         case reply = 0x41
         case refuse = 0x42
@@ -51,6 +56,7 @@ package enum LinkFrame: Equatable, Sendable {
         case .hello(let hello): return Self.encode(.hello, text: hello.json)
         case .welcome(let welcome): return Self.encode(.welcome, text: welcome.json)
         case .publish(let details): return Self.encode(.publish, text: details)
+        case .nodes(let list): return Self.encode(.nodes, text: list)
         case .deliver(let id, let source, let text):
             let name = Self.clipped(source)
             var bytes = Self.start(.deliver, id: id, reserving: 2 + name.count + text.count)
@@ -98,6 +104,7 @@ package enum LinkFrame: Equatable, Sendable {
         case .hello: self = .hello(try LinkHello(json: bytes.dropFirst()))
         case .welcome: self = .welcome(try LinkWelcome(json: bytes.dropFirst()))
         case .publish: self = .publish(details: try reader.restAsText())
+        case .nodes: self = .nodes(try reader.restAsText())
         case .deliver:
             let id = try reader.integer(octets: 8)
             let sourceLength = Int(try reader.integer(octets: 2))

@@ -22,13 +22,21 @@ package struct LinkHello: Equatable, Sendable {
     /// 32 random octets of this connection, over which the core may prove itself; nil from an older service.
     package var nonce: [UInt8]?
 
+    /// ES256 by the node's key over `provenOctets`; nil from a node without a key, or to a core that gave no nonce.
+    package var proof: [UInt8]?
+    /// The signed list of nodes, a compact JWS, as this node has it.
+    package var nodeList: String?
+
     package static let nonceBytes = 32
+    package static let proofBytes = 64
 
     package init(
         service: String, node: String, organisation: String, version: String, epoch: Int64, destination: String,
-        details: String, nonce: [UInt8]? = nil
+        details: String, nonce: [UInt8]? = nil, proof: [UInt8]? = nil, nodeList: String? = nil
     ) {
         self.nonce = nonce
+        self.proof = proof
+        self.nodeList = nodeList
         protocolVersion = Self.protocolVersion
         self.service = service
         self.node = node
@@ -50,6 +58,23 @@ package struct LinkHello: Equatable, Sendable {
         destination = try root.text("destination", of: "hello", maximum: 512)
         details = try root.text("details", of: "hello", maximum: LinkFrame.maximumBytes)
         nonce = try root.octets("nonce", of: "hello", count: Self.nonceBytes)
+        proof = try root.octets("proof", of: "hello", count: Self.proofBytes)
+        nodeList =
+            root["nodeList"] == nil
+            ? nil : try root.text("nodeList", of: "hello", maximum: LinkFrame.maximumListBytes)
+    }
+
+    /// What the node signs: that it speaks on this very connection, as whom and in which epoch. `exporter`: the TLS
+    /// exporter value of the connection (RFC 9266), empty where TLS is inspected; `nonce`: the core's, of this connection.
+    package func provenOctets(exporter: [UInt8], nonce: [UInt8]) -> [UInt8] {
+        var octets = Array("HDS link hello v1\0".utf8)
+        for part in [exporter, nonce] {
+            octets.append(contentsOf: withUnsafeBytes(of: UInt32(part.count).bigEndian) { Array($0) })
+            octets += part
+        }
+        for text in [service, node, organisation, destination] { octets.append(lengthPrefixed: text) }
+        octets.append(bigEndian: epoch)
+        return octets
     }
 
     var json: String {
@@ -64,6 +89,8 @@ package struct LinkHello: Equatable, Sendable {
         writer.member("destination", destination)
         writer.member("details", details)
         if let nonce { writer.member("nonce", Base64URL.encode(nonce)) }
+        if let proof { writer.member("proof", Base64URL.encode(proof)) }
+        writer.member("nodeList", ifPresent: nodeList)
         writer.endObject()
         return writer.text()
     }
@@ -83,6 +110,9 @@ package struct LinkWelcome: Equatable, Sendable {
     /// ES256 by the core's application key over `signedOctets`; nil from a core without one, or to a hello without a
     /// nonce.
     package var signature: [UInt8]?
+    /// The version of the list of nodes that the core goes by, 0 for none yet. Nil from a core that keeps none: it is sent
+    /// none.
+    package var nodeList: Int64?
 
     package static let signatureBytes = 64
 
@@ -116,6 +146,7 @@ package struct LinkWelcome: Equatable, Sendable {
         }
         serverTime = time
         signature = try root.octets("signature", of: "welcome", count: Self.signatureBytes)
+        nodeList = root["nodeList"] == nil ? nil : try root.integer("nodeList", of: "welcome")
     }
 
     /// What the core signs: everything that it agrees to, for this hello and no other. Nil for a hello without a nonce.
@@ -142,6 +173,7 @@ package struct LinkWelcome: Equatable, Sendable {
         writer.member("serverTime", serverTime.iso8601)
         if calls > 0 { writer.member("calls", calls) }
         if let signature { writer.member("signature", Base64URL.encode(signature)) }
+        if let nodeList { writer.member("nodeList", nodeList) }
         writer.endObject()
         return writer.text()
     }

@@ -30,6 +30,9 @@ package struct LinkServiceHalf: Sendable {
     private var outstanding: Set<UInt64> = []
     /// The details changed between hello and welcome.
     private var owesDetails = false
+    /// The core keeps a list of nodes; the one of the hello may have changed since.
+    private var takesLists = false
+    private var owesList = false
     /// The most calls that the core lets be unanswered; 0 for one that knows no calls.
     private var callLimit = 0
     private var calls: Set<UInt64> = []
@@ -61,6 +64,8 @@ package struct LinkServiceHalf: Sendable {
             callLimit = Int(welcome.calls)
             var actions: [Action] = [.opened(welcome), .send(.credit(UInt32(window)))]
             if owesDetails { actions.append(.send(.publish(details: hello.details))) }
+            takesLists = welcome.nodeList != nil
+            if owesList, takesLists, let list = hello.nodeList { actions.append(.send(.nodes(list))) }
             return actions
         case (.open, .deliver(let id, let source, let text)):
             if let violation = judgeDelivery(id) { return violation }
@@ -127,6 +132,19 @@ package struct LinkServiceHalf: Sendable {
         }
     }
 
+    /// A newer list of nodes: sent as soon as the link is open, to a core that keeps one.
+    package mutating func publish(nodeList: String) -> [Action] {
+        guard hello.nodeList != nodeList else { return [] }
+        hello.nodeList = nodeList
+        switch state {
+        case .open, .draining: return takesLists ? [.send(.nodes(nodeList))] : []
+        case .greeted:
+            owesList = true
+            return []
+        case .start, .ended: return []
+        }
+    }
+
     /// No new deliveries; closes with 1001 once the last answer is out.
     package mutating func drain() -> [Action] {
         switch state {
@@ -188,6 +206,7 @@ extension LinkFrame {
         case .drop: "drop"
         case .credit: "credit"
         case .publish: "publish"
+        case .nodes: "nodes"
         case .call: "call"
         case .reply: "reply"
         case .refuse: "refuse"

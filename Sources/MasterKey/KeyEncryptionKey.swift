@@ -5,9 +5,9 @@ import KeyStore
 package import SecretMemory
 import WireText
 
-/// Somebody whom root keys are wrapped for: a key-encryption key, the escrow.
+/// Somebody whom root keys are wrapped for: a key-encryption key, the escrow, a new node.
 package protocol RootKeyHolder: Sendable {
-    /// As it stands in the table of wraps: `kek FINGERPRINT` or `escrow FINGERPRINT`.
+    /// As it stands in the table of wraps, see `RootKeyRecord.wraps`.
     var holder: String { get }
     func wrap(_ rootKey: SymmetricKey, version: Int64) throws -> [UInt8]
 }

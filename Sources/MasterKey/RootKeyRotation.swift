@@ -46,6 +46,7 @@ package struct RootKeyRotation: Sendable {
                 }
             }
             journal.nodes[node] = RotationJournal.Node(seen: now, proved: proved, kek: ring.fingerprint)
+            if journal.ownKEKs[node] != nil { journal.ownKEKs[node] = ring.fingerprint }
             // A node that is gone for a day is no node.
             journal.nodes = journal.nodes.filter { $0.value.seen > now.adding(seconds: -86_400) }
             return []
@@ -56,9 +57,10 @@ package struct RootKeyRotation: Sendable {
 
     // MARK: The steps
 
-    /// Makes a new version that seals nothing yet; answers its number, which is above `above`.
+    /// Makes a new version that seals nothing yet; answers its number, which is above `above`. `nodes`: by name, the public
+    /// keys of nodes, for those that do not work with this node's key-encryption key.
     package func generate(
-        now: Timestamp, escrow: [any RootKeyHolder] = [], above: Int64 = 0
+        now: Timestamp, escrow: [any RootKeyHolder] = [], nodes: [String: any RootKeyHolder] = [:], above: Int64 = 0
     ) async throws -> Int64 {
         var made: Int64 = 0
         try await change { journal, records in
@@ -70,14 +72,16 @@ package struct RootKeyRotation: Sendable {
             guard let active = records.first(where: { $0.state == .active }),
                 let last = records.last.map({ max($0.version, above) }), last < UInt32.max
             else { throw Self.refused("there is no active root key", "one", "restore the key store from a backup") }
-            guard active.keks == [ring.fingerprint] else {
+            let others = nodes.filter { journal.nodes[$0.key]?.kek != ring.fingerprint }
+            let covered = Set(others.keys.compactMap { journal.nodes[$0]?.kek ?? journal.ownKEKs[$0] })
+            guard Set(active.keks).subtracting(covered) == [ring.fingerprint] else {
                 throw Self.refused(
                     "the key-encryption key is being changed", "one holder", "finish that with --finish first")
             }
             made = last + 1
             let root = try SymmetricKey.random()
             var record = RootKeyRecord(version: made, state: .inert, wraps: [:], created: now)
-            for holder in [ring.kek] + escrow { record.wraps[holder.holder] = try holder.wrap(root, version: made) }
+            for holder in [ring.kek] + escrow + Array(others.values) { record.wraps[holder.holder] = try holder.wrap(root, version: made) }
             journal.trial = RotationJournal.Trial(
                 version: made, sealed: try ring.seal(trial: Self.trialIdentity, under: made, key: root))
             return [.insertRootKey(record)]
@@ -85,14 +89,15 @@ package struct RootKeyRotation: Sendable {
         return made
     }
 
-    /// Makes the new version the one that everything is sealed under from now on; answers its number.
-    package func promote(now: Timestamp) async throws -> Int64 {
+    /// Makes the new version the one that everything is sealed under from now on; answers its number. `gone`: nodes that
+    /// were removed and may still say that they live.
+    package func promote(now: Timestamp, without gone: Set<String> = []) async throws -> Int64 {
         var promoted: Int64 = 0
         try await change { journal, records in
             guard var next = records.first(where: { $0.state == .inert }),
                 var old = records.first(where: { $0.state == .active })
             else { throw Self.refused("no new version is there", "an inert version", "run generate first") }
-            let live = journal.live(at: now)
+            let live = journal.live(at: now).filter { !gone.contains($0.key) }
             let missing = live.filter { $0.value.proved < next.version }.keys.sorted()
             guard !live.isEmpty, missing.isEmpty else {
                 throw Self.refused(
@@ -224,7 +229,10 @@ package struct RootKeyRotation: Sendable {
     /// Refused while a node with a lease works with another one: it could not start again.
     package func dropOtherKEKs(now: Timestamp) async throws {
         try await change { journal, records in
-            let others = journal.live(at: now).filter { $0.value.kek != ring.fingerprint }
+            let own = Set(journal.ownKEKs.values).subtracting([ring.fingerprint])
+            let others = journal.live(at: now).filter { node in
+                node.value.kek != ring.fingerprint && node.value.kek.map { !own.contains($0) } ?? true
+            }
             guard others.isEmpty else {
                 throw Self.refused(
                     "not every node works with the new key-encryption key", "\(ring.fingerprint) at each of them",
@@ -239,7 +247,7 @@ package struct RootKeyRotation: Sendable {
                         "a wrap by the key-encryption key of this node", "run change-kek --to first")
                 }
                 var left = record
-                for kek in record.keks where kek != ring.fingerprint {
+                for kek in record.keks where kek != ring.fingerprint && !own.contains(kek) {
                     left.wraps[RootKeyRecord.holder(kek: kek)] = nil
                 }
                 return left == record ? nil : .updateRootKey(left)
@@ -255,7 +263,7 @@ package struct RootKeyRotation: Sendable {
         try await change { _, records in
             try records.filter { $0.state != .destroyed }.compactMap { record in
                 var wrapped = record
-                wrapped.wraps = record.wraps.filter { $0.key.hasPrefix("kek ") || $0.key == escrow.holder }
+                wrapped.wraps = record.wraps.filter { !$0.key.hasPrefix("escrow ") || $0.key == escrow.holder }
                 if wrapped.wraps[escrow.holder] == nil {
                     wrapped.wraps[escrow.holder] = try escrow.wrap(ring.root(record.version), version: record.version)
                 }
@@ -267,7 +275,7 @@ package struct RootKeyRotation: Sendable {
 
     // MARK: Reading and changing
 
-    private func read() async throws -> (value: [UInt8]?, journal: RotationJournal, records: [RootKeyRecord]) {
+    func read() async throws -> (value: [UInt8]?, journal: RotationJournal, records: [RootKeyRecord]) {
         // The value first: whoever changes root keys changes it, so older records with a newer value can not be.
         let value = try await store.setting(Self.setting)
         try await ring.refresh()

@@ -38,6 +38,8 @@ package struct RotationJournal: Sendable, Equatable {
     package var trial: Trial?
     package var promotion: Promotion?
     package var destruction: Destruction?
+    /// By node, the key-encryption key that only it has: it joined with one of its own.
+    package var ownKEKs: [String: String] = [:]
     /// Of every version; nil in a journal from before there were any.
     package var states: [Int64: RootKeyRecord.State]?
 
@@ -73,6 +75,10 @@ extension RotationJournal {
         if let node = root["destruction"] {
             guard let version = node["version"]?.integer, let due = time(node["due"]) else { return nil }
             destruction = Destruction(version: version, due: due)
+        }
+        for (name, node) in root["ownKEKs"]?.members ?? [] {
+            guard let kek = node.string else { return nil }
+            ownKEKs[name] = kek
         }
         if let node = root["states"] {
             var states: [Int64: RootKeyRecord.State] = [:]
@@ -120,6 +126,12 @@ extension RotationJournal {
             writer.beginObject()
             writer.member("version", destruction.version)
             writer.member("due", destruction.due.milliseconds)
+            writer.endObject()
+        }
+        if !ownKEKs.isEmpty {
+            writer.name("ownKEKs")
+            writer.beginObject()
+            for (name, kek) in ownKEKs.sorted(by: { $0.key < $1.key }) { writer.member(name, kek) }
             writer.endObject()
         }
         if let states {

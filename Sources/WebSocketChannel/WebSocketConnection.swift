@@ -19,6 +19,8 @@ package final class WebSocketConnection: Sendable {
     package let limits: WebSocketLimits
     /// What TLS agreed on with the other end, its channel binding among it; nil on a plain connection.
     package let tls: TLSSession?
+    /// Of a client: the fields of the answer to the upgrade.
+    private let answer: [(String, String)]
 
     /// Unsent octets from which on `send` waits.
     private static let sendWindow = 1 << 20
@@ -31,16 +33,20 @@ package final class WebSocketConnection: Sendable {
 
     /// Puts the WebSocket on top of an upgraded channel; call it on the channel's event loop.
     package static func attach(
-        to channel: any Channel, role: Role, limits: WebSocketLimits
+        to channel: any Channel, role: Role, limits: WebSocketLimits, answer: [(String, String)] = []
     ) throws -> WebSocketConnection {
         let handler = WebSocketHandler(role: role, limits: limits)
-        let connection = WebSocketConnection(channel: channel, handler: handler, limits: limits)
+        let connection = WebSocketConnection(
+            channel: channel, handler: handler, limits: limits, answer: answer)
         handler.connection = connection
         try channel.pipeline.syncOperations.addHandler(handler)
         return connection
     }
 
-    private init(channel: any Channel, handler: WebSocketHandler, limits: WebSocketLimits) {
+    private init(
+        channel: any Channel, handler: WebSocketHandler, limits: WebSocketLimits, answer: [(String, String)]
+    ) {
+        self.answer = answer
         let bound = NIOLoopBound(handler, eventLoop: channel.eventLoop)
         let eventLoop = channel.eventLoop
         self.channel = channel
@@ -53,6 +59,12 @@ package final class WebSocketConnection: Sendable {
         inbound = InboundQueue(limit: limits.maximumUnreadBytes) {
             eventLoop.execute { bound.value.resumeReading() }
         }
+    }
+
+    /// The first field of that name in the answer to the upgrade, in any case; nil on a server.
+    package func answered(_ name: String) -> String? {
+        let wanted = name.lowercased()
+        return answer.first { $0.0.lowercased() == wanted }?.1
     }
 
     // MARK: - Sending

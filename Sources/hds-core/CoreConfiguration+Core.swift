@@ -3,6 +3,7 @@ import Cryptography
 import Diagnostics
 import Glibc
 import ServiceRuntime
+import SignedPolicy
 import TLSChannel
 
 // From what the file says to what the core takes.
@@ -65,7 +66,7 @@ extension CoreConfiguration.OrganisationSection {
             }
             return pin
         }
-        return CloudCoreConfiguration.Organisation(
+        var organisation = CloudCoreConfiguration.Organisation(
             id: id, domains: domains, authorizationServer: authorizationServer.text, issuer: issuer,
             jwksURL: keySet.text, kmsCluster: kmsCluster,
             trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins), partners: partners,
@@ -74,6 +75,24 @@ extension CoreConfiguration.OrganisationSection {
                     url: section.endpoint.text, clientID: section.clientID,
                     secret: try credentials.text(of: section.clientSecret), clusters: Set(section.clusters))
             })
+        organisation.nodes = try nodeList?.rules()
+        return organisation
+    }
+}
+
+extension CoreConfiguration.NodeListSection {
+    fileprivate func rules() throws -> CloudCoreConfiguration.NodeRules {
+        let roster = try OfficerRoster(json: Array(officers.text(upTo: OfficerRoster.maximumBytes).utf8))
+        let signers = roster.officers.filter { $0.duties.contains(.cluster) }
+        guard !signers.isEmpty else {
+            throw DiagnosedError(
+                "node-list-officers", fault: .configuration, "nobody in \(officers) may sign a list of nodes",
+                expected: "an officer with the duty cluster", found: "\(roster.officers.count) others",
+                hint: "enter the customer's officers as hdsctl officer create printed them")
+        }
+        return CloudCoreConfiguration.NodeRules(
+            signers: Dictionary(signers.map { ($0.kid, $0.publicKey) }, uniquingKeysWith: { first, _ in first }),
+            allowsUnproven: allowsUnproven, allowsInspected: allowsInspected)
     }
 }
 

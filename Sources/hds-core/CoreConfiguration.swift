@@ -46,6 +46,15 @@ import ServiceRuntime
 ///     kms-cluster: kms://kms.example.com
 ///     # Ids of the organisations that it deals with. Optional; none by default.
 ///     partners: []
+///     # Which nodes may link for it. Optional: without it every service with a good token may.
+///     node-list:
+///       # Its officers, as its KMS has them: those with the duty cluster sign the list of nodes.
+///       officers: officers.json
+///       # Whether nodes without a key of their own (older releases) are taken meanwhile; names on the list never are
+///       # without their proof. Optional; no by default.
+///       allow-unproven: false
+///       # Whether nodes are taken behind devices that inspect TLS. Optional; no by default.
+///       allow-inspected: false
 ///
 /// # The most connections at a time, sockets included (16 to 1000000). Optional; this is the default.
 /// maximum-connections: 10000
@@ -156,6 +165,26 @@ struct CoreConfiguration: RuntimeConfiguration {
         }
     }
 
+    /// Who says which nodes are taken.
+    struct NodeListSection: Decodable, Sendable, Equatable {
+        let officers: FileLocation
+        let allowsUnproven: Bool
+        let allowsInspected: Bool
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case officers
+            case allowsUnproven = "allow-unproven"
+            case allowsInspected = "allow-inspected"
+        }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            officers = try section.value(.officers)
+            allowsUnproven = try section.value(.allowsUnproven, default: false)
+            allowsInspected = try section.value(.allowsInspected, default: false)
+        }
+    }
+
     struct OrganisationSection: Decodable, Sendable, Equatable {
         let id: String
         let domains: [String]
@@ -167,6 +196,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         let kmsCluster: String
         let partners: [String]
         let introspection: IntrospectionSection?
+        let nodeList: NodeListSection?
 
         enum CodingKeys: String, CodingKey, CaseIterable {
             case id, domains
@@ -177,6 +207,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             case pins
             case kmsCluster = "kms-cluster"
             case partners, introspection
+            case nodeList = "node-list"
         }
 
         init(from decoder: any Decoder) throws {
@@ -197,6 +228,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             kmsCluster = try section.value(.kmsCluster)
             partners = try section.value(.partners, default: [])
             introspection = try section.optional(.introspection)
+            nodeList = try section.optional(.nodeList)
             let host = kmsCluster.dropFirst("kms://".count)
             guard kmsCluster.hasPrefix("kms://"), !host.isEmpty, host == host.lowercased(), !host.contains("/") else {
                 throw section.problem(.kmsCluster, "expected kms://HOST in lower case")

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControlSocket
+import Cryptography
 import Diagnostics
 import JOSESignature
 import PolicyFiles
@@ -110,8 +111,26 @@ struct OfficerOptions: ParsableArguments {
 
     /// Sends a command, signed if there is a key. Nil when the request was written to a file.
     func send(_ command: String, arguments: JSONNode) throws -> JSONNode? {
-        let client = try ControlClient(path: control.socket)
+        try send(command, arguments: arguments, signedBy: try officerKey.map { try open($0) })
+    }
+
+    /// For what is signed beside the request itself, with the one key.
+    func key() throws -> PrivateKey {
         guard let officerKey else {
+            throw DiagnosedError(
+                .requestUnsigned, fault: .client, "this needs an officer's signature",
+                hint: "give the officer's key: --officer-key FILE")
+        }
+        return try open(officerKey)
+    }
+
+    private func open(_ path: String) throws -> PrivateKey {
+        try OfficerKeyFile.open(path, passphrase: try secret.passphrase(for: path))
+    }
+
+    func send(_ command: String, arguments: JSONNode, signedBy key: PrivateKey?) throws -> JSONNode? {
+        let client = try ControlClient(path: control.socket)
+        guard let key else {
             guard requestOut == nil else {
                 throw DiagnosedError(
                     .requestUnsigned, fault: .client, "a request for a second officer needs the first one's signature",
@@ -122,7 +141,6 @@ struct OfficerOptions: ParsableArguments {
         // What is signed names the KMS and the node, so the service is asked for its names first.
         let service = try client.ping()
         announce("signing for \(service.host), node \(service.node)")
-        let key = try OfficerKeyFile.open(officerKey, passphrase: try secret.passphrase(for: officerKey))
         let payload = try OfficerRequest.payload(
             command: command, arguments: arguments, host: service.host, node: service.node, issued: .now())
         let signature = try OfficerSignature.sign(payload, as: .request, with: key)

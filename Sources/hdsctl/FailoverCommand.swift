@@ -29,13 +29,7 @@ struct FailoverCommand: ParsableCommand {
         var json = false
 
         func readiness() throws -> FailoverReadiness {
-            let configuration: KMSServiceConfiguration
-            do {
-                configuration = try ConfigurationFile.read(config)
-            } catch {
-                throw error.diagnosed
-            }
-            return try FailoverReadiness(configuration, .ofProcess)
+            try FailoverReadiness(try .read(config), .ofProcess)
         }
 
         func failover(_ readiness: FailoverReadiness) throws -> SiteFailover {

@@ -24,7 +24,7 @@ struct OfficerCommand: ParsableCommand {
             discussion: """
                 Prints the entry for the file of officers and the key's fingerprint. Whoever enters it compares the \
                 fingerprint with the officer in person, and decides about the duties: \
-                policy, freeze, erasure, four-eyes, compliance.
+                policy, freeze, erasure, four-eyes, compliance, cluster.
                 """)
 
         @Argument(help: "The file to make.", completion: .file())

@@ -228,7 +228,7 @@ struct Restoring {
 }
 
 /// Waits for asynchronous work; commands run on a thread that nothing else needs.
-private func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
+func waiting<R: Sendable>(_ body: @escaping @Sendable () async throws -> R) throws -> R {
     let done = DispatchSemaphore(value: 0)
     let result = Waited<R>()
     Task.detached {

@@ -4,17 +4,22 @@ import MasterKey
 import Recovery
 import ServiceRuntime
 
-/// The store and the master key of a service, from its configuration.
-struct ServiceStore {
-    private let configuration: KMSServiceConfiguration
-
-    init(_ path: String) throws(DiagnosedError) {
+extension KMSServiceConfiguration {
+    /// From its file, with what is wrong with that in one error.
+    static func read(_ path: String) throws(DiagnosedError) -> KMSServiceConfiguration {
         do {
-            configuration = try ConfigurationFile.read(path)
+            return try ConfigurationFile.read(path)
         } catch {
             throw error.diagnosed
         }
     }
+}
+
+/// The store and the master key of a service, from its configuration.
+struct ServiceStore {
+    private let configuration: KMSServiceConfiguration
+
+    init(_ path: String) throws(DiagnosedError) { configuration = try .read(path) }
 
     func masterKey() throws -> any RootKeyWrapping { try configuration.masterKey.open(.ofProcess) }
 

@@ -3,14 +3,14 @@ enum Layers {
     static let floors: [[String]] = [
         ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd"],
         ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
-        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "Introspection"],
+        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection"],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",
-            "Recovery",
+            "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient",

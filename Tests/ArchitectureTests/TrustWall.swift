@@ -102,8 +102,8 @@ struct TrustWall {
             "PostgreSQLClient", mayReach: ["CPostgreSQL"], .direct,
             because: "C pointers of libpq stay behind one wrapper"),
         .only(
-            "KeyManagement", "Recovery", "KMSService", "HardwareToken", "hdsctl", "hds-bench", mayReach: ["MasterKey"],
-            .direct,
+            "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "HardwareToken", "hdsctl", "hds-bench",
+            mayReach: ["MasterKey"], .direct,
             because: "what can open every record is in as few hands as possible"),
     ]
 }

@@ -72,6 +72,7 @@ final class ScriptedCore: Sendable {
 
     private final class SharedRefusal: Sendable {
         private let state = Mutex<(status: Int?, requests: Int)>((nil, 0))
+        let headers = Mutex<[(String, String)]>([])
         var status: Int? {
             get { state.withLock { $0.status } }
             set { state.withLock { $0.status = newValue } }
@@ -93,7 +94,7 @@ final class ScriptedCore: Sendable {
             refusal.count()
             if let status = refusal.status { return .refuse(status, message: "refused by the test") }
             let authorization = request.header("authorization")
-            return .accept { socket in
+            return .accept(headers: refusal.headers.withLock { $0 }) { socket in
                 sink.yield(Peer(socket: socket, authorization: authorization))
                 await socket.waitUntilClosed()
             }
@@ -112,6 +113,11 @@ final class ScriptedCore: Sendable {
     var requests: Int { refusal.requests }
     /// From now on upgrades are answered so; nil accepts them.
     func refuse(_ status: Int?) { refusal.status = status }
+
+    /// From now on upgrades are answered with that nonce.
+    func give(nonce: [UInt8]) {
+        refusal.headers.withLock { $0 = [("HDS-Link-Nonce", Base64URL.encode(nonce))] }
+    }
 
     func next() async throws -> Peer {
         for await peer in peers { return peer }
@@ -154,7 +160,8 @@ final class TestLink: Sendable {
     }
 
     init(
-        port: Int, trust: TLSTrust? = nil, coreKey: PublicKey? = nil, route: WebRoute = .direct, window: Int = 64,
+        port: Int, trust: TLSTrust? = nil, coreKey: PublicKey? = nil, proof: NodeProof? = nil,
+        route: WebRoute = .direct, window: Int = 64,
         drainDeadline: Duration = .seconds(10),
         welcomeDeadline: Duration = .seconds(10), details: @escaping @Sendable () -> String = { "{}" },
         epoch: @escaping @Sendable () -> Int64 = { 9 },
@@ -169,7 +176,7 @@ final class TestLink: Sendable {
         link = CoreLink(
             configuration: CoreLinkConfiguration(
                 url: "wss://localhost:\(port)/link/v1", trust: try trust ?? ScriptedCore.trust(),
-                coreKey: coreKey, route: route, node: "n1",
+                coreKey: coreKey, proof: proof, route: route, node: "n1",
                 service: "kms", organisation: "acme", version: "1.2.3", epoch: epoch(),
                 destination: "kms://kms.acme.example.com", window: window, welcomeDeadline: welcomeDeadline,
                 drainDeadline: drainDeadline,

@@ -51,6 +51,10 @@ struct Relay: Sendable {
         case close(LinkID, LinkCloseCode, DiagnosedError?)
         /// A destination is in a higher epoch than before.
         case raised(destination: String, epoch: Int64)
+        /// A newer list of nodes counts from now on.
+        case listed(destination: String, String)
+        /// A list that does not count.
+        case listRefused(destination: String, DiagnosedError)
     }
 
     enum Refusal: Error, Equatable {
@@ -110,6 +114,9 @@ struct Relay: Sendable {
         var epoch: Int64 = 0
         var pausedUntil: Int64 = .min
         var calls: Set<Origin> = []
+        /// What its hello has to prove, and the hello: judged again by each new list of nodes.
+        var challenge: NodeAdmission.Challenge?
+        var hello: LinkHello?
     }
 
     private struct Source {
@@ -121,6 +128,8 @@ struct Relay: Sendable {
     let limits: Limits
     /// By destination, which others its service may call: the two customers have agreed on it.
     let callable: [String: Set<String>]
+    /// By destination, which nodes are taken; without an entry all with a good token are.
+    var admissions: [String: NodeAdmission]
     /// The signature of a welcome to that hello; nil from a core without a key, or for a service that asks for none.
     private let sign: @Sendable (LinkHello, LinkWelcome) -> [UInt8]?
     var counts = Counts()
@@ -140,11 +149,13 @@ struct Relay: Sendable {
     /// `firstID` differs between runs of the process, so that an answer can not meet a string of an earlier run.
     init(
         limits: Limits = Limits(), firstID: UInt64 = 1, callable: [String: Set<String>] = [:],
+        admissions: [String: NodeAdmission] = [:],
         sign: @escaping @Sendable (LinkHello, LinkWelcome) -> [UInt8]? = { _, _ in nil }
     ) {
         self.limits = limits
         self.sign = sign
         self.callable = callable
+        self.admissions = admissions
         nextID = max(1, firstID)
     }
 
@@ -264,8 +275,10 @@ struct Relay: Sendable {
     // MARK: links
 
     /// A WebSocket with a good token; hello comes next.
-    mutating func connected(_ link: LinkID, grant: Grant, now: Int64) {
-        links[link] = Link(grant: grant, connected: now)
+    mutating func connected(
+        _ link: LinkID, grant: Grant, challenge: NodeAdmission.Challenge? = nil, now: Int64
+    ) {
+        links[link] = Link(grant: grant, connected: now, challenge: challenge)
     }
 
     mutating func received(_ frame: LinkFrame, from link: LinkID, now: Int64, wall: Timestamp) -> [Action] {
@@ -320,6 +333,8 @@ struct Relay: Sendable {
                 actions.append(.expired(request.origin))
                 actions += dispatch(request.destination, now: now)
             case .published(let details): actions += publish(details, link, now: now)
+            case .listed(let text):
+                actions += take(nodeList: text, of: links[link]?.grant.destination ?? "", now: now)
             case .called(let id, let destination, let text):
                 actions += call(id, destination, text, from: link, now: now)
             case .credited: actions += dispatch(links[link]?.grant.destination ?? "", now: now)
@@ -334,9 +349,13 @@ struct Relay: Sendable {
         if let error = LinkAdmission.refusal(of: hello, grant: grant) {
             return end(link, error.code == .linkViolation ? .protocolViolated : .notAllowed, error, now: now)
         }
-        let before = epochs[grant.destination] ?? 1
-        if let ending = judgeEpoch(hello, link, grant.destination, now: now) { return ending }
         var actions: [Action] = []
+        if let list = hello.nodeList { actions += take(nodeList: list, of: grant.destination, now: now) }
+        if let error = admissions[grant.destination]?.refusal(of: hello, challenge: links[link]?.challenge) {
+            return actions + end(link, .notListed, error, now: now)
+        }
+        let before = epochs[grant.destination] ?? 1
+        if let ending = judgeEpoch(hello, link, grant.destination, now: now) { return actions + ending }
         let epoch = max(1, hello.epoch)
         if epoch > before {
             actions.append(.raised(destination: grant.destination, epoch: epoch))
@@ -353,12 +372,14 @@ struct Relay: Sendable {
         links[link]?.service = hello.service
         links[link]?.version = hello.version
         links[link]?.epoch = epoch
+        links[link]?.hello = hello
         lanes[grant.destination, default: Lane()].links.append(link)
         actions.append(.published(destination: grant.destination, details: hello.details))
         var welcome = LinkWelcome(
             connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
             serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0)
         welcome.signature = sign(hello, welcome)
+        welcome.nodeList = admissions[grant.destination]?.version
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
         actions.append(.opened(link, hello))
         return actions
@@ -372,7 +393,7 @@ struct Relay: Sendable {
         return [.published(destination: destination, details: details)]
     }
 
-    private mutating func end(
+    mutating func end(
         _ link: LinkID, _ code: LinkCloseCode, _ error: DiagnosedError?, now: Int64
     ) -> [Action] {
         [.close(link, code, error)] + disconnected(link, now: now)

@@ -21,6 +21,8 @@ final class RelayHub: Sendable {
         case published(destination: String, details: String)
         case closed(LinkCloseCode, DiagnosedError?)
         case raised(destination: String, epoch: Int64)
+        case listed(destination: String, String)
+        case listRefused(destination: String, DiagnosedError)
     }
 
     static let forwardMilliseconds: Int64 = 20_000
@@ -63,6 +65,9 @@ final class RelayHub: Sendable {
 
     func setEpoch(_ epoch: Int64, of destination: String) {
         state.withLock { $0.relay.setEpoch(epoch, of: destination) }
+    }
+    func setNodeList(_ text: String, of destination: String) {
+        state.withLock { $0.relay.setNodeList(text, of: destination) }
     }
     func nodes(of destination: String) -> [LinkedNode] { state.withLock { $0.relay.nodes(of: destination) } }
     /// Who was refused for a lower epoch within the last two minutes.
@@ -143,12 +148,14 @@ final class RelayHub: Sendable {
 
     // MARK: links
 
-    func connect(_ output: any Output, grant: Relay.Grant) -> Relay.LinkID {
+    func connect(
+        _ output: any Output, grant: Relay.Grant, challenge: NodeAdmission.Challenge? = nil
+    ) -> Relay.LinkID {
         let now = clock()
         return state.withLock { state in
             state.lastLink += 1
             state.outputs[state.lastLink] = output
-            state.relay.connected(state.lastLink, grant: grant, now: now)
+            state.relay.connected(state.lastLink, grant: grant, challenge: challenge, now: now)
             return state.lastLink
         }
     }
@@ -221,7 +228,7 @@ final class RelayHub: Sendable {
             // What concerns a call leaves as a frame of its link.
             case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
-            case .opened, .raised: break
+            case .opened, .raised, .listed, .listRefused: break
             case .close(let link, let code, let error):
                 state.outputs.removeValue(forKey: link)?.close(code, reason: error?.summary ?? code.description)
             }
@@ -235,6 +242,8 @@ final class RelayHub: Sendable {
             case .published(let destination, let details): .published(destination: destination, details: details)
             case .close(link, let code, let error): .closed(code, error)
             case .raised(let destination, let epoch): .raised(destination: destination, epoch: epoch)
+            case .listed(let destination, let text): .listed(destination: destination, text)
+            case .listRefused(let destination, let error): .listRefused(destination: destination, error)
             default: nil
             }
         }

@@ -1,11 +1,16 @@
+import Cryptography
 import Diagnostics
 import LinkProtocol
+import TLSChannel
 import WebSocketChannel
 import WireText
 
 /// The core's end of links: who may open one, and the life of one from its WebSocket to its end.
 struct LinkEndpoint: Sendable {
     static let scope = "link:kms"
+    /// Field of the answer to the upgrade: 32 random octets of this connection, which the node signs.
+    static let nonceField = "HDS-Link-Nonce"
+    static let nonceBytes = 32
     let services: CoreServices
     let recorder: (any EventRecorder)?
 
@@ -29,9 +34,11 @@ struct LinkEndpoint: Sendable {
 
     /// Serves one link until its WebSocket is gone. Frames are taken on the event loop; what has to be stored or told
     /// follows in order here.
-    func serve(_ socket: WebSocketConnection, grant: Relay.Grant) async {
+    func serve(_ socket: WebSocketConnection, grant: Relay.Grant, nonce: [UInt8]) async {
         let hub = services.relay
-        let link = hub.connect(LinkSocket(socket: socket), grant: grant)
+        let link = hub.connect(
+            LinkSocket(socket: socket), grant: grant,
+            challenge: NodeAdmission.Challenge(nonce: nonce, exporter: socket.tls?.channelBinding?.octets))
         let (reports, sink) = AsyncStream.makeStream(of: RelayHub.Report.self)
         socket.receive { message in
             let made =
@@ -61,6 +68,9 @@ struct LinkEndpoint: Sendable {
                 case .published(let destination, let details):
                     await store(details, of: destination)
                 case .raised(let destination, let epoch): await keep(epoch, of: destination)
+                case .listed(let destination, let text): await keep(nodeList: text, of: destination)
+                case .listRefused(_, let error):
+                    recorder?.record(.linkRefused, [.node: node, .reason: Loggable(error)])
                 case .closed(let code, let error):
                     recorder?.record(
                         .linkRefused,
@@ -81,6 +91,15 @@ struct LinkEndpoint: Sendable {
             try await services.store.setEpoch(epoch, of: destination, now: services.wall())
         } catch {
             recorder?.record(.linkRefused, [.reason: "the epoch of a destination could not be stored"])
+        }
+    }
+
+    /// One that can not be stored counts until the process ends; each link brings it again.
+    private func keep(nodeList text: String, of destination: String) async {
+        do {
+            try await services.store.setNodeList(text, of: destination, now: services.wall())
+        } catch {
+            recorder?.record(.linkRefused, [.reason: "the list of nodes could not be stored"])
         }
     }
 

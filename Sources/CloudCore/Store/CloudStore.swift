@@ -61,6 +61,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("1") { try $0.execute(sql: schema) }
         migrator.registerMigration("2") { try $0.execute(sql: participantsOfPartners) }
         migrator.registerMigration("epochs") { try $0.execute(sql: epochs) }
+        migrator.registerMigration("node lists") { try $0.execute(sql: nodeLists) }
         return migrator
     }()
 
@@ -76,6 +77,13 @@ final class CloudStore: Sendable {
     /// The highest epoch that a link of each destination said.
     private static let epochs = """
         CREATE TABLE epoch (destination TEXT NOT NULL PRIMARY KEY, epoch INTEGER NOT NULL, updated INTEGER NOT NULL)
+            STRICT, WITHOUT ROWID;
+        """
+
+    /// The signed list of nodes of each destination, with its version.
+    private static let nodeLists = """
+        CREATE TABLE nodeList (
+            destination TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL, updated INTEGER NOT NULL)
             STRICT, WITHOUT ROWID;
         """
 

@@ -107,6 +107,25 @@ extension CloudStore {
         }
     }
 
+    /// The signed list of nodes of a destination that counted last.
+    func nodeList(of destination: String) async throws -> String? {
+        try await pool.read { db in
+            try String.fetchOne(
+                db, sql: "SELECT document FROM nodeList WHERE destination = ?", arguments: [destination])
+        }
+    }
+
+    func setNodeList(_ document: String, of destination: String, now: Timestamp) async throws {
+        try await pool.write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO nodeList (destination, document, updated) VALUES (?, ?, ?)
+                    ON CONFLICT (destination) DO UPDATE SET document = excluded.document, updated = excluded.updated
+                    """,
+                arguments: [destination, document, now.milliseconds])
+        }
+    }
+
     func setDetails(_ document: String, of destination: String, now: Timestamp) async throws {
         try await pool.write { db in
             try db.execute(

@@ -15,15 +15,15 @@ struct ControlArguments {
         self.node = node
     }
 
-    func text(_ name: String) throws(DiagnosedError) -> String {
-        guard let text = try optional(name) else { throw Self.malformed("the argument \(name) is missing") }
+    func text(_ name: String, upTo maximum: Int = 2048) throws(DiagnosedError) -> String {
+        guard let text = try optional(name, upTo: maximum) else { throw Self.malformed("the argument \(name) is missing") }
         return text
     }
 
-    func optional(_ name: String) throws(DiagnosedError) -> String? {
+    func optional(_ name: String, upTo maximum: Int = 2048) throws(DiagnosedError) -> String? {
         guard let value = node[name], !value.isNull else { return nil }
-        guard let text = value.string, !text.isEmpty, text.utf8.count <= 2048 else {
-            throw Self.malformed("the argument \(name) is no text", expected: "1 to 2048 octets")
+        guard let text = value.string, !text.isEmpty, text.utf8.count <= maximum else {
+            throw Self.malformed("the argument \(name) is no text", expected: "1 to \(maximum) octets")
         }
         return text
     }

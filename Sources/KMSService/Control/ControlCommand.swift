@@ -60,10 +60,13 @@ struct RunningKMS: Sendable {
     let health: HealthRegistry
     let log: KMSRequestLog
     let rootKeys: RootKeyKeeper
+    let nodes: NodeKeeper
     let rollback: RollbackDetector
     /// Nil: one process has the store.
     let lease: LeaseKeeper?
     let cluster: (any ClusterStore)?
     let started: Timestamp
+    /// Of the public key of the static key, as new machines are shown it.
+    let clusterFingerprint: String
     let ring: SealRing
 }

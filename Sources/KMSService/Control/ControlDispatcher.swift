@@ -81,7 +81,7 @@ struct ControlDispatcher: ControlHandler {
 
     private static func kind(of duty: Officer.Duty) -> AuditRecord.Kind {
         switch duty {
-        case .policy: .policy
+        case .policy, .cluster: .policy
         case .freeze: .freeze
         case .erasure: .erasure
         case .fourEyes, .compliance: .consent

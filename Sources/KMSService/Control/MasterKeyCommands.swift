@@ -34,11 +34,12 @@ enum MasterKeyCommands {
                 return ControlAnswer(result: file)
             },
             step("master-key-generate", kms) {
-                let version = try await rotation.generate(now: .now(), escrow: kms.escrow.holders())
+                let version = try await rotation.generate(
+                    now: .now(), escrow: kms.escrow.holders(), nodes: kms.nodes.holders)
                 return "version \(version) made; it seals nothing yet"
             },
             step("master-key-promote", kms) {
-                try await "version \(rotation.promote(now: .now())) is active; everything else is sealed again now"
+                try await "version \(rotation.promote(now: .now(), without: kms.nodes.removed)) is active; everything else is sealed again now"
             },
             step("master-key-retire", kms) {
                 guard let old = try await rotation.retire(now: .now()) else {

@@ -13,7 +13,6 @@ enum ReadingCommands {
         [
             ControlCommand("status") { _, _, _, _ in status(kms) },
             ControlCommand("policy") { _, _, _, _ in policy(kms) },
-            ControlCommand("nodes") { _, _, _, _ in try await nodes(kms) },
         ]
     }
 
@@ -69,37 +68,6 @@ enum ReadingCommands {
             json.endObject()
             json.member("alarms", report.alarms.map { "\($0.alarm.id): \($0.detail.text)" })
             json.member("warnings", report.warnings.map(\.text.text))
-        }
-    }
-
-    /// The nodes as their leases show them.
-    private static func nodes(_ kms: RunningKMS) async throws -> ControlAnswer {
-        let state = try await kms.cluster?.cluster()
-        let leases = try await kms.cluster?.leases() ?? []
-        let own = kms.lease?.standing
-        return ControlAnswer { json in
-            json.member("node", kms.configuration.node)
-            json.member("epoch", own?.epoch ?? state?.epoch ?? 1)
-            json.member("site", ifPresent: state?.site)
-            json.member("synchronous", state?.promisesSynchronous ?? false)
-            json.name("nodes")
-            json.beginArray()
-            for lease in leases {
-                json.beginObject()
-                json.member("node", lease.node)
-                json.member("epoch", lease.epoch)
-                json.member("release", lease.release)
-                json.member("renewals", lease.renewals)
-                json.member(
-                    "ageMilliseconds",
-                    lease.age.components.seconds * 1000
-                        + lease.age.components.attoseconds / 1_000_000_000_000_000)
-                json.member("held", lease.epoch == state?.epoch && lease.age < ReleaseLease.life)
-                json.member("synchronous", lease.isSynchronous)
-                json.member("removed", lease.isRemoved)
-                json.endObject()
-            }
-            json.endArray()
         }
     }
 

@@ -15,6 +15,8 @@ package struct Officer: Sendable, Equatable {
         /// To confirm, as the second, what another officer asks for.
         case fourEyes = "four-eyes"
         case compliance
+        /// Which nodes the cluster has.
+        case cluster
     }
 
     /// Unique among the enrolled; stands in audit records.
