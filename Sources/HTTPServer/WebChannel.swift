@@ -125,10 +125,15 @@ private final class ServerUpgrader: NIOTypedHTTPServerProtocolUpgrader {
     func buildUpgradeResponse(
         channel: any Channel, upgradeRequest: HTTPRequestHead, initialResponseHeaders: HTTPHeaders
     ) -> EventLoopFuture<HTTPHeaders> {
-        var headers = initialResponseHeaders
-        for (name, value) in gate.value.accepted?.headers ?? [] { headers.add(name: name, value: value) }
+        // NIO leaves out what is in the initial headers.
+        let more = gate.value.accepted?.headers ?? []
         return handshake.buildUpgradeResponse(
-            channel: channel, upgradeRequest: upgradeRequest, initialResponseHeaders: headers)
+            channel: channel, upgradeRequest: upgradeRequest, initialResponseHeaders: initialResponseHeaders
+        ).map { headers in
+            var headers = headers
+            for (name, value) in more { headers.add(name: name, value: value) }
+            return headers
+        }
     }
 
     func upgrade(channel: any Channel, upgradeRequest: HTTPRequestHead) -> EventLoopFuture<WebChannel.Outcome> {

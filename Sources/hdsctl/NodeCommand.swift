@@ -43,7 +43,7 @@ struct NodeCommand: ParsableCommand {
             let promise = answer["synchronous"]?.boolean == true ? "synchronous" : "not promised to be synchronous"
             let list =
                 answer["list"] == nil ? "no list of nodes" : "list of nodes version \(answer.number("list"))"
-            let core = answer["coreList"] == nil ? "" : ", version \(answer.number("coreList")) at the core"
+            let core = answer["coreList"] == nil ? "" : ", version \(answer.number("coreList")) at the core when this node linked"
             let rows = nodes.map { node in
                 [
                     node.text("node"), Self.place(node), node.text("release"),

@@ -99,9 +99,9 @@ import WireText
         world.bench.relay.setNodeList(try world.list(1), of: RelayBench.destination)
         let cases: [(LinkHello, String)] = [
             (RelayBench.hello(node: "kms-1"), "no proof"),
-            (try world.hello("kms-1", on: 3, key: #require(world.keys["rogue"])), "not the key of kms-1"),
+            (try world.hello("kms-1", on: 3, key: world.keys["rogue"]), "not the key of kms-1"),
             (try world.hello("rogue", on: 4), "hdsctl node approve"),
-            (try world.hello("kms-3", on: 5, key: #require(world.keys["kms-1"])), "kms-3 is not on the list"),
+            (try world.hello("kms-3", on: 5, key: world.keys["kms-1"]), "kms-3 is not on the list"),
         ]
         for (index, (hello, why)) in cases.enumerated() {
             let link = UInt64(index + 2)
@@ -151,7 +151,7 @@ import WireText
         world.bench.relay.setNodeList(try world.list(5, removed: ["kms-2"]), of: RelayBench.destination)
         #expect(welcome(world.greet(1, try world.hello("kms-1", on: 1)))?.nodeList == 5)
         let refused = [
-            try world.list(4), try world.list(5), try world.list(6, by: #require(world.keys["kms-1"])), "x.y.z",
+            try world.list(4), try world.list(5), try world.list(6, by: world.keys["kms-1"]), "x.y.z",
         ]
         for list in refused {
             let actions = world.bench.receive(.nodes(list), from: 1)

@@ -32,6 +32,35 @@ import WireText
         }
     }
 
+    @Test("an invitation takes one request while it lives, and one answer to exactly that", arguments: Kind.allCases)
+    func invitations(_ kind: Kind) async throws {
+        try await kind.with { _, cluster in
+            let request = NodeInvitation.Request(publicKey: [1, 2], code: [3])
+            #expect(try await cluster.join(request, node: "kms-4") == false)
+            let end = Timestamp.now().adding(seconds: 600)
+            for node in ["kms-5", "kms-4"] {
+                try await cluster.invite(NodeInvitation(node: node, sealed: [7], check: [8], expires: end))
+            }
+            #expect(try await cluster.invitations().map(\.node) == ["kms-4", "kms-5"])
+            #expect(try await cluster.answer([9], to: request, node: "kms-4") == false)
+            #expect(try await cluster.join(request, node: "kms-4"))
+            let other = NodeInvitation.Request(publicKey: [1], code: [3])
+            #expect(try await cluster.join(other, node: "kms-4") == false)
+            #expect(try await cluster.answer([9], to: other, node: "kms-4") == false)
+            #expect(try await cluster.answer([9], to: request, node: "kms-4"))
+            #expect(try await cluster.answer([6], to: request, node: "kms-4") == false)
+            let answered = try await cluster.invitations()[0]
+            #expect(answered.request == request && answered.answer == [9])
+            #expect(answered.sealed.isEmpty && answered.expires == end)
+            try await cluster.invite(NodeInvitation(node: "kms-4", sealed: [5], check: [8], expires: end))
+            let anew = try await cluster.invitations()[0]
+            #expect(anew.request == nil && anew.answer == nil && anew.sealed == [5])
+            let over = Timestamp.now().adding(seconds: -1)
+            try await cluster.invite(NodeInvitation(node: "kms-4", sealed: [5], check: [8], expires: over))
+            #expect(try await cluster.join(request, node: "kms-4") == false)
+        }
+    }
+
     @Test("a new cluster is in epoch 1, open, and promises nothing", arguments: Kind.allCases)
     func fresh(_ kind: Kind) async throws {
         try await kind.with { _, cluster in

@@ -114,8 +114,9 @@ import WireText
         }
         #expect(try await world.rotation.generate(now: Self.start) == 2)
         try await world.rotation.beat(node: "kms-1", now: Self.start)
-        // It still has the database, and says that it lives.
-        try await joined.beat(node: "kms-2", now: Self.start)
+        // It still has the database, and says that it lives; the new version does not open to it.
+        await #expect(throws: DiagnosedError.self) { try await joined.beat(node: "kms-2", now: Self.start) }
+        #expect(try await world.rotation.journal().nodes["kms-2"] != nil)
         await #expect(throws: DiagnosedError.self) { try await world.rotation.promote(now: Self.start) }
         #expect(try await world.rotation.promote(now: Self.start, without: ["kms-2"]) == 2)
     }

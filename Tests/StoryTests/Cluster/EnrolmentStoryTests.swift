@@ -122,9 +122,12 @@ extension StoryTests {
             try await join(second, at: first, desk)
             try await second.waitUntilReady()
             try await linked("kms-2", deployment)
-            let list = try await desk.ask(first, "node", "list")
-            #expect(list.contains("list of nodes version 2, version 2 at the core"), "\(list)")
-            #expect(list.split(separator: "\n").filter { $0.contains("active") && $0.contains("lease held") }.count == 2)
+            _ =
+                try await eventually("both on the list, with leases") {
+                    let list = try await desk.ask(first, "node", "list")
+                    let held = list.split(separator: "\n").filter { $0.contains("active") && $0.contains("lease held") }
+                    return list.contains("list of nodes version 2") && held.count == 2 ? true : nil
+                } as Bool
             try await drain(second, at: first, desk, deployment)
             try await remove(second, at: first, desk, deployment)
             try await alice.client.kms.perform(.ping)
@@ -169,11 +172,17 @@ extension StoryTests {
         private func drain(
             _ node: ClusterNode, at first: ClusterNode, _ desk: Desk, _ deployment: Deployment
         ) async throws {
-            #expect(try await desk.ask(first, "master-key", "status").contains("node ") == false, "it has its own now")
+            _ =
+                try await eventually("its own master key in the place of the wrap to its public key") {
+                    try await desk.ask(first, "master-key", "status").contains("node ") ? nil : true
+                } as Bool
             _ = try await desk.ask(first, "node", "drain", "kms-2")
             try await unlinked("kms-2", deployment)
             #expect(try await desk.ask(first, "node", "list").contains("drained"))
-            #expect(try await node.alarms().contains("this node is drained"))
+            _ =
+                try await eventually("the node says so") {
+                    try await node.alarms().contains("this node is drained") ? true : nil
+                } as Bool
             _ = try await desk.ask(first, "node", "drain", "kms-2", "--end")
             try await linked("kms-2", deployment)
         }
