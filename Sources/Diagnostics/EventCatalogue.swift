@@ -31,6 +31,12 @@ extension Event {
         "HDS-SERVICE-FAILED", "5cb1c58758184ea49e525b9888a2a8ad", .critical, "@SERVICE@ ends: @REASON@",
         explanation: "A part of the service failed and the service can not go on; systemd starts it anew.",
         fix: "If it happens again, send the journal of the last minutes to support.")
+    package static let serviceDown = Event(
+        "HDS-SERVICE-DOWN", "4e0b8a1f7c3d4b6f9a25d8e17c60b3f4", .critical, "@SERVICE@ is down: @DETAIL@",
+        explanation:
+            "systemd does not start this service again by itself: something has to be changed before. Its work "
+            + "is left undone on this machine; other nodes go on.",
+        fix: "@FIX@")
     package static let configurationRefused = Event(
         "HDS-CONFIGURATION-REFUSED", "c2bcfc729bf94791bd551c504903fa2e", .critical,
         "the configuration is refused: @REASON@",
@@ -196,7 +202,7 @@ extension Event {
 
     /// Every event, in the order of the documentation page.
     package static let all: [Event] = [
-        .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed,
+        .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed, .serviceDown,
         .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,

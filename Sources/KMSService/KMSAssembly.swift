@@ -19,7 +19,7 @@ import WireText
 
 /// Puts the KMS together from its configuration: store, seals, static key, verifier, handler, lanes, link.
 package enum KMSAssembly {
-    package static let identity = ServiceIdentity(name: "hds-kms", version: "0.1.0")
+    package static let identity = ServiceIdentity(name: "hds-kms", version: Release.version)
 
     package static func start(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 
 /// The command `hds-auth`: the authorization service of the customer's domain, and what its administrator needs.
 @main
@@ -10,13 +11,12 @@ struct HDSAuth: AsyncParsableCommand {
             Accounts stand in a YAML file that you edit by hand or with add-account and add-service. After a change \
             send SIGHUP (systemctl reload hds-auth) and it counts at once.
             """,
-        version: version,
+        version: Release.version,
         subcommands: [
             Serve.self, HashPassword.self, AddAccount.self, AddService.self, Revoke.self, RollKeys.self,
         ],
         defaultSubcommand: Serve.self)
 
-    static let version = "0.1.0"
 }
 
 /// `--config FILE`, for the commands that need the service's configuration.

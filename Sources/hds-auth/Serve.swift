@@ -13,7 +13,7 @@ struct Serve: AsyncParsableCommand {
     @OptionGroup var file: ConfigurationOption
 
     func run() async throws {
-        let identity = ServiceIdentity(name: "hds-auth", version: HDSAuth.version)
+        let identity = ServiceIdentity(name: "hds-auth", version: Release.version)
         let code = await ServiceRuntime.run(
             identity, configurationFile: file.path, as: AuthConfiguration.self, start: Self.start)
         throw ArgumentParser.ExitCode(code.rawValue)

@@ -14,9 +14,7 @@ struct HDSCore: AsyncParsableCommand {
             It serves clients (bootstrap, devices, event sockets, conversations, files) and takes the links of key \
             management services. It holds no key: what it relays and stores is opaque to it.
             """,
-        version: version)
-
-    static let version = "0.1.0"
+        version: Release.version)
 
     @Option(
         name: [.customLong("config"), .customLong("configuration"), .customShort("c")],
@@ -25,7 +23,7 @@ struct HDSCore: AsyncParsableCommand {
 
     func run() async throws {
         let code = await ServiceRuntime.run(
-            ServiceIdentity(name: "hds-core", version: Self.version), configurationFile: file,
+            ServiceIdentity(name: "hds-core", version: Release.version), configurationFile: file,
             as: CoreConfiguration.self, start: Self.start)
         throw ArgumentParser.ExitCode(code.rawValue)
     }

@@ -20,6 +20,7 @@ struct HDSCommand: AsyncParsableCommand {
             input, 69 a server can not be reached, 73 an output can not be written, 75 busy, 77 refused, 78 the domain \
             or the state is not as it should be.
             """,
+        version: Release.version,
         subcommands: [
             LoginCommand.self, LogoutCommand.self, StatusCommand.self, SpacesCommand.self, SpaceCommand.self,
             PostCommand.self, ReadCommand.self, SendFileCommand.self, GetFileCommand.self, FilesCommand.self,

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Diagnostics
 
 /// The operator's tool; each subcommand is a file of its own.
 @main struct HDSControl: ParsableCommand {
@@ -11,11 +12,12 @@ import ArgumentParser
             permissions are not as they must be. Errors go to standard error, one line each: what happened, what was \
             expected, what was found, what to do.
             """,
+        version: Release.version,
         subcommands: [
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
             PolicyCommand.self, ControlCommand.self, StatusCommand.self, ExplainCommand.self, AccessCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
-            RollbackCommand.self, FailoverCommand.self, NodeCommand.self,
+            RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,
         ])
 }

@@ -45,7 +45,11 @@ package enum ServiceRuntime {
         let run = ServiceRun<Configuration>(
             identity: identity, file: configurationFile, section: section, log: log, metrics: metrics)
         run.warnAboutProcess(hardeningFailures)
-        return await run.run(configuration, start)
+        // The main task's priority asks for threads of a higher one than a process without privileges may have, and
+        // each refusal would stand in the journal. Not awaited as a task: that would hand the priority on.
+        return await withCheckedContinuation { continuation in
+            Task.detached(priority: .medium) { continuation.resume(returning: await run.run(configuration, start)) }
+        }
     }
 }
 
