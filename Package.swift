@@ -149,7 +149,8 @@ var targets: [Target] = [
     library(
         "ServiceRuntime",
         [
-            "CSystemd", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore, nioPosix, lifecycle,
+            "CSystemd", "TLSChannel", "Cryptography", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore,
+            nioPosix, lifecycle,
             unixSignals, logging, yams,
         ]),
 
@@ -296,7 +297,10 @@ targets += [
         ]),
     tests(
         "ServiceRuntimeTests",
-        ["ServiceRuntime", "Diagnostics", "WireText", nioPosix, logging, lifecycle, "TestServers"]),
+        [
+            "ServiceRuntime", "TLSChannel", "Cryptography", "SecretMemory", "Diagnostics", "WireText", nioPosix,
+            logging, lifecycle, "TestServers",
+        ]),
     tests(
         "HardwareTokenTests",
         [
@@ -337,6 +341,7 @@ targets += [
             "SignedPolicy", "KeyManagement", "MasterKey", "NodeList", "NodeEnrolment", "SecretMemory",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
+            "SiteFailover",
         ]),
     tests(
         "TokenIssuerTests",

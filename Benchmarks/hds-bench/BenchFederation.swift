@@ -40,7 +40,7 @@ struct BenchFederation: Sendable {
                         organisation: partner, mayAskUs: true, weMayAsk: true, users: [user])
                 ]
                 return Federation(
-                    partners: partners, client: FederationClient(own: own, carrier: loopback))
+                    partners: partners, client: FederationClient(own: StaticKeysInForce([own]), carrier: loopback))
             }
             loopback.kms.withLock { $0[host] = kms }
             return kms

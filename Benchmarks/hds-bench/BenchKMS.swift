@@ -98,7 +98,8 @@ struct BenchKMS: Sendable {
             keyManagement: KeyManagement(names: KMSNames(host: host), store: store, vault: vault, policy: policy),
             sessions: SessionTable(
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault),
-            verifier: BearerDirectory(issuers: [issuer]), staticKeys: [staticKey], log: SilentLog(), audit: audit,
+            verifier: BearerDirectory(issuers: [issuer]), staticKeys: StaticKeysInForce([staticKey]), log: SilentLog(),
+            audit: audit,
             federation: federation)
     }
 

@@ -4,6 +4,7 @@ package import HTTPServer
 import LinkProtocol
 import NIOCore
 package import ServiceLifecycle
+import Synchronization
 import WebSocketChannel
 package import WireText
 
@@ -17,6 +18,7 @@ package final class CloudCore: Service {
     let links: LinkEndpoint
     let eventSockets: EventEndpoint
     private let tokens: CloudTokens
+    private let linkKey: LinkKey
 
     /// How long the wrapped answer to a step is kept for a client that asks again.
     private static let answerSeconds: Int64 = 3_600
@@ -29,26 +31,28 @@ package final class CloudCore: Service {
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
         wall: @escaping @Sendable () -> Timestamp = { .now() }
     ) throws {
-        let store = try CloudStore(path: configuration.databasePath)
+        let feeds = LateFeeds()
+        let store = try CloudStore(path: configuration.databasePath) { feeds.wake($0) }
         let files = try FileStore(directory: configuration.filesPath)
         let events = EventHub(clock: clock, wall: wall)
+        let linkKey = LinkKey(configuration.linkKey)
+        self.linkKey = linkKey
         // Answers of an earlier run must not meet strings of this one, so ids start at the time.
         let relay = RelayHub(
             relay: Relay(
                 limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20,
                 callable: configuration.callable, admissions: configuration.admissions,
-                sign: { [key = configuration.linkKey] hello, welcome in
-                    guard let key, let octets = welcome.signedOctets(for: hello) else { return nil }
-                    return try? key.sign(octets, algorithm: .es256)
-                }),
+                sign: { hello, welcome in linkKey.sign(hello, welcome) }),
             clock: clock, wall: wall
         ) { device, text in
             events.push(.kmsMessage(String(decoding: text, as: UTF8.self), wall: wall()), to: device)
         }
+        let hub = FeedHub(store: store, relay: relay, wall: wall)
+        feeds.set(hub)
         tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
-            relay: relay, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
+            relay: relay, feeds: hub, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
         links = LinkEndpoint(services: services, recorder: recorder)
         eventSockets = EventEndpoint(services: services)
         publish(metrics)
@@ -58,6 +62,13 @@ package final class CloudCore: Service {
         var limits = Relay.Limits()
         limits.heartbeatSeconds = configuration.heartbeatSeconds
         return limits
+    }
+
+    /// Takes over what may change while the core runs: by what authorization services are judged and the core's accounts
+    /// there, and what signs welcomes. The rest of the configuration counts from the next start.
+    package func renew(_ configuration: CloudCoreConfiguration) {
+        tokens.renew(configuration.organisations)
+        linkKey.replace(configuration.linkKey)
     }
 
     /// Takes up what earlier runs have stored. To be called once, before the first request.
@@ -135,6 +146,10 @@ package final class CloudCore: Service {
                 if round % 240 == 0 {
                     try? await self.services.store.forgetAnswers(
                         before: self.services.wall().adding(seconds: -Self.answerSeconds))
+                    if let life = self.services.configuration.feedSeconds {
+                        try? await self.services.store.forgetFeedItems(
+                            before: self.services.wall().adding(seconds: -life))
+                    }
                 }
             }
         }
@@ -143,6 +158,7 @@ package final class CloudCore: Service {
     /// After the web server has ended.
     package func close() async {
         await tokens.close()
+        await services.feeds.close()
         try? services.store.close()
     }
 
@@ -182,6 +198,27 @@ package final class CloudCore: Service {
         for (outcome, count) in outcomes {
             metrics.read(.coreDeliveries, [outcome]) { Double(count(services.relay.counts)) }
         }
+    }
+}
+
+/// The feeds, which need the store that tells them what was logged.
+private final class LateFeeds: Sendable {
+    private let hub = Mutex<FeedHub?>(nil)
+    func set(_ hub: FeedHub) { self.hub.withLock { $0 = hub } }
+    func wake(_ organisation: String) { hub.withLock { $0 }?.wake(organisation) }
+}
+
+/// What signs welcomes, as it is at the moment.
+private final class LinkKey: Sendable {
+    private let key: Mutex<PrivateKey?>
+
+    init(_ key: PrivateKey?) { self.key = Mutex(key) }
+
+    func replace(_ new: PrivateKey?) { key.withLock { $0 = new } }
+
+    func sign(_ hello: LinkHello, _ welcome: LinkWelcome) -> [UInt8]? {
+        guard let key = key.withLock({ $0 }), let octets = welcome.signedOctets(for: hello) else { return nil }
+        return try? key.sign(octets, algorithm: .es256)
     }
 }
 

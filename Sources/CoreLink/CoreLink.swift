@@ -18,20 +18,42 @@ import WireText
 /// ended the core delivers anew, so answers to its deliveries are then dropped. `state` is called at each change, one
 /// call at a time.
 package final class CoreLink: Service {
-    private struct Shared {
+    struct Shared {
         var conversation: LinkConversation?
         var isStopping = false
         /// An operator has drained this node: no link until he ends that.
         var isHeld = false
         /// The pause before the next attempt.
         var pause: Task<Void, Never>?
+        /// With what the link is made.
+        var settings: Settings
+        /// What takes its place, once the present link has drained.
+        var renewal: Renewal?
+        /// Who follows feeds, by name.
+        var feeds: [String: FeedInbox] = [:]
     }
 
-    private let configuration: CoreLinkConfiguration
+    /// A configuration with what leads to the core by it.
+    struct Settings: Sendable {
+        private final class Mark: Sendable {}
+
+        let configuration: CoreLinkConfiguration
+        let ground: LinkGround
+        private let mark = Mark()
+
+        init(_ configuration: CoreLinkConfiguration, _ ground: LinkGround) {
+            self.configuration = configuration
+            self.ground = ground
+        }
+
+        static func === (left: Settings, right: Settings) -> Bool { left.mark === right.mark }
+    }
+
+    /// Time, chance and threads.
     private let ground: LinkGround
     private let handler: @Sendable (LinkDelivery) -> Void
     private let report: @Sendable (LinkState) -> Void
-    private let shared = Mutex(Shared())
+    let shared: Mutex<Shared>
     private let current = Mutex(LinkState(phase: .connecting))
     /// Held while `report` runs, so that states are told one at a time and in order.
     private let reporting = Mutex(())
@@ -47,11 +69,13 @@ package final class CoreLink: Service {
         configuration: CoreLinkConfiguration, ground: LinkGround,
         handler: @escaping @Sendable (LinkDelivery) -> Void, state: @escaping @Sendable (LinkState) -> Void = { _ in }
     ) {
-        self.configuration = configuration
+        shared = Mutex(Shared(settings: Settings(configuration, ground)))
         self.ground = ground
         self.handler = handler
         report = state
     }
+
+    var configuration: CoreLinkConfiguration { shared.withLock { $0.settings.configuration } }
 
     /// The state as it was last reported.
     package var state: LinkState { current.withLock { $0 } }
@@ -150,7 +174,12 @@ package final class CoreLink: Service {
             state.tls = nil
             state.retryIn = nil
         }
+        let ground = shared.withLock { shared in
+            shared.isStopping = true
+            return shared.settings.ground
+        }
         await ground.close()
+        endRenewal(.failure(.linkIsStopping))
     }
 
     // MARK: - Connecting
@@ -172,12 +201,15 @@ package final class CoreLink: Service {
                 continue
             }
             generation += 1
-            change { state in
-                state.phase = .connecting
-                state.retryIn = nil
+            if !isRenewing {
+                change { state in
+                    state.phase = .connecting
+                    state.retryIn = nil
+                }
             }
             let (ending, error) = await attempt(generation, epoch)
             guard !isStopping && !Task.isCancelled else { return }
+            if await isRenewed(after: error) { continue }
             // A core that has seen a higher epoch has nothing against this node once it is in that, too.
             let isMended = ending.code == .superseded && configuration.epoch() > epoch
             let delay = isMended ? .zero : backoff.delay(after: ending, using: &random)
@@ -212,15 +244,17 @@ package final class CoreLink: Service {
 
     /// One connection from its first octet to its last.
     private func attempt(_ generation: UInt64, _ epoch: Int64) async -> (LinkBackoff.Ending, DiagnosedError) {
+        let settings = shared.withLock { $0.settings }
+        if let (socket, settings) = takeRenewal() { return await serve(socket, settings, generation, epoch) }
         let token: String
         do {
-            token = try await configuration.token()
+            token = try await settings.configuration.token()
         } catch {
             return (.init(code: nil), .linkHasNoToken(error))
         }
         let socket: any LinkSocket
         do {
-            socket = try await connect(token)
+            socket = try await connect(token, settings)
         } catch let error as DiagnosedError {
             return Self.refusedUpgrade(error)
         } catch {
@@ -231,15 +265,16 @@ package final class CoreLink: Service {
                     found: "an error of type \(type(of: error))")
             )
         }
-        return await serve(socket, generation, epoch)
+        return await serve(socket, settings, generation, epoch)
     }
 
     private func serve(
-        _ socket: any LinkSocket, _ generation: UInt64, _ epoch: Int64
+        _ socket: any LinkSocket, _ settings: Settings, _ generation: UInt64, _ epoch: Int64
     ) async -> (LinkBackoff.Ending, DiagnosedError) {
+        let configuration = settings.configuration
         let hello: LinkHello
         do {
-            hello = try self.hello(epoch, on: socket)
+            hello = try Self.hello(configuration, epoch, on: socket)
         } catch {
             socket.beginClosing(code: LinkCloseCode.internalError.rawValue, reason: "")
             await socket.waitUntilClosed()
@@ -261,18 +296,20 @@ package final class CoreLink: Service {
         if isLate { conversation.stop() }
         let tls = socket.tls
         // It has risen since the hello was made, and `reconnect` found nothing to end yet.
-        if configuration.epoch() != epoch || shared.withLock({ $0.isHeld }) { conversation.drain() }
+        if configuration.epoch() != epoch || isOutdated(settings) || shared.withLock({ $0.isHeld }) {
+            conversation.drain()
+        }
         socket.receive { message in
             for report in conversation.received(message) { self.take(report, of: conversation, tls) }
         }
         let closure = await withTaskCancellationHandler {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    let deadline = self.configuration.welcomeDeadline
+                    let deadline = configuration.welcomeDeadline
                     guard (try? await self.ground.clock.sleep(for: deadline)) != nil else { return }
                     conversation.welcomeIsOverdue(deadline)
                 }
-                if let inspection, let exception = self.configuration.trust?.inspection {
+                if let inspection, let exception = configuration.trust?.inspection {
                     group.addTask {
                         guard await Self.waitUntilOver(exception) else { return }
                         conversation.end(.linkInspectionOver(inspection))
@@ -287,10 +324,13 @@ package final class CoreLink: Service {
         }
         shared.withLock { $0.conversation = nil }
         conversation.lost()
+        for inbox in shared.withLock({ Array($0.feeds.values) }) { inbox.lost(conversation) }
         return Self.ending(of: conversation, closure)
     }
 
-    private func hello(_ epoch: Int64, on socket: WebSocketConnection) throws -> LinkHello {
+    private static func hello(
+        _ configuration: CoreLinkConfiguration, _ epoch: Int64, on socket: any LinkSocket
+    ) throws -> LinkHello {
         var hello = LinkHello(
             service: configuration.service, node: configuration.node, organisation: configuration.organisation,
             version: configuration.version, epoch: epoch, destination: configuration.destination,
@@ -308,9 +348,9 @@ package final class CoreLink: Service {
         return true
     }
 
-    private func connect(_ token: String) async throws -> any LinkSocket {
-        let interval = configuration.heartbeatSeconds
-        return try await ground.dial(
+    func connect(_ token: String, _ settings: Settings) async throws -> any LinkSocket {
+        let interval = settings.configuration.heartbeatSeconds
+        return try await settings.ground.dial(
             token, WebSocketHeartbeat(interval: .seconds(interval), deadline: .seconds(3 * interval)))
     }
 
@@ -333,6 +373,9 @@ package final class CoreLink: Service {
                 state.lastErrorAt = nil
                 state.failures = 0
             }
+            settleRenewal(conversation)
+            for inbox in shared.withLock({ Array($0.feeds.values) }) { inbox.opened(conversation) }
+        case .feed(let frame): shared.withLock { $0.feeds[frame.feed] }?.take(frame, of: conversation)
         case .delivered(let id, let source, let text):
             handler(
                 LinkDelivery(
@@ -340,11 +383,26 @@ package final class CoreLink: Service {
         }
     }
 
+    /// Hands the feed of that name to this inbox from now on.
+    func follow(_ feed: String, with inbox: FeedInbox) {
+        let open = shared.withLock { shared in
+            shared.feeds[feed] = inbox
+            return shared.conversation.flatMap { $0.isOpen ? $0 : nil }
+        }
+        if let open { inbox.opened(open) }
+    }
+
+    /// Lets the reader subscribe anew on the link that stands.
+    func reopen(_ inbox: FeedInbox) {
+        guard let open = shared.withLock({ $0.conversation }), open.isOpen else { return }
+        inbox.restarted(open)
+    }
+
     private func conversation(_ generation: UInt64) -> LinkConversation? {
         shared.withLock { $0.conversation?.generation == generation ? $0.conversation : nil }
     }
 
-    private var isStopping: Bool { shared.withLock { $0.isStopping } }
+    var isStopping: Bool { shared.withLock { $0.isStopping } }
 
     private func beginStopping() -> LinkConversation? {
         shared.withLock { shared in
@@ -381,7 +439,7 @@ package final class CoreLink: Service {
     }
 
     /// A core that answers the upgrade with 401 or 403 says the same as one that closes with 4401 or 4403.
-    private static func refusedUpgrade(_ error: DiagnosedError) -> (LinkBackoff.Ending, DiagnosedError) {
+    static func refusedUpgrade(_ error: DiagnosedError) -> (LinkBackoff.Ending, DiagnosedError) {
         switch error.code {
         case .webSocketUnauthorized:
             (.init(code: .tokenRefused), .linkTokenRefused(found: error.found ?? "status 401"))

@@ -14,6 +14,7 @@ final class LinkConversation: Sendable {
     enum Report: Sendable {
         case opened(LinkWelcome)
         case delivered(id: UInt64, source: String, text: [UInt8])
+        case feed(LinkFeedFrame)
     }
 
     private struct State {
@@ -75,6 +76,12 @@ final class LinkConversation: Sendable {
     func answer(_ id: UInt64, text: [UInt8]) { _ = perform { $0.answer(id, text: text) } }
     func decline(_ id: UInt64, reason: String) { _ = perform { $0.decline(id, reason: reason) } }
     func drop(_ id: UInt64, reason: String) { _ = perform { $0.drop(id, reason: reason) } }
+    func subscribe(_ feed: String, from: LinkFeedStart, credit: UInt32) -> [Report] {
+        perform { $0.subscribe(feed, from: from, credit: credit) }
+    }
+    func acknowledge(_ feed: String, cursor: UInt64, credit: UInt32) {
+        _ = perform { $0.acknowledge(feed, cursor: cursor, credit: credit) }
+    }
     func publish(_ details: String) { _ = perform { $0.publish(details) } }
     func publish(nodeList: String) { _ = perform { $0.publish(nodeList: nodeList) } }
     func drain() { _ = perform { $0.drain() } }
@@ -132,6 +139,7 @@ final class LinkConversation: Sendable {
                     reports.append(.opened(welcome))
                 case .deliver(let id, let source, let text):
                     reports.append(.delivered(id: id, source: source, text: text))
+                case .feed(let frame): reports.append(.feed(frame))
                 case .called(let id, let outcome): state.callers.removeValue(forKey: id)?.resume(returning: outcome)
                 case .close(let code, let error): close(code, error, &state)
                 }

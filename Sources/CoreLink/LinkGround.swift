@@ -9,6 +9,8 @@ package protocol LinkSocket: Sendable {
     var isOpen: Bool { get }
     /// What TLS agreed on; nil on a plain connection.
     var tls: TLSSession? { get }
+    /// A field of the answer to the upgrade; nil: it has none of that name.
+    func answered(_ field: String) -> String?
     /// False: it has ended, or the core takes less than it is sent.
     func enqueue(binary: [UInt8]) -> Bool
     func setHeartbeat(_ heartbeat: WebSocketHeartbeat?)

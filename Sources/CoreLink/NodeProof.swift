@@ -1,7 +1,6 @@
 package import Cryptography
 import LinkProtocol
 import TLSChannel
-import WebSocketChannel
 import WireText
 
 /// How a node proves itself to the core: its key, and the signed list of nodes that names it (docs/cluster.md).
@@ -21,7 +20,7 @@ package struct NodeProof: Sendable {
     }
 
     /// Puts proof and list into a hello for this connection. A core that gave no nonce asks for none.
-    func prove(_ hello: inout LinkHello, on socket: WebSocketConnection) throws {
+    func prove(_ hello: inout LinkHello, on socket: any LinkSocket) throws {
         hello.nodeList = list()
         guard let text = socket.answered(Self.nonceField), let nonce = Base64URL.decode(text),
             (1...Self.maximumNonceBytes).contains(nonce.count)

@@ -318,12 +318,12 @@ extension Alarm {
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
         .linkFlapping, .clockSkew,
-        .credentialAge, .sessionStorm, .certificateExpiry,
+        .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain, .certificateChain, .reloadRefused,
         .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
         .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
-        .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked,
-        .nodeUnlisted,
+        .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
+        .standbyLag, .drillOverdue, .nodeUnlisted,
     ]
 }

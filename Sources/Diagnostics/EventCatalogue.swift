@@ -45,11 +45,6 @@ extension Event {
     package static let reloaded = Event(
         "HDS-RELOADED", "05b3f3f8767a4af280cf8ca113820fa5", .notice, "@SERVICE@ took over @DETAIL@ from @FILE@",
         explanation: "A reload was asked for and the new configuration is in use.")
-    package static let reloadRefused = Event(
-        "HDS-RELOAD-REFUSED", "9b5fdf2c431b44eda6aa4979689f287f", .error,
-        "@SERVICE@ keeps its old configuration: @REASON@",
-        explanation: "A reload was asked for, the new configuration is not usable, and the old one stays in use.",
-        fix: "Correct what the message names and reload again.")
     package static let selfTestFailed = Event(
         "HDS-SELF-TEST-FAILED", "5e5dbb97790348f7a4570299191e3741", .error, "the self-test failed: @REASON@",
         explanation: "The service could not do a piece of its own work. While this lasts the watchdog is not fed, "
@@ -203,7 +198,7 @@ extension Event {
     /// Every event, in the order of the documentation page.
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed, .serviceDown,
-        .configurationRefused, .reloaded, .reloadRefused, .selfTestFailed, .standingWarning, .alarmCleared,
+        .configurationRefused, .reloaded, .selfTestFailed, .standingWarning, .alarmCleared,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .nodeListTaken,

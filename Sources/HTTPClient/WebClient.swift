@@ -2,6 +2,7 @@ import Diagnostics
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 package import TLSChannel
 import WebSocketChannel
 
@@ -12,9 +13,17 @@ import WebSocketChannel
 /// method is idempotent (RFC 9110 section 9.2.2) or nothing of it had left. All errors are `DiagnosedError`s, but for
 /// `CancellationError`.
 package final class WebClient: Sendable {
-    let dialer: Dialer
+    /// What a new trust or route replaces as a whole.
+    private struct Way {
+        let dialer: Dialer
+        let pool: ConnectionPool
+    }
+
     let eventLoop: any EventLoop
-    private let pool: ConnectionPool
+    private let group: any EventLoopGroup
+    private let connectionsPerOrigin: Int
+    private let idleTime: TimeAmount
+    private let way: Mutex<Way>
 
     /// - Parameters:
     ///   - trust: nil allows no `https`. A trust that can not be used shows at the first `https` request.
@@ -25,15 +34,38 @@ package final class WebClient: Sendable {
         eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         connectionsPerOrigin: Int = 8, idleTime: TimeAmount = .seconds(20)
     ) {
+        group = eventLoopGroup
+        eventLoop = eventLoopGroup.next()
+        self.connectionsPerOrigin = max(1, connectionsPerOrigin)
+        self.idleTime = idleTime
+        way = Mutex(
+            Self.way(trust, route, eventLoopGroup, limit: max(1, connectionsPerOrigin), idleTime: idleTime))
+    }
+
+    private static func way(
+        _ trust: TLSTrust?, _ route: WebRoute, _ group: any EventLoopGroup, limit: Int, idleTime: TimeAmount
+    ) -> Way {
         let tls = trust.map { trust in
             Result { () throws(DiagnosedError) in
                 try TLSConfiguration.client(trust: trust, applicationProtocols: ["http/1.1"])
             }
         }
-        dialer = Dialer(group: eventLoopGroup, tls: tls, route: route)
-        eventLoop = eventLoopGroup.next()
-        pool = ConnectionPool(dialer: dialer, limit: max(1, connectionsPerOrigin), idleTime: idleTime)
+        let dialer = Dialer(group: group, tls: tls, route: route)
+        return Way(dialer: dialer, pool: ConnectionPool(dialer: dialer, limit: limit, idleTime: idleTime))
     }
+
+    /// Requests from now on go by this trust and route, on connections of their own; those under way end as they began.
+    package func replace(trust: TLSTrust?, route: WebRoute) {
+        let new = Self.way(trust, route, group, limit: connectionsPerOrigin, idleTime: idleTime)
+        // The old pool closes what it has open when the last request that uses it is answered.
+        _ = way.withLock { way in
+            defer { way = new }
+            return way
+        }
+    }
+
+    var dialer: Dialer { way.withLock { $0.dialer } }
+    private var pool: ConnectionPool { way.withLock { $0.pool } }
 
     /// Sends a request and returns the answer, whatever its status.
     package func send(_ request: WebRequest) async throws -> WebResponse {

@@ -24,9 +24,10 @@ struct WebChannel: ServerChildChannel, HTTPChannelHandler {
 
     let responder: HTTPChannelHandler.Responder
     let configuration: WebServerConfiguration
-    let tls: TLSConfiguration?
     let routes: [WebSocketRoute]
     let openChannels: OpenChannels
+    /// As it is at this moment: a certificate may be replaced while the server runs.
+    let tls: @Sendable () -> TLSConfiguration?
 
     /// A request's head: 16 KiB a field, 32 KiB and 100 fields in all.
     private static let headLimits: NIOHTTPDecoderLimitConfiguration = {
@@ -42,7 +43,7 @@ struct WebChannel: ServerChildChannel, HTTPChannelHandler {
         return channel.eventLoop.makeCompletedFuture {
             let operations = channel.pipeline.syncOperations
             try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
-            if let tls {
+            if let tls = tls() {
                 try operations.addHandler(
                     TLSChannelHandler(
                         tls, handshakeDeadline: configuration.deadlines.firstRequest,

@@ -1,4 +1,4 @@
-import Diagnostics
+package import Diagnostics
 import HTTPTypes
 package import Hummingbird
 import HummingbirdCore
@@ -8,7 +8,7 @@ import NIOHTTPTypes
 import NIOPosix
 import ServiceLifecycle
 import Synchronization
-import TLSChannel
+package import TLSChannel
 
 /// An HTTP/1.1 server of a router and of WebSocket routes, over TLS or plain on loopback.
 ///
@@ -22,7 +22,9 @@ package final class WebServer: Service {
     private let logger: Logger
     private let openChannels = OpenChannels()
     private let listening = ListeningPort()
-    private let serve: @Sendable (WebServer, TLSConfiguration?) async throws -> Void
+    private let serve: @Sendable (WebServer) async throws -> Void
+    /// What connections from now on are shown; nil: as the configuration has it, or plain.
+    private let renewed = Mutex<TLSConfiguration?>(nil)
 
     package init<Context: RequestContext>(
         configuration: WebServerConfiguration, router: Router<Context>, webSockets: [WebSocketRoute] = [],
@@ -32,10 +34,18 @@ package final class WebServer: Service {
         routes = webSockets
         self.logger = logger ?? Self.quietLogger()
         let responder = router.buildResponder()
-        serve = { server, tls in
-            try await server.application(responder, tls).run()
+        serve = { server in
+            try await server.application(responder).run()
         }
     }
+
+    /// What `use` takes: a certificate with its key, judged by OpenSSL.
+    package static func tls(_ identity: TLSServerIdentity) throws(DiagnosedError) -> TLSConfiguration {
+        try TLSConfiguration.server(identity: identity, applicationProtocols: ["http/1.1", "http/1.0"])
+    }
+
+    /// Connections from now on are shown another certificate; those that are open go on. A plain server stays plain.
+    package func use(_ tls: TLSConfiguration) { renewed.withLock { $0 = tls } }
 
     /// The port that is listened on, as soon as it is; throws when the server ends before.
     package var boundPort: Int {
@@ -52,11 +62,12 @@ package final class WebServer: Service {
                 .serverPlainRefused, fault: .configuration, "plain HTTP is served on loopback only",
                 expected: "a TLS identity, or a host such as 127.0.0.1", found: configuration.host)
         }
-        let tls = try configuration.identity.map { identity throws(DiagnosedError) in
-            try TLSConfiguration.server(identity: identity, applicationProtocols: ["http/1.1", "http/1.0"])
+        if let identity = configuration.identity {
+            let tls = try Self.tls(identity)
+            renewed.withLock { $0 = $0 ?? tls }
         }
         let deadline = configuration.deadlines.drain
-        let serving = Task { try await serve(self, tls) }
+        let serving = Task { try await serve(self) }
         do {
             try await withTaskCancellationHandler {
                 try await withGracefulShutdownHandler {
@@ -83,14 +94,15 @@ package final class WebServer: Service {
     // MARK: - Helpers
 
     private func application<Responder: HTTPResponder>(
-        _ responder: Responder, _ tls: TLSConfiguration?
+        _ responder: Responder
     ) -> Application<Responder> where Responder.Context: InitializableFromSource<ApplicationRequestContextSource> {
         Application(
             responder: responder,
             server: HTTPServerBuilder { [self] respond in
                 WebChannel(
-                    responder: limited(respond), configuration: configuration, tls: tls, routes: routes,
-                    openChannels: openChannels)
+                    responder: limited(respond), configuration: configuration, routes: routes,
+                    openChannels: openChannels
+                ) { [self] in configuration.identity == nil ? nil : renewed.withLock { $0 } }
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.host, port: configuration.port), serverName: configuration.serverName,

@@ -1,17 +1,25 @@
 package import Diagnostics
 package import HTTPClient
+import Synchronization
 import WireText
 
 /// The introspection endpoint of an issuer (RFC 7662), asked with the asker's own account.
-package struct IntrospectionEndpoint: Sendable {
+///
+/// Any thread. Whoever asks from now on does so with the account that was given last.
+package final class IntrospectionEndpoint: Sendable {
     private let client: WebClient
     private let url: String
-    private let authorization: Redacted<String>
+    private let authorization: Mutex<Redacted<String>>
 
     package init(client: WebClient, url: String, clientID: String, secret: Redacted<String>) {
         self.client = client
         self.url = url
-        authorization = ClientCredential.basic(clientID: clientID, secret: secret)
+        authorization = Mutex(ClientCredential.basic(clientID: clientID, secret: secret))
+    }
+
+    package func replace(clientID: String, secret: Redacted<String>) {
+        let new = ClientCredential.basic(clientID: clientID, secret: secret)
+        authorization.withLock { $0 = new }
     }
 
     /// The body of a 200. Every way to no answer within the limit is an error.
@@ -20,7 +28,7 @@ package struct IntrospectionEndpoint: Sendable {
             WebRequest(
                 method: "POST", url: url,
                 headers: [
-                    ("Authorization", authorization.reveal { $0 }),
+                    ("Authorization", authorization.withLock { $0 }.reveal { $0 }),
                     ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
                 ], body: Array("token=\(ClientCredential.formEncoded(token))&token_type_hint=access_token".utf8),
                 timeout: .seconds(5), maximumResponseBytes: 64 << 10))

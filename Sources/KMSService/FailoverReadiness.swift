@@ -37,7 +37,7 @@ package struct FailoverReadiness: Sendable {
 
     private var certificate: FailoverCheck {
         do {
-            let chain = try KMSAssembly.certificates(in: configuration.staticKey.certificate)
+            let chain = try configuration.staticKey.certificate.certificates()
             guard let end = chain.first?.notAfter else {
                 return FailoverCheck(
                     "certificate", .fail, "there is no certificate in \(configuration.staticKey.certificate)",

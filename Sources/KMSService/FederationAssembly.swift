@@ -20,11 +20,11 @@ extension KMSAssembly {
     }
 
     static func federation(
-        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: KMSStaticKey, links: LinkHolder,
+        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: StaticKeysInForce, links: LinkHolder,
         log: KMSRequestLog, route: WebRoute
     ) throws -> FederationParts {
         let section = configuration.federation
-        let partners = try (section?.partners ?? []).map { try partner($0, own: own.names, route: route) }
+        let partners = try (section?.partners ?? []).map { try partner($0, own: own.present.names, route: route) }
         let ownUsers = try section?.ownUsers.map { try userIDs(in: $0) } ?? []
         try judgeLists(partners, ownUsers: ownUsers)
         if section?.ownUsers == nil, partners.contains(where: { $0.mayAskUs && $0.users == nil }) {
@@ -62,9 +62,9 @@ extension KMSAssembly {
             return pin.digest
         }
         let trust = try FederationTrust(
-            host: section.host, roots: try section.roots.map { try certificates(in: $0) } ?? [], pins: Set(pins))
+            host: section.host, roots: try section.roots.map { try $0.certificates() } ?? [], pins: Set(pins))
         let assertions = try section.assertionIssuer.map { issuer -> any BearerVerifier in
-            let client = WebClient(trust: TLSTrust(roots: try certificates(in: issuer.authorities)), route: route)
+            let client = WebClient(trust: TLSTrust(roots: try issuer.authorities.certificates()), route: route)
             let keys = IssuerKeys(client: client, url: issuer.keySet.text)
             let verifier = JWTBearerVerifier(
                 policy: TokenPolicy(issuer: issuer.issuer, audience: own.cluster, isCustomerControlled: false),

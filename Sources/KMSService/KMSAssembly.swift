@@ -14,6 +14,7 @@ import Recovery
 import ServiceLifecycle
 package import ServiceRuntime
 import SignedPolicy
+import SiteFailover
 import TLSChannel
 import WireText
 
@@ -27,10 +28,12 @@ package enum KMSAssembly {
         let now = Timestamp.now()
         let checks = try KMSChecks(
             context.health, events: context.events, metrics: context.metrics, core: configuration.core)
-        let route = try NetworkWatch(context.health).route(configuration.proxy, context.credentials)
-        let inspection = try configuration.core.inspection?.exception(now: now)
+        let network = NetworkWatch(context.health)
+        let material = LinkMaterialInForce(try LinkMaterial(configuration, context.credentials, network, now: now))
+        network.use(material.current.proxy)
+        let route = network.route
         let kek = try await configuration.openMasterKey(context.credentials)
-        let staticKeys = try loadStaticKeys(configuration, context, now)
+        let staticKeys = StaticKeysInForce(try loadStaticKeys(configuration, context, now))
         let epochFile = configuration.store.file == nil ? try EpochFile(folder: configuration.dataFolder) : nil
         let database = try await checks.telling {
             try await configuration.store.open(
@@ -64,7 +67,9 @@ package enum KMSAssembly {
         let audit = try await KMSAudit.open(
             configuration.audit, configuration, context, ring: ring, store: store, rollback: rollback, inForce: inForce,
             log: log, route: route)
-        if let inspection { try await audit.keep(inspection, of: configuration.core, now: now) }
+        if let inspection = material.current.inspection {
+            try await audit.keep(inspection, of: configuration.core, now: now)
+        }
         let officers = try EnrolledOfficers(file: configuration.officers.file)
         let memory = PolicyMemory(store: store, vault: vault)
         let holder = PolicyHolder(
@@ -81,7 +86,7 @@ package enum KMSAssembly {
                 events: context.events, links: links))
         keyManagement.lease = keeperOfLease?.lease
         let federation = try federation(
-            configuration, context, own: staticKeys[0], links: links, log: log, route: route)
+            configuration, context, own: staticKeys, links: links, log: log, route: route)
         let sessions = SessionTable(
             store: store, ring: sessionRing, vault: vault, isShared: configuration.store.file == nil)
         let handler = RequestHandler(
@@ -91,7 +96,10 @@ package enum KMSAssembly {
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers)
-        checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder, key: staticKeys[0])
+        checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder)
+        let certificate = CertificateFileInForce(configuration.staticKey.certificate)
+        checks.watch(staticKeys, host: configuration.host, file: certificate)
+        checks.use(pins: material.current.pins, inspection: material.current.inspection)
         let register = NodeRegister(store: store, ring: ring)
         let nodes = try NodeKeeper(
             register, key: nodeKey, name: configuration.node,
@@ -103,14 +111,16 @@ package enum KMSAssembly {
                     : (database as? any ClusterStore).map {
                         Invitations(
                             $0, register: register, ring: ring, host: configuration.host,
-                            fingerprint: staticKeys[0].chain[0].spkiSHA256)
+                            fingerprint: staticKeys.present.chain[0].spkiSHA256)
                     },
                 links: links, health: context.health, events: context.events))
         await nodes.look()
-        let link = try link(
-            configuration, context, nodes: nodes, lanes: lanes, key: staticKeys[0], checks: checks, links: links, route: route,
-            inspection: inspection, epoch: { keeperOfLease?.epoch ?? 1 })
-        let canary = Canary(store: store, ring: ring, key: staticKeys[0])
+        let settings = LinkSettings(
+            configuration: configuration, keys: staticKeys, network: network,
+            proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }),
+            epoch: { keeperOfLease?.epoch ?? 1 })
+        let link = link(settings, material, context, lanes: lanes, checks: checks, links: links)
+        let canary = Canary(store: store, ring: ring, keys: staticKeys)
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
             intervals: Intervals(store: store, vault: vault, policy: inForce), log: log)
@@ -139,10 +149,14 @@ package enum KMSAssembly {
             escrow: escrow, backups: backups,
             health: context.health, log: log, rootKeys: rootKeys, nodes: nodes, rollback: rollback,
             lease: keeperOfLease, cluster: database as? any ClusterStore, started: now,
-            clusterFingerprint: ClusterFingerprint.text(staticKeys[0].chain[0].spkiSHA256), ring: ring)
+            clusterFingerprint: ClusterFingerprint.text(staticKeys.present.chain[0].spkiSHA256), ring: ring)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
+        let reload = KMSReload(
+            context: context, staticKeys: staticKeys, certificate: certificate, material: material,
+            settings: settings, link: link, trust: trust, checks: checks, audit: audit, keeper: keeper)
+        let watches = watches(kms, context)
         return ServicePlan(
-            services: ([keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] as [any Service]) + [
+            services: watches + [keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] + [
                 housekeeping, rootKeys, nodes,
                 SpaceKeyWatch(
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
@@ -161,8 +175,7 @@ package enum KMSAssembly {
             ]
                 + trust.polls + [federation.sweep],
             selfTest: { try await canary.run() },
-            reload: { _ in try await keeper.reload() },
-            reloadExtent: "the log level, officers and signed policy (the rest counts after a restart)",
+            reload: { try await reload.take($0) }, reloadable: KMSReload.keys,
             finish: {
                 workers.shutDown()
                 await audit.close()
@@ -184,6 +197,25 @@ package enum KMSAssembly {
         _ = try await RootKeyRotation(store: summing, ring: ring).adopt(key, kek: kek, name: node)
     }
 
+    /// What looks after the second one of everything, and after rehearsals.
+    private static func watches(_ kms: RunningKMS, _ context: ServiceContext) -> [any Service] {
+        let (backups, host) = (kms.backups, kms.names.host)
+        var drills = [
+            DrillWatch.Drill(subject: "restore") {
+                try await backups.verified().filter { $0.host == host }.map(\.verified).max()
+            }
+        ]
+        var watches: [any Service] = []
+        if let cluster = kms.cluster, case .postgresql(let section) = kms.configuration.store.backend {
+            let journal = kms.configuration.dataFolder + "/failover.journal"
+            drills.append(DrillWatch.Drill(subject: "failover") { FailoverJournal.lastDone(path: journal) })
+            let settings = section.settings(context.credentials, application: "hds-kms redundancy")
+            watches.append(RedundancyWatch(cluster, settings, context.alarms))
+        }
+        watches.append(DrillWatch(drills: drills, days: kms.configuration.drill.overdueDays, alarms: context.alarms))
+        return watches
+    }
+
     /// Everything that the control socket carries out.
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
@@ -202,14 +234,14 @@ package enum KMSAssembly {
         return keeper
     }
 
-    private static func loadStaticKeys(
+    static func loadStaticKeys(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, _ now: Timestamp
     ) throws -> [KMSStaticKey] {
         let section = configuration.staticKey
         func key(_ secret: SecretLocation, _ file: FileLocation) throws -> KMSStaticKey {
             let privateKey = try context.credentials.withBytes(of: secret) { try PrivateKey(pem: $0) }
             return try KMSStaticKey(
-                privateKey: privateKey, chain: try certificates(in: file), host: configuration.host,
+                privateKey: privateKey, chain: try file.certificates(), host: configuration.host,
                 algorithm: section.algorithm == .ps256 ? .ps256 : .rs256, now: now)
         }
         let present = try key(section.privateKey, section.certificate)
@@ -222,48 +254,21 @@ package enum KMSAssembly {
         return try [present] + section.previous.map { try key($0.privateKey, $0.certificate) }
     }
 
-    static func certificates(in file: FileLocation) throws -> [Certificate] {
-        try Certificate.all(inPEM: try file.text(upTo: 1 << 20))
-    }
-
     private static func link(
-        _ configuration: KMSServiceConfiguration, _ context: ServiceContext, nodes: NodeKeeper, lanes: RequestLanes,
-        key: KMSStaticKey,
-        checks: KMSChecks, links: LinkHolder, route: WebRoute, inspection: TLSInspection?,
-        epoch: @escaping @Sendable () -> Int64
-    ) throws -> CoreLink {
-        let account = configuration.authorization.service
-        let tokens = ServiceTokens(
-            client: WebClient(trust: TLSTrust(roots: try certificates(in: account.authorities)), route: route),
-            endpoint: account.tokenEndpoint.text, clientID: account.clientID,
-            secret: try context.credentials.text(of: account.clientSecret))
-        let (credentials, secret) = (context.credentials, account.clientSecret)
-        context.health.watchAge(ofSecret: "authorization.service-account.client-secret", days: account.renewAfterDays) {
-            credentials.changed(secret)
+        _ settings: LinkSettings, _ material: LinkMaterialInForce, _ context: ServiceContext, lanes: RequestLanes,
+        checks: KMSChecks, links: LinkHolder
+    ) -> CoreLink {
+        let credentials = context.credentials
+        context.health.watchAge(
+            ofSecret: "authorization.service-account.client-secret",
+            days: settings.configuration.authorization.service.renewAfterDays
+        ) {
+            credentials.changed(material.current.secret)
         }
-        let trust = TLSTrust(
-            roots: try certificates(in: configuration.core.authorities), pins: try configuration.core.spkiPins(),
-            requirePathLengthZero: true, inspection: inspection)
-        if let inspection {
-            context.health.warn(
-                StandingWarning(
-                    "tls-inspected",
-                    "TLS to the core may be inspected by \(reviewed: inspection.name) until \(reviewed: inspection.until.iso8601)",
-                    fix: "let the device pass the link without inspection and remove core.inspection"))
-        }
-        let details = key.detailsDocument(machineAccountID: configuration.machineAccount)
-        let address = Loggable(reviewed: configuration.core.link.text)
         let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
         let storms = StormWatch(health: context.health, metrics: context.metrics)
         let link = CoreLink(
-            configuration: CoreLinkConfiguration(
-                url: configuration.core.link.text, trust: trust,
-                coreKey: try configuration.core.inspection?.key(),
-                proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }), route: route, node: configuration.node,
-                service: "kms",
-                organisation: configuration.organisation, version: identity.version, epoch: epoch(),
-                destination: key.names.cluster,
-                details: { details }, token: { try await tokens.token() }),
+            configuration: settings.link(material.current),
             handler: { delivery in
                 lanes.submit(delivery.text, source: delivery.source) { reply in
                     inFlight.set(Double(lanes.waiting))
@@ -277,11 +282,19 @@ package enum KMSAssembly {
                 }
             },
             state: { state in
-                if state.lastError?.code == .linkTokenRefused { tokens.discard() }
-                checks.report(state, address: address)
+                if state.lastError?.code == .linkTokenRefused { material.current.tokens.discard() }
+                checks.report(state, address: Loggable(reviewed: material.current.url))
             })
         links.hold(link)
         link.setHeld(nodes.book.drained.contains(nodes.name))
         return link
     }
+}
+
+/// Where the certificate of the static key stands, as the configuration in force says. Any thread.
+final class CertificateFileInForce: Sendable {
+    private let file: Mutex<FileLocation>
+    init(_ file: FileLocation) { self.file = Mutex(file) }
+    var current: FileLocation { file.withLock { $0 } }
+    func use(_ new: FileLocation) { file.withLock { $0 = new } }
 }

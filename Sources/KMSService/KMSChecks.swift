@@ -1,6 +1,8 @@
 import CoreLink
+import Cryptography
 import Diagnostics
 import KMSProtocol
+import KeyManagement
 import KeyStore
 import ServiceRuntime
 import Synchronization
@@ -17,7 +19,7 @@ final class KMSChecks: Sendable {
     private let link: HealthCheck
     private let steadiness: LinkSteadiness
     private static let pins = HealthCheck("pins", "the pins of the core")
-    private let corePins: [SPKIPin]
+    private let corePins: Mutex<[SPKIPin]>
     private let latency = StoreLatency()
     /// As it was last told, to tell changes only.
     private let wasOpen = Mutex(false)
@@ -34,7 +36,7 @@ final class KMSChecks: Sendable {
         _ health: HealthRegistry, events: any EventRecorder, metrics: MetricRegistry, pins: [SPKIPin],
         readyWithoutCore: Bool
     ) {
-        corePins = pins
+        corePins = Mutex(pins)
         self.health = health
         self.events = events
         self.metrics = metrics
@@ -43,13 +45,36 @@ final class KMSChecks: Sendable {
             gate: .policy(key: "core.ready-without-core", mayBeMissing: readyWithoutCore))
         steadiness = LinkSteadiness(health: health)
         health.declare(link)
-        if let weakness = PinFinding.weakness(of: corePins) { health.warn(weakness) }
-        health.report(Self.pins, PinFinding.of(corePins, nil))
+        use(pins: pins, inspection: nil)
         metrics.gauge(.linkUp).set(0)
     }
 
-    /// Looks at the store, the disk and the certificate in an interval.
-    func watch(store: any KeyStore, section: StoreSection, audit: String, key: KMSStaticKey) {
+    /// How the core is believed from now on.
+    func use(pins: [SPKIPin], inspection: TLSInspection?) {
+        corePins.withLock { $0 = pins }
+        health.withdraw(warning: PinFinding.warning)
+        if let weakness = PinFinding.weakness(of: pins) { health.warn(weakness) }
+        health.report(Self.pins, PinFinding.of(pins, nil))
+        health.withdraw(warning: "tls-inspected")
+        guard let inspection else { return }
+        health.warn(
+            StandingWarning(
+                "tls-inspected", "TLS to the core may be inspected by \(Self.text(.init(inspection)))",
+                fix: "let the device pass the link without inspection and remove core.inspection"))
+    }
+
+    /// The certificate of the static key: the one in use, and the one that a start or a reload would take.
+    func watch(_ keys: StaticKeysInForce, host: String, file: CertificateFileInForce) {
+        health.watchCertificates(
+            "the certificate of the static key", host: host, file: { file.current },
+            fix:
+                "request a new certificate, replace its file and reload; list a key that is replaced in static-key.previous",
+            isFor: { $0.commonName == $1 && $0.dnsNames.contains($1) },
+            expires: { keys.present.expires })
+    }
+
+    /// Looks at the store and the disk in an interval.
+    func watch(store: any KeyStore, section: StoreSection, audit: String) {
         let alarms = health.alarms
         if case .postgresql(let database) = section.backend { tell(weakness: database.weakness) }
         health.probe(Self.store, every: .seconds(15)) { [latency] in
@@ -72,11 +97,6 @@ final class KMSChecks: Sendable {
                 of: FileLocation(audit), check: HealthCheck("disk-audit", "the disk of the audit trail"),
                 every: .seconds(10))
         }
-        let expires = key.expires
-        health.watchCertificate(
-            "certificate", "the certificate of the static key",
-            fix: "request a new certificate; list the present key under static-key.previous when you replace it"
-        ) { expires }
     }
 
     /// What is weak about the way to the database; it can only change with a restart.
@@ -141,7 +161,7 @@ final class KMSChecks: Sendable {
         switch state.phase {
         case .open:
             health.report(link, Self.open(state))
-            health.report(Self.pins, PinFinding.of(corePins, state.tls))
+            health.report(Self.pins, PinFinding.of(corePins.withLock { $0 }, state.tls))
             for alarm in [Alarm.cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled] {
                 health.alarms.clear(alarm, "the link is open")
             }

@@ -87,7 +87,7 @@ struct FreezeWatch: Service {
 struct Canary: Sendable {
     let store: any KeyStore
     let ring: SealRing
-    let key: KMSStaticKey
+    let keys: StaticKeysInForce
 
     func run() async throws {
         let text = Array("canary \(Timestamp.now())".utf8)
@@ -101,7 +101,7 @@ struct Canary: Sendable {
         json.beginObject()
         json.member("canary", id)
         json.endObject()
-        _ = try key.sign(json)
+        _ = try keys.present.sign(json)
         do {
             try await store.check()
         } catch let error as DiagnosedError where error.maySettle {

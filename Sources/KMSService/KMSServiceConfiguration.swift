@@ -32,6 +32,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     /// Nil: none can be made, and HDS-BACKUP-STALE stands.
     package let backup: BackupSection?
     package let rollback: RollbackSection
+    package let drill: DrillSection
     /// Nil: `removals` beside the audit trail.
     package let journal: JournalSection?
     /// Threads that answer requests; 0 means one for each processor.
@@ -45,7 +46,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         case masterKeyToken = "master-key-token"
         case rootKey = "root-key"
         case store, core, proxy, authorization, policy, audit, federation, officers, control, backup, rollback
-        case journal, workers
+        case drill, journal, workers
     }
 
     package init(from decoder: any Decoder) throws {
@@ -76,6 +77,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
         control = try section.value(.control, default: ControlSection())
         backup = try section.optional(.backup)
         rollback = try section.value(.rollback, default: RollbackSection())
+        drill = try section.value(.drill, default: DrillSection())
         journal = try section.optional(.journal)
         workers = try section.value(.workers, default: 0, in: 0...256)
         guard host == host.lowercased(), host.contains("."), !host.contains("/"), !host.contains(":") else {

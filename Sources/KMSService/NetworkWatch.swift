@@ -21,14 +21,36 @@ final class NetworkWatch: Sendable {
 
     private let health: HealthRegistry
     private let state = Mutex(State())
+    private let proxy = Mutex<WebProxy?>(nil)
 
     init(_ health: HealthRegistry) { self.health = health }
 
-    /// The route of every connection over HTTP.
-    func route(_ section: ProxySection?, _ credentials: Credentials) throws -> WebRoute {
-        let proxy = try section?.proxy(credentials)
-        if proxy != nil { health.declare(Self.tunnels) }
-        return WebRoute(proxy: proxy) { self.take($0) }
+    /// The route of every connection over HTTP: through the proxy that is in force when it is made.
+    var route: WebRoute { WebRoute(current: { self.proxy.withLock { $0 } }) { self.take($0) } }
+
+    /// The route through a proxy that may still have to prove itself: what it meets before it is in force is told to nobody.
+    func route(through proxy: WebProxy?) -> WebRoute {
+        WebRoute(proxy: proxy) { report in
+            if case .tunnel = report, self.proxy.withLock({ $0 !== proxy }) { return }
+            self.take(report)
+        }
+    }
+
+    /// Another proxy, or none: what the one before met says nothing of it.
+    func use(_ new: WebProxy?) {
+        let isOther = proxy.withLock { proxy in
+            defer { proxy = new }
+            return proxy !== new
+        }
+        guard isOther else { return }
+        let targets = state.withLock { state in
+            defer { state.failures = [:] }
+            return Array(state.failures.keys)
+        }
+        for target in targets {
+            health.alarms.clear(.proxyFail, about: Loggable(reviewed: target), "another proxy is in force")
+        }
+        health.report(Self.tunnels, .ok(new == nil ? "none is configured" : "not asked yet"))
     }
 
     func take(_ report: WebRoute.Report) {

@@ -9,6 +9,9 @@ import TLSChannel
 /// 3. A core that shows a backup has changed its key: the old pin is of no use, and a new backup is due.
 /// 4. Where TLS is inspected no pin is looked at.
 enum PinFinding {
+    /// The standing warning about them.
+    static let warning = "core-pins"
+
     static func of(_ pins: [SPKIPin], _ session: TLSSession?) -> HealthFinding {
         if let inspection = session?.inspection {
             return .warn(
@@ -31,11 +34,11 @@ enum PinFinding {
         switch pins.count {
         case 0:
             StandingWarning(
-                "core-pins", "the core is not pinned: any certificate that leads to core.ca is taken",
+                warning, "the core is not pinned: any certificate that leads to core.ca is taken",
                 fix: "list the core's key and its next one in core.pins (docs/networks.md)")
         case 1:
             StandingWarning(
-                "core-pins", "the core has one pin and no backup: when it changes its key the link is cut off",
+                warning, "the core has one pin and no backup: when it changes its key the link is cut off",
                 fix: "ask the core's operator for the pin of the next key, and list it second in core.pins")
         default: nil
         }

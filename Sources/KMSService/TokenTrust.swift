@@ -15,14 +15,35 @@ struct TokenTrust: Sendable {
     let directory: BearerDirectory
     /// To be run beside the service.
     let polls: [RevocationPoll]
+    /// What a reload replaces, by `Issuer`.
+    private let clients: [Issuer: WebClient]
+    private let asked: [Issuer: IntrospectionEndpoint]
+
+    /// Sections that are the same but for what may be replaced.
+    private struct Issuer: Hashable {
+        let name: String
+        let place: String
+
+        init(_ section: IssuerSection) {
+            name = section.issuer
+            if case .introspection(let endpoint, _, _, _) = section.source {
+                place = endpoint.text
+            } else {
+                place = section.keySet?.text ?? ""
+            }
+        }
+    }
 
     init(_ issuers: [IssuerSection], credentials: Credentials, health: HealthRegistry, route: WebRoute) throws {
         var verifiers: [JWTBearerVerifier] = []
         var endpoints: [IntrospectionVerifier] = []
         var polls: [RevocationPoll] = []
+        var clients: [Issuer: WebClient] = [:]
+        var asked: [Issuer: IntrospectionEndpoint] = [:]
         for issuer in issuers {
-            let trust = TLSTrust(roots: try Certificate.all(inPEM: try issuer.authorities.text(upTo: 1 << 20)))
+            let trust = TLSTrust(roots: try issuer.authorities.certificates())
             let client = WebClient(trust: trust, route: route)
+            clients[Issuer(issuer)] = client
             let keys = issuer.keySet.map { IssuerKeys(client: client, url: $0.text) }
             switch issuer.source {
             case .keySet:
@@ -37,9 +58,10 @@ struct TokenTrust: Sendable {
             case .introspection(let endpoint, let clientID, let secret, let clusters):
                 let check = HealthCheck(
                     "introspection \(endpoint.text)", "the introspection endpoint of \(issuer.issuer)")
-                let ask = IntrospectionEndpoint(
-                    client: client, url: endpoint.text, clientID: clientID, secret: try credentials.text(of: secret)
-                ).ask
+                let asker = IntrospectionEndpoint(
+                    client: client, url: endpoint.text, clientID: clientID, secret: try credentials.text(of: secret))
+                asked[Issuer(issuer)] = asker
+                let ask = asker.ask
                 endpoints.append(
                     IntrospectionVerifier(
                         policy: issuer.policy, clusters: clusters,
@@ -56,12 +78,35 @@ struct TokenTrust: Sendable {
         }
         directory = BearerDirectory(issuers: verifiers, endpoints: endpoints, revocations: polls.map(\.list))
         self.polls = polls
+        self.clients = clients
+        self.asked = asked
         guard !directory.isCustomerControlled else { return }
         health.warn(
             StandingWarning(
                 "core-can-impersonate",
                 "the core can impersonate users: an issuer of KMS tokens is not the customer's",
                 fix: "use an authorization service that the customer runs for authorization.issuers"))
+    }
+
+    /// Reads authorities and accounts of the issuers anew; what it returns takes them over. Issuers that were not there at
+    /// the start count from the next one.
+    func renewal(
+        _ issuers: [IssuerSection], _ credentials: Credentials, _ route: WebRoute
+    ) throws -> @Sendable () -> Void {
+        var steps: [@Sendable () -> Void] = []
+        for section in issuers {
+            let trust = TLSTrust(roots: try section.authorities.certificates())
+            _ = try TLSConfiguration.client(trust: trust)
+            if let client = clients[Issuer(section)] {
+                steps.append { client.replace(trust: trust, route: route) }
+            }
+            guard case .introspection(_, let clientID, let location, _) = section.source else { continue }
+            let secret = try credentials.text(of: location)
+            if let endpoint = asked[Issuer(section)] {
+                steps.append { endpoint.replace(clientID: clientID, secret: secret) }
+            }
+        }
+        return { [steps] in for step in steps { step() } }
     }
 
     /// Clients are told 500 without a reason; the health address gets it.

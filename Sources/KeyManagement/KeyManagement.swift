@@ -19,7 +19,8 @@ package struct KeyManagement: Sendable {
     /// Nil: this node needs none.
     package var lease: ReleaseLease?
     /// What signs the bearers of unnamed holders; nil: there are none.
-    var bearerKey: KMSStaticKey?
+    var staticKeys: StaticKeysInForce?
+    var bearerKey: KMSStaticKey? { staticKeys?.present }
 
     package init(names: KMSNames, store: any KeyStore, vault: RecordVault, policy: KMSPolicy) {
         self.init(names: names, store: store, vault: vault, inForce: PolicyInForce(policy))

@@ -3,7 +3,7 @@ import Cryptography
 import Diagnostics
 import JOSEEncryption
 import JOSESignature
-package import KMSProtocol
+import KMSProtocol
 import KeyStore
 import SecretMemory
 package import WireText
@@ -37,7 +37,7 @@ package final class RequestHandler: Sendable {
     let store: any KeyStore
     let sessions: SessionTable
     let verifier: any BearerVerifier
-    let staticKeys: [KMSStaticKey]
+    let keys: StaticKeysInForce
     let policy: KMSPolicy
     let budgets: RequestBudgets
     let callers: CallerBudgets
@@ -51,20 +51,20 @@ package final class RequestHandler: Sendable {
     private let headers = SessionHeaders()
 
     /// - Parameters:
-    ///   - staticKeys: the present one first, then earlier ones that clients may still know.
+    ///   - staticKeys: they may be replaced while requests are answered.
     ///   - federation: nil: nobody else's KMS is asked or answered.
     package init(
-        keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier, staticKeys: [KMSStaticKey],
-        log: any RequestLog, audit: DecisionAudit? = nil, federation: Federation? = nil,
+        keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier,
+        staticKeys: StaticKeysInForce, log: any RequestLog, audit: DecisionAudit? = nil, federation: Federation? = nil,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         var keyManagement = keyManagement
-        keyManagement.bearerKey = staticKeys.first
+        keyManagement.staticKeys = staticKeys
         self.keyManagement = keyManagement
         store = keyManagement.store
         self.sessions = sessions
         self.verifier = verifier
-        self.staticKeys = staticKeys
+        keys = staticKeys
         policy = keyManagement.policy
         budgets = RequestBudgets(policy: keyManagement.policy, now: clock())
         callers = CallerBudgets()
@@ -75,7 +75,8 @@ package final class RequestHandler: Sendable {
         homes = UserHomes(store: keyManagement.store, ring: keyManagement.vault.ring)
     }
 
-    var staticKey: KMSStaticKey { staticKeys[0] }
+    var staticKeys: [KMSStaticKey] { keys.all }
+    var staticKey: KMSStaticKey { keys.present }
 
     /// Federation by the policy in force now; nil: there is no partner.
     var federation: Federation? { federation(by: keyManagement.inForce.current) }

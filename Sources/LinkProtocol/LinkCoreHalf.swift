@@ -20,6 +20,8 @@ package struct LinkCoreHalf: Sendable {
         case called(id: UInt64, destination: String, text: [UInt8])
         /// More deliveries are welcome.
         case credited
+        /// Subscribe, acknowledge or credit of a feed.
+        case feed(LinkFeedFrame)
         case close(LinkCloseCode, DiagnosedError?)
     }
 
@@ -78,6 +80,12 @@ package struct LinkCoreHalf: Sendable {
             guard calls.count < callLimit else { return [.send(.refuse(id: id, reason: .tooMany))] }
             calls.insert(id)
             return [.called(id: id, destination: destination, text: text)]
+        case (.open, .feed(let frame)):
+            switch frame {
+            case .subscribe, .acknowledge, .credit: return [.feed(frame)]
+            case .subscribed, .item, .ended:
+                return violated(.linkViolation("the service sent a frame that is not due", found: frame.name))
+            }
         default: return violated(.linkViolation("the service sent a frame that is not due", found: frame.name))
         }
     }

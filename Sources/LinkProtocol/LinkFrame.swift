@@ -27,6 +27,7 @@ package enum LinkFrame: Equatable, Sendable {
     case reply(id: UInt64, text: [UInt8])
     /// No answer will come for this call.
     case refuse(id: UInt64, reason: LinkCallRefusal)
+    case feed(LinkFeedFrame)
 
     package static let maximumBytes = 1 << 20
     /// The longest wrapped string that is relayed (section 12 of the KMS protocol).
@@ -87,6 +88,7 @@ package enum LinkFrame: Equatable, Sendable {
             var bytes = Self.start(.refuse, id: id, reserving: reason.rawValue.utf8.count)
             bytes.append(contentsOf: reason.rawValue.utf8)
             return bytes
+        case .feed(let frame): return frame.encode()
         case .credit(let count):
             return [Kind.credit.rawValue] + (0..<4).map { UInt8(truncatingIfNeeded: count >> (24 - 8 * $0)) }
         }
@@ -95,6 +97,11 @@ package enum LinkFrame: Equatable, Sendable {
     package init(decoding bytes: [UInt8]) throws(DiagnosedError) {
         guard bytes.count <= Self.maximumBytes else {
             throw .linkViolation("a frame is too long", expected: "at most \(Self.maximumBytes) octets")
+        }
+        if let type = bytes.first, let kind = LinkFeedFrame.Kind(rawValue: type) {
+            var reader = Reader(bytes: bytes, position: 1)
+            self = .feed(try LinkFeedFrame(kind, &reader))
+            return
         }
         guard let type = bytes.first, let kind = Kind(rawValue: type) else {
             throw .linkViolation("a frame has no known type", found: bytes.first.map { "type \($0)" } ?? "no octet")
@@ -150,13 +157,13 @@ package enum LinkFrame: Equatable, Sendable {
         return bytes
     }
 
-    private static func clipped(_ source: String) -> [UInt8] {
+    static func clipped(_ source: String) -> [UInt8] {
         var name = Substring(source)
         while name.utf8.count > maximumSourceBytes { name.removeLast() }
         return Array(name.utf8)
     }
 
-    private struct Reader {
+    struct Reader {
         let bytes: [UInt8]
         var position: Int
 

@@ -107,6 +107,9 @@ package struct LinkWelcome: Equatable, Sendable {
     package var serverTime: Timestamp
     /// The most calls of the service that may be without an outcome. A core that knows no calls does not send it: 0.
     package var calls: Int64
+    /// Feeds that the service may subscribe to. A core that knows none does not send it. Not signed: who takes it away takes
+    /// no more than who takes away the items.
+    package var feeds: [String]
     /// ES256 by the core's application key over `signedOctets`; nil from a core without one, or to a hello without a
     /// nonce.
     package var signature: [UInt8]?
@@ -118,9 +121,10 @@ package struct LinkWelcome: Equatable, Sendable {
 
     package init(
         connection: String, heartbeatSeconds: Int64, credit: Int64, serverTime: Timestamp, calls: Int64 = 0,
-        signature: [UInt8]? = nil
+        feeds: [String] = [], signature: [UInt8]? = nil
     ) {
         self.signature = signature
+        self.feeds = feeds
         self.connection = connection
         self.heartbeatSeconds = heartbeatSeconds
         self.credit = credit
@@ -145,6 +149,7 @@ package struct LinkWelcome: Equatable, Sendable {
             throw .linkViolation("serverTime in welcome is no RFC 3339 time")
         }
         serverTime = time
+        feeds = (root["feeds"]?.elements ?? []).compactMap(\.string)
         signature = try root.octets("signature", of: "welcome", count: Self.signatureBytes)
         nodeList = root["nodeList"] == nil ? nil : try root.integer("nodeList", of: "welcome")
     }
@@ -172,6 +177,7 @@ package struct LinkWelcome: Equatable, Sendable {
         writer.member("credit", credit)
         writer.member("serverTime", serverTime.iso8601)
         if calls > 0 { writer.member("calls", calls) }
+        if !feeds.isEmpty { writer.member("feeds", feeds) }
         if let signature { writer.member("signature", Base64URL.encode(signature)) }
         if let nodeList { writer.member("nodeList", nodeList) }
         writer.endObject()

@@ -13,6 +13,8 @@ package struct LinkServiceHalf: Sendable {
         case deliver(id: UInt64, source: String, text: [UInt8])
         /// The one outcome of a call of this service.
         case called(id: UInt64, LinkCallOutcome)
+        /// Of a feed that this service subscribed to.
+        case feed(LinkFeedFrame)
         case close(LinkCloseCode, DiagnosedError?)
     }
 
@@ -37,6 +39,7 @@ package struct LinkServiceHalf: Sendable {
     private var callLimit = 0
     private var calls: Set<UInt64> = []
     private var lastCall: UInt64 = 0
+    private var feeds = LinkFeedIntake()
 
     /// `window`: the most deliveries that the service wants to hold unanswered.
     package init(hello: LinkHello, window: Int) {
@@ -62,6 +65,7 @@ package struct LinkServiceHalf: Sendable {
             window = min(wishedWindow, Int(welcome.credit))
             granted = window
             callLimit = Int(welcome.calls)
+            feeds.offered = Set(welcome.feeds)
             var actions: [Action] = [.opened(welcome), .send(.credit(UInt32(window)))]
             if owesDetails { actions.append(.send(.publish(details: hello.details))) }
             takesLists = welcome.nodeList != nil
@@ -81,8 +85,33 @@ package struct LinkServiceHalf: Sendable {
         case (.open, .refuse(let id, let reason)), (.draining, .refuse(let id, let reason)):
             guard calls.remove(id) != nil else { return violated(.linkViolation("a refusal has no call")) }
             return [.called(id: id, .refused(reason))]
+        case (.open, .feed(let frame)):
+            do throws(DiagnosedError) {
+                return try feeds.received(frame).map { [.feed($0)] } ?? []
+            } catch {
+                return violated(error)
+            }
+        // Whoever takes the feed over gets what is not acknowledged.
+        case (.draining, .feed): return []
         default: return violated(.linkViolation("the core sent a frame that is not due", found: frame.name))
         }
+    }
+
+    /// Asks for a feed, or anew for one from another cursor; one that the core does not offer ends at once.
+    package mutating func subscribe(_ feed: String, from: LinkFeedStart, credit: UInt32) -> [Action] {
+        guard state == .open else { return [] }
+        guard let frame = feeds.subscribe(feed, from: from, credit: credit) else {
+            return [.feed(.ended(feed: feed, .notOffered, LinkFeedSpan()))]
+        }
+        return [.send(.feed(frame))]
+    }
+
+    /// The item of that cursor was dealt with; so many further ones are welcome.
+    package mutating func acknowledge(_ feed: String, cursor: UInt64, credit: UInt32) -> [Action] {
+        guard state == .open || state == .draining else { return [] }
+        let acknowledged = Action.send(.feed(.acknowledge(feed: feed, cursor: cursor)))
+        guard let grant = feeds.grant(feed, credit) else { return [acknowledged] }
+        return [acknowledged, .send(.feed(grant))]
     }
 
     /// Octets that are no frame.
@@ -210,6 +239,7 @@ extension LinkFrame {
         case .call: "call"
         case .reply: "reply"
         case .refuse: "refuse"
+        case .feed(let frame): frame.name
         }
     }
 }

@@ -111,6 +111,22 @@ package final class FailoverJournal {
         }
     }
 
+    /// When a run last came to its end, by the journal at that path, which may be in use; nil: none is known of.
+    package static func lastDone(path: String) -> Timestamp? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        defer { _ = Glibc.close(descriptor) }
+        var octets: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 << 10)
+        while case let count = Glibc.read(descriptor, &chunk, chunk.count), count > 0 { octets += chunk[..<count] }
+        return octets.split(separator: UInt8(ascii: "\n")).reversed().lazy.compactMap { line in
+            guard let root = try? JSONDocument(line).root, root["step"]?.string == "run",
+                root["state"]?.string == "done"
+            else { return nil }
+            return root["time"]?.string.flatMap { Timestamp(iso8601: $0) }
+        }.first
+    }
+
     private static func unusable(_ path: String, _ found: String) -> DiagnosedError {
         DiagnosedError(
             "failover-journal", fault: .configuration, "the journal of the failover can not be kept in \(path)",

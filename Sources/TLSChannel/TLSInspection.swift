@@ -33,5 +33,7 @@ package struct TLSInspection: Sendable {
             self.name = name
             self.until = until
         }
+
+        package init(_ inspection: TLSInspection) { self.init(name: inspection.name, until: inspection.until) }
     }
 }

@@ -10,7 +10,7 @@ extension AuthConfiguration {
     func settings() throws -> IssuerSettings {
         var roots: [String] = []
         for file in domain.kmsRoots {
-            let certificates = try CertificateFile.read(file, kind: "root of the KMS")
+            let certificates = try file.certificates()
             roots += certificates.map(\.pem)
         }
         var settings = IssuerSettings(
@@ -43,40 +43,6 @@ extension AuthConfiguration {
             overlap: lifetimes.accessToken.components.seconds + IssuerSettings.leeway)
     }
 
-    func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
-        let key = try credentials.withBytes(of: tls.privateKey) { try PrivateKey(pem: $0) }
-        return TLSServerIdentity(
-            certificateChain: try CertificateFile.read(tls.certificate, kind: "server certificate"), privateKey: key)
-    }
-
-    /// What can not change while the service runs has to be what it was.
-    func requireSameSettings(as running: AuthConfiguration) throws {
-        let sections: [(name: String, isSame: Bool)] = [
-            ("issuer", issuer == running.issuer), ("listen", listen == running.listen),
-            ("accounts", accounts == running.accounts), ("state", state == running.state),
-            ("domain", domain == running.domain), ("lifetimes", lifetimes == running.lifetimes),
-            ("signing-keys", signingKeys == running.signingKeys), ("attempts", attempts == running.attempts),
-            ("token-format", tokenFormat == running.tokenFormat),
-        ]
-        let changed = sections.filter { !$0.isSame }.map(\.name)
-        guard changed.isEmpty else {
-            throw DiagnosedError(
-                "reload-needs-restart", fault: .configuration,
-                "\(changed.joined(separator: ", ")) can not change while the service runs",
-                hint: "restart the service: no login is lost by that")
-        }
-    }
-}
-
-/// PEM files with certificates.
-enum CertificateFile {
-    static func read(_ file: FileLocation, kind: String) throws -> [Certificate] {
-        let certificates = try Certificate.all(inPEM: try SmallFile.text(file.path, kind: kind))
-        guard !certificates.isEmpty else {
-            throw DiagnosedError(
-                "certificate-file", fault: .configuration, "\(file): there is no certificate in it",
-                expected: "-----BEGIN CERTIFICATE-----")
-        }
-        return certificates
-    }
+    /// What a reload takes over, besides the accounts.
+    static let reloadable = ["tls"]
 }

@@ -7,7 +7,7 @@ import TokenIssuer
 struct AuthConfiguration: RuntimeConfiguration {
     let issuer: String
     let listen: NetworkAddress
-    let tls: TLSSection
+    let tls: ServerIdentitySection
     let accounts: FileLocation
     let state: FileLocation
     let domain: DomainSection
@@ -44,17 +44,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         runtime = try section.value(.runtime)
     }
 
-    struct TLSSection: Decodable, Sendable, Equatable {
-        let certificate: FileLocation
-        let privateKey: SecretLocation
-
-        enum CodingKeys: String, CodingKey, CaseIterable {
-            case certificate
-            case privateKey = "private-key"
-        }
-    }
-
-    struct DomainSection: Decodable, Sendable, Equatable {
+    struct DomainSection: Decodable, Sendable {
         let name: String
         let core: WebAddress
         let kms: String
@@ -81,7 +71,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         }
     }
 
-    struct LifetimeSection: Decodable, Sendable, Equatable {
+    struct LifetimeSection: Decodable, Sendable {
         var accessToken: Duration = .seconds(3600)
         var code: Duration = .seconds(60)
         var refreshToken: Duration = .seconds(30 * 86_400)
@@ -113,7 +103,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         }
     }
 
-    struct SigningKeySection: Decodable, Sendable, Equatable {
+    struct SigningKeySection: Decodable, Sendable {
         var period: Duration = .seconds(30 * 86_400)
 
         enum CodingKeys: String, CodingKey, CaseIterable { case period }
@@ -126,7 +116,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         }
     }
 
-    struct TokenFormatSection: Decodable, Sendable, Equatable {
+    struct TokenFormatSection: Decodable, Sendable {
         private enum Format: String, NamedValue, Sendable { case jwt, opaque }
 
         var cloud = TokenFormat.jwt
@@ -148,7 +138,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         }
     }
 
-    struct AttemptSection: Decodable, Sendable, Equatable {
+    struct AttemptSection: Decodable, Sendable {
         var account = Rate(burst: 5, interval: .seconds(60))
         var address = Rate(burst: 30, interval: .seconds(10))
 
@@ -162,7 +152,7 @@ struct AuthConfiguration: RuntimeConfiguration {
             address = try section.value(.address, default: address)
         }
 
-        struct Rate: Decodable, Sendable, Equatable {
+        struct Rate: Decodable, Sendable {
             let burst: Int
             let interval: Duration
 

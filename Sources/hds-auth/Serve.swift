@@ -28,8 +28,11 @@ struct Serve: AsyncParsableCommand {
         let service = try AuthorizationService(
             settings: settings, accounts: accounts, stateFolder: configuration.state.path,
             events: context.events, metrics: context.metrics)
-        let identity = try configuration.serverIdentity(context.credentials)
-        watch(service, configuration, identity, context)
+        let identity = try configuration.tls.identity(context.credentials)
+        let certificate = CertificateInUse(identity, configuration.tls.certificate)
+        certificate.watch(
+            context.health, "the certificate of the authorization service", host: configuration.issuerHost)
+        watch(service, configuration, context)
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
@@ -37,13 +40,18 @@ struct Serve: AsyncParsableCommand {
             router: IssuerRoutes(service).router())
         return ServicePlan(
             services: [LoginJanitor(service), server], selfTest: { try await service.check() },
-            reload: { new in try reload(new, running: configuration, settings, accounts) },
+            reload: { new in
+                let identity = try new.tls.replacement(context.credentials)
+                let tls = try WebServer.tls(identity)
+                try accounts.reload(judge: settings.requireUsableOrganisations)
+                server.use(tls)
+                certificate.replace(identity, new.tls.certificate)
+            }, reloadable: AuthConfiguration.reloadable,
             finish: { service.close() })
     }
 
     private static func watch(
-        _ service: AuthorizationService, _ configuration: AuthConfiguration, _ identity: TLSServerIdentity,
-        _ context: ServiceContext
+        _ service: AuthorizationService, _ configuration: AuthConfiguration, _ context: ServiceContext
     ) {
         let alarms = context.alarms
         context.health.probe(HealthCheck("logins", "the database of logins", gate: .required), every: .seconds(15)) {
@@ -57,26 +65,5 @@ struct Serve: AsyncParsableCommand {
             }
         }
         context.health.watchSpace(of: configuration.state)
-        if let certificate = identity.certificateChain.first {
-            context.health.watchCertificate(
-                "certificate", "the certificate of the authorization service",
-                fix: "replace the files of the section tls and restart the service"
-            ) { certificate.notAfter }
-            let host = configuration.issuerHost
-            if !certificate.isValid(forHost: host) {
-                context.health.warn(
-                    StandingWarning(
-                        "certificate-name", "the certificate is not for \(reviewed: host), the host of the issuer",
-                        fix: "clients refuse it unless a proxy in front shows another one: get one with that name"))
-            }
-        }
-    }
-
-    /// Accounts are taken over at once; what else the file says counts from the next start, and says so.
-    private static func reload(
-        _ new: AuthConfiguration, running: AuthConfiguration, _ settings: IssuerSettings, _ accounts: AccountDirectory
-    ) throws {
-        try new.requireSameSettings(as: running)
-        try accounts.reload(judge: settings.requireUsableOrganisations)
     }
 }

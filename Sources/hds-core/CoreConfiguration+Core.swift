@@ -1,7 +1,6 @@
 import CloudCore
 import Cryptography
 import Diagnostics
-import Glibc
 import ServiceRuntime
 import SignedPolicy
 import TLSChannel
@@ -14,32 +13,18 @@ extension CoreConfiguration {
             organisations: try organisations.map { try $0.organisation(credentials) },
             linkKey: try link.map { try $0.key(credentials) })
         core.heartbeatSeconds = linkHeartbeat.components.seconds
+        core.feedSeconds = feedRetention?.components.seconds
         return core
     }
 
-    func serverIdentity(_ credentials: Credentials) throws -> TLSServerIdentity {
-        TLSServerIdentity(
-            certificateChain: try CertificateFile.read(tls.certificate),
-            privateKey: try credentials.withBytes(of: tls.privateKey) { try PrivateKey(pem: $0) })
-    }
+    /// The host that clients and services ask for.
+    var publicHost: String { publicURL.host }
 
-    /// What can not change while the service runs has to be what it was.
-    func requireSameSettings(as running: CoreConfiguration) throws {
-        let sections: [(name: String, isSame: Bool)] = [
-            ("listen", listen == running.listen), ("public-url", publicURL == running.publicURL),
-            ("tls", tls == running.tls), ("store", store == running.store),
-            ("link", link == running.link), ("organisations", organisations == running.organisations),
-            ("maximum-connections", maximumConnections == running.maximumConnections),
-            ("link-heartbeat", linkHeartbeat == running.linkHeartbeat),
-        ]
-        let changed = sections.filter { !$0.isSame }.map(\.name)
-        guard changed.isEmpty else {
-            throw DiagnosedError(
-                "reload-needs-restart", fault: .configuration,
-                "\(changed.joined(separator: ", ")) can not change while the service runs",
-                hint: "restart the service: clients and services connect again by themselves")
-        }
-    }
+    /// What a reload takes over.
+    static let reloadable = [
+        "tls", "link.signing-key", "organisations.ca", "organisations.pins", "organisations.introspection.client-id",
+        "organisations.introspection.client-secret",
+    ]
 }
 
 extension CoreConfiguration.LinkSection {
@@ -69,7 +54,7 @@ extension CoreConfiguration.OrganisationSection {
         var organisation = CloudCoreConfiguration.Organisation(
             id: id, domains: domains, authorizationServer: authorizationServer.text, issuer: issuer,
             jwksURL: keySet.text, kmsCluster: kmsCluster,
-            trust: TLSTrust(roots: try CertificateFile.read(authorities), pins: pins), partners: partners,
+            trust: TLSTrust(roots: try authorities.certificates(), pins: pins), partners: partners,
             introspection: try introspection.map { section in
                 CloudCoreConfiguration.Introspection(
                     url: section.endpoint.text, clientID: section.clientID,
@@ -93,41 +78,5 @@ extension CoreConfiguration.NodeListSection {
         return CloudCoreConfiguration.NodeRules(
             signers: Dictionary(signers.map { ($0.kid, $0.publicKey) }, uniquingKeysWith: { first, _ in first }),
             allowsUnproven: allowsUnproven, allowsInspected: allowsInspected)
-    }
-}
-
-/// PEM files with certificates.
-private enum CertificateFile {
-    private static let maximumBytes = 1 << 20
-
-    static func read(_ file: FileLocation) throws -> [Certificate] {
-        guard let text = contents(of: file.path) else {
-            throw DiagnosedError(
-                "certificate-unreadable", fault: .configuration, "the certificates in \(file) can not be read",
-                expected: "a PEM file that the service's user can read", found: String(cString: strerror(errno)),
-                hint: "check the path and the file's mode")
-        }
-        let certificates = try Certificate.all(inPEM: text)
-        guard !certificates.isEmpty else {
-            throw DiagnosedError(
-                "certificate-file", fault: .configuration, "there is no certificate in \(file)",
-                expected: "-----BEGIN CERTIFICATE-----")
-        }
-        return certificates
-    }
-
-    private static func contents(of path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 16 << 10)
-        while bytes.count <= maximumBytes {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            guard count >= 0 else { return nil }
-            guard count > 0 else { return String(validating: bytes, as: UTF8.self) }
-            bytes += chunk[..<count]
-        }
-        return nil
     }
 }

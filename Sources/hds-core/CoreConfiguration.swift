@@ -63,6 +63,10 @@ import ServiceRuntime
 /// # it had not answered goes to another. Optional; this is the default.
 /// link-heartbeat: 1s
 ///
+/// # How long items stay in the log that services follow (1h or more); a service that was away for longer misses some and is
+/// # told so. Optional; without it they stay.
+/// feed-retention: 90d
+///
 /// # Health address, log, self-test, drain: the same for every service.
 /// runtime:
 ///   health:
@@ -71,12 +75,13 @@ import ServiceRuntime
 struct CoreConfiguration: RuntimeConfiguration {
     let listen: NetworkAddress
     let publicURL: WebAddress
-    let tls: TLSSection
+    let tls: ServerIdentitySection
     let store: StoreSection
     let link: LinkSection?
     let organisations: [OrganisationSection]
     let maximumConnections: Int
     let linkHeartbeat: Duration
+    let feedRetention: Duration?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -85,6 +90,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         case tls, store, link, organisations
         case maximumConnections = "maximum-connections"
         case linkHeartbeat = "link-heartbeat"
+        case feedRetention = "feed-retention"
         case runtime
     }
 
@@ -115,26 +121,20 @@ struct CoreConfiguration: RuntimeConfiguration {
         }
         maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)
         linkHeartbeat = try section.value(.linkHeartbeat, default: .seconds(1), in: .seconds(1) ... .seconds(60))
+        feedRetention = try section.optional(.feedRetention)
+        guard feedRetention.map({ $0 >= .seconds(3600) }) ?? true else {
+            throw section.problem(.feedRetention, "expected 1h at least")
+        }
         runtime = try section.value(.runtime)
     }
 
-    struct TLSSection: Decodable, Sendable, Equatable {
-        let certificate: FileLocation
-        let privateKey: SecretLocation
-
-        enum CodingKeys: String, CodingKey, CaseIterable {
-            case certificate
-            case privateKey = "private-key"
-        }
-    }
-
-    struct LinkSection: Decodable, Sendable, Equatable {
+    struct LinkSection: Decodable, Sendable {
         let signingKey: SecretLocation
 
         enum CodingKeys: String, CodingKey, CaseIterable { case signingKey = "signing-key" }
     }
 
-    struct StoreSection: Decodable, Sendable, Equatable {
+    struct StoreSection: Decodable, Sendable {
         let database: FileLocation
         let files: FileLocation
 
@@ -142,7 +142,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     }
 
     /// Where and as whom an authorization service is asked about opaque tokens.
-    struct IntrospectionSection: Decodable, Sendable, Equatable {
+    struct IntrospectionSection: Decodable, Sendable {
         let endpoint: WebAddress
         let clientID: String
         let clientSecret: SecretLocation
@@ -166,7 +166,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     }
 
     /// Who says which nodes are taken.
-    struct NodeListSection: Decodable, Sendable, Equatable {
+    struct NodeListSection: Decodable, Sendable {
         let officers: FileLocation
         let allowsUnproven: Bool
         let allowsInspected: Bool
@@ -185,7 +185,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         }
     }
 
-    struct OrganisationSection: Decodable, Sendable, Equatable {
+    struct OrganisationSection: Decodable, Sendable {
         let id: String
         let domains: [String]
         let authorizationServer: WebAddress

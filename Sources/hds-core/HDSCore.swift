@@ -31,19 +31,28 @@ struct HDSCore: AsyncParsableCommand {
     private static func start(
         _ configuration: CoreConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<CoreConfiguration> {
-        let identity = try configuration.serverIdentity(context.credentials)
+        let identity = try configuration.tls.identity(context.credentials)
+        let certificate = CertificateInUse(identity, configuration.tls.certificate)
         let core = try CloudCore(
             configuration: try configuration.core(context.credentials), recorder: context.events,
             metrics: context.metrics)
         try await core.prepare()
         watch(core, context)
+        certificate.watch(
+            context.health, "the certificate of the core", host: configuration.publicHost)
         let server = core.server(
             WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
                 serverName: "hds-core", maximumConnections: configuration.maximumConnections))
         return ServicePlan(
             services: [core, server, core.forwardDrain], selfTest: { try await core.check() },
-            reload: { try $0.requireSameSettings(as: configuration) }, finish: { await core.close() })
+            reload: { new in
+                let identity = try new.tls.replacement(context.credentials)
+                let tls = try WebServer.tls(identity)
+                core.renew(try new.core(context.credentials))
+                server.use(tls)
+                certificate.replace(identity, new.tls.certificate)
+            }, reloadable: CoreConfiguration.reloadable, finish: { await core.close() })
     }
 
     private static func watch(_ core: CloudCore, _ context: ServiceContext) {

@@ -224,12 +224,12 @@ struct CloudStoreTests {
         let store = try await open()
         let id = try await conversation(store).id
         await #expect(throws: Refusal(.forbidden, "only the creator of a conversation names its resource object")) {
-            try await store.setResource("r1", of: id, by: Self.bob)
+            try await store.setResource("r1", of: id, by: Self.bob, now: .now())
         }
-        #expect(try await store.setResource("r1", of: id, by: Self.alice).resourceURL == "r1")
-        #expect(try await store.setResource("r1", of: id, by: Self.bob).resourceURL == "r1")
+        #expect(try await store.setResource("r1", of: id, by: Self.alice, now: .now()).resourceURL == "r1")
+        #expect(try await store.setResource("r1", of: id, by: Self.bob, now: .now()).resourceURL == "r1")
         await #expect(throws: Refusal(.conflict, "this conversation has another resource object")) {
-            try await store.setResource("r2", of: id, by: Self.alice)
+            try await store.setResource("r2", of: id, by: Self.alice, now: .now())
         }
     }
 

@@ -75,7 +75,8 @@ final class TestKMS: Sendable {
             keyManagement: keyManagement,
             sessions: SessionTable(store: store, ring: sessionRing, vault: vault, isShared: isShared),
             verifier: verifier,
-            staticKeys: [staticKey], log: log, audit: audit, federation: try federation(staticKey, clock),
+            staticKeys: StaticKeysInForce([staticKey]), log: log, audit: audit,
+            federation: try federation(staticKey, clock),
             clock: { clock.now })
     }
 

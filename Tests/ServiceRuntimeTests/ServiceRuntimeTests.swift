@@ -167,7 +167,7 @@ struct ServiceRuntimeTests {
                                 throw DiagnosedError("no-bad", fault: .configuration, "the word is bad")
                             }
                             words.withLock { $0.append(new.word) }
-                        }, finish: { finished.store(true, ordering: .relaxed) })
+                        }, reloadable: ["word"], finish: { finished.store(true, ordering: .relaxed) })
                 }
             }
             let start = try await systemd.until("READY=1")
@@ -178,7 +178,9 @@ struct ServiceRuntimeTests {
             folder.write("test.yaml", TestConfiguration.text(word: "two", level: "debug"))
             kill(getpid(), SIGHUP)
             let reloaded = try await systemd.until("READY=1").filter { !$0.hasPrefix("WATCHDOG") }
-            #expect(reloaded.first?.hasPrefix("RELOADING=1\n") == true)
+            #expect(reloaded.first?.hasPrefix("RELOADING=1\nMONOTONIC_USEC=") == true)
+            let moment = reloaded.first?.split(separator: "\n").dropFirst().first?.split(separator: "=").last
+            #expect(moment.flatMap { Int64($0) } ?? 0 > 0)
             #expect(words.withLock { $0 } == ["one", "two"])
 
             for text in [TestConfiguration.text(word: "bad"), "word: [broken"] {
@@ -187,6 +189,18 @@ struct ServiceRuntimeTests {
                 _ = try await systemd.until("READY=1")
             }
             #expect(words.withLock { $0 } == ["one", "two"])
+
+            // What can not change while it runs is named; the rest is taken over.
+            folder.write(
+                "test.yaml",
+                TestConfiguration.text(word: "three").replacing("drain-deadline: 5s", with: "drain-deadline: 6s"))
+            kill(getpid(), SIGHUP)
+            let waiting = try await systemd.until("READY=1").last
+            #expect(words.withLock { $0 } == ["one", "two", "three"])
+            #expect(waiting?.contains("which needs a restart") == true, "\(waiting ?? "nothing")")
+            folder.write("test.yaml", TestConfiguration.text(word: "four"))
+            kill(getpid(), SIGHUP)
+            #expect(try await systemd.until("READY=1").last == "READY=1\nSTATUS=Ready; all checks pass.")
 
             kill(getpid(), SIGTERM)
             _ = try await systemd.until("STOPPING=1\nSTATUS=Draining: answering what is in flight.")
@@ -203,7 +217,12 @@ struct ServiceRuntimeTests {
         let lines = String(decoding: result.standardErrorContent, as: UTF8.self)
         #expect(lines.contains("hds-test: hds-test 9 is ready ("))
         #expect(lines.contains("hds-test took over the configuration"))
-        #expect(lines.contains("error   hds-test: hds-test keeps its old configuration: the word is bad [no-bad]"))
+        #expect(
+            lines.contains(
+                "HDS-RELOAD-REFUSED: a new configuration is refused, the old one stays in use: the word is bad [no-bad]"
+            ))
+        #expect(lines.contains("HDS-RELOAD-REFUSED cleared"))
+        #expect(lines.contains("took over the configuration, and needs a restart for runtime.drain-deadline"))
         #expect(lines.contains("line 1"))
         #expect(lines.contains("hds-test drains: SIGTERM"))
         #expect(lines.contains("hds-test stopped, everything was answered"))

@@ -246,4 +246,21 @@ import WireText
         // This node has worked in epoch 2 since.
         #expect(await world.code { try await world.promote(seen: 2) } == .failoverRefused)
     }
+
+    @Test("a survey says which standby follows and how far behind; one that is gone is named")
+    func redundancy() async throws {
+        let world = try await World(isSynchronous: false)
+        defer { world.end() }
+        let standby = world.standby.settings.hosts[0].description
+        func look() async throws -> FailoverSurvey.Redundancy {
+            try await onOwnThread { FailoverSurvey(world.settings, seenEpoch: 1).redundancy }
+        }
+        try await world.until { try await look().following == [standby] }
+        let good = try await look()
+        #expect(good.missing.isEmpty && (good.behind ?? .max) < 16 << 20)
+        try await world.standby.tell("stop")
+        let lost = try await look()
+        #expect(lost.following.isEmpty && lost.behind == nil)
+        #expect(lost.missing.count == 1 && lost.missing[0].hasPrefix(standby), "\(lost.missing)")
+    }
 }

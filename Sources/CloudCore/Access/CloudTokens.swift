@@ -16,6 +16,9 @@ final class CloudTokens: TokenChecking {
     private let organisations: [String: CloudCoreConfiguration.Organisation]
     private let keys: [String: IssuerKeys]
     private let clients: [WebClient]
+    /// By organisation, what a reload replaces.
+    private let connections: [String: WebClient]
+    private let endpoints: [String: IntrospectionEndpoint]
     private let wall: @Sendable () -> Timestamp
     private let opaque: OpaqueTokens
     private let known = TwoGenerationCache<[UInt8], Known>(capacity: 50_000)
@@ -55,15 +58,28 @@ final class CloudTokens: TokenChecking {
         self.organisations = byIssuer
         self.keys = keys
         let connections = Dictionary(zip(organisations.map(\.id), clients)) { first, _ in first }
+        var endpoints: [String: IntrospectionEndpoint] = [:]
         opaque = OpaqueTokens(organisations: organisations) { organisation, introspection in
             if let ask { return ask(organisation, introspection) }
-            return IntrospectionEndpoint(
+            let endpoint = IntrospectionEndpoint(
                 client: connections[organisation.id] ?? WebClient(trust: organisation.trust), url: introspection.url,
-                clientID: introspection.clientID, secret: introspection.secret
-            ).ask
+                clientID: introspection.clientID, secret: introspection.secret)
+            endpoints[organisation.id] = endpoint
+            return endpoint.ask
         }
+        self.connections = connections
+        self.endpoints = endpoints
         self.clients = clients
         self.wall = wall
+    }
+
+    /// From now on the authorization services are judged by these roots and pins, and asked with these accounts.
+    func renew(_ organisations: [CloudCoreConfiguration.Organisation]) {
+        for organisation in organisations {
+            connections[organisation.id]?.replace(trust: organisation.trust, route: .direct)
+            guard let introspection = organisation.introspection else { continue }
+            endpoints[organisation.id]?.replace(clientID: introspection.clientID, secret: introspection.secret)
+        }
     }
 
     private static func fetch(_ url: String, with client: WebClient) async throws -> [UInt8] {

@@ -4,7 +4,7 @@ import WireText
 
 /// Which greeting of a service the core accepts.
 ///
-/// 1. The service is a KMS; other kinds are not linked to this core.
+/// 1. The service is of the kind that the scope of its token names.
 /// 2. Organisation and destination are those that the token of the upgrade request stands for.
 /// 3. The node has a name.
 /// 4. The details document is an object whose `kmsCluster` is the destination and whose `rsaPublicKey` is a text
@@ -14,10 +14,11 @@ enum LinkAdmission {
     static let maximumDetailsBytes = 64 << 10
 
     static func refusal(of hello: LinkHello, grant: Relay.Grant) -> DiagnosedError? {
-        guard hello.service == "kms" else {
+        guard hello.service == grant.service else {
             return DiagnosedError(
-                .linkNotAllowed, fault: .peer, "this kind of service is not linked here", expected: "kms",
-                found: hello.service)
+                .linkNotAllowed, fault: .peer, "the token does not stand for this kind of service",
+                expected: grant.service, found: hello.service,
+                hint: "give the service's account the scope link:\(hello.service)")
         }
         guard hello.organisation == grant.organisation, hello.destination == grant.destination else {
             return DiagnosedError(
@@ -34,6 +35,14 @@ enum LinkAdmission {
 
     static func refusal(ofDetails details: String, destination: String) -> DiagnosedError? {
         let bytes = Array(details.utf8)
+        // Only a KMS has clients that need its document.
+        guard destination.hasPrefix("kms://") else {
+            return (try? JSONDocument(bytes, limits: .init(maximumBytes: maximumDetailsBytes))) == nil
+                ? DiagnosedError(
+                    .linkViolation, fault: .peer, "the details document is malformed",
+                    expected: "a JSON object of at most \(maximumDetailsBytes) octets")
+                : nil
+        }
         guard let document = try? JSONDocument(bytes, limits: .init(maximumBytes: maximumDetailsBytes)),
             document.root["kmsCluster"]?.string == destination, document.root["rsaPublicKey"]?.string != nil
         else {

@@ -55,6 +55,8 @@ struct Relay: Sendable {
         case listed(destination: String, String)
         /// A list that does not count.
         case listRefused(destination: String, DiagnosedError)
+        /// What a service wants of a feed.
+        case feed(LinkFeedFrame)
     }
 
     enum Refusal: Error, Equatable {
@@ -66,6 +68,10 @@ struct Relay: Sendable {
     struct Grant: Sendable, Equatable {
         var organisation: String
         var destination: String
+        /// The kind of service.
+        var service = "kms"
+        /// Feeds that it may subscribe to.
+        var feeds: [String] = []
     }
 
     struct Counts: Sendable, Equatable {
@@ -337,6 +343,7 @@ struct Relay: Sendable {
                 actions += take(nodeList: text, of: links[link]?.grant.destination ?? "", now: now)
             case .called(let id, let destination, let text):
                 actions += call(id, destination, text, from: link, now: now)
+            case .feed(let frame): actions.append(.feed(frame))
             case .credited: actions += dispatch(links[link]?.grant.destination ?? "", now: now)
             case .close(let code, let error): actions += end(link, code, error, now: now)
             }
@@ -377,7 +384,8 @@ struct Relay: Sendable {
         actions.append(.published(destination: grant.destination, details: hello.details))
         var welcome = LinkWelcome(
             connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
-            serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0)
+            serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0,
+            feeds: grant.feeds)
         welcome.signature = sign(hello, welcome)
         welcome.nodeList = admissions[grant.destination]?.version
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }

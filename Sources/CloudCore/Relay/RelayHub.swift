@@ -23,6 +23,7 @@ final class RelayHub: Sendable {
         case raised(destination: String, epoch: Int64)
         case listed(destination: String, String)
         case listRefused(destination: String, DiagnosedError)
+        case feed(LinkFeedFrame)
     }
 
     static let forwardMilliseconds: Int64 = 20_000
@@ -185,6 +186,16 @@ final class RelayHub: Sendable {
         }
     }
 
+    /// A frame beside what the relay decides; false when the link is gone or does not keep up.
+    func send(_ frame: LinkFrame, to link: Relay.LinkID) -> Bool {
+        let octets = frame.encode()
+        return state.withLock { $0.outputs[link]?.enqueue(octets) ?? false }
+    }
+
+    func endSlow(_ link: Relay.LinkID) {
+        state.withLock { $0.outputs[link] }?.close(.internalError, reason: "the service does not keep up")
+    }
+
     func disconnect(_ link: Relay.LinkID) {
         let now = clock()
         state.withLock { state in
@@ -228,7 +239,7 @@ final class RelayHub: Sendable {
             // What concerns a call leaves as a frame of its link.
             case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
-            case .opened, .raised, .listed, .listRefused: break
+            case .opened, .raised, .listed, .listRefused, .feed: break
             case .close(let link, let code, let error):
                 state.outputs.removeValue(forKey: link)?.close(code, reason: error?.summary ?? code.description)
             }
@@ -244,6 +255,7 @@ final class RelayHub: Sendable {
             case .raised(let destination, let epoch): .raised(destination: destination, epoch: epoch)
             case .listed(let destination, let text): .listed(destination: destination, text)
             case .listRefused(let destination, let error): .listRefused(destination: destination, error)
+            case .feed(let frame): .feed(frame)
             default: nil
             }
         }

@@ -33,7 +33,8 @@ struct ConversationRoutes {
             guard OpaqueText.isKMSURI(url, collection: "resources", host: cluster) else {
                 throw Refusal(.badRequest, "kmsResourceObjectUrl is malformed: expected \(cluster)/resources/UUID")
             }
-            return answer(.ok, try await services.store.setResource(url, of: context.id(), by: user))
+            return answer(
+                .ok, try await services.store.setResource(url, of: context.id(), by: user, now: services.wall()))
         }
     }
 

@@ -8,6 +8,7 @@ struct CoreServices: Sendable {
     let store: CloudStore
     let files: FileStore
     let relay: RelayHub
+    let feeds: FeedHub
     let events: EventHub
     let devices: DeviceCache
     let tokens: any TokenChecking

@@ -7,7 +7,8 @@ import WireText
 
 /// The core's end of links: who may open one, and the life of one from its WebSocket to its end.
 struct LinkEndpoint: Sendable {
-    static let scope = "link:kms"
+    /// A scope `link:KIND` allows a link of that kind of service, `feed:NAME` a feed on it.
+    static let kinds = FeedHub.services.union(["kms"])
     /// Field of the answer to the upgrade: 32 random octets of this connection, which the node signs.
     static let nonceField = "HDS-Link-Nonce"
     static let nonceBytes = 32
@@ -21,11 +22,20 @@ struct LinkEndpoint: Sendable {
                 throw Refusal(.unauthorized, "a link needs a service token as bearer")
             }
             let principal = try await services.tokens.principal(of: token.text)
-            guard principal.kind == .service, principal.scope.contains(Self.scope) else {
-                throw Refusal(.forbidden, "the token does not allow a link: it needs a service and scope \(Self.scope)")
+            let kinds = Self.kinds.filter { principal.scope.contains("link:" + $0) }
+            guard principal.kind == .service, kinds.count == 1, let kind = kinds.first else {
+                throw Refusal(
+                    .forbidden,
+                    "the token does not allow a link: it needs a service and one scope of link:"
+                        + Self.kinds.sorted().joined(separator: ", link:"))
             }
             let organisation = try services.organisation(principal.organisation)
-            return Relay.Grant(organisation: organisation.id, destination: organisation.kmsCluster)
+            guard kind != "kms" else {
+                return Relay.Grant(organisation: organisation.id, destination: organisation.kmsCluster)
+            }
+            let feeds = [FeedHub.conversations].filter { principal.scope.contains("feed:" + $0) }
+            return Relay.Grant(
+                organisation: organisation.id, destination: "\(kind)://\(organisation.id)", service: kind, feeds: feeds)
         } catch let refusal as Refusal {
             recorder?.record(.linkRefused, [.reason: Loggable(reviewed: refusal.message)])
             throw refusal
@@ -56,6 +66,7 @@ struct LinkEndpoint: Sendable {
             group.addTask {
                 await socket.waitUntilClosed()
                 hub.disconnect(link)
+                services.feeds.disconnect(link)
                 sink.finish()
             }
             var node: Loggable?
@@ -71,12 +82,20 @@ struct LinkEndpoint: Sendable {
                 case .listed(let destination, let text): await keep(nodeList: text, of: destination)
                 case .listRefused(_, let error):
                     recorder?.record(.linkRefused, [.node: node, .reason: Loggable(error)])
+                case .feed(let frame):
+                    do throws(DiagnosedError) {
+                        try services.feeds.take(frame, from: link, grant: grant)
+                    } catch {
+                        for report in hub.receivedMalformed(error, from: link) { sink.yield(report) }
+                    }
                 case .closed(let code, let error):
                     recorder?.record(
                         .linkRefused,
                         [.node: node, .reason: error.map { Loggable($0) } ?? Loggable(reviewed: "\(code)")])
                 }
             }
+            // What was still to be taken of a link that is gone.
+            services.feeds.disconnect(link)
             if let node {
                 let closure = socket.closure
                 let reason = closure?.error?.description ?? "closed with \(closure?.code ?? 1006)"

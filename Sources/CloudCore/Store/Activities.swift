@@ -38,8 +38,12 @@ extension CloudStore {
             try db.execute(
                 sql: "UPDATE conversation SET lastSequence = ? WHERE id = ?",
                 arguments: [sequence, draft.conversation])
+            try Self.log(conversation, sequence: sequence, now: now, db)
             let readers = conversation.members
-            db.afterNextTransaction { _ in committed(json, readers) }
+            db.afterNextTransaction { [logged, organisation = conversation.organisation] _ in
+                committed(json, readers)
+                logged(organisation)
+            }
             return .stored(StoredActivity(json: json, kmsAnswer: kmsAnswer))
         }
     }

@@ -9,8 +9,11 @@ import WireText
 /// task. What a caller may do is judged inside the transaction that does it.
 final class CloudStore: Sendable {
     let pool: DatabasePool
+    /// Told after each commit that added to an organisation's feed.
+    let logged: @Sendable (_ organisation: String) -> Void
 
-    init(path: String) throws {
+    init(path: String, logged: @escaping @Sendable (_ organisation: String) -> Void = { _ in }) throws {
+        self.logged = logged
         var configuration = GRDB.Configuration()
         configuration.foreignKeysEnabled = true
         configuration.busyMode = .timeout(5)
@@ -62,6 +65,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("2") { try $0.execute(sql: participantsOfPartners) }
         migrator.registerMigration("epochs") { try $0.execute(sql: epochs) }
         migrator.registerMigration("node lists") { try $0.execute(sql: nodeLists) }
+        migrator.registerMigration("feeds") { try $0.execute(sql: feedTables) }
         return migrator
     }()
 

@@ -80,6 +80,8 @@ extension CloudStore {
             guard let record = try Self.conversation(draft.id, db) else {
                 throw Refusal(.internalError, "the conversation was not stored")
             }
+            try Self.log(record, now: now, db)
+            db.afterNextTransaction { [logged] _ in logged(record.organisation) }
             return (record, true)
         }
     }
@@ -105,7 +107,9 @@ extension CloudStore {
     }
 
     /// Stores the KRO's URI, once: the creator alone has seen it, in the answer of the KMS.
-    func setResource(_ url: String, of id: String, by user: UserKey) async throws -> ConversationRecord {
+    func setResource(
+        _ url: String, of id: String, by user: UserKey, now: Timestamp
+    ) async throws -> ConversationRecord {
         try await pool.write { db in
             let record = try Self.requireParticipant(user, in: id, db)
             if record.resourceURL == url { return record }
@@ -116,6 +120,8 @@ extension CloudStore {
                 throw Refusal(.conflict, "this conversation has another resource object")
             }
             try db.execute(sql: "UPDATE conversation SET resourceURL = ? WHERE id = ?", arguments: [url, id])
+            try Self.log(record, resource: url, now: now, db)
+            db.afterNextTransaction { [logged] _ in logged(record.organisation) }
             var changed = record
             changed.resourceURL = url
             return changed

@@ -88,14 +88,21 @@ package struct WebRoute: Sendable {
         case tunnel(target: String, failure: DiagnosedError?)
     }
 
-    package var proxy: WebProxy?
+    private let current: @Sendable () -> WebProxy?
     /// Any thread; must not block.
-    package var observe: @Sendable (Report) -> Void
+    package let observe: @Sendable (Report) -> Void
 
     package init(proxy: WebProxy? = nil, observe: @escaping @Sendable (Report) -> Void = { _ in }) {
-        self.proxy = proxy
+        self.init(current: { proxy }, observe: observe)
+    }
+
+    /// - Parameter current: asked for each connection, for a proxy that may be replaced.
+    package init(current: @escaping @Sendable () -> WebProxy?, observe: @escaping @Sendable (Report) -> Void) {
+        self.current = current
         self.observe = observe
     }
+
+    package var proxy: WebProxy? { current() }
 
     package static let direct = WebRoute()
 }

@@ -19,6 +19,9 @@ final class EnrolledOfficers: Sendable {
 
     var roster: OfficerRoster { state.withLock { $0 } }
 
+    /// Reads the file and takes nothing over.
+    func judge() throws { if let file { _ = try Self.read(file) } }
+
     /// Reads the file again; whether the officers are others than before.
     @discardableResult
     func reload() throws -> Bool {

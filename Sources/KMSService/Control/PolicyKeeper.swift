@@ -101,6 +101,9 @@ actor PolicyKeeper: Service {
             "this node answers nobody until it has that policy")
     }
 
+    /// Throws what makes the file of officers unusable, and takes nothing over.
+    func judgeOfficers() throws { try officers.judge() }
+
     /// Reads both files now. Throws what makes the file of officers unusable; a policy that is refused is an alarm.
     func reload() async throws {
         try officers.reload()

@@ -2,7 +2,7 @@ import Cryptography
 import Diagnostics
 import JOSESignature
 import KMSClient
-package import KMSProtocol
+import KMSProtocol
 import SecretMemory
 package import WireText
 
@@ -22,7 +22,8 @@ package actor FederationClient {
     /// A call of the link has a bound of its own that must not be met.
     static let maximumAssertionLength = 16 << 10
 
-    private let own: KMSStaticKey
+    private let keys: StaticKeysInForce
+    private var own: KMSStaticKey { keys.present }
     private let carrier: any FederationCarrier
     private let observer: FederationObserver
     private let clock: @Sendable () -> Timestamp
@@ -34,13 +35,13 @@ package actor FederationClient {
     private var trusts: [String: FederationTrust] = [:]
     private var cache = FederationCache()
 
-    /// - Parameter own: the present static key, under which partners know this KMS.
+    /// - Parameter own: of them the present one, under which partners know this KMS.
     package init(
-        own: KMSStaticKey, carrier: any FederationCarrier,
+        own: StaticKeysInForce, carrier: any FederationCarrier,
         observer: FederationObserver = FederationObserver(),
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
-        self.own = own
+        keys = own
         self.carrier = carrier
         self.observer = observer
         self.clock = clock

@@ -32,12 +32,22 @@ package enum ConfigurationFile {
     package static func read<Configuration: Decodable>(
         _ path: String, as type: Configuration.Type = Configuration.self
     ) throws(ConfigurationError) -> Configuration {
-        let bytes: [UInt8]
+        try decode(try contents(of: path), of: path)
+    }
+
+    /// What stands in the file, for `decode(_:of:)` and to compare with what stands there later.
+    static func contents(of path: String) throws(ConfigurationError) -> [UInt8] {
         do {
-            bytes = try RegularFile.read(path, upTo: maximumBytes)
+            return try RegularFile.read(path, upTo: maximumBytes)
         } catch {
             throw ConfigurationError(file: path, problems: [problem(for: error)])
         }
+    }
+
+    /// Of what `contents` read from the file at `path`.
+    static func decode<Configuration: Decodable>(
+        _ bytes: [UInt8], of path: String, as type: Configuration.Type = Configuration.self
+    ) throws(ConfigurationError) -> Configuration {
         let folder = FileLocation.absolute(path).split(separator: "/").dropLast().joined(separator: "/")
         return try decode(bytes, file: path, folder: "/" + folder, as: type)
     }

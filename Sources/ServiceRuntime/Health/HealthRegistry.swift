@@ -99,6 +99,11 @@ package final class HealthRegistry: Sendable {
 
     var probes: [Probe] { state.withLock { $0.probes } }
 
+    /// Looks at once at what else is looked at in its interval.
+    func lookAgain(at ids: Set<String>) async {
+        for probe in probes where ids.contains(probe.check.id) { report(probe.check, await probe.look()) }
+    }
+
     // MARK: standing warnings
 
     /// Shown until withdrawn, and written to the journal once.

@@ -1,5 +1,6 @@
 import CSystemd
 import Diagnostics
+import Glibc
 
 /// Tells systemd how the service stands (sd_notify(3)). Does nothing when the service was not started by systemd.
 ///
@@ -15,13 +16,23 @@ package struct Notifier: Sendable {
     func ready(_ status: Loggable) { send("READY=1\n\(line(status))") }
     func status(_ status: Loggable) { send(line(status)) }
     func stopping(_ status: Loggable) { send("STOPPING=1\n\(line(status))") }
-    func reloading(_ status: Loggable) { send("RELOADING=1\n\(line(status))") }
+    /// With the time on CLOCK_MONOTONIC in microseconds, by which systemd (`Type=notify-reload`, from 253 on) tells this
+    /// reload from an earlier one.
+    func reloading(_ status: Loggable) {
+        send("RELOADING=1\nMONOTONIC_USEC=\(Self.monotonicMicroseconds())\n\(line(status))")
+    }
     func watchdog() { send("WATCHDOG=1") }
 
     /// Assignments are separated by line ends, so a status must have none.
     private func line(_ status: Loggable) -> String {
         let text = status.text.replacing("\n", with: " ")
         return "STATUS=\(text.utf8.count > 1024 ? String(text.prefix(512)) + "..." : text)"
+    }
+
+    private static func monotonicMicroseconds() -> Int64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 
     /// Within which time systemd wants to hear from this process, or nil when it does not watch it.

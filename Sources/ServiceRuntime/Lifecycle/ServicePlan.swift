@@ -28,21 +28,22 @@ package struct ServicePlan<Configuration: RuntimeConfiguration>: Sendable {
     /// Takes over a new configuration on SIGHUP, wholly or, throwing, not at all. The log level is the runtime's; nil
     /// means that nothing else can change while the service runs.
     package var reload: (@Sendable (Configuration) async throws -> Void)?
-    /// What `reload` takes over, for the journal.
-    package var reloadExtent: Loggable
+    /// Keys of the file that `reload` takes over, each with all below it, such as `core.pins`; elements of lists without
+    /// their number. What else differs needs a restart, and is named.
+    package var reloadable: [String]
     /// After everything has ended: close stores.
     package var finish: @Sendable () async -> Void
 
     package init(
         services: [any Service], selfTest: @escaping @Sendable () async throws -> Void,
         reload: (@Sendable (Configuration) async throws -> Void)? = nil,
-        reloadExtent: Loggable = "the configuration",
+        reloadable: [String] = [],
         finish: @escaping @Sendable () async -> Void = {}
     ) {
         self.services = services
         self.selfTest = selfTest
         self.reload = reload
-        self.reloadExtent = reloadExtent
+        self.reloadable = reloadable
         self.finish = finish
     }
 }

@@ -33,8 +33,10 @@ package enum ServiceRuntime {
         ProcessMetrics.register(in: metrics)
         metrics.gauge(.buildInfo, [identity.name, identity.version]).set(1)
         let configuration: Configuration
+        let contents: [UInt8]
         do {
-            configuration = try ConfigurationFile.read(configurationFile)
+            contents = try ConfigurationFile.contents(of: configurationFile)
+            configuration = try ConfigurationFile.decode(contents, of: configurationFile)
         } catch {
             return FailureReport(identity, LogSystem(service: identity.name, metrics: metrics)).tellStart(error)
         }
@@ -43,7 +45,8 @@ package enum ServiceRuntime {
             service: identity.name, format: section.log.format, level: section.log.level.severity, metrics: metrics)
         log.install()
         let run = ServiceRun<Configuration>(
-            identity: identity, file: configurationFile, section: section, log: log, metrics: metrics)
+            identity: identity, file: configurationFile, contents: contents, section: section, log: log,
+            metrics: metrics)
         run.warnAboutProcess(hardeningFailures)
         // The main task's priority asks for threads of a higher one than a process without privileges may have, and
         // each refusal would stand in the journal. Not awaited as a task: that would hand the priority on.
@@ -59,6 +62,8 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
 
     let identity: ServiceIdentity
     let file: String
+    /// Of the file at the start.
+    let contents: [UInt8]
     let section: RuntimeSection
     let log: LogSystem
     let events: any EventRecorder
@@ -68,9 +73,13 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
     let failures: FailureReport
     private var name: Loggable { Loggable(reviewed: identity.name) }
 
-    init(identity: ServiceIdentity, file: String, section: RuntimeSection, log: LogSystem, metrics: MetricRegistry) {
+    init(
+        identity: ServiceIdentity, file: String, contents: [UInt8], section: RuntimeSection, log: LogSystem,
+        metrics: MetricRegistry
+    ) {
         self.identity = identity
         self.file = file
+        self.contents = contents
         self.section = section
         self.log = log
         self.metrics = metrics
@@ -129,7 +138,10 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
             }, logger: log.logger("lifecycle"))
         settings.maximumGracefulShutdownDuration = section.drainDeadline
         let group = ServiceGroup(configuration: settings)
-        router.started(group) { await reload(plan) }
+        let reload = Reload(
+            identity: identity, file: file, contents: contents, plan: plan, log: log, health: health,
+            notifier: notifier)
+        router.started(group) { await reload.run() }
         var code = ExitCode.drained
         do {
             try await group.run()
@@ -177,21 +189,5 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
             DrainAnnouncer(
                 identity: identity, health: health, notifier: notifier, events: events, reason: { router.reason })
         ]
-    }
-    /// SIGHUP: the file is read anew; what is not usable leaves everything as it was.
-    private func reload(_ plan: ServicePlan<Configuration>) async {
-        notifier.reloading("Taking over a new configuration.")
-        do {
-            let configuration: Configuration = try ConfigurationFile.read(file)
-            try await plan.reload?(configuration)
-            log.threshold.severity = configuration.runtime.log.level.severity
-            let extent: Loggable =
-                plan.reload == nil ? "the log level (the rest counts after a restart)" : plan.reloadExtent
-            events.record(.reloaded, [.service: name, .detail: extent, .file: Loggable(reviewed: file)])
-        } catch {
-            events.record(.reloadRefused, [.service: name, .reason: FailureReport.reason(error)])
-        }
-        // systemd waits for this word after RELOADING, whatever came of it.
-        notifier.ready(Loggable(reviewed: health.report.sentence))
     }
 }

@@ -148,7 +148,7 @@ final class FederationWorld: Sendable {
             store: store, kek: kek, policy: policy, identity: identity(host), host: host, clock: clock
         ) { own, clock in
             let client = FederationClient(
-                own: own, carrier: network, observer: observer.observer,
+                own: StaticKeysInForce([own]), carrier: network, observer: observer.observer,
                 clock: { clock.now.adding(milliseconds: skew.value) })
             return Federation(
                 partners: partners, ownUsers: ownUsers, client: client, observer: observer.observer)

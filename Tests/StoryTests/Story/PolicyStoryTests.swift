@@ -156,7 +156,7 @@ extension StoryTests {
             #expect(try await status(domain).contains("HDS-POLICY-REFUSED"))
             #expect(try await indexer.retrieve(key).contains("(no-consent)"))
             try domain.write(try domain.read(second), to: "kms/policy.signed")
-            let reloaded = "the log level, officers and signed policy (the rest counts after a restart)"
+            let reloaded = "hds-kms took over the configuration"
             deployment[.kms]?.send(SIGHUP)
             _ = try await eventually("version 2 again") {
                 try await status(domain).contains("policy    version 2") ? true : nil

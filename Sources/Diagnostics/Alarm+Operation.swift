@@ -1,0 +1,58 @@
+// Alarms of what an operator changes and rehearses: certificates, reloads, redundancy, drills.
+extension Alarm {
+    package static let certificateDomain = Alarm(
+        "HDS-CERT-DOMAIN", "9b11c833103340369f44bf4c305928af", .error,
+        title: "a certificate is not for the name that clients ask for",
+        text:
+            "Clients compare the name and refuse the service; where a proxy shows a certificate of its own to them it does "
+            + "not matter. For the static key of the KMS the next start would fail. DETAIL names the certificate, the name "
+            + "that is needed and those that it has.",
+        fix:
+            "Ask your certificate authority for one with that name (subjectAltName dNSName; for the KMS also as common "
+            + "name), replace the file and reload.",
+        clears: "when the file has a certificate for the name")
+    package static let certificateChain = Alarm(
+        "HDS-CERT-CHAIN", "3754d4f576b4445583bd3bf81426616e", .error,
+        title: "the certificates in a file form no chain",
+        text:
+            "Clients that do not have the missing certificate refuse the service. It shows what it took last; a reload or "
+            + "a start with this file is refused. DETAIL names the file and what is wrong with it.",
+        fix:
+            "Put the service's own certificate first, then its issuing CA, then that one's issuer, none of them expired; "
+            + "then reload.",
+        clears: "when the file can be read and is in order")
+    package static let reloadRefused = Alarm(
+        "HDS-RELOAD-REFUSED", "9b5fdf2c431b44eda6aa4979689f287f", .error,
+        title: "a new configuration is refused, the old one stays in use",
+        text:
+            "A reload was asked for, and nothing of it was taken over: the service works on as before. After a restart "
+            + "it may not come up with it. DETAIL says what was expected, what was found and what to do.",
+        fix: "Correct what DETAIL names and reload again.",
+        clears: "when a reload is taken over")
+    package static let redundancyLost = Alarm(
+        "HDS-REDUNDANCY-LOST", "f5e6d5e0328047b69410775f0882583a", .error,
+        title: "one more loss would stop the service",
+        text:
+            "The cluster works, but on its last node or without a standby of its database. DETAIL says which part has no "
+            + "second one and what was seen last.",
+        fix:
+            "Bring the node or the standby back (docs/failover.md). A node that will not come back: hdsctl node remove.",
+        clears: "when two nodes hold leases and a standby follows the primary")
+    package static let standbyLag = Alarm(
+        "HDS-STANDBY-LAG", "9163743a85fb48fbb5b026d8ee40d556", .warning,
+        title: "the standby is behind the primary",
+        text:
+            "With asynchronous commits what the standby does not have is lost when it has to take over. With synchronous "
+            + "ones nothing is lost, and each commit waits for it. DETAIL says how far it is behind.",
+        fix: "Look at the load and the disk of the standby and at the network between the sites; hdsctl failover plan.",
+        clears: "when it is less than half as far behind")
+    package static let drillOverdue = Alarm(
+        "HDS-DRILL-OVERDUE", "889ba9910a444fe586d9412dc7d48222", .warning,
+        title: "what has to work in an emergency was not rehearsed for long",
+        text:
+            "A backup that nobody restored and a failover that nobody tried are hopes. DETAIL says what was last "
+            + "rehearsed when. drill.overdue-days says how long is too long.",
+        fix: "For a restore: hdsctl restore FILE --verify proves a backup. For a failover: hdsctl failover promote "
+            + "--switch-over, and back.",
+        clears: "when it was rehearsed")
+}
