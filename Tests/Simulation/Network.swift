@@ -155,6 +155,7 @@ final class SocketEnd: LinkSocket, RelayHub.Output, @unchecked Sendable {  // on
     // MARK: LinkSocket and RelayHub.Output
 
     var isOpen: Bool { session.isOpen && !isGone }
+    func answered(_ field: String) -> String? { nil }
     var tls: TLSSession? { nil }
 
     func enqueue(binary: [UInt8]) -> Bool {
