@@ -352,7 +352,8 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "NodeList", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient", "WebSocketChannel",
+            "CloudCore", "NodeList", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient",
+            "WebSocketChannel",
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,

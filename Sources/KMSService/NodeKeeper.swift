@@ -191,7 +191,8 @@ final class NodeKeeper: Service {
             if isDone { book.list = list.text }
         }
         if isDone {
-            events.record(.nodeListTaken, [.detail: "\(list.list.version) written back: the database had none or an older"])
+            events.record(
+                .nodeListTaken, [.detail: "\(list.list.version) written back: the database had none or an older"])
         }
     }
 

@@ -81,7 +81,9 @@ package struct RootKeyRotation: Sendable {
             made = last + 1
             let root = try SymmetricKey.random()
             var record = RootKeyRecord(version: made, state: .inert, wraps: [:], created: now)
-            for holder in [ring.kek] + escrow + Array(others.values) { record.wraps[holder.holder] = try holder.wrap(root, version: made) }
+            for holder in [ring.kek] + escrow + Array(others.values) {
+                record.wraps[holder.holder] = try holder.wrap(root, version: made)
+            }
             journal.trial = RotationJournal.Trial(
                 version: made, sealed: try ring.seal(trial: Self.trialIdentity, under: made, key: root))
             return [.insertRootKey(record)]

@@ -32,7 +32,9 @@ package struct InvitationCode: Sendable {
                 }
             }
         }
-        guard values.count == Self.characters, values.allSatisfy({ $0 < 32 }), values[25] & 0b11 == 0 else { return nil }
+        guard values.count == Self.characters, values.allSatisfy({ $0 < 32 }), values[25] & 0b11 == 0 else {
+            return nil
+        }
         var octets: [UInt8] = []
         var (buffer, count) = (UInt32(0), 0)
         for value in values {

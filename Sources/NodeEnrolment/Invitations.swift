@@ -66,7 +66,8 @@ package struct Invitations: Sendable {
         _ invitation: NodeInvitation, _ request: NodeInvitation.Request, _ now: Timestamp
     ) async throws -> Outcome? {
         let node = invitation.node
-        guard let key = try? key(of: invitation), let publicKey = try? PublicKey(subjectPublicKeyInfo: request.publicKey),
+        guard let key = try? key(of: invitation),
+            let publicKey = try? PublicKey(subjectPublicKeyInfo: request.publicKey),
             publicKey.kind == .p256, invitation.expires > now,
             key.isValid(request.code, ofNewMachine: request.publicKey)
         else {
@@ -114,7 +115,8 @@ package struct Joining: Sendable {
     /// Leaves this machine's public key. A code that was typed wrong is refused here and stays usable.
     package func ask(now: Timestamp) async throws {
         guard let invitation = try await cluster.invitations().first(where: { $0.node == node }) else {
-            throw Self.refused("there is no invitation for \(node)", "hdsctl node invite \(node) on a node that is there")
+            throw Self.refused(
+                "there is no invitation for \(node)", "hdsctl node invite \(node) on a node that is there")
         }
         guard invitation.request == nil else {
             throw Self.refused("the invitation for \(node) was used", "invite anew: a code counts once")

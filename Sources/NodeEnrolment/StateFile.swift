@@ -52,7 +52,8 @@ enum StateFile {
         DiagnosedError(
             "node-file", fault: .configuration, "\(path) can not be used",
             expected: "a file of mode 0600 of the service's user, in a folder that is its own", found: found,
-            hint: "look after owner, mode and space; a node's key is made anew when its file is gone, and then the node has "
+            hint:
+                "look after owner, mode and space; a node's key is made anew when its file is gone, and then the node has "
                 + "to be approved anew")
     }
 }

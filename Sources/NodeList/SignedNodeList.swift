@@ -82,6 +82,7 @@ package struct SignedNodeList: Sendable, Equatable {
         DiagnosedError(
             .nodeListSignature, fault: .configuration, "the list of nodes is not signed by an officer",
             expected: "a JWS of type \(type) by an enrolled officer with the duty cluster", found: found,
-            hint: "let an officer with that duty sign it, and enter him in the files of officers of the KMS and the core")
+            hint:
+                "let an officer with that duty sign it, and enter him in the files of officers of the KMS and the core")
     }
 }

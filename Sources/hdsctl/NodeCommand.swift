@@ -43,7 +43,9 @@ struct NodeCommand: ParsableCommand {
             let promise = answer["synchronous"]?.boolean == true ? "synchronous" : "not promised to be synchronous"
             let list =
                 answer["list"] == nil ? "no list of nodes" : "list of nodes version \(answer.number("list"))"
-            let core = answer["coreList"] == nil ? "" : ", version \(answer.number("coreList")) at the core when this node linked"
+            let core =
+                answer["coreList"] == nil
+                ? "" : ", version \(answer.number("coreList")) at the core when this node linked"
             let rows = nodes.map { node in
                 [
                     node.text("node"), Self.place(node), node.text("release"),
@@ -51,7 +53,8 @@ struct NodeCommand: ParsableCommand {
                     node["fingerprint"]?.string ?? node["waiting"]?.string ?? "-",
                 ]
             }
-            let alone = nodes.allSatisfy { $0["held"] == nil } ? ["\(answer.text("node")) works alone on its database"] : []
+            let alone =
+                nodes.allSatisfy { $0["held"] == nil } ? ["\(answer.text("node")) works alone on its database"] : []
             return alone + ["epoch \(answer.number("epoch"))\(site), commits are \(promise); \(list)\(core)"]
                 + Columns.lines(rows)
         }
@@ -73,7 +76,8 @@ struct NodeCommand: ParsableCommand {
     struct Invite: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a one-time code for a new machine: it lives ten minutes and counts once.",
-            discussion: "An earlier code of that name counts no more. The code alone lets nobody in: an officer approves.")
+            discussion:
+                "An earlier code of that name counts no more. The code alone lets nobody in: an officer approves.")
 
         @Argument(help: "The new node's name, as its configuration has it.")
         var name: String
@@ -174,7 +178,9 @@ struct NodeCommand: ParsableCommand {
                         expected: present.candidates[name].map { NodeFingerprint(of: $0).description }
                             ?? present.candidates.keys.sorted().joined(separator: ", "),
                         found: fingerprint.quotedForError,
-                        hint: "read the fingerprint on the machine itself; if it differs, somebody is between: invite anew")
+                        hint:
+                            "read the fingerprint on the machine itself; if it differs, somebody is between: invite anew"
+                    )
                 }
                 let next = try NodeList.approving(
                     NodeList.Node(name: name, service: present.service, publicKey: key), on: present.list,

@@ -32,7 +32,8 @@ import WireText
         }
 
         func list(
-            _ version: Int64, _ names: [String] = ["kms-1", "kms-2"], removed: Set<String> = [], service: String = "kms",
+            _ version: Int64, _ names: [String] = ["kms-1", "kms-2"], removed: Set<String> = [],
+            service: String = "kms",
             by signer: PrivateKey? = nil
         ) throws -> String {
             let nodes = try names.map { name in
@@ -47,7 +48,8 @@ import WireText
 
         static func challenge(_ link: Relay.LinkID) -> NodeAdmission.Challenge {
             NodeAdmission.Challenge(
-                nonce: Array(repeating: UInt8(link), count: 32), exporter: Array(repeating: 100 + UInt8(link), count: 32))
+                nonce: Array(repeating: UInt8(link), count: 32),
+                exporter: Array(repeating: 100 + UInt8(link), count: 32))
         }
 
         /// The hello of a node, signed for a connection.

@@ -16,7 +16,9 @@ struct ControlArguments {
     }
 
     func text(_ name: String, upTo maximum: Int = 2048) throws(DiagnosedError) -> String {
-        guard let text = try optional(name, upTo: maximum) else { throw Self.malformed("the argument \(name) is missing") }
+        guard let text = try optional(name, upTo: maximum) else {
+            throw Self.malformed("the argument \(name) is missing")
+        }
         return text
     }
 

@@ -39,7 +39,8 @@ enum MasterKeyCommands {
                 return "version \(version) made; it seals nothing yet"
             },
             step("master-key-promote", kms) {
-                try await "version \(rotation.promote(now: .now(), without: kms.nodes.removed)) is active; everything else is sealed again now"
+                try await
+                    "version \(rotation.promote(now: .now(), without: kms.nodes.removed)) is active; everything else is sealed again now"
             },
             step("master-key-retire", kms) {
                 guard let old = try await rotation.retire(now: .now()) else {

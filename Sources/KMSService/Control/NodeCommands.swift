@@ -157,7 +157,8 @@ enum NodeCommands {
             throw DiagnosedError(
                 .nodeFingerprint, fault: .client, "\(name) has another key than the one that was compared",
                 expected: candidate.fingerprint.description, found: typed.quotedForError,
-                hint: "read the fingerprint on the machine itself; if it differs from this one, somebody is between: do not "
+                hint:
+                    "read the fingerprint on the machine itself; if it differs from this one, somebody is between: do not "
                     + "approve, and invite anew")
         }
         let next = try await signed(kms, arguments) { (present, next) throws(DiagnosedError) in
@@ -317,7 +318,8 @@ extension NodeKeeper {
         let others = (list?.list.nodes ?? []).filter {
             $0.service == Self.service && $0.state == .active && $0.name != name
         }
-        return Dictionary(others.map { ($0.name, NodePublicKey($0.publicKey)) }, uniquingKeysWith: { first, _ in first })
+        return Dictionary(
+            others.map { ($0.name, NodePublicKey($0.publicKey)) }, uniquingKeysWith: { first, _ in first })
     }
 }
 

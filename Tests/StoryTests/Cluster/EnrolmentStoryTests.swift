@@ -26,7 +26,8 @@ extension StoryTests {
                     "cluster")
                 let entry = try #require(text.split(separator: "\n").first { $0.hasPrefix("{") })
                 try domain.write(#"{"officers": [\#(entry)]}"#, to: "officers.json", mode: 0o644)
-                try domain.replace("control:\n", with: "officers:\n  file: ../officers.json\ncontrol:\n", in: "kms/hds-kms.yaml")
+                try domain.replace(
+                    "control:\n", with: "officers:\n  file: ../officers.json\ncontrol:\n", in: "kms/hds-kms.yaml")
                 try domain.replace(
                     "    kms-cluster:", with: "    node-list:\n      officers: ../officers.json\n    kms-cluster:",
                     in: "core/hds-core.yaml")
@@ -77,7 +78,8 @@ extension StoryTests {
             }
         }
 
-        @Test("A node joins by a one-time code and an officer's word, drains, and is none within a second of its removal")
+        @Test(
+            "A node joins by a one-time code and an officer's word, drains, and is none within a second of its removal")
         func life() async throws {
             let server = try await TestPostgreSQL.start()
             defer { server.end() }
@@ -85,7 +87,8 @@ extension StoryTests {
             let domain = deployment.domain
             let desk = try await Desk.enrol(domain)
             let nodes = [
-                try ClusterNode("kms-1", domain, servers: [server]), try ClusterNode("kms-2", domain, servers: [server]),
+                try ClusterNode("kms-1", domain, servers: [server]),
+                try ClusterNode("kms-2", domain, servers: [server]),
             ]
             do {
                 try await story(deployment, desk, nodes[0], nodes[1])
@@ -142,7 +145,8 @@ extension StoryTests {
             try domain.replace(": ../kms/master-key\n", with: ": own-key\n", in: "kms-2/hds-kms.yaml")
             // Without an approval it can open nothing.
             let stranger = try ChildProcess(
-                Repository.program("hds-kms"), ["--config", node.configuration], output: domain.path("log/stranger.log"))
+                Repository.program("hds-kms"), ["--config", node.configuration], output: domain.path("log/stranger.log")
+            )
             #expect(try await stranger.end() == .exit(78), "\(stranger.log())")
             let arguments = ["node", "join", "--config", node.configuration, "--wait", "60", "--code-file"]
             let old = try await desk.invite("kms-2", at: first)
