@@ -53,7 +53,7 @@ final class Core: @unchecked Sendable {  // only the thread of the run uses it
             clock: { [scheduler = world.scheduler] in scheduler.now / 1000 },
             wall: { [world] in world.wall },
             answered: { [weak self] device, text in self?.answered(device, text) })
-        if stored > 0, world.mutation != .noEpoch { hub.setEpoch(stored, of: World.cluster) }
+        if stored > 0 { hub.setEpoch(stored, of: World.cluster) }
         tick(process)
     }
 
@@ -137,7 +137,8 @@ final class Core: @unchecked Sendable {  // only the thread of the run uses it
     private func receives(_ bytes: [UInt8], _ link: Relay.LinkID) {
         guard let frame = try? LinkFrame(decoding: bytes), let known = standing[link] else { return }
         switch frame {
-        case .hello(let hello): standing[link]?.epoch = hello.epoch
+        // What it says, or should have said.
+        case .hello(let hello): standing[link]?.epoch = max(hello.epoch, world.epoch(of: known.node))
         case .credit(let more): standing[link]?.granted += Int(more)
         case .answer(let id, _):
             if let digest = known.delivered[id] { present = (digest, id, known.epoch, known.node) }

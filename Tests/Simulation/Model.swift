@@ -15,7 +15,7 @@ enum Mutation: String, CaseIterable, Sendable {
     case noOrder
     /// A renewal brings no freezes along.
     case noFreeze
-    /// The core forgets at a restart which epoch it has seen.
+    /// Nodes tell the core no epoch.
     case noEpoch
     /// A standby that is said to have everything lacks the last commits.
     case lossyStandby

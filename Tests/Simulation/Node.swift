@@ -34,6 +34,7 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
         process = Process(name, world.scheduler)
     }
 
+    var epoch: Int64 { keeper?.epoch ?? 0 }
     var isOpen: Bool { !process.isDead && link?.state.phase == .open && keeper?.lease.isHeld == true }
 
     /// Starts the process; again after a second when its database can not be reached.
@@ -116,7 +117,8 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
         return CoreLink(
             configuration: CoreLinkConfiguration(
                 url: "", trust: nil, node: name, service: "kms", organisation: "org", version: "1",
-                epoch: keeper.epoch, destination: World.cluster, window: 8, details: { details }, token: { "token" }),
+                epoch: world.mutation == .noEpoch ? 1 : keeper.epoch, destination: World.cluster, window: 8,
+                details: { details }, token: { "token" }),
             ground: LinkGround(
                 clock: VirtualClock(scheduler: world.scheduler),
                 random: { SeededGenerator(seed: UInt64(world.scheduler.draw(0 ... .max))) }, executor: process,

@@ -141,6 +141,7 @@ final class World: @unchecked Sendable {  // only the thread of the run uses it
 
     // MARK: Ways
 
+    func epoch(of node: String) -> Int64 { nodes.first { $0.name == node }?.epoch ?? 0 }
     func client(_ name: String) -> Client? { clients.first { $0.name == name } }
     func isCutOff(_ client: String) -> Bool { offline.contains(client) }
 
@@ -187,7 +188,8 @@ final class World: @unchecked Sendable {  // only the thread of the run uses it
         case .coreRestart:
             core.die()
             model.coreForgot()
-        case .slow: network.slowness = 900
+        // Of one way: beyond half a second for both, strings may overtake one that was declined.
+        case .slow: network.slowness = 240
         case .databaseAway: database.servers[0].isUp = false
         case .databaseSlow: database.latency = .milliseconds(scheduler.draw(100...450))
         case .databaseCut(let index): database.unreachable[nodes[index].name] = ["a", "b"]
