@@ -43,7 +43,8 @@ import Testing
 
     /// Which rule of the model notices.
     private static let rules: [(Mutation, String)] = [
-        (.noLease, "lease"), (.noLedger, "once"), (.noOrder, "order"), (.noFreeze, "freeze"), (.noEpoch, "epoch"),
+        (.noLease, "lease"), (.noLedger, "first answer"), (.noOrder, "order"), (.noFreeze, "freeze"),
+        (.noEpoch, "epoch"),
         (.lossyStandby, "durable"),
     ]
 

@@ -8,7 +8,16 @@ import ArgumentParser
     @Option(help: "The first one.") var from: UInt64
     @Flag(help: "Print what happened, line by line.") var trace = false
 
+    @Option(help: "A rule of the world that is switched off, to see the model notice.") var without: String?
+
     func run() async throws {
+        if let mutation = without.flatMap({ Mutation(rawValue: $0) }) {
+            for seed in from..<from + seeds {
+                let violations = try World.run(Plan(seed: seed), mutation: mutation).violations
+                if let first = violations.first { return print("simulation: seed \(seed): \(first)") }
+            }
+            throw ExitCode.failure
+        }
         if trace {
             let outcome = try World.run(Plan(seed: from))
             print(outcome.lines.joined(separator: "\n"))
