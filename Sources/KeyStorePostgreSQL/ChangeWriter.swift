@@ -223,7 +223,11 @@ final class ChangeWriter: Sendable {
     }
 
     private func checkOpening(_ answers: Answers) throws(PostgreSQLFailure) {
-        for answer in answers.prefix(3) { _ = try answer.get() }
+        for answer in answers.prefix(2) { _ = try answer.get() }
+        // What came after the closing would be missing at the server that is promoted, and this node remember it.
+        guard try answers[2].get().count == 1 else {
+            throw PostgreSQLFailure(.unready, "the epoch is closed: another server is about to be promoted")
+        }
     }
 
     /// Throws what may pass when the whole batch is tried again.

@@ -157,11 +157,15 @@ package struct ClusterServer: Sendable {
             """, [.number(old), .number(new), .text(site)], waiting: false)
     }
 
-    /// Takes the leases of an epoch away for a switch-over: nobody gets one before the next epoch.
+    /// Takes leases and writes of an epoch away for a switch-over: when it returns, what nodes write is committed or will
+    /// not be before the next epoch.
     package func close(from old: Int64, to new: Int64, waiting: Bool) throws -> Bool {
         try write(
-            "UPDATE cluster SET epoch = $2, since = now(), open = false WHERE epoch = $1 OR (epoch = $2 AND NOT open)",
-            [.number(old), .number(new)], waiting: waiting)
+            """
+            WITH turn AS MATERIALIZED (SELECT \(Statements.turnLock) IS NULL AS taken)
+            UPDATE cluster SET epoch = $2, since = now(), open = false FROM turn
+            WHERE turn.taken IS NOT NULL AND (epoch = $1 OR (epoch = $2 AND NOT open))
+            """, [.number(old), .number(new)], waiting: waiting)
     }
 
     /// Takes a switch-over back before anything was promoted.

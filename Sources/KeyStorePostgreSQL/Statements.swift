@@ -12,12 +12,14 @@ enum Statements {
     static let rollbackTo = PostgreSQLStatement("rollback_to", "ROLLBACK TO SAVEPOINT change")
     /// One writer of the whole cluster at a time; released when its transaction has ended and is visible.
     static let turn = PostgreSQLStatement(
-        "turn", "SELECT pg_advisory_xact_lock(1212437323, hashtext(current_schema()))")
+        "turn", "SELECT \(turnLock)")
+    static let turnLock = "pg_advisory_xact_lock(1212437323, hashtext(current_schema()))"
+    /// No row where the epoch was closed for a switch-over.
     static let mark = PostgreSQLStatement(
         "mark",
         """
-        INSERT INTO commit_marks (writer, batch, at) VALUES ($1, $2, now())
-        ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at
+        INSERT INTO commit_marks (writer, batch, at) SELECT $1, $2, now() FROM cluster WHERE open
+        ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at RETURNING batch
         """, .uuid, .bigint)
     static let marked = PostgreSQLStatement("marked", "SELECT batch FROM commit_marks WHERE writer = $1", .uuid)
 

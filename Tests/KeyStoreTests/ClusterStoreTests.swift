@@ -230,6 +230,30 @@ import WireText
         await store.close()
     }
 
+    @Test("what is written after the closing of an epoch is held, and is there when it is opened again")
+    func closedToWrites() async throws {
+        let server = try await TestPostgreSQL.start()
+        defer { server.end() }
+        let store = try await PostgreSQL.store(server, schema: "hds_kms")
+        let reads = try await PostgreSQL.store(server, schema: "hds_kms")
+        try await store.apply(.insertResource(Sample.resource(50)))
+        let administered = ClusterServer(server.settings, host: server.settings.hosts[0])
+        #expect(try administered.close(from: 1, to: 2, waiting: false))
+        let isWritten = Mutex(false)
+        let written = Task {
+            let outcome = try await store.apply(.insertResource(Sample.resource(51)))
+            isWritten.withLock { $0 = true }
+            return outcome
+        }
+        for _ in 0..<20 { #expect(try await reads.resource(Sample.id(51)) == nil) }
+        #expect(!isWritten.withLock { $0 })
+        #expect(try administered.reopen(2))
+        #expect(try await written.value == .committed)
+        #expect(try await reads.resource(Sample.id(51)) != nil)
+        await reads.close()
+        await store.close()
+    }
+
     @Test("a node that has seen a higher epoch neither starts on a database of a lower one nor goes on with it")
     func lowerEpoch() async throws {
         let old = try await TestPostgreSQL.start()
