@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import HDSClient
+import HTTPClient
 import KMSClient
 import KMSProtocol
 import TestServers
@@ -196,8 +197,16 @@ extension StoryTests {
         ) async throws {
             let began = ContinuousClock.now
             let command = Task { try await desk.sign(first, "node", "remove", "kms-2") }
-            try await unlinked("kms-2", deployment)
-            print("the core has no link of the removed node \(began.duration(to: .now)) after the command began")
+            _ =
+                try await eventually("one link at the core", within: .seconds(60)) {
+                    let metrics = try await deployment.answer(of: .core, "/metrics").body
+                    return String(decoding: metrics, as: UTF8.self).contains("\nhds_core_links 1") ? true : nil
+                } as Bool
+            let ended = Timestamp.now()
+            let taken = Self.moment(of: "list of nodes 3", in: await first.log())
+            print(
+                "the core has no link of the removed node \(began.duration(to: .now)) after the command began, "
+                    + "\(taken.map { "\(ended.milliseconds - $0.milliseconds) ms" } ?? "-") after the list was taken")
             let text = try await command.value
             #expect(text.contains("removed in version 3"), "\(text)")
             #expect(text.contains("version 2 of the root key is active"), "\(text)")
@@ -217,6 +226,12 @@ extension StoryTests {
             #expect(try await deployment.health(of: .core).contains("kms-2") == false)
             let list = try await desk.ask(first, "node", "list")
             #expect(list.split(separator: "\n").contains { $0.hasPrefix("kms-2") && $0.contains("removed") }, "\(list)")
+        }
+
+        /// When a line of a log was written.
+        private static func moment(of text: String, in log: String) -> Timestamp? {
+            log.split(separator: "\n").first { $0.contains(text) }?.split(separator: " ").first
+                .flatMap { Timestamp(iso8601: String($0)) }
         }
 
         private func linked(_ name: String, _ deployment: Deployment) async throws {
