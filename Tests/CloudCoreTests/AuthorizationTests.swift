@@ -161,7 +161,7 @@ struct AuthorizationTests {
         }
     }
 
-    @Test("a link needs a service token with scope link:kms: 401 and 403 with a body that says why")
+    @Test("a link needs a service token with the scope of a kind: 401 and 403 with a body that says why")
     func links() async throws {
         try await CoreBench.run { bench in
             let issuer = bench.issuer
@@ -169,7 +169,7 @@ struct AuthorizationTests {
                 ("no token", nil, 401), ("nonsense", "x", 401),
                 ("KMS audience", try issuer.token(.init(subject: "hds-kms", audience: "kms", scope: "link:kms")), 401),
                 ("no scope", try issuer.token(.init(subject: "hds-kms")), 403),
-                ("another scope", try issuer.serviceToken(scope: "link:indexer files"), 403),
+                ("another scope", try issuer.serviceToken(scope: "link:other files"), 403),
                 (
                     "a user",
                     try issuer.token(

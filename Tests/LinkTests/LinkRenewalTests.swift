@@ -127,8 +127,9 @@ struct LinkRenewalTests {
     private static func settings(_ port: Int, trust: TLSTrust? = nil, token: String?) throws -> CoreLinkConfiguration {
         CoreLinkConfiguration(
             url: "wss://localhost:\(port)/link/v1", trust: try trust ?? ScriptedCore.trust(), node: "n1",
-            service: "kms", organisation: "acme", version: "1.2.3", destination: "kms://kms.acme.example.com",
-            window: 64, backoff: .init(shortest: .milliseconds(1), longest: .milliseconds(20)), details: { "{}" },
+            service: "kms", organisation: "acme", version: "1.2.3",
+            epoch: 9, destination: "kms://kms.acme.example.com", window: 64,
+            backoff: .init(shortest: .milliseconds(1), longest: .milliseconds(20)), details: { "{}" },
             token: {
                 guard let token else { throw DiagnosedError(.linkNoToken, fault: .peer, "none") }
                 return token
