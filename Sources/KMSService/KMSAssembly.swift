@@ -34,6 +34,7 @@ package enum KMSAssembly {
         let route = network.route
         let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = StaticKeysInForce(try loadStaticKeys(configuration, context, now))
+        tell(staticKeys.present, context.events)
         let epochFile = configuration.store.file == nil ? try EpochFile(folder: configuration.dataFolder) : nil
         let database = try await checks.telling {
             try await configuration.store.open(
@@ -234,6 +235,16 @@ package enum KMSAssembly {
         return keeper
     }
 
+    /// Tells which static key is in use from now on.
+    static func tell(_ key: KMSStaticKey, _ events: any EventRecorder) {
+        events.record(
+            .staticKeyLoaded,
+            [
+                .kmsURI: Loggable(reviewed: key.kid),
+                .fingerprint: Loggable(reviewed: Hexadecimal.encode(key.chain[0].fingerprintSHA256)),
+            ])
+    }
+
     static func loadStaticKeys(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, _ now: Timestamp
     ) throws -> [KMSStaticKey] {
@@ -245,12 +256,6 @@ package enum KMSAssembly {
                 algorithm: section.algorithm == .ps256 ? .ps256 : .rs256, now: now)
         }
         let present = try key(section.privateKey, section.certificate)
-        context.events.record(
-            .staticKeyLoaded,
-            [
-                .kmsURI: Loggable(reviewed: present.kid),
-                .fingerprint: Loggable(reviewed: Hexadecimal.encode(present.chain[0].fingerprintSHA256)),
-            ])
         return try [present] + section.previous.map { try key($0.privateKey, $0.certificate) }
     }
 

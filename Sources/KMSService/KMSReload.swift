@@ -1,7 +1,9 @@
 import CoreLink
+import Cryptography
 import Diagnostics
 import HTTPClient
 import KeyManagement
+import KMSProtocol
 import ServiceRuntime
 import WireText
 
@@ -41,7 +43,9 @@ struct KMSReload: Sendable {
         let renewTrust = try trust.renewal(new.authorization.issuers, context.credentials, settings.network.route)
         try await keeper.judgeOfficers()
         try await renewLink(fresh, new.core, now)
+        let isOther = keys[0].chain[0] != staticKeys.present.chain[0]
         staticKeys.replace(keys)
+        if isOther { KMSAssembly.tell(keys[0], context.events) }
         certificate.use(new.staticKey.certificate)
         renewTrust()
         link.publishDetails()
