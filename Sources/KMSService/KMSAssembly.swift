@@ -15,6 +15,7 @@ import ServiceLifecycle
 package import ServiceRuntime
 import SignedPolicy
 import SiteFailover
+import Synchronization
 import TLSChannel
 import WireText
 
@@ -120,7 +121,7 @@ package enum KMSAssembly {
             configuration: configuration, keys: staticKeys, network: network,
             proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }),
             epoch: { keeperOfLease?.epoch ?? 1 })
-        let link = link(settings, material, context, lanes: lanes, checks: checks, links: links)
+        let link = link(settings, material, context, lanes: lanes, checks: checks, links: links, nodes: nodes)
         let canary = Canary(store: store, ring: ring, keys: staticKeys)
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
@@ -261,7 +262,7 @@ package enum KMSAssembly {
 
     private static func link(
         _ settings: LinkSettings, _ material: LinkMaterialInForce, _ context: ServiceContext, lanes: RequestLanes,
-        checks: KMSChecks, links: LinkHolder
+        checks: KMSChecks, links: LinkHolder, nodes: NodeKeeper
     ) -> CoreLink {
         let credentials = context.credentials
         context.health.watchAge(

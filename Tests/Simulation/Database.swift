@@ -154,6 +154,16 @@ final class NodeStore: KeyStore, ClusterStore, @unchecked Sendable {  // only th
 
     // MARK: The cluster
 
+    // Nobody joins while a simulation runs.
+    func invite(_ invitation: NodeInvitation) async throws { try await database.primary.cluster.invite(invitation) }
+    func invitations() async throws -> [NodeInvitation] { try await database.primary.cluster.invitations() }
+    func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool {
+        try await database.primary.cluster.join(request, node: node)
+    }
+    func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool {
+        try await database.primary.cluster.answer(answer, to: request, node: node)
+    }
+
     func renewLease(_ request: LeaseRequest) async throws -> LeaseAnswer {
         let (sent, there, back) = (
             database.scheduler.now, database.scheduler.draw(200...database.latency),

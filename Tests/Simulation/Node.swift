@@ -94,7 +94,7 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
             keyManagement: keyManagement,
             sessions: SessionTable(
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault, isShared: true),
-            verifier: Tokens(), staticKeys: [world.staticKey], log: Silence(),
+            verifier: Tokens(), staticKeys: StaticKeysInForce([world.staticKey]), log: Silence(),
             clock: { [self] in world.wall.adding(milliseconds: skew) })
         let lanes = RequestLanes(
             handler: handler, workers: process, maximumWaiting: Self.maximumWaiting, depth: 4, capacity: 16,
@@ -159,6 +159,14 @@ private final class ForgetfulCluster: ClusterStore, @unchecked Sendable {  // on
     }
     func leases() async throws -> [NodeLease] { [] }
     func setRemoved(_ isRemoved: Bool, node: String) async throws {}
+    func invite(_ invitation: NodeInvitation) async throws { try await inner.invite(invitation) }
+    func invitations() async throws -> [NodeInvitation] { try await inner.invitations() }
+    func join(_ request: NodeInvitation.Request, node: String) async throws -> Bool {
+        try await inner.join(request, node: node)
+    }
+    func answer(_ answer: [UInt8], to request: NodeInvitation.Request, node: String) async throws -> Bool {
+        try await inner.answer(answer, to: request, node: node)
+    }
 }
 
 /// Takes `tok-USER`; verifiers have tests of their own.

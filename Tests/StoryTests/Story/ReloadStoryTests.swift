@@ -1,5 +1,7 @@
 import Cryptography
 import Foundation
+import HDSClient
+import KMSClient
 import Glibc
 import HTTPClient
 import TLSChannel
