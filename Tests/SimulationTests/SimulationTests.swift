@@ -23,9 +23,9 @@ import Testing
         }
     }
 
-    /// Before they were mended: an answer overtook one whose string was declined (8), a key left under a freeze with the first
+    /// Before they were mended: an answer overtook one whose string was declined (1), a key left under a freeze with the first
     /// answer to a string that came again (59, 1018, 1055).
-    @Test("Seeds that have found a fault stay well", arguments: [8, 59, 1018, 1055] as [UInt64])
+    @Test("Seeds that have found a fault stay well", arguments: [1, 59, 1018, 1055] as [UInt64])
     func found(_ seed: UInt64) async throws {
         let outcome = try await onOwnThread { try World.run(Plan(seed: seed)) }
         #expect(outcome.violations == [])
