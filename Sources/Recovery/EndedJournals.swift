@@ -12,10 +12,7 @@ extension RemovalJournal {
         for name in try BackupFile.names(in: folder) {
             let file = "\(folder)/\(name)"
             if name.contains(Self.ending + ".cut-") {
-                var status = stat()
-                guard stat(file, &status) == 0, Int64(status.st_mtim.tv_sec) * 1000 < limit.milliseconds else {
-                    continue
-                }
+                guard let modified = KernelClock.modified(file), modified * 1000 < limit.milliseconds else { continue }
                 unlink(file)
             }
             guard name.hasSuffix(Self.ending), file != path, let lock = try? JournalLock(file + ".lock") else {

@@ -1,6 +1,7 @@
 import CSystemd
 import Diagnostics
 import Glibc
+import WireText
 
 /// Tells systemd how the service stands (sd_notify(3)). Does nothing when the service was not started by systemd.
 ///
@@ -19,7 +20,7 @@ package struct Notifier: Sendable {
     /// With the time on CLOCK_MONOTONIC in microseconds, by which systemd (`Type=notify-reload`, from 253 on) tells this
     /// reload from an earlier one.
     func reloading(_ status: Loggable) {
-        send("RELOADING=1\nMONOTONIC_USEC=\(Self.monotonicMicroseconds())\n\(line(status))")
+        send("RELOADING=1\nMONOTONIC_USEC=\(KernelClock.nanoseconds(CLOCK_MONOTONIC) / 1000)\n\(line(status))")
     }
     func watchdog() { send("WATCHDOG=1") }
 
@@ -27,12 +28,6 @@ package struct Notifier: Sendable {
     private func line(_ status: Loggable) -> String {
         let text = status.text.replacing("\n", with: " ")
         return "STATUS=\(text.utf8.count > 1024 ? String(text.prefix(512)) + "..." : text)"
-    }
-
-    private static func monotonicMicroseconds() -> Int64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Int64(time.tv_sec) * 1_000_000 + Int64(time.tv_nsec) / 1000
     }
 
     /// Within which time systemd wants to hear from this process, or nil when it does not watch it.
