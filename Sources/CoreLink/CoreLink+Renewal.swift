@@ -27,18 +27,31 @@ extension CoreLink {
     /// Throws why the new settings are refused; the old ones are in force then. One call at a time.
     package func renew(_ configuration: CoreLinkConfiguration) async throws {
         let settings = Settings(configuration, .network(configuration))
-        let (isOpen, unopened, pause) = shared.withLock { shared in
+        let (replaced, unopened, pause) = shared.withLock { shared in
             if shared.conversation?.isOpen == true {
-                return (true, nil as LinkConversation?, nil as Task<Void, Never>?)
+                return (nil as Settings?, nil as LinkConversation?, nil as Task<Void, Never>?)
             }
-            shared.settings = settings
-            return (false, shared.conversation, shared.pause)
+            defer { shared.settings = settings }
+            return (shared.settings, shared.conversation, shared.pause)
         }
-        guard isOpen else {
+        if let replaced {
             pause?.cancel()
             unopened?.drain()
+            await replaced.ground.close()
             return
         }
+        let previous = shared.withLock { $0.settings }
+        do {
+            try await takeOver(settings)
+        } catch {
+            await settings.ground.close()
+            throw error
+        }
+        await previous.ground.close()
+    }
+
+    /// The open link gives way to one with these settings.
+    private func takeOver(_ settings: Settings) async throws {
         let socket = try await trial(settings)
         let outcome = await withCheckedContinuation { ended in
             let conversation = shared.withLock { shared -> LinkConversation? in

@@ -10,7 +10,7 @@ private import Synchronization
 final class TokenModule: Sendable {
     /// A table of functions that the library never changes.
     @safe
-    private struct Functions: @unchecked Sendable {
+    private struct Functions: @unchecked Sendable {  // a table that the library never changes
         /// Points into the library, which is never unloaded.
         let list: UnsafeMutablePointer<CK_FUNCTION_LIST>
     }

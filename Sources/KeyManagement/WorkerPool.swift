@@ -22,7 +22,7 @@ package final class WorkerPool: LaneWorkers {
     private let state = Mutex(State())
     /// Counts wake-ups; a semaphore may be posted from any thread. Written once in `init`, destroyed with the pool after
     /// every thread that uses it has ended, hence shared without a lock.
-    private nonisolated(unsafe) let signal: UnsafeMutablePointer<sem_t>
+    private nonisolated(unsafe) let signal: UnsafeMutablePointer<sem_t>  // semaphores take any thread
 
     package init(threads: Int) {
         signal = .allocate(capacity: 1)

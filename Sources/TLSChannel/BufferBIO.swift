@@ -37,7 +37,7 @@ final class BufferBIO {
 /// The callbacks that OpenSSL needs; made once and never freed.
 ///
 /// Sendable: the method table is filled here and only read afterwards.
-@safe private final class BufferMethod: @unchecked Sendable {
+@safe private final class BufferMethod: @unchecked Sendable {  // filled by init, then only read
     let pointer: OpaquePointer?
 
     init() {

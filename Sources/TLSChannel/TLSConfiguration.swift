@@ -9,7 +9,7 @@ package import Diagnostics
 /// judged; a server hands out stateless tickets.
 ///
 /// Sendable: the SSL_CTX is complete when the initialiser returns and OpenSSL counts its references atomically.
-@safe package final class TLSConfiguration: @unchecked Sendable {
+@safe package final class TLSConfiguration: @unchecked Sendable {  // complete after init
     enum Side { case client, server }
 
     let side: Side

@@ -13,7 +13,8 @@ import WireText
     {
         bench.relay.connected(link, grant: RelayBench.grant, now: bench.now)
         let actions = bench.receive(.hello(RelayBench.hello(node: node ?? "n\(link)", epoch: epoch)), from: link)
-        bench.receive(.credit(10), from: link)
+        // Nothing is taken before welcome.
+        if bench.storesEpochs { bench.receive(.credit(10), from: link) }
         return actions
     }
 
@@ -61,6 +62,25 @@ import WireText
         #expect(closes(greet(&bench, 2, epoch: 1)).isEmpty)
         #expect(closes(greet(&bench, 3, epoch: 2)).count == 2)
         #expect(closes(greet(&bench, 4, epoch: 0)) == [4: .superseded])
+    }
+
+    /// Else a core that crashes in between would take the older epoch again.
+    @Test("nobody is welcomed in a higher epoch before it is on the disk, and nobody when it can not get there")
+    func storedFirst() {
+        var bench = RelayBench()
+        bench.storesEpochs = false
+        let first = greet(&bench, 1, epoch: 2)
+        #expect(raises(first) == [2] && bench.relay.openLinkCount(of: RelayBench.destination) == 0)
+        #expect(raises(greet(&bench, 2, epoch: 2)) == [2], "what is not stored yet is raised again")
+        let wall = Timestamp(milliseconds: bench.now)
+        let welcome = bench.relay.epochStored(2, of: RelayBench.destination, by: 1, now: bench.now, wall: wall)
+        #expect(welcome.contains { if case .opened(1, _) = $0 { true } else { false } })
+        #expect(closes(bench.relay.epochNotStored(by: 2, now: bench.now)) == [2: .internalError])
+        #expect(bench.relay.openLinkCount(of: RelayBench.destination) == 1)
+        #expect(raises(greet(&bench, 3, epoch: 3)) == [3])
+        #expect(raises(greet(&bench, 4, epoch: 4)) == [4])
+        let late = bench.relay.epochStored(3, of: RelayBench.destination, by: 3, now: bench.now, wall: wall)
+        #expect(closes(late) == [3: .superseded], "a higher one came meanwhile")
     }
 
     @Test("what an earlier run of the core has seen still counts, and is stored so that it never falls")

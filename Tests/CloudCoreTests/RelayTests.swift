@@ -13,6 +13,8 @@ struct RelayBench {
     var relay: Relay
     var now: Int64 = 1_000
     var log: [Relay.Action] = []
+    /// Whether epochs are on the disk as soon as they are raised.
+    var storesEpochs = true
 
     init(_ limits: Relay.Limits = Relay.Limits()) { relay = Relay(limits: limits) }
 
@@ -34,7 +36,12 @@ struct RelayBench {
 
     @discardableResult
     mutating func receive(_ frame: LinkFrame, from link: Relay.LinkID) -> [Relay.Action] {
-        keep(relay.received(frame, from: link, now: now, wall: Timestamp(milliseconds: now)))
+        var actions = relay.received(frame, from: link, now: now, wall: Timestamp(milliseconds: now))
+        for case .raised(let destination, let epoch) in actions where storesEpochs {
+            actions += relay.epochStored(
+                epoch, of: destination, by: link, now: now, wall: Timestamp(milliseconds: now))
+        }
+        return keep(actions)
     }
 
     @discardableResult

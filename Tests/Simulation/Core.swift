@@ -101,14 +101,17 @@ final class Core: @unchecked Sendable {  // only the thread of the run uses it
         end.receive { [weak self] message in
             guard let self, !run.isDead, case .binary(let bytes) = message else { return }
             receives(bytes, link)
-            for report in hub.received(bytes, from: link) { take(report, run) }
+            for report in hub.received(bytes, from: link) { take(report, link, run) }
             present = nil
         }
     }
 
-    private func take(_ report: RelayHub.Report, _ run: Process) {
-        if case .raised(_, let epoch) = report {
-            run.after(world.scheduler.draw(500 ... .milliseconds(20))) { self.stored = max(self.stored, epoch) }
+    private func take(_ report: RelayHub.Report, _ link: Relay.LinkID, _ run: Process) {
+        if case .raised(let destination, let epoch) = report {
+            run.after(world.scheduler.draw(500 ... .milliseconds(20))) { [self] in
+                stored = max(stored, epoch)
+                for report in hub.epochStored(epoch, of: destination, by: link) { take(report, link, run) }
+            }
         }
         if case .closed(let code, let error) = report {
             world.trace.note("the core closes a link: \(code) \(error?.summary ?? "")")

@@ -32,7 +32,7 @@ final class BatchThread: Sendable {
         private let work: @Sendable ([Job]) -> Void
         /// A semaphore may be posted from any thread. Made in `init`, destroyed with this object, which the thread and
         /// the handle hold, hence shared without a lock.
-        private nonisolated(unsafe) let signal: UnsafeMutablePointer<sem_t>
+        private nonisolated(unsafe) let signal: UnsafeMutablePointer<sem_t>  // semaphores take any thread
 
         init(_ work: @escaping @Sendable ([Job]) -> Void) {
             self.work = work

@@ -67,6 +67,12 @@ package struct LinkedNode: Sendable, Equatable {
 }
 
 extension DiagnosedError {
+    static var epochNotStored: DiagnosedError {
+        DiagnosedError(
+            .storeUnusable, fault: .store, "the core can not store the epoch of this destination",
+            hint: "its operator has to look after its disk; the service links again by itself")
+    }
+
     static func superseded(_ epoch: Int64, highest: Int64) -> DiagnosedError {
         DiagnosedError(
             "link-superseded", fault: .peer, "epoch \(epoch) is over, \(highest) was seen",

@@ -123,6 +123,8 @@ struct Relay: Sendable {
         /// What its hello has to prove, and the hello: judged again by each new list of nodes.
         var challenge: NodeAdmission.Challenge?
         var hello: LinkHello?
+        /// Judged, and welcomed when its epoch is on the disk.
+        var awaiting: LinkHello?
     }
 
     private struct Source {
@@ -149,6 +151,8 @@ struct Relay: Sendable {
     var callAges = OrderedIDs()
     /// By destination, the highest epoch that a link said; never falls.
     private(set) var epochs: [String: Int64] = [:]
+    /// As much of them as is on the disk.
+    private var storedEpochs: [String: Int64] = [:]
     /// Who was last refused for a lower epoch, by destination.
     private(set) var superseded: [String: Superseded] = [:]
 
@@ -253,6 +257,28 @@ struct Relay: Sendable {
     /// What an earlier run has seen.
     mutating func setEpoch(_ epoch: Int64, of destination: String) {
         epochs[destination] = max(epochs[destination] ?? 1, epoch)
+        storedEpochs[destination] = max(storedEpochs[destination] ?? 1, epoch)
+    }
+
+    /// An epoch that was raised is on the disk: the link that came with it is welcomed, unless a higher one came meanwhile
+    /// or its node was removed.
+    mutating func epochStored(
+        _ epoch: Int64, of destination: String, by link: LinkID, now: Int64, wall: Timestamp
+    ) -> [Action] {
+        setEpoch(epoch, of: destination)
+        guard let hello = links[link]?.awaiting else { return [] }
+        links[link]?.awaiting = nil
+        if let error = admissions[destination]?.refusal(of: hello, challenge: links[link]?.challenge) {
+            return end(link, .notListed, error, now: now)
+        }
+        if let ending = judgeEpoch(hello, link, destination, now: now) { return ending }
+        return admit(hello, link, destination, now: now, wall: wall)
+    }
+
+    /// It can not be stored: a core that takes the link all the same would take an older one after a crash.
+    mutating func epochNotStored(by link: LinkID, now: Int64) -> [Action] {
+        guard links[link]?.awaiting != nil else { return [] }
+        return end(link, .internalError, .epochNotStored, now: now)
     }
 
     /// A service that says no epoch (0, of earlier releases) is in the first one.
@@ -361,33 +387,42 @@ struct Relay: Sendable {
         if let error = admissions[grant.destination]?.refusal(of: hello, challenge: links[link]?.challenge) {
             return actions + end(link, .notListed, error, now: now)
         }
-        let before = epochs[grant.destination] ?? 1
         if let ending = judgeEpoch(hello, link, grant.destination, now: now) { return actions + ending }
         let epoch = max(1, hello.epoch)
-        if epoch > before {
-            actions.append(.raised(destination: grant.destination, epoch: epoch))
-            actions += endLower(than: epoch, of: grant.destination, now: now)
+        guard epoch > storedEpochs[grant.destination] ?? 1 else {
+            return actions + admit(hello, link, grant.destination, now: now, wall: wall)
         }
-        let others = lanes[grant.destination]?.links ?? []
+        links[link]?.awaiting = hello
+        actions.append(.raised(destination: grant.destination, epoch: epoch))
+        return actions + endLower(than: epoch, of: grant.destination, now: now)
+    }
+
+    /// Welcomes a link that was judged.
+    private mutating func admit(
+        _ hello: LinkHello, _ link: LinkID, _ destination: String, now: Int64, wall: Timestamp
+    ) -> [Action] {
+        guard let grant = links[link]?.grant else { return [] }
+        var actions: [Action] = []
+        let others = lanes[destination]?.links ?? []
         for other in others where links[other]?.node == hello.node && links[other]?.service == hello.service {
             actions += end(other, .replaced, nil, now: now)
         }
-        guard lanes[grant.destination]?.links.count ?? 0 < limits.maximumLinksPerDestination else {
+        guard lanes[destination]?.links.count ?? 0 < limits.maximumLinksPerDestination else {
             return actions + end(link, .tooManyLinks, nil, now: now)
         }
         links[link]?.node = hello.node
         links[link]?.service = hello.service
         links[link]?.version = hello.version
-        links[link]?.epoch = epoch
+        links[link]?.epoch = max(1, hello.epoch)
         links[link]?.hello = hello
-        lanes[grant.destination, default: Lane()].links.append(link)
-        actions.append(.published(destination: grant.destination, details: hello.details))
+        lanes[destination, default: Lane()].links.append(link)
+        actions.append(.published(destination: destination, details: hello.details))
         var welcome = LinkWelcome(
             connection: "\(link)", heartbeatSeconds: limits.heartbeatSeconds, credit: limits.linkCredit,
-            serverTime: wall, calls: callable[grant.destination]?.isEmpty == false ? limits.linkCalls : 0,
+            serverTime: wall, calls: callable[destination]?.isEmpty == false ? limits.linkCalls : 0,
             feeds: grant.feeds)
         welcome.signature = sign(hello, welcome)
-        welcome.nodeList = admissions[grant.destination]?.version
+        welcome.nodeList = admissions[destination]?.version
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
         actions.append(.opened(link, hello))
         return actions

@@ -177,6 +177,19 @@ final class RelayHub: Sendable {
         }
     }
 
+    /// The epoch that came with a link is on the disk, or (nil) can not be stored.
+    func epochStored(_ epoch: Int64?, of destination: String, by link: Relay.LinkID) -> [Report] {
+        let now = clock()
+        let time = wall()
+        return state.withLock { state in
+            let actions =
+                epoch.map { state.relay.epochStored($0, of: destination, by: link, now: now, wall: time) }
+                ?? state.relay.epochNotStored(by: link, now: now)
+            run(actions, &state)
+            return reports(actions, of: link, &state)
+        }
+    }
+
     func receivedMalformed(_ error: DiagnosedError, from link: Relay.LinkID) -> [Report] {
         let now = clock()
         return state.withLock { state in

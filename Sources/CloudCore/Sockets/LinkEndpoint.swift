@@ -78,7 +78,11 @@ struct LinkEndpoint: Sendable {
                         .linkAccepted, [.node: node, .organisation: Loggable(reviewed: grant.organisation)])
                 case .published(let destination, let details):
                     await store(details, of: destination)
-                case .raised(let destination, let epoch): await keep(epoch, of: destination)
+                case .raised(let destination, let epoch):
+                    let stored = await keep(epoch, of: destination)
+                    for report in hub.epochStored(stored ? epoch : nil, of: destination, by: link) {
+                        sink.yield(report)
+                    }
                 case .listed(let destination, let text): await keep(nodeList: text, of: destination)
                 case .listRefused(_, let error):
                     recorder?.record(.linkRefused, [.node: node, .reason: Loggable(error)])
@@ -104,12 +108,12 @@ struct LinkEndpoint: Sendable {
         }
     }
 
-    /// One that can not be stored counts until the process ends; each link says it again.
-    private func keep(_ epoch: Int64, of destination: String) async {
+    private func keep(_ epoch: Int64, of destination: String) async -> Bool {
         do {
             try await services.store.setEpoch(epoch, of: destination, now: services.wall())
+            return true
         } catch {
-            recorder?.record(.linkRefused, [.reason: "the epoch of a destination could not be stored"])
+            return false
         }
     }
 

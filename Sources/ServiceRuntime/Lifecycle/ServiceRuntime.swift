@@ -48,11 +48,7 @@ package enum ServiceRuntime {
             identity: identity, file: configurationFile, contents: contents, section: section, log: log,
             metrics: metrics)
         run.warnAboutProcess(hardeningFailures)
-        // The main task's priority asks for threads of a higher one than a process without privileges may have, and
-        // each refusal would stand in the journal. Not awaited as a task: that would hand the priority on.
-        return await withCheckedContinuation { continuation in
-            Task.detached(priority: .medium) { continuation.resume(returning: await run.run(configuration, start)) }
-        }
+        return await run.run(configuration, start)
     }
 }
 
