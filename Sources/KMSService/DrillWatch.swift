@@ -32,17 +32,21 @@ struct DrillWatch: Service {
     let alarms: AlarmBoard
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await look(now: .now())
-                try await Task.sleep(for: .seconds(60))
-            }
-        }
+        await recurring(every: .seconds(60)) { await look(now: .now()) }
     }
 
     func look(now: Timestamp) async {
         for drill in drills {
-            guard let last = try? await drill.last() else {
+            let last: Timestamp?
+            do {
+                last = try await drill.last()
+            } catch {
+                alarms.raise(
+                    .drillOverdue, about: drill.subject,
+                    "when a \(drill.subject) was last rehearsed can not be read: \(Loggable(error: error))")
+                continue
+            }
+            guard let last else {
                 alarms.raise(
                     .drillOverdue, about: drill.subject, "no \(drill.subject) was rehearsed that this node knows of")
                 continue

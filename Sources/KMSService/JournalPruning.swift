@@ -32,12 +32,9 @@ struct JournalPruning: Service {
     }
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do { try await look(now: .now()) } catch {
-                    log.failure(error, while: "pruning the journal of removals")
-                }
-                try await Task.sleep(for: Self.pause)
+        await recurring(every: Self.pause) {
+            do { try await look(now: .now()) } catch {
+                log.failure(error, while: "pruning the journal of removals")
             }
         }
     }

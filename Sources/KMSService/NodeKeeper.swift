@@ -94,12 +94,9 @@ final class NodeKeeper: Service {
     }
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await self.look()
-                await self.answerNewMachines()
-                try await Task.sleep(for: .seconds(1))
-            }
+        await recurring(every: .seconds(1)) {
+            await self.look()
+            await self.answerNewMachines()
         }
     }
 

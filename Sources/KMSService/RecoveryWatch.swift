@@ -15,12 +15,7 @@ struct RecoveryWatch: Service {
     let log: KMSRequestLog
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await look(now: .now())
-                try await Task.sleep(for: .seconds(60))
-            }
-        }
+        await recurring(every: .seconds(60)) { await look(now: .now()) }
     }
 
     func look(now: Timestamp) async {

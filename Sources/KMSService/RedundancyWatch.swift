@@ -32,11 +32,8 @@ struct RedundancyWatch: Service {
     }
 
     func run() async throws {
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                if let seen = await look() { Self.judge(seen, alarms) }
-                try await Task.sleep(for: .seconds(15))
-            }
+        await recurring(every: .seconds(15)) {
+            if let seen = await look() { Self.judge(seen, alarms) }
         }
     }
 

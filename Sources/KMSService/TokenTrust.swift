@@ -139,12 +139,7 @@ struct RevocationPoll: Service {
 
     func run() async throws {
         health.declare(check)
-        try? await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                await poll()
-                try await Task.sleep(for: interval)
-            }
-        }
+        await recurring(every: interval) { await poll() }
     }
 
     func poll() async {

@@ -11,13 +11,19 @@ import WireText
 /// Other settings for a link that stands (`CoreLink.renew`).
 @Suite("Renewal of a link")
 struct LinkRenewalTests {
+    /// A link that is open, and the core's end of it.
+    private static func open(_ core: ScriptedCore) async throws -> (service: TestLink, peer: ScriptedCore.Peer) {
+        let service = try TestLink(port: core.port)
+        let peer = try await core.next()
+        try await peer.welcome()
+        try await service.wait { $0.phase == .open }
+        return (service, peer)
+    }
+
     @Test("the new connection stands before the old one drains; what is in flight is answered")
     func makesBeforeBreak() async throws {
         try await ScriptedCore.run { core in
-            let service = try TestLink(port: core.port)
-            let first = try await core.next()
-            try await first.welcome()
-            try await service.wait { $0.phase == .open }
+            let (service, first) = try await Self.open(core)
             try await first.deliver(1, "q")
             let delivery = try await service.delivery()
 
@@ -74,10 +80,7 @@ struct LinkRenewalTests {
     @Test("where the core does not welcome the new connection, the link is made again with the old settings")
     func fallsBack() async throws {
         try await ScriptedCore.run { core in
-            let service = try TestLink(port: core.port)
-            let first = try await core.next()
-            try await first.welcome()
-            try await service.wait { $0.phase == .open }
+            let (service, _) = try await Self.open(core)
             let renewal = Task { try await service.link.renew(Self.settings(core.port, token: "other")) }
             let second = try await core.next()
             _ = try await second.hello()
@@ -111,10 +114,7 @@ struct LinkRenewalTests {
     @Test("a stop during a renewal ends it")
     func stops() async throws {
         try await ScriptedCore.run { core in
-            let service = try TestLink(port: core.port)
-            let first = try await core.next()
-            try await first.welcome()
-            try await service.wait { $0.phase == .open }
+            let (service, _) = try await Self.open(core)
             let renewal = Task { try await service.link.renew(Self.settings(core.port, token: "other")) }
             // Connected, and never welcomed.
             _ = try await core.next().hello()
