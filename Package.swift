@@ -178,11 +178,19 @@ var targets: [Target] = [
             "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
         ]),
 
-    // Layer 6: executables, flags and wiring only
+    // Layer 6: what every linked service is put together from
+    library(
+        "LinkedService",
+        [
+            "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel", "Cryptography", "WireText",
+            "Diagnostics", lifecycle,
+        ]),
+
+    // Layer 7: executables, flags and wiring only
     library(
         "KMSService",
         [
-            "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
+            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
             "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
@@ -243,7 +251,7 @@ targets += [
     .target(
         name: "Simulation",
         dependencies: [
-            "KMSService", "CoreLink", "CloudCore", "LinkProtocol", "WebSocketChannel", "TLSChannel", "ServiceRuntime",
+            "KMSService", "LinkedService", "CoreLink", "CloudCore", "LinkProtocol", "WebSocketChannel", "TLSChannel", "ServiceRuntime",
             "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", nioCore, "TestServers",
         ], path: "Tests/Simulation", swiftSettings: settings),
@@ -337,7 +345,8 @@ targets += [
     tests(
         "KMSServiceTests",
         [
-            "KMSService", "CoreLink", "LinkProtocol", "TLSChannel", "ServiceRuntime", "ControlSocket", "AuditTrail",
+            "KMSService", "LinkedService", "CoreLink", "LinkProtocol", "TLSChannel", "ServiceRuntime", "ControlSocket",
+            "AuditTrail",
             "SignedPolicy", "KeyManagement", "MasterKey", "NodeList", "NodeEnrolment", "SecretMemory",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",

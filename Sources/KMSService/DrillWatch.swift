@@ -1,4 +1,5 @@
 import Diagnostics
+import LinkedService
 import ServiceLifecycle
 import ServiceRuntime
 import WireText

@@ -1,6 +1,7 @@
 import Diagnostics
 import Glibc
 import KeyStore
+import LinkedService
 import Synchronization
 import WireText
 

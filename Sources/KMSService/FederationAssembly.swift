@@ -5,6 +5,7 @@ import HTTPClient
 import IssuerKeys
 import KMSProtocol
 import KeyManagement
+import LinkedService
 import LinkProtocol
 import ServiceLifecycle
 import ServiceRuntime

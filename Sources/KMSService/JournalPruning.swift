@@ -1,5 +1,6 @@
 import Diagnostics
 import KeyStore
+import LinkedService
 import MasterKey
 import Recovery
 import ServiceLifecycle

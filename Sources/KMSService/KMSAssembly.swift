@@ -7,6 +7,7 @@ import KMSProtocol
 import KeyManagement
 import KeyStore
 import LinkProtocol
+import LinkedService
 import MasterKey
 import NodeEnrolment
 import NodeList
@@ -27,12 +28,9 @@ package enum KMSAssembly {
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<KMSServiceConfiguration> {
         let now = Timestamp.now()
-        let checks = try KMSChecks(
-            context.health, events: context.events, metrics: context.metrics, core: configuration.core)
-        let network = NetworkWatch(context.health)
-        let material = LinkMaterialInForce(try LinkMaterial(configuration, context.credentials, network, now: now))
-        network.use(material.current.proxy)
-        let route = network.route
+        let linked = try LinkedService(configuration, context, now: now)
+        let checks = KMSChecks(context.health)
+        let (links, route) = (linked.links, linked.network.route)
         let kek = try await configuration.openMasterKey(context.credentials)
         let staticKeys = StaticKeysInForce(try loadStaticKeys(configuration, context, now))
         tell(staticKeys.present, context.events)
@@ -69,7 +67,7 @@ package enum KMSAssembly {
         let audit = try await KMSAudit.open(
             configuration.audit, configuration, context, ring: ring, store: store, rollback: rollback, inForce: inForce,
             log: log, route: route)
-        if let inspection = material.current.inspection {
+        if let inspection = linked.material.current.inspection {
             try await audit.keep(inspection, of: configuration.core, now: now)
         }
         let officers = try EnrolledOfficers(file: configuration.officers.file)
@@ -80,7 +78,6 @@ package enum KMSAssembly {
             remember: { try await memory.remember($0) })
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
-        let links = LinkHolder()
         let keeperOfLease = try await leaseKeeper(
             database, configuration, epochFile,
             LeaseKeeper.Parts(
@@ -101,7 +98,6 @@ package enum KMSAssembly {
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder)
         let certificate = CertificateFileInForce(configuration.staticKey.certificate)
         checks.watch(staticKeys, host: configuration.host, file: certificate)
-        checks.use(pins: material.current.pins, inspection: material.current.inspection)
         let register = NodeRegister(store: store, ring: ring)
         let nodes = try NodeKeeper(
             register, key: nodeKey, name: configuration.node,
@@ -118,10 +114,13 @@ package enum KMSAssembly {
                 links: links, health: context.health, events: context.events))
         await nodes.look()
         let settings = LinkSettings(
-            configuration: configuration, keys: staticKeys, network: network,
+            configuration, version: identity.version,
             proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }),
-            epoch: { keeperOfLease?.epoch ?? 1 })
-        let link = link(settings, material, context, lanes: lanes, checks: checks, links: links, nodes: nodes)
+            epoch: { keeperOfLease?.epoch ?? 1 }, destination: { staticKeys.present.names.cluster },
+            details: { [account = configuration.machineAccount] in
+                staticKeys.present.detailsDocument(machineAccountID: account)
+            })
+        let link = link(linked, configuration, settings, context, lanes: lanes, nodes: nodes)
         let canary = Canary(store: store, ring: ring, keys: staticKeys)
         let housekeeping = Housekeeping(
             sessionRing: sessionRing, tombstones: Tombstones(store: store, vault: vault, inForce: inForce),
@@ -154,8 +153,8 @@ package enum KMSAssembly {
             clusterFingerprint: ClusterFingerprint.text(staticKeys.present.chain[0].spkiSHA256), ring: ring)
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         let reload = KMSReload(
-            context: context, staticKeys: staticKeys, certificate: certificate, material: material,
-            settings: settings, link: link, trust: trust, checks: checks, audit: audit, keeper: keeper)
+            context: context, linked: linked, staticKeys: staticKeys, certificate: certificate, settings: settings,
+            link: link, trust: trust, audit: audit, keeper: keeper)
         let watches = watches(kms, context)
         return ServicePlan(
             services: watches + [keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] + [
@@ -261,37 +260,24 @@ package enum KMSAssembly {
     }
 
     private static func link(
-        _ settings: LinkSettings, _ material: LinkMaterialInForce, _ context: ServiceContext, lanes: RequestLanes,
-        checks: KMSChecks, links: LinkHolder, nodes: NodeKeeper
+        _ linked: LinkedService, _ configuration: KMSServiceConfiguration, _ settings: LinkSettings,
+        _ context: ServiceContext, lanes: RequestLanes, nodes: NodeKeeper
     ) -> CoreLink {
-        let credentials = context.credentials
-        context.health.watchAge(
-            ofSecret: "authorization.service-account.client-secret",
-            days: settings.configuration.authorization.service.renewAfterDays
-        ) {
-            credentials.changed(material.current.secret)
-        }
         let inFlight = context.metrics.gauge(.kmsRequestsInFlight)
         let storms = StormWatch(health: context.health, metrics: context.metrics)
-        let link = CoreLink(
-            configuration: settings.link(material.current),
-            handler: { delivery in
-                lanes.submit(delivery.text, source: delivery.source) { reply in
-                    inFlight.set(Double(lanes.waiting))
-                    switch reply {
-                    case .answer(let text): links.link?.answer(delivery, text: text)
-                    case .decline(let reason): links.link?.decline(delivery, reason: reason)
-                    case .drop(let reason):
-                        storms.turnedAway()
-                        links.link?.drop(delivery, reason: reason)
-                    }
+        let links = linked.links
+        let link = linked.link(configuration, settings) { delivery in
+            lanes.submit(delivery.text, source: delivery.source) { reply in
+                inFlight.set(Double(lanes.waiting))
+                switch reply {
+                case .answer(let text): links.link?.answer(delivery, text: text)
+                case .decline(let reason): links.link?.decline(delivery, reason: reason)
+                case .drop(let reason):
+                    storms.turnedAway()
+                    links.link?.drop(delivery, reason: reason)
                 }
-            },
-            state: { state in
-                if state.lastError?.code == .linkTokenRefused { material.current.tokens.discard() }
-                checks.report(state, address: Loggable(reviewed: material.current.url))
-            })
-        links.hold(link)
+            }
+        }
         link.setHeld(nodes.book.drained.contains(nodes.name))
         return link
     }

@@ -5,6 +5,7 @@ import Glibc
 import HTTPClient
 import KeyManagement
 import KeyStore
+import LinkedService
 import MasterKey
 import ServiceLifecycle
 package import ServiceRuntime

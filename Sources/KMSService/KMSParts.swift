@@ -1,4 +1,3 @@
-import CoreLink
 import Diagnostics
 import KMSProtocol
 import KeyManagement
@@ -7,18 +6,7 @@ import MasterKey
 import SecretMemory
 import ServiceLifecycle
 import ServiceRuntime
-import Synchronization
 import WireText
-
-/// The link that answers go to; held weakly, for the link holds the closures that use it.
-final class LinkHolder: Sendable {
-    private struct Weak: Sendable {
-        weak let link: CoreLink?
-    }
-    private let held = Mutex<Weak?>(nil)
-    func hold(_ link: CoreLink) { held.withLock { $0 = Weak(link: link) } }
-    var link: CoreLink? { held.withLock { $0?.link } }
-}
 
 /// Waits at a stop until every string that was taken is answered. Stands before the link: it ends after it. What is held
 /// for a database that is away is refused instead: its client asks another node, or this one after its restart.

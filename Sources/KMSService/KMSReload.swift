@@ -4,6 +4,7 @@ import Diagnostics
 import HTTPClient
 import KeyManagement
 import KMSProtocol
+import LinkedService
 import ServiceRuntime
 import WireText
 
@@ -18,31 +19,31 @@ import WireText
 /// 4. A static key that clients may still know has to be listed under `static-key.previous`.
 struct KMSReload: Sendable {
     /// Keys of the file that are taken over.
-    static let keys = [
-        "core.link", "core.ca", "core.pins", "core.inspection", "proxy", "static-key", "authorization.issuers.ca",
-        "authorization.issuers.client-id", "authorization.issuers.client-secret",
-        "authorization.service-account.token-endpoint", "authorization.service-account.ca",
-        "authorization.service-account.client-id", "authorization.service-account.client-secret",
-    ]
+    static let keys =
+        LinkedService.reloadable(KMSServiceConfiguration.self) + [
+            "static-key", "authorization.issuers.ca", "authorization.issuers.client-id",
+            "authorization.issuers.client-secret",
+        ]
 
     let context: ServiceContext
+    let linked: LinkedService
     let staticKeys: StaticKeysInForce
     let certificate: CertificateFileInForce
-    let material: LinkMaterialInForce
     let settings: LinkSettings
     let link: CoreLink
     let trust: TokenTrust
-    let checks: KMSChecks
     let audit: KMSAudit
     let keeper: PolicyKeeper
 
     func take(_ new: KMSServiceConfiguration) async throws {
         let now = Timestamp.now()
         let keys = try KMSAssembly.loadStaticKeys(new, context, now)
-        let fresh = try LinkMaterial(new, context.credentials, settings.network, now: now)
-        let renewTrust = try trust.renewal(new.authorization.issuers, context.credentials, settings.network.route)
+        let fresh = try linked.prepare(new, now: now)
+        let renewTrust = try trust.renewal(new.authorization.issuers, context.credentials, linked.network.route)
         try await keeper.judgeOfficers()
-        try await renewLink(fresh, new.core, now)
+        try await linked.renew(link, settings, with: fresh) { [audit] inspection in
+            try await audit.keep(inspection, of: new.core, now: now)
+        }
         let isOther = keys[0].chain[0] != staticKeys.present.chain[0]
         staticKeys.replace(keys)
         if isOther { KMSAssembly.tell(keys[0], context.events) }
@@ -50,15 +51,5 @@ struct KMSReload: Sendable {
         renewTrust()
         link.publishDetails()
         try await keeper.reload()
-    }
-
-    private func renewLink(_ fresh: LinkMaterial, _ core: CoreSection, _ now: Timestamp) async throws {
-        guard fresh.fingerprint != material.current.fingerprint else { return }
-        if let inspection = fresh.inspection { try await audit.keep(inspection, of: core, now: now) }
-        try await link.renew(settings.link(fresh))
-        material.use(fresh)
-        settings.network.use(fresh.proxy)
-        checks.use(pins: fresh.pins, inspection: fresh.inspection)
-        checks.report(link.state, address: Loggable(reviewed: fresh.url))
     }
 }

@@ -1,10 +1,12 @@
-import Diagnostics
 package import KeyManagement
+package import LinkedService
 package import ServiceRuntime
-import TLSChannel
 
 /// The configuration of `hds-kms`: one YAML file, every key documented in config/hds-kms.yaml.
-package struct KMSServiceConfiguration: RuntimeConfiguration {
+package struct KMSServiceConfiguration: LinkedConfiguration {
+    package static let kind = "kms"
+    package static let accountPlace = "authorization.service-account"
+
     package let runtime: RuntimeSection
     /// Name of this node in the cluster, for the core and the log.
     package let node: String
@@ -23,6 +25,7 @@ package struct KMSServiceConfiguration: RuntimeConfiguration {
     /// Nil: connections go straight to their targets.
     package let proxy: ProxySection?
     package let authorization: AuthorizationSection
+    package var account: ServiceAccountSection { authorization.service }
     package let policy: PolicySection
     package let audit: AuditSection
     /// Other organisations' KMSs; nil: none is asked or answered.
@@ -128,53 +131,6 @@ package struct PreviousStaticKey: Decodable, Sendable {
     }
 }
 
-/// The cloud core and what proves that it is the right one.
-package struct CoreSection: Decodable, Sendable {
-    /// `wss://HOST/link/v1`
-    package let link: WebAddress
-    /// PEM: the only certification authorities that are taken for the core.
-    package let authorities: FileLocation
-    /// `sha256/BASE64` of public keys, one of which must stand on the validated path, the present one first; none means:
-    /// any path to `authorities`.
-    package let pins: [String]
-    /// Whether the service is ready while the core can not be reached.
-    package let readyWithoutCore: Bool
-    /// Nil: TLS to the core is opened by nobody between.
-    package let inspection: InspectionSection?
-
-    package enum CodingKeys: String, CodingKey, CaseIterable {
-        case link
-        case authorities = "ca"
-        case pins, inspection
-        case readyWithoutCore = "ready-without-core"
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let section = try decoder.container(keyedBy: CodingKeys.self)
-        link = try section.value(.link)
-        authorities = try section.value(.authorities)
-        pins = try section.value(.pins, default: [])
-        readyWithoutCore = try section.value(.readyWithoutCore, default: false)
-        inspection = try section.optional(.inspection)
-        guard Set(pins).count == pins.count else { throw section.problem(.pins, "a pin stands there twice") }
-        guard link.scheme == .wss else { throw section.problem(.link, "expected a wss:// address") }
-    }
-}
-
-extension CoreSection {
-    func spkiPins() throws -> [SPKIPin] {
-        try pins.map { text in
-            guard let pin = SPKIPin(text) else {
-                throw DiagnosedError(
-                    "pin-malformed", fault: .configuration, "core.pins has an entry that is no pin",
-                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)),
-                    hint: "make one with: openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64")
-            }
-            return pin
-        }
-    }
-}
-
 /// Whose tokens are taken, and how the KMS gets its own for the link.
 package struct AuthorizationSection: Decodable, Sendable {
     package let issuers: [IssuerSection]
@@ -191,37 +147,6 @@ package struct AuthorizationSection: Decodable, Sendable {
         service = try section.value(.service)
         guard !issuers.isEmpty else { throw section.problem(.issuers, "expected at least one issuer") }
         if let conflict = IssuerSection.conflict(among: issuers) { throw section.problem(.issuers, conflict) }
-    }
-}
-
-/// The KMS's own account at the authorization service (OAuth 2 client credentials).
-package struct ServiceAccountSection: Decodable, Sendable {
-    package let tokenEndpoint: WebAddress
-    package let authorities: FileLocation
-    package let clientID: String
-    package let clientSecret: SecretLocation
-    /// After so many days an alarm asks for a new secret.
-    package let renewAfterDays: Int
-
-    package enum CodingKeys: String, CodingKey, CaseIterable {
-        case tokenEndpoint = "token-endpoint"
-        case authorities = "ca"
-        case clientID = "client-id"
-        case clientSecret = "client-secret"
-        case renewAfterDays = "renew-after-days"
-    }
-
-    package init(from decoder: any Decoder) throws {
-        let section = try decoder.container(keyedBy: CodingKeys.self)
-        tokenEndpoint = try section.value(.tokenEndpoint)
-        authorities = try section.value(.authorities)
-        clientID = try section.value(.clientID)
-        clientSecret = try section.value(.clientSecret)
-        renewAfterDays = try section.value(.renewAfterDays, default: 365)
-        guard (1...3650).contains(renewAfterDays) else { throw section.problem(.renewAfterDays, "expected 1 to 3650") }
-        guard tokenEndpoint.scheme == .https else {
-            throw section.problem(.tokenEndpoint, "expected an https:// address")
-        }
     }
 }
 

@@ -2,6 +2,7 @@ import CoreLink
 import Diagnostics
 import KeyManagement
 import KeyStore
+import LinkedService
 import ServiceLifecycle
 import ServiceRuntime
 import SignedPolicy

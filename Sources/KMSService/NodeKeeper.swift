@@ -1,6 +1,7 @@
 import CoreLink
 import Diagnostics
 import KeyStore
+import LinkedService
 import MasterKey
 import NodeEnrolment
 import NodeList

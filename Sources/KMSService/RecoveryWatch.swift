@@ -1,4 +1,5 @@
 import Diagnostics
+import LinkedService
 import Recovery
 import ServiceLifecycle
 import ServiceRuntime

@@ -1,6 +1,7 @@
 import Diagnostics
 import Dispatch
 import KeyStore
+import LinkedService
 import PostgreSQLClient
 import ServiceLifecycle
 import ServiceRuntime

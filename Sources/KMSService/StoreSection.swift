@@ -2,6 +2,7 @@ package import Diagnostics
 package import KeyStore
 import KeyStorePostgreSQL
 import KeyStoreSQLite
+import LinkedService
 package import PostgreSQLClient
 package import ServiceRuntime
 

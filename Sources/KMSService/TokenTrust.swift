@@ -4,6 +4,7 @@ import HTTPClient
 import IssuerKeys
 import JOSESignature
 import KeyManagement
+import LinkedService
 import ServiceLifecycle
 import ServiceRuntime
 import TLSChannel

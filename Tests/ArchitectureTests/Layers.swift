@@ -16,6 +16,7 @@ enum Layers {
             "TokenIssuer", "HDSClient",
         ],
         ["ServiceRuntime", "ControlSocket"],
+        ["LinkedService"],
         ["KMSService"],
         ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
     ]

@@ -89,6 +89,9 @@ struct TrustWall {
             "HDSClient", "hds", neverReach: ["KeyManagement", "KeyStore*", "MasterKey"],
             because: "a client knows the protocol, not the key store"),
         .modules(
+            "LinkedService", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
+            because: "what every linked service shares must not bring the key store to services that only ask the KMS"),
+        .modules(
             "AuditTrail", neverReach: ["MasterKey", "KeyManagement", "KeyStore*", "Encryption"],
             because: "who verifies a trail needs no key of messages, and the trail sees sealed texts only"),
         .modules(

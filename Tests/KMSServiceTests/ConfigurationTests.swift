@@ -4,6 +4,7 @@ import SignedPolicy
 import Testing
 
 @testable import KMSService
+@testable import LinkedService
 @testable import ServiceRuntime
 
 /// The part of the configuration that says whose signatures count, which policy is taken and where the tool asks.

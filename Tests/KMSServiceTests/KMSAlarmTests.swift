@@ -175,8 +175,7 @@ struct KMSAlarmTests {
 
     @Test("[HDS-DB-UNREACHABLE] when the store tells that the database went away, until it is back")
     func database() {
-        let checks = KMSChecks(
-            watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: true)
+        let checks = KMSChecks(watched.health)
         checks.observer.trouble(
             DiagnosedError("store-unreachable", fault: .store, "the server closed the connection"))
         #expect(watched.standing(.databaseUnreachable) != nil && !watched.health.report.isReady)
@@ -188,10 +187,7 @@ struct KMSAlarmTests {
     func weak() {
         for weakness: Loggable? in ["tls: require", nil] {
             let watched = WatchedHealth()
-            KMSChecks(
-                watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [],
-                readyWithoutCore: true
-            ).tell(weakness: weakness)
+            KMSChecks(watched.health).tell(weakness: weakness)
             #expect((watched.standing(.databaseTLSWeak) != nil) == (weakness != nil))
         }
     }

@@ -9,6 +9,7 @@ import Testing
 import WireText
 
 @testable import KMSService
+@testable import LinkedService
 
 /// How a node lives by its lease: renewed, lost, refused, and the epoch that it remembers.
 @Suite("The keeper of a node's lease") struct LeaseKeeperTests {

@@ -6,6 +6,7 @@ import Testing
 import WireText
 
 @testable import KMSService
+@testable import LinkedService
 
 /// A registry whose clock a test sets.
 struct WatchedHealth {
@@ -126,7 +127,7 @@ struct LinkAlarmTests {
         link is down for its reason, and goes when it is open
         """, arguments: cases)
     private func link(_ reason: Case) {
-        let checks = KMSChecks(
+        let checks = LinkChecks(
             watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: false
         )
         var state = LinkState(phase: .waiting)

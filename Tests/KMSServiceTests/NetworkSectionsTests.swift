@@ -8,6 +8,7 @@ import Testing
 import WireText
 
 @testable import KMSService
+@testable import LinkedService
 @testable import ServiceRuntime
 
 @Suite("Configuration of the ways out")

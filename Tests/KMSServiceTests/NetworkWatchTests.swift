@@ -7,6 +7,7 @@ import Testing
 import WireText
 
 @testable import KMSService
+@testable import LinkedService
 @testable import ServiceRuntime
 @testable import TLSChannel
 
@@ -118,10 +119,10 @@ struct NetworkWatchTests {
         #expect(journal.text(of: "HDS-WARNING")?.contains("no backup") == true)
     }
 
-    private func checks(_ pins: String) throws -> KMSChecks {
+    private func checks(_ pins: String) throws -> LinkChecks {
         let text = NetworkSectionsTests.shown.replacing("  ca: /etc/hds/proxy-ca.pem", with: "")
             .replacing("  pins: []", with: "  pins: \(pins)")
-        return try KMSChecks(
+        return try LinkChecks(
             health, events: journal, metrics: MetricRegistry(), core: NetworkSectionsTests.decode(text).core)
     }
 

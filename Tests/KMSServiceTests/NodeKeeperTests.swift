@@ -13,6 +13,7 @@ import Testing
 import WireText
 
 @testable import KMSService
+@testable import LinkedService
 
 /// How a node stands on the list, and what it believes of one.
 @Suite("The keeper of the list of nodes") struct NodeKeeperTests {
@@ -155,7 +156,7 @@ import WireText
     @Test("[HDS-NODE-UNLISTED] stands while the core does not take the node, and goes with its link")
     func link() throws {
         let watched = WatchedHealth()
-        let checks = KMSChecks(
+        let checks = LinkChecks(
             watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [],
             readyWithoutCore: false)
         var state = LinkState(phase: .waiting)

@@ -4,16 +4,14 @@ import ServiceRuntime
 import Testing
 
 @testable import KMSService
+@testable import LinkedService
 
 @Suite("Alarms of the store")
 struct StoreAlarmTests {
     private let watched = WatchedHealth()
     private var alarms: AlarmBoard { watched.health.alarms }
     private var standing: [String] { alarms.current.map(\.alarm.id) }
-    private var checks: KMSChecks {
-        KMSChecks(
-            watched.health, events: WatchedHealth.Silence(), metrics: watched.metrics, pins: [], readyWithoutCore: true)
-    }
+    private var checks: KMSChecks { KMSChecks(watched.health) }
 
     @Test(
         "each trouble raises the alarm that fits it",

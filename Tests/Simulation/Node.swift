@@ -3,6 +3,7 @@ import Diagnostics
 import KMSProtocol
 import KeyStore
 import LinkProtocol
+import LinkedService
 import MasterKey
 import ServiceRuntime
 import TestServers

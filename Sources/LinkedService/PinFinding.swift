@@ -1,6 +1,6 @@
 import Diagnostics
-import ServiceRuntime
-import TLSChannel
+package import ServiceRuntime
+package import TLSChannel
 
 /// What health says of the core's pins: the first one listed is the present one, the others are backups.
 ///
@@ -8,11 +8,11 @@ import TLSChannel
 /// 2. With a single one the link is cut off on the day on which the core changes its key.
 /// 3. A core that shows a backup has changed its key: the old pin is of no use, and a new backup is due.
 /// 4. Where TLS is inspected no pin is looked at.
-enum PinFinding {
+package enum PinFinding {
     /// The standing warning about them.
-    static let warning = "core-pins"
+    package static let warning = "core-pins"
 
-    static func of(_ pins: [SPKIPin], _ session: TLSSession?) -> HealthFinding {
+    package static func of(_ pins: [SPKIPin], _ session: TLSSession?) -> HealthFinding {
         if let inspection = session?.inspection {
             return .warn(
                 "no pin counts: TLS is inspected by \(reviewed: inspection.name)",
@@ -30,7 +30,7 @@ enum PinFinding {
     }
 
     /// What can be said before there is a link.
-    static func weakness(of pins: [SPKIPin]) -> StandingWarning? {
+    package static func weakness(of pins: [SPKIPin]) -> StandingWarning? {
         switch pins.count {
         case 0:
             StandingWarning(

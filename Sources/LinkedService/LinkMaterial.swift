@@ -1,33 +1,30 @@
-import CoreLink
-import Cryptography
+package import Cryptography
 import Diagnostics
-import HTTPClient
-import KMSProtocol
-import KeyManagement
-import ServiceRuntime
+package import HTTPClient
+package import ServiceRuntime
 import Synchronization
-import TLSChannel
-import WireText
+package import TLSChannel
+package import WireText
 
 /// What the link is made with, read from the files that the configuration names: whom it believes, through which proxy it
 /// goes, and the account that its tokens are for.
-struct LinkMaterial: Sendable {
-    let url: String
-    let trust: TLSTrust
-    let pins: [SPKIPin]
-    let coreKey: PublicKey?
-    let inspection: TLSInspection?
-    let proxy: WebProxy?
-    let tokens: ServiceTokens
-    let secret: SecretLocation
+package struct LinkMaterial: Sendable {
+    package let url: String
+    package let trust: TLSTrust
+    package let pins: [SPKIPin]
+    package let coreKey: PublicKey?
+    package let inspection: TLSInspection?
+    package let proxy: WebProxy?
+    package let tokens: ServiceTokens
+    package let secret: SecretLocation
     /// Of everything above: a reload that brings nothing new leaves the link alone.
-    let fingerprint: [UInt8]
+    package let fingerprint: [UInt8]
 
     /// Refuses what can not be used: a file that is missing, a text that is no pin, an exception that is over.
-    init(
-        _ configuration: KMSServiceConfiguration, _ credentials: Credentials, _ network: NetworkWatch, now: Timestamp
+    package init<Configuration: LinkedConfiguration>(
+        _ configuration: Configuration, _ credentials: Credentials, _ network: NetworkWatch, now: Timestamp
     ) throws {
-        let (core, account) = (configuration.core, configuration.authorization.service)
+        let (core, account) = (configuration.core, configuration.account)
         url = core.link.text
         pins = try core.spkiPins()
         inspection = try core.inspection?.exception(now: now)
@@ -42,7 +39,9 @@ struct LinkMaterial: Sendable {
         secret = account.clientSecret
         tokens = ServiceTokens(
             client: WebClient(trust: TLSTrust(roots: tokenRoots), route: network.route(through: proxy)),
-            endpoint: account.tokenEndpoint.text, clientID: account.clientID, secret: clientSecret)
+            endpoint: account.tokenEndpoint.text, clientID: account.clientID, secret: clientSecret,
+            hint: "check \(Configuration.accountPlace): client id, secret, and that its scope allows "
+                + "link:\(Configuration.kind)")
         var texts = [url, account.tokenEndpoint.text, account.clientID, clientSecret.reveal { $0 }]
         texts += pins.map(\.text) + (roots + tokenRoots).map { Base64.encode($0.der) }
         if let inspection {
@@ -59,29 +58,9 @@ struct LinkMaterial: Sendable {
 }
 
 /// The material of the link that stands. Any thread.
-final class LinkMaterialInForce: Sendable {
+package final class LinkMaterialInForce: Sendable {
     private let material: Mutex<LinkMaterial>
-    init(_ material: LinkMaterial) { self.material = Mutex(material) }
-    var current: LinkMaterial { material.withLock { $0 } }
-    func use(_ new: LinkMaterial) { material.withLock { $0 = new } }
-}
-
-/// The configuration of the link from its material; the rest of it never changes while the service runs.
-struct LinkSettings: Sendable {
-    let configuration: KMSServiceConfiguration
-    let keys: StaticKeysInForce
-    let network: NetworkWatch
-    let proof: NodeProof
-    let epoch: @Sendable () -> Int64
-
-    func link(_ material: LinkMaterial) -> CoreLinkConfiguration {
-        let (keys, account) = (keys, configuration.machineAccount)
-        return CoreLinkConfiguration(
-            url: material.url, trust: material.trust, coreKey: material.coreKey, proof: proof,
-            route: network.route(through: material.proxy), node: configuration.node, service: "kms",
-            organisation: configuration.organisation, version: KMSAssembly.identity.version, epoch: epoch(),
-            destination: keys.present.names.cluster,
-            details: { keys.present.detailsDocument(machineAccountID: account) },
-            token: { [tokens = material.tokens] in try await tokens.token() })
-    }
+    package init(_ material: LinkMaterial) { self.material = Mutex(material) }
+    package var current: LinkMaterial { material.withLock { $0 } }
+    package func use(_ new: LinkMaterial) { material.withLock { $0 = new } }
 }

@@ -1,14 +1,14 @@
 import CoreLink
-import Diagnostics
-import ServiceRuntime
+package import Diagnostics
+package import ServiceRuntime
 import Synchronization
-import WireText
+package import WireText
 
 /// Whether the link stands still: how often it was lost of late, and how far the core's clock is away.
 ///
 /// HDS-LINK-FLAPPING at five losses within ten minutes, gone when the link has stood for as long; HDS-CLOCK-SKEW above
 /// 30 s, at a further stage above five minutes, where tokens are refused. Any thread.
-final class LinkSteadiness: Sendable {
+package final class LinkSteadiness: Sendable {
     static let losses = 5
     static let window: Int64 = 600
     static let skew: Int64 = 30_000
@@ -21,14 +21,14 @@ final class LinkSteadiness: Sendable {
     private let now: @Sendable () -> Timestamp
     private let ends = Mutex<(times: [Timestamp], reason: Loggable)>(([], ""))
 
-    init(health: HealthRegistry, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }) {
+    package init(health: HealthRegistry, now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }) {
         self.health = health
         self.now = now
         health.probe(Self.check, every: .seconds(30)) { [self] in look() }
     }
 
     /// A link that was open has ended.
-    func lost(_ error: DiagnosedError) {
+    package func lost(_ error: DiagnosedError) {
         let time = now()
         ends.withLock { ends in
             ends.times.append(time)
@@ -38,7 +38,7 @@ final class LinkSteadiness: Sendable {
     }
 
     /// What the losses of the last ten minutes mean.
-    func look() -> HealthFinding {
+    package func look() -> HealthFinding {
         let time = now()
         let (count, reason) = ends.withLock { ends in
             ends.times.removeAll { $0.adding(seconds: Self.window) <= time }
@@ -56,7 +56,7 @@ final class LinkSteadiness: Sendable {
     }
 
     /// A link was established, and the core said what time it is there.
-    func opened(clockOffset milliseconds: Int64?) {
+    package func opened(clockOffset milliseconds: Int64?) {
         guard let milliseconds else { return }
         let distance = milliseconds.magnitude
         let detail: Loggable =

@@ -1,12 +1,12 @@
 import Diagnostics
-import ServiceRuntime
+package import ServiceRuntime
 import Synchronization
 
 /// Whether the store takes so long for its changes that clients notice: counted from look to look. Thread-safe.
 ///
 /// The alarm HDS-DB-LATENCY is raised when in two looks one after the other more than a tenth of the changes was slow, and
 /// cleared when in two of them less was. One slow change, such as a checkpoint, is none.
-final class StoreLatency: Sendable {
+package final class StoreLatency: Sendable {
     /// What a client of this protocol gives one operation on a key.
     static let limit = Duration.milliseconds(250)
 
@@ -27,7 +27,9 @@ final class StoreLatency: Sendable {
 
     private let state = Mutex(State())
 
-    func note(_ took: Duration) {
+    package init() {}
+
+    package func note(_ took: Duration) {
         state.withLock { state in
             state.window.count += 1
             guard took > Self.limit else { return }
@@ -37,7 +39,7 @@ final class StoreLatency: Sendable {
     }
 
     /// Ends the time that is looked at. Called in an interval.
-    func report(to alarms: AlarmBoard) {
+    package func report(to alarms: AlarmBoard) {
         let (window, row) = state.withLock { state in
             defer { state.window = Window() }
             state.row = state.window.isSlow == state.wasSlow ? state.row + 1 : 1

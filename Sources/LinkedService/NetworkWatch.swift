@@ -1,12 +1,12 @@
 import Diagnostics
-import HTTPClient
-import ServiceRuntime
+package import HTTPClient
+package import ServiceRuntime
 import Synchronization
 
 /// How the ways out are: the proxy and the name service, as health checks and alarms. Any thread.
 ///
 /// Nothing is tried for the sake of it: what is told is what the service's own connections met.
-final class NetworkWatch: Sendable {
+package final class NetworkWatch: Sendable {
     /// A connection has ten seconds in all.
     static let slowLookup = Duration.seconds(2)
 
@@ -23,13 +23,13 @@ final class NetworkWatch: Sendable {
     private let state = Mutex(State())
     private let proxy = Mutex<WebProxy?>(nil)
 
-    init(_ health: HealthRegistry) { self.health = health }
+    package init(_ health: HealthRegistry) { self.health = health }
 
     /// The route of every connection over HTTP: through the proxy that is in force when it is made.
-    var route: WebRoute { WebRoute(current: { self.proxy.withLock { $0 } }) { self.take($0) } }
+    package var route: WebRoute { WebRoute(current: { self.proxy.withLock { $0 } }) { self.take($0) } }
 
     /// The route through a proxy that may still have to prove itself: what it meets before it is in force is told to nobody.
-    func route(through proxy: WebProxy?) -> WebRoute {
+    package func route(through proxy: WebProxy?) -> WebRoute {
         WebRoute(proxy: proxy) { report in
             if case .tunnel = report, self.proxy.withLock({ $0 !== proxy }) { return }
             self.take(report)
@@ -37,7 +37,7 @@ final class NetworkWatch: Sendable {
     }
 
     /// Another proxy, or none: what the one before met says nothing of it.
-    func use(_ new: WebProxy?) {
+    package func use(_ new: WebProxy?) {
         let isOther = proxy.withLock { proxy in
             defer { proxy = new }
             return proxy !== new
@@ -53,7 +53,7 @@ final class NetworkWatch: Sendable {
         health.report(Self.tunnels, .ok(new == nil ? "none is configured" : "not asked yet"))
     }
 
-    func take(_ report: WebRoute.Report) {
+    package func take(_ report: WebRoute.Report) {
         switch report {
         case .lookup(let host, let time, let failed): lookup(host, time, failed)
         case .tunnel(let target, let failure): tunnel(target, failure)

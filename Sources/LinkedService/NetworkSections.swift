@@ -1,8 +1,8 @@
-import Cryptography
+package import Cryptography
 import Diagnostics
-import HTTPClient
+package import HTTPClient
 package import ServiceRuntime
-import TLSChannel
+package import TLSChannel
 package import WireText
 
 /// The HTTP proxy that connections leave through (docs/networks.md).
@@ -54,7 +54,7 @@ package struct ProxySection: Decodable, Sendable {
         }
     }
 
-    func proxy(_ credentials: Credentials) throws -> WebProxy {
+    package func proxy(_ credentials: Credentials) throws -> WebProxy {
         let known = try user.map { user in
             let place = password ?? .credential("")
             // Shows at the start what is missing; later changes of the file count at the next use.
@@ -122,7 +122,7 @@ package struct InspectionSection: Decodable, Sendable {
     private static let longest: Int64 = 366 * 86_400
 
     /// Refuses an exception without an end that can be seen.
-    func exception(now: Timestamp) throws -> TLSInspection {
+    package func exception(now: Timestamp) throws -> TLSInspection {
         guard now < until else {
             throw DiagnosedError(
                 "inspection-over", fault: .configuration, "core.inspection is over", expected: "a day that is to come",
@@ -139,7 +139,7 @@ package struct InspectionSection: Decodable, Sendable {
             name: name, authorities: try Certificate.all(inPEM: try authorities.text(upTo: 1 << 20)), until: until)
     }
 
-    func key() throws -> PublicKey {
+    package func key() throws -> PublicKey {
         let key = try PublicKey(pem: try coreKey.text(upTo: 64 << 10))
         guard key.kind == .p256 else {
             throw DiagnosedError(

@@ -1,14 +1,21 @@
 import CoreLink
 package import Diagnostics
-import HTTPClient
+package import HTTPClient
 import IssuerKeys
 import Synchronization
 import TLSChannel
 import WireText
 
-/// The KMS's own access token for the core, fetched with its service account (RFC 6749, section 4.4) and kept until
-/// shortly before it ends.
-final class ServiceTokens: Sendable {
+/// A service's own access tokens, one for each audience, fetched with its account (RFC 6749, section 4.4) and kept until
+/// shortly before they end. Any thread.
+package final class ServiceTokens: Sendable {
+    package enum Audience: String, Sendable {
+        /// For the core.
+        case cloud
+        /// For the KMS; the core never sees it but inside what it can not open.
+        case kms
+    }
+
     private struct Held {
         let token: String
         let renewAt: Timestamp
@@ -18,18 +25,21 @@ final class ServiceTokens: Sendable {
     private let endpoint: String
     /// `Basic …`, made once; never logged.
     private let authorization: Redacted<String>
-    private let held = Mutex<Held?>(nil)
+    private let held = Mutex<[Audience: Held]>([:])
+    /// What to do about a refusal.
+    private let hint: String
 
-    init(client: WebClient, endpoint: String, clientID: String, secret: Redacted<String>) {
+    package init(client: WebClient, endpoint: String, clientID: String, secret: Redacted<String>, hint: String) {
+        self.hint = hint
         self.client = client
         self.endpoint = endpoint
         authorization = ClientCredential.basic(clientID: clientID, secret: secret)
     }
 
     /// The token that is held, or a new one.
-    func token() async throws -> String {
+    package func token(for audience: Audience = .cloud) async throws -> String {
         let now = Timestamp.now()
-        if let current = held.withLock({ $0 }), now < current.renewAt { return current.token }
+        if let current = held.withLock({ $0[audience] }), now < current.renewAt { return current.token }
         let response: WebResponse
         do {
             response = try await client.send(
@@ -38,7 +48,7 @@ final class ServiceTokens: Sendable {
                     headers: [
                         ("Authorization", authorization.reveal { $0 }),
                         ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
-                    ], body: Array("grant_type=client_credentials&audience=cloud".utf8), timeout: .seconds(10)))
+                    ], body: Array("grant_type=client_credentials&audience=\(audience.rawValue)".utf8), timeout: .seconds(10)))
         } catch let error as DiagnosedError where error.code.isIdentityFault {
             // Not the core's certificate, and its alarm must not say so.
             throw DiagnosedError(
@@ -51,19 +61,19 @@ final class ServiceTokens: Sendable {
         else {
             throw DiagnosedError(
                 .serviceTokenRefused, fault: response.status >= 500 ? .peer : .configuration,
-                "the authorization service gave no token for the link", expected: "status 200 with access_token",
-                found: "status \(response.status)",
-                hint: "check authorization.service-account: client id, secret, and that its scope allows link:kms")
+                "the authorization service gave no token for \(audience == .cloud ? "the link" : "the KMS")",
+                expected: "status 200 with access_token", found: "status \(response.status)", hint: hint)
         }
-        held.withLock { $0 = Held(token: token, renewAt: now.adding(seconds: max(5, life - max(30, life / 10)))) }
+        let renewAt = now.adding(seconds: max(5, life - max(30, life / 10)))
+        held.withLock { $0[audience] = Held(token: token, renewAt: renewAt) }
         return token
     }
 
-    /// After the core refused the token that is held.
-    func discard() { held.withLock { $0 = nil } }
+    /// After the token that is held was refused.
+    package func discard(_ audience: Audience = .cloud) { held.withLock { $0[audience] = nil } }
 }
 
 extension DiagnosedError.Code {
-    /// The authorization service refused the KMS's own account.
+    /// The authorization service refused the service's own account.
     package static let serviceTokenRefused: Self = "service-token-refused"
 }

@@ -1,0 +1,7 @@
+extension String {
+    /// The folder of a path.
+    package var folder: String {
+        guard let slash = lastIndex(of: "/"), slash != startIndex else { return "/" }
+        return String(self[..<slash])
+    }
+}
