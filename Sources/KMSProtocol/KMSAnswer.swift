@@ -13,6 +13,9 @@ package struct KMSAnswer: Sendable {
         case authorizations([KMSAuthorization])
         /// Removed ones: `authorizations` holds all, `authorization` the first for the draft's form.
         case removed([KMSAuthorization])
+        case searchKeys([KMSSearchKey])
+        case memberships(KMSMemberships)
+        case sealingKey(KMSSealingKey)
     }
 
     package var status: Int
@@ -70,6 +73,17 @@ package struct KMSAnswer: Sendable {
                 json.name("authorization")
                 first.write(to: &json)
             }
+        case .searchKeys(let keys):
+            json.name("searchKeys")
+            json.beginArray()
+            for key in keys { key.write(to: &json) }
+            json.endArray()
+        case .memberships(let memberships):
+            json.name("memberships")
+            memberships.write(to: &json)
+        case .sealingKey(let key):
+            json.name("sealingKey")
+            key.write(to: &json)
         }
         json.endObject()
         return json
@@ -114,6 +128,16 @@ package struct KMSAnswer: Sendable {
         } else if let node = root["authorization"] {
             guard let one = KMSAuthorization(node) else { return nil }
             body = .removed([one])
+        } else if let nodes = root["searchKeys"]?.elements {
+            let keys = nodes.compactMap { KMSSearchKey($0) }
+            guard keys.count == nodes.count else { return nil }
+            body = .searchKeys(keys)
+        } else if let node = root["memberships"] {
+            guard let memberships = KMSMemberships(node) else { return nil }
+            body = .memberships(memberships)
+        } else if let node = root["sealingKey"] {
+            guard let key = KMSSealingKey(node) else { return nil }
+            body = .sealingKey(key)
         } else {
             body = .none
         }

@@ -180,7 +180,7 @@ extension KMSRequest {
         return Int(count)
     }
 
-    private func list(_ name: String, maximum: Int) throws(KMSFailure) -> [String] {
+    func list(_ name: String, maximum: Int) throws(KMSFailure) -> [String] {
         guard let node = body[name], !node.isNull else { return [] }
         guard let texts = node.strings else { throw .malformed("member '\(name)' is not a list of strings") }
         guard texts.count <= maximum else { throw .malformed("member '\(name)' has more than \(maximum) entries") }

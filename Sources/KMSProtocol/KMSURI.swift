@@ -18,6 +18,10 @@ package struct KMSURI: Hashable, Sendable {
         case resource(String)
         case resourceKeys(String)
         case resourceAuthorizations(String)
+        /// Keys of a search index (docs/kms-extensions.md).
+        case resourceSearchKeys(String)
+        case memberships
+        case sealingKey
         case authorizations
         case authorization(String)
         case ping
@@ -54,6 +58,9 @@ package struct KMSURI: Hashable, Sendable {
         case .resource(let id): host + "/resources/" + id
         case .resourceKeys(let id): host + "/resources/" + id + "/keys"
         case .resourceAuthorizations(let id): host + "/resources/" + id + "/authorizations"
+        case .resourceSearchKeys(let id): host + "/resources/" + id + "/searchKeys"
+        case .memberships: host + "/memberships"
+        case .sealingKey: host + "/sealingKey"
         case .authorizations: host + "/authorizations"
         case .authorization(let id): host + "/authorizations/" + id
         case .ping: host + "/ping"
@@ -122,6 +129,8 @@ package struct KMSURI: Hashable, Sendable {
             if names(first, "resources") { return .resources }
             if names(first, "authorizations") { return .authorizations }
             if names(first, "ping") { return .ping }
+            if names(first, "memberships") { return .memberships }
+            if names(first, "sealingKey") { return .sealingKey }
         case 2:
             if names(first, "statickeys") { return .staticKey(string(parts[1])) }
             guard let id = identifier(parts[1]) else { break }
@@ -133,6 +142,7 @@ package struct KMSURI: Hashable, Sendable {
             guard names(first, "resources"), let id = identifier(parts[1]) else { break }
             if names(parts[2], "keys") { return .resourceKeys(id) }
             if names(parts[2], "authorizations") { return .resourceAuthorizations(id) }
+            if names(parts[2], "searchKeys") { return .resourceSearchKeys(id) }
         default: break
         }
         return .other(string(path))

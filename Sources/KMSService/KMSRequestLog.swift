@@ -163,6 +163,9 @@ struct KMSRequestLog: RequestLog {
         case .resource(let id): named("/resources/", id)
         case .resourceKeys(let id): named("/resources/", id, "/keys")
         case .resourceAuthorizations(let id): named("/resources/", id, "/authorizations")
+        case .resourceSearchKeys(let id): named("/resources/", id, "/searchKeys")
+        case .memberships: host + "/memberships"
+        case .sealingKey: host + "/sealingKey"
         case .authorizations: host + "/authorizations"
         case .authorization(let id): named("/authorizations/", id)
         case .ping: host + "/ping"

@@ -170,6 +170,7 @@ package struct PolicySection: Decodable, Sendable {
         case tombstoneLife = "tombstone-life"
         case spaceKeyDue = "space-key-due"
         case intervalLife = "interval-life"
+        case searchEpochLife = "search-epoch-life"
         case sessionsPerUser = "sessions-per-user"
         case sessionOpenings = "session-openings-per-second"
         case resets = "resets-per-second"
@@ -209,6 +210,8 @@ package struct PolicySection: Decodable, Sendable {
         policy.spaceKeyDue = try seconds(.spaceKeyDue, standard.spaceKeyDue, .seconds(60) ... .seconds(365 * 86_400))
         policy.intervalLife = try seconds(
             .intervalLife, standard.intervalLife, .seconds(0) ... .seconds(36_500 * 86_400))
+        policy.searchEpochLife = try seconds(
+            .searchEpochLife, standard.searchEpochLife, .seconds(86_400) ... .seconds(3650 * 86_400))
         file = try section.optional(.file)
         signaturesNeeded = try section.value(.signaturesNeeded, default: 1, in: 1...2)
         policy.sessionsPerUser = try section.value(.sessionsPerUser, default: standard.sessionsPerUser, in: 1...100_000)

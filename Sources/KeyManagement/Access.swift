@@ -148,6 +148,8 @@ enum AccessPath: Sendable, Equatable {
     case anonymous(authorization: String)
     /// By a consent of the signed policy, by its name.
     case service(String)
+    /// A key of the person's own, which a service opens a query or a report request with; by its name.
+    case query(String)
     /// By a consent, for a former member: keys that were bound until then.
     case formerMember(service: String, until: Timestamp)
 
@@ -171,6 +173,7 @@ enum AccessPath: Sendable, Equatable {
         case .everybody: "public"
         case .anonymous: "anonymous-bearer"
         case .service(let name): "service-consent:\(name)"
+        case .query(let name): "query-key:\(name)"
         case .formerMember(let name, _): "former-member:\(name)"
         }
     }
@@ -296,7 +299,7 @@ extension KeyManagement {
         return (record, head, path)
     }
 
-    private func present(_ id: String, _ now: Timestamp) async throws -> (ResourceRecord, ResourceContent) {
+    func present(_ id: String, _ now: Timestamp) async throws -> (ResourceRecord, ResourceContent) {
         guard let record = try await store.resource(id), record.deletedAt == nil else { throw noSuchResource(id) }
         let head = try await self.head(record)
         guard !head.isGone(now) else { throw noSuchResource(id) }
@@ -325,7 +328,7 @@ extension KMSURI {
     /// The absolute URI of the space that it names, or else its own.
     var spaceText: String {
         switch object {
-        case .resource(let id), .resourceKeys(let id), .resourceAuthorizations(let id):
+        case .resource(let id), .resourceKeys(let id), .resourceAuthorizations(let id), .resourceSearchKeys(let id):
             (host.map { "kms://" + $0 } ?? "") + "/resources/" + id
         default: absoluteText
         }

@@ -12,6 +12,8 @@ package struct KMSPolicy: Sendable {
     package var tombstoneLife: Int64 = 30 * 86_400
     /// So long after somebody left a space may wait for a new key before somebody is told.
     package var spaceKeyDue: Int64 = 86_400
+    /// How long a space keeps its search key before an indexer gets a new one for what comes.
+    package var searchEpochLife: Int64 = 90 * 86_400
     /// How long the sealed row of an ended authorization is kept: who was on a list, from when until when (rule 11).
     package var intervalLife: Int64 = 3650 * 86_400
     /// Sessions of one user that live at the same time; more are answered 429.

@@ -56,6 +56,8 @@ package struct KeyManagement: Sendable {
         var path: AccessPath?
         /// The resource that was read.
         var space: String?
+        /// Whose rights were asked about, where that is not who asks.
+        var about: String?
         /// The rule that allowed it, for audit and explanations.
         var rule: String { isForeign ? "partner-decided" : path?.rule ?? "member" }
         /// Another KMS decided.
@@ -88,13 +90,15 @@ package struct KeyManagement: Sendable {
         switch (request.method, request.uri.object) {
         case (.update, .ping), (.delete, .session): break
         // Before it is told what is there.
+        // These have rules of their own.
+        case (.create, .resourceSearchKeys), (.create, .sealingKey): break
         default: try demandConsent(caller, space: nil, request.method, now)
         }
         switch (request.method, request.uri.object) {
         case (.update, .ping): return Outcome(KMSStatus.ok)
         case (.delete, .session(let id)): return try await deleteSession(id, caller, session, now)
         case (.create, .keys): return try createKeys(request, caller, now)
-        case (.retrieve, .key(let id)): return try await retrieveKey(id, caller, now)
+        case (.retrieve, .key(let id)): return try await retrieveKey(id, request, caller, now)
         case (.update, .key(let id)): return try await bindKey(id, request, caller, now)
         case (.retrieve, .resourceKeys(let id)): return try await retrieveKeys(ofResource: id, request, caller, now)
         case (.create, .resources): return try await createResource(request, caller, now)
@@ -106,6 +110,12 @@ package struct KeyManagement: Sendable {
         case (.delete, .resourceAuthorizations(let id)):
             return try await deleteAuthorizations(ofResource: id, request, caller, now)
         case (.delete, .authorization(let id)): return try await deleteAuthorization(id, caller, now)
+        case (.create, .resourceSearchKeys(let id)):
+            return try await createSearchKey(ofResource: id, request, caller, now)
+        case (.retrieve, .resourceSearchKeys(let id)):
+            return try await retrieveSearchKeys(ofResource: id, request, caller, now)
+        case (.retrieve, .memberships): return try await retrieveMemberships(request, caller, now)
+        case (.create, .sealingKey): return try await createSealingKey(caller, now)
         case (_, .other(let path)) where Self.namesMasterKeys(path):
             throw KMSFailure(
                 KMSStatus.notImplemented, "master keys are not administered over this protocol", rule: "no-master-keys")

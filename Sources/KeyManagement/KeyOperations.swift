@@ -26,18 +26,28 @@ extension KeyManagement {
     }
 
     /// retrieve <key>: an unbound key goes to its creator only, a bound one to whoever may read its resource.
-    func retrieveKey(_ id: String, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
+    /// A service says what it takes the key for (`KeyUse.swift`).
+    func retrieveKey(
+        _ id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
+    ) async throws -> Outcome {
         let user = caller.effectiveUser
         guard let found = try await store.key(id, lookup: { vault.lookup(authID: user, resource: $0) }) else {
             throw noSuchKey(id)
         }
-        guard let content = try vault.contentUnlessErased(found.key) else { throw noSuchKey(id) }
+        guard let content = try contentForMembers(found.key) else { throw noSuchKey(id) }
         guard let resource = content.resource else {
             guard content.owner == user, caller.isSelf else { throw notAuthorized(caller, unboundKey: id) }
             try freezes?.check(caller.release())
             return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)))
         }
-        guard let path = try await access(caller, resource: resource, known: found, now: now) else {
+        let path: AccessPath?
+        var change = StoreChange()
+        if case .service = caller.capacity {
+            (path, change) = try await serviceUse(of: content, found.key, in: resource, request, caller, now)
+        } else {
+            path = try await access(caller, resource: resource, known: found, now: now)
+        }
+        guard let path else {
             // Keys of a resource that is gone are gone for everybody; for others only the right is missing.
             if try await isGone(resource, now: now) { throw noSuchKey(id) }
             throw notAuthorized(caller, resource: resource)
@@ -48,14 +58,14 @@ extension KeyManagement {
                 rule: "bound-after-leaving")
         }
         try freezes?.check(caller.release(spaces: path.spaces(to: resource), bound: content.boundAt.map { [$0] } ?? []))
-        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), path: path, space: resource)
+        return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), change: change, path: path, space: resource)
     }
 
     /// update <key> with resourceUri: binds an own unbound key to a resource that the caller may change, for ever.
     func bindKey(_ id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
         let target = try resourceID(request.resourceURI())
         guard let record = try await store.key(id) else { throw noSuchKey(id) }
-        guard var content = try vault.contentUnlessErased(record) else { throw noSuchKey(id) }
+        guard var content = try contentForMembers(record) else { throw noSuchKey(id) }
         if let bound = content.resource {
             if try await isGone(bound, now: now) { throw noSuchKey(id) }
             guard content.owner == caller.effectiveUser else { throw notAuthorized(caller, resource: bound) }
@@ -82,23 +92,44 @@ extension KeyManagement {
         return Outcome(KMSStatus.ok, .key(wireKey(content, id: id)), change: change)
     }
 
-    /// retrieve <kro>/keys: newest bind date first, `boundAfter` inclusive, `boundBefore` exclusive.
+    /// Of a key that the operations on keys know: not of an erased one, and not of one of a search index.
+    func contentForMembers(_ record: KeyRecord) throws -> KeyContent? {
+        guard let content = try vault.contentUnlessErased(record) else { return nil }
+        if case .searchIndex = content.purpose { return nil }
+        return content
+    }
+
+    /// How many keys of a space a service gets at once: each is marked at its first use.
+    private static let keysForService = 1_000
+
+    /// retrieve <kro>/keys: newest bind date first, `boundAfter` inclusive, `boundBefore` exclusive. To a service those
+    /// that are for messages.
     func retrieveKeys(
         ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
     ) async throws -> Outcome {
-        let after = try request.date("boundAfter")
+        let after = max(try request.date("boundAfter") ?? SearchEpoch.contentKeys, SearchEpoch.contentKeys)
         var before = try request.date("boundBefore")
-        let limit = try request.keyLimit()
+        var limit = try request.keyLimit()
         let (_, _, path) = try await readable(id, by: caller, now: now)
         if let end = path.boundUntil?.adding(milliseconds: 1) { before = before.map { min($0, end) } ?? end }
+        var isService = false
+        if case .service = caller.capacity {
+            isService = true
+            limit = min(limit ?? .max, Self.keysForService)
+        }
         let records = try await store.keys(ofResource: id, from: after, before: before, limit: limit)
         try freezes?.check(caller.release(spaces: path.spaces(to: id), bound: records.compactMap(\.boundAt)))
-        return Outcome(
-            KMSStatus.ok,
-            .keys(
-                try records.compactMap { record in
-                    try vault.contentUnlessErased(record).map { wireKey($0, id: record.id) }
-                }), path: path, space: id)
+        var keys: [KMSKey] = []
+        var change = StoreChange()
+        for record in records {
+            guard let content = try contentForMembers(record) else { continue }
+            if isService {
+                if case .marked(let use) = content.purpose, use != .content { continue }
+                try await mark(content, record, in: id, as: .content, &change)
+            }
+            keys.append(wireKey(content, id: record.id))
+        }
+        return Outcome(KMSStatus.ok, .keys(keys), change: change, path: path, space: id)
     }
 
     func bind(_ content: inout KeyContent, to resource: String, _ date: Timestamp) {

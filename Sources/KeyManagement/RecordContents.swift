@@ -1,11 +1,26 @@
+import KMSProtocol
 import SecretMemory
 import WireText
 
 // What lies sealed inside the store's records. Each repeats what its row shows in the clear; `RecordVault` compares.
 
+/// What a key is for, as far as it is known (security model, rules 27 and 28).
+enum KeyPurpose: Sendable, Equatable {
+    /// No service has used it yet.
+    case unmarked
+    /// A service has used it, and uses it for nothing else.
+    case marked(KMSKeyUse)
+    /// Of a search index: it never goes to members.
+    case searchIndex(epoch: Int64, KMSSearchKey.Beginning)
+
+    fileprivate static let uses: [KMSKeyUse] = [.content, .search, .report]
+    fileprivate static let beginnings: [KMSSearchKey.Beginning] = [.first, .time, .removal, .messages, .compromise]
+}
+
 /// A content key with its owner and dates.
 struct KeyContent: Sendable {
-    static let format: UInt8 = 1
+    /// 1: without a purpose, which such keys have none of.
+    static let format: UInt8 = 2
 
     var key: SymmetricKey
     var owner: String
@@ -14,9 +29,11 @@ struct KeyContent: Sendable {
     var expires: Timestamp
     var resource: String?
     var boundAt: Timestamp?
+    var purpose = KeyPurpose.unmarked
 
+    /// Keys without a purpose keep their form: what was sealed before and after is the same.
     func encoded() -> FieldWriter {
-        var fields = FieldWriter(format: Self.format)
+        var fields = FieldWriter(format: purpose == .unmarked ? 1 : Self.format)
         key.withUnsafeBytes { fields.field($0) }
         fields.field(owner)
         fields.field(clientID)
@@ -24,6 +41,14 @@ struct KeyContent: Sendable {
         fields.field(expires)
         fields.field(optional: resource)
         fields.field(optional: boundAt)
+        switch purpose {
+        case .unmarked: break
+        case .marked(let use):
+            fields.field(Int64(KeyPurpose.uses.firstIndex(of: use) ?? 0))
+        case .searchIndex(let epoch, let beginning):
+            fields.field(Int64(16 + (KeyPurpose.beginnings.firstIndex(of: beginning) ?? 0)))
+            fields.field(epoch)
+        }
         return fields
     }
 
@@ -41,14 +66,25 @@ struct KeyContent: Sendable {
     }
 
     init?(_ bytes: UnsafeRawBufferPointer) {
-        guard var fields = FieldReader(bytes, format: Self.format), let key = fields.octets(), key.count == 32,
+        guard var fields = FieldReader(bytes, format: Self.format) ?? FieldReader(bytes, format: 1),
+            let key = fields.octets(), key.count == 32,
             let owner = fields.text(), let clientID = fields.text(), let created = fields.time(),
-            let expires = fields.time(), let resource = fields.optionalText(), let boundAt = fields.optionalTime(),
-            fields.isAtEnd
+            let expires = fields.time(), let resource = fields.optionalText(), let boundAt = fields.optionalTime()
         else { return nil }
         self.init(
             key: SymmetricKey(copying: key), owner: owner, clientID: clientID, created: created, expires: expires,
             resource: resource, boundAt: boundAt)
+        if bytes.first == Self.format {
+            guard let number = fields.number() else { return nil }
+            switch number {
+            case 0..<Int64(KeyPurpose.uses.count): purpose = .marked(KeyPurpose.uses[Int(number)])
+            case 16..<Int64(16 + KeyPurpose.beginnings.count):
+                guard let epoch = fields.number(), epoch > 0 else { return nil }
+                purpose = .searchIndex(epoch: epoch, KeyPurpose.beginnings[Int(number) - 16])
+            default: return nil
+            }
+        }
+        guard fields.isAtEnd else { return nil }
     }
 }
 

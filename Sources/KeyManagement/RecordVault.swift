@@ -23,6 +23,8 @@ package struct RecordVault: Sendable {
     func lookup(authID: String, resource: String) -> [UInt8] {
         ring.lookup(authID.canonicalAuthID, purpose: "authorization", scope: resource)
     }
+    /// Blind index of a service account, for the name of its sealing key.
+    func lookup(service: String) -> [UInt8] { ring.lookup(service, purpose: "sealing-key") }
     /// Blind index of a user, for the number of his sessions.
     func lookup(user: String) -> [UInt8] { ring.lookup(user, purpose: "session-user") }
 

@@ -86,7 +86,7 @@ extension RequestHandler {
     private func freeze(of request: KMSRequest, session: LiveSession, now: Timestamp) async -> KMSFailure? {
         guard let freezes = keyManagement.freezes, freezes.mayRefuse else { return nil }
         switch (request.method, request.uri.object) {
-        case (.create, .keys), (.update, .key): break
+        case (.create, .keys), (.update, .key), (.create, .resourceSearchKeys), (.create, .sealingKey): break
         default: return nil
         }
         let caller: Caller

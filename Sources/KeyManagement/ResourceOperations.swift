@@ -33,7 +33,7 @@ extension KeyManagement {
         var change = StoreChange(writes: [.insertErasableKey(erasableRecord)])
         for keyID in keyIDs {
             guard let record = try await store.key(keyID),
-                var content = try vault.contentUnlessErased(record)
+                var content = try contentForMembers(record)
             else {
                 throw noSuchKey(keyID)
             }
@@ -119,7 +119,7 @@ extension KeyManagement {
     }
 
     private func wireResource(_ id: String, _ head: ResourceContent, _ now: Timestamp) async throws -> KMSResource {
-        let keys = try await store.keys(ofResource: id)
+        let keys = try await store.keys(ofResource: id, from: SearchEpoch.contentKeys, before: nil, limit: nil)
         let authorizations = try await store.authorizations(ofResource: id)
         let live = try authorizations.filter { row in
             let content = try vault.content(row)
@@ -148,7 +148,9 @@ extension KeyManagement {
         }
         try touch(record, gone, &change)
         var outcome = Outcome(KMSStatus.ok, change: change)
-        outcome.deletedKeys = try await store.keys(ofResource: id).count
+        outcome.deletedKeys = try await store.keys(
+            ofResource: id, from: SearchEpoch.contentKeys, before: nil, limit: nil
+        ).count
         return outcome
     }
 }

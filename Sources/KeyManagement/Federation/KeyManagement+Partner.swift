@@ -56,7 +56,7 @@ extension KeyManagement {
         if content.owner.canonicalAuthID == asking.user { throw PartnerRules.ownUser(asking.user, asking.partner) }
         guard let resource = content.resource else { throw notAuthorized(asking.caller, unboundKey: id) }
         try await demandAccess(to: resource, for: asking, now)
-        let outcome = try await retrieveKey(id, asking.caller, now)
+        let outcome = try await retrieveKey(id, request, asking.caller, now)
         // The partner has the octets: that they may be used now is all that it needs.
         let digest = content.key.withUnsafeBytes { Base64URL.encode(SHA256.hash($0)) }
         return request.body["knownDigest"]?.string == digest ? Outcome(outcome.status) : outcome

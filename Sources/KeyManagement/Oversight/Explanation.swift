@@ -154,7 +154,7 @@ extension Oversight {
         guard names.owns(uri) else { return nil }
         return switch uri.object {
         case .key(let id): try await store.key(id)?.resource
-        case .resource(let id), .resourceKeys(let id), .resourceAuthorizations(let id): id
+        case .resource(let id), .resourceKeys(let id), .resourceAuthorizations(let id), .resourceSearchKeys(let id): id
         case .authorization(let id): try await store.authorization(id)?.resource
         default: nil
         }

@@ -152,6 +152,7 @@ extension Oversight {
             guard let end = page.last else { break }
             for record in page {
                 guard let content = try vault.contentUnlessErased(record) else { continue }
+                if case .searchIndex = content.purpose { continue }
                 let isOwn = content.owner.canonicalAuthID == user
                 guard all || isOwn else { continue }
                 json.beginObject()

@@ -34,6 +34,7 @@ enum RuleCatalogue {
         "partner-session-opened": Entry("a configured partner's KMS proved itself and opened a session"),
         "former-member:": Entry("a consented service read, in a matter, keys bound before the former member left"),
         "compliance-officer": Entry("the policy names the user as a compliance officer, who may read for others"),
+        "query-key:": Entry("a consented service opened what the key's only owner had sealed for it"),
         "service-consent:": Entry("the policy in force consents to this service reading this space"),
         "officer:": Entry("an officer who has the duty for it signed this command"),
         "master-key:": Entry("a step of a rotation of the root key was taken"),
@@ -134,6 +135,13 @@ enum RuleCatalogue {
     ]
 
     private static let consents: [String: Entry] = [
+        "service-type": Entry(
+            "this is for a consented service of another type, acting for itself",
+            "compare type in the consent with what the service is"),
+        "key-for-another-use": Entry(
+            "a service used the key for something else before, and keeps to that", "the client makes a key of its own"),
+        "not-the-askers-key": Entry(
+            "the key of the query is not in a space that is its creator's alone", "the client makes a key of its own"),
         "no-consent": Entry("the policy names no consent for this service", "add the service to the signed policy"),
         "client-mismatch": Entry(
             "the service's token was issued to another client than the consent names",
