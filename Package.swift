@@ -57,6 +57,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CPKCS11", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CStemmer", providers: [.apt(["libstemmer-dev"])]),
 
     // Layer 1: foundations, no word of the domain
     library("Diagnostics"),
@@ -64,6 +65,8 @@ var targets: [Target] = [
     wrapper("SecretMemory", ["COpenSSL"]),
     wrapper("Cryptography", ["SecretMemory", "Diagnostics", "WireText", "COpenSSL"]),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
+    wrapper("Stemming", ["CStemmer"]),
+    library("TextAnalysis", ["Stemming", "WireText", "Diagnostics"]),
 
     // Layer 2: protocols, bytes in and values out
     library("JOSESignature", ["Cryptography", "WireText", "Diagnostics"]),
@@ -75,6 +78,8 @@ var targets: [Target] = [
     library("LinkProtocol", ["WireText", "Diagnostics"]),
     library("NodeList", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library("Introspection", ["WireText", "Diagnostics"]),
+    library("SearchProtocol", ["WireText", "Diagnostics"]),
+    library("SearchMatching", ["SearchProtocol", "Cryptography", "Diagnostics"]),
 
     // Layer 3: transport and persistence
     wrapper("TLSChannel", ["Cryptography", "WireText", "Diagnostics", "COpenSSL", nioCore]),
@@ -143,6 +148,11 @@ var targets: [Target] = [
         [
             "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
             "Diagnostics",
+        ]),
+    library(
+        "SearchIndexing",
+        [
+            "SearchProtocol", "TextAnalysis", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
 
     // Layer 5: runtime
@@ -229,7 +239,8 @@ var targets: [Target] = [
             "Diagnostics",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
-            "SecretMemory", "WireText", argumentParser, hummingbird, httpTypes, lifecycle, logging,
+            "SecretMemory", "WireText", "SearchIndexing", "SearchProtocol", "TextAnalysis", argumentParser, hummingbird,
+            httpTypes, lifecycle, logging, grdb,
         ], path: "Benchmarks/hds-bench"),
 ]
 
@@ -379,6 +390,13 @@ targets += [
     tests(
         "AuditTrailTests",
         ["AuditTrail", "JOSESignature", "Cryptography", "WireText", "Diagnostics", "TestServers"]),
+    tests("TextAnalysisTests", ["TextAnalysis", "Stemming", "WireText", "Diagnostics", "TestServers"]),
+    tests(
+        "SearchIndexingTests",
+        [
+            "SearchIndexing", "SearchMatching", "SearchProtocol", "TextAnalysis", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics", "TestServers",
+        ]),
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(

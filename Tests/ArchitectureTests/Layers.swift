@@ -1,9 +1,12 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd"],
-        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
-        ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer"],
+        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Stemming", "TextAnalysis"],
+        [
+            "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
+            "SearchProtocol", "SearchMatching",
+        ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
@@ -13,7 +16,7 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient",
+            "TokenIssuer", "HDSClient", "SearchIndexing",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
