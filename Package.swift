@@ -170,7 +170,7 @@ var targets: [Target] = [
     library(
         "CloudCore",
         [
-            "LinkProtocol", "NodeList", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys",
+            "LinkProtocol", "NodeList", "SearchProtocol", "SearchMatching", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys",
             "JOSESignature",
             "Introspection", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging,
             lifecycle,
@@ -372,7 +372,7 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "NodeList", "Introspection", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient",
+            "CloudCore", "NodeList", "Introspection", "SearchProtocol", "SearchMatching", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient",
             "WebSocketChannel",
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,

@@ -33,6 +33,7 @@ package final class CloudCore: Service {
     ) throws {
         let feeds = LateFeeds()
         let store = try CloudStore(path: configuration.databasePath) { feeds.wake($0) }
+        let search = SearchService(index: try SearchIndex(path: configuration.searchPath), store: store)
         let files = try FileStore(directory: configuration.filesPath)
         let events = EventHub(clock: clock, wall: wall)
         let linkKey = LinkKey(configuration.linkKey)
@@ -52,7 +53,7 @@ package final class CloudCore: Service {
         tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
-            relay: relay, feeds: hub, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
+            relay: relay, feeds: hub, search: search, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
         links = LinkEndpoint(services: services, recorder: recorder)
         eventSockets = EventEndpoint(services: services)
         publish(metrics)
@@ -159,6 +160,7 @@ package final class CloudCore: Service {
     package func close() async {
         await tokens.close()
         await services.feeds.close()
+        try? services.search.index.close()
         try? services.store.close()
     }
 

@@ -90,11 +90,24 @@ package struct CloudCoreConfiguration: Sendable {
         return organisations.filter { $0.id != id && own.partners.contains($0.id) && $0.partners.contains(id) }
     }
 
-    /// By destination, which other destinations its service may call.
+    /// By destination, which other destinations its service may call: a KMS those of partners, a worker the KMS of its own
+    /// organisation, and an indexer the core's search service.
     var callable: [String: Set<String>] {
-        Dictionary(
-            organisations.map { ($0.kmsCluster, Set(partners(of: $0.id).map(\.kmsCluster))) },
-            uniquingKeysWith: { first, _ in first })
+        var callable: [String: Set<String>] = [:]
+        for organisation in organisations {
+            callable[organisation.kmsCluster] = Set(partners(of: organisation.id).map(\.kmsCluster))
+            for kind in FeedHub.services {
+                var destinations: Set = [organisation.kmsCluster]
+                if kind == SearchService.kind { destinations.insert(SearchService.destination) }
+                callable["\(kind)://\(organisation.id)"] = destinations
+            }
+        }
+        return callable
+    }
+
+    /// Beside the database, for it can be made anew and needs no backup.
+    var searchPath: String {
+        (databasePath.hasSuffix(".sqlite") ? String(databasePath.dropLast(7)) : databasePath) + "-search.sqlite"
     }
 
     var admissions: [String: NodeAdmission] {

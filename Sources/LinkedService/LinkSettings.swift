@@ -13,11 +13,11 @@ package struct LinkSettings: Sendable {
 
     /// - Parameters:
     ///   - version: the release of the service.
-    ///   - details: the details document of the destination; empty for kinds that have none.
+    ///   - details: the details document of the destination; an empty object for kinds that have none.
     package init<Configuration: LinkedConfiguration>(
         _ configuration: Configuration, version: String, proof: NodeProof? = nil,
         epoch: @escaping @Sendable () -> Int64 = { 0 }, destination: @escaping @Sendable () -> String,
-        details: @escaping @Sendable () -> String = { "" }
+        details: @escaping @Sendable () -> String = { "{}" }
     ) {
         service = Configuration.kind
         node = configuration.node

@@ -139,7 +139,8 @@ struct SearchKeyTests {
         await world.close()
     }
 
-    @Test("an epoch ends by time, by removal at most once a day, by messages at most once an hour, on compromise at once",
+    @Test(
+        "an epoch ends by time, by removal at most once a day, by messages at most once an hour, on compromise at once",
         arguments: RollbackWorld.Kind.here)
     func epochs(_ kind: RollbackWorld.Kind) async throws {
         var policy = TestKMS.testPolicy()
@@ -345,7 +346,8 @@ struct SearchKeyTests {
         await world.close()
     }
 
-    @Test("a key that messages are read with opens no query, though its only member made it",
+    @Test(
+        "a key that messages are read with opens no query, though its only member made it",
         arguments: RollbackWorld.Kind.here)
     func contentKey(_ kind: RollbackWorld.Kind) async throws {
         let world = try await World.start(kind, Self.consent())
@@ -404,7 +406,8 @@ struct SearchKeyTests {
 
     // MARK: Sealing keys
 
-    @Test("a service has one key to seal with, for as long as the policy consents to it",
+    @Test(
+        "a service has one key to seal with, for as long as the policy consents to it",
         arguments: RollbackWorld.Kind.here)
     func sealing(_ kind: RollbackWorld.Kind) async throws {
         let world = try await World.start(kind, Self.consent())

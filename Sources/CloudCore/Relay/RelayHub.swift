@@ -24,6 +24,7 @@ final class RelayHub: Sendable {
         case listed(destination: String, String)
         case listRefused(destination: String, DiagnosedError)
         case feed(LinkFeedFrame)
+        case searched(call: UInt64, [UInt8])
     }
 
     static let forwardMilliseconds: Int64 = 20_000
@@ -199,6 +200,11 @@ final class RelayHub: Sendable {
         }
     }
 
+    /// The outcome of a call that the core itself answers.
+    func settle(_ call: UInt64, of link: Relay.LinkID, _ outcome: LinkCallOutcome) {
+        state.withLock { state in run(state.relay.settle(call, of: link, outcome), &state) }
+    }
+
     /// A frame beside what the relay decides; false when the link is gone or does not keep up.
     func send(_ frame: LinkFrame, to link: Relay.LinkID) -> Bool {
         let octets = frame.encode()
@@ -252,7 +258,7 @@ final class RelayHub: Sendable {
             // What concerns a call leaves as a frame of its link.
             case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
-            case .opened, .raised, .listed, .listRefused, .feed: break
+            case .opened, .raised, .listed, .listRefused, .feed, .searched: break
             case .close(let link, let code, let error):
                 state.outputs.removeValue(forKey: link)?.close(code, reason: error?.summary ?? code.description)
             }
@@ -269,6 +275,7 @@ final class RelayHub: Sendable {
             case .listed(let destination, let text): .listed(destination: destination, text)
             case .listRefused(let destination, let error): .listRefused(destination: destination, error)
             case .feed(let frame): .feed(frame)
+            case .searched(_, let call, let text): .searched(call: call, text)
             default: nil
             }
         }

@@ -56,6 +56,11 @@ struct ActivityRoutes {
         }
         switch outcome {
         case .stored(let activity): return answer(.created, activity)
+        case .deleted(let activity, let message, let sequence, let organisation):
+            // The indexer, which reads of it in the feed, would do it as well; this way it is gone at once.
+            try? await services.search.index.bury(
+                message, in: draft.conversation, of: organisation, sequence: sequence)
+            return answer(.created, activity)
         case .duplicate(let activity): return answer(.ok, activity)
         }
     }
@@ -94,6 +99,11 @@ struct ActivityRoutes {
             draft.person = person
             json.member("objectType", "person")
             json.member("id", person)
+        case .delete:
+            let message = try body.object("object").uuid("id")
+            draft.message = message
+            json.member("objectType", "activity")
+            json.member("id", message)
         case .updateKey:
             draft.encryptionKeyURL = try body.keyURL("encryptionKeyUrl")
             json.member("objectType", "conversation")

@@ -16,6 +16,7 @@ struct CoreRouter {
         ConversationRoutes(services: services).add(to: guarded)
         ActivityRoutes(services: services).add(to: guarded)
         FileRoutes(services: services).add(to: guarded)
+        SearchRoutes(services: services).add(to: guarded)
         return router
     }
 }

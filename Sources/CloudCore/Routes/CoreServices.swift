@@ -9,6 +9,7 @@ struct CoreServices: Sendable {
     let files: FileStore
     let relay: RelayHub
     let feeds: FeedHub
+    let search: SearchService
     let events: EventHub
     let devices: DeviceCache
     let tokens: any TokenChecking

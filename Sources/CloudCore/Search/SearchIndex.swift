@@ -11,6 +11,9 @@ import SearchProtocol
 /// `apply` returns, all of it or nothing. Tombstones stay. A file that was lost is filled again by indexing anew, so what it
 /// holds is precious to nobody.
 final class SearchIndex: Sendable {
+    /// Longer ids of messages are not stored: a cursor has to hold one.
+    static let maximumMessage = SearchLookup.maximumCursorBytes - 8
+
     private let pool: DatabasePool
 
     init(path: String) throws {
@@ -205,8 +208,6 @@ final class SearchIndex: Sendable {
 
     /// Where a page ended: time and message of its last hit.
     private struct Cursor {
-        /// Longer ones are not stored.
-        static let maximumMessage = SearchLookup.maximumCursorBytes - 8
         var published = Int64.max
         var message = ""
 

@@ -92,6 +92,12 @@ struct LinkEndpoint: Sendable {
                     } catch {
                         for report in hub.receivedMalformed(error, from: link) { sink.yield(report) }
                     }
+                case .searched(let call, let text):
+                    // Bounded by the calls that a link may have; the frames behind it do not wait.
+                    group.addTask {
+                        let reply = await services.search.reply(to: text, of: grant.organisation)
+                        hub.settle(call, of: link, .answered(reply))
+                    }
                 case .closed(let code, let error):
                     recorder?.record(
                         .linkRefused,

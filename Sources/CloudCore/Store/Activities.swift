@@ -25,6 +25,9 @@ extension CloudStore {
             try Self.judge(draft, conversation, db)
             let sequence = conversation.lastSequence + 1
             try Self.apply(draft, sequence: sequence, to: &conversation, db)
+            let deleted = try draft.message.flatMap {
+                try Self.deleteMessage($0, by: draft.actor, in: draft.conversation, db)
+            }
             let json = Self.json(of: draft, id: id, conversationURL: url, sequence: sequence, now: now)
             try db.execute(
                 sql: """
@@ -44,7 +47,10 @@ extension CloudStore {
                 committed(json, readers)
                 logged(organisation)
             }
-            return .stored(StoredActivity(json: json, kmsAnswer: kmsAnswer))
+            let stored = StoredActivity(json: json, kmsAnswer: kmsAnswer)
+            guard let deleted, let message = draft.message else { return .stored(stored) }
+            return .deleted(
+                stored, message: message, sequence: deleted, organisation: conversation.organisation)
         }
     }
 
@@ -100,7 +106,7 @@ extension CloudStore {
     ) throws {
         let isAtHome = draft.actor.organisation == conversation.organisation
         switch draft.verb {
-        case .post: return
+        case .post, .delete: return
         case .updateKey:
             guard isAtHome else { throw guest }
         case .share:
@@ -138,7 +144,7 @@ extension CloudStore {
         _ draft: ActivityDraft, sequence: Int64, to conversation: inout ConversationRecord, _ db: Database
     ) throws {
         switch draft.verb {
-        case .post: return
+        case .post, .delete: return
         case .updateKey:
             try db.execute(
                 sql: "UPDATE conversation SET defaultKeyURL = ? WHERE id = ?",

@@ -66,6 +66,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("epochs") { try $0.execute(sql: epochs) }
         migrator.registerMigration("node lists") { try $0.execute(sql: nodeLists) }
         migrator.registerMigration("feeds") { try $0.execute(sql: feedTables) }
+        migrator.registerMigration("deletions") { try $0.execute(sql: deletions) }
         return migrator
     }()
 
@@ -89,6 +90,11 @@ final class CloudStore: Sendable {
         CREATE TABLE nodeList (
             destination TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL, updated INTEGER NOT NULL)
             STRICT, WITHOUT ROWID;
+        """
+
+    /// Activities are found by their id as well: to be deleted, and for the search service.
+    private static let deletions = """
+        CREATE UNIQUE INDEX activityByID ON activity (conversation, json_extract(json, '$.id'));
         """
 
     /// As the first release made it.

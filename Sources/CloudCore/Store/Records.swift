@@ -47,12 +47,12 @@ struct FileRecord: Equatable, Sendable {
 }
 
 enum Verb: String, Sendable, CaseIterable {
-    case post, share, add, leave, updateKey
+    case post, share, delete, add, leave, updateKey
 
     /// Whether the step is also one at the KMS.
     var needsKMS: Bool {
         switch self {
-        case .post, .share: false
+        case .post, .share, .delete: false
         case .add, .leave, .updateKey: true
         }
     }
@@ -68,6 +68,8 @@ struct ActivityDraft: Equatable, Sendable {
     var encryptionKeyURL: String?
     /// Organisations besides the actor's whose users may be added.
     var partners: [String] = []
+    /// The message that a `delete` is about.
+    var message: String?
     /// Ids of the files that a `share` names.
     var files: [String] = []
     /// The `object` member, rebuilt from the members that are known.
@@ -84,6 +86,8 @@ struct StoredActivity: Equatable, Sendable {
 /// What became of a draft.
 enum AppendOutcome: Equatable, Sendable {
     case stored(StoredActivity)
+    /// A message was deleted, with its number in the conversation.
+    case deleted(StoredActivity, message: String, sequence: Int64, organisation: String)
     /// The same `clientTempId` of the same user was there.
     case duplicate(StoredActivity)
 }

@@ -1,0 +1,99 @@
+import GRDB
+import WireText
+
+// What the search service and the answers to searches need of activities.
+extension CloudStore {
+    /// When each message was published, in milliseconds; nil for one that the organisation's conversations do not have, or
+    /// that was deleted.
+    func published(_ messages: [(room: String, message: String)], of organisation: String) async throws -> [Int64?] {
+        try await pool.read { db in
+            let find = try db.cachedStatement(
+                sql: """
+                    SELECT activity.published FROM activity JOIN conversation ON conversation.id = activity.conversation
+                    WHERE activity.conversation = ? AND json_extract(activity.json, '$.id') = ?
+                        AND conversation.organisation = ?
+                    """)
+            return try messages.map { try Int64.fetchOne(find, arguments: [$0.room, $0.message, organisation]) }
+        }
+    }
+
+    /// Activities by conversation and id, in that order, as the reader may see them; what is not there, or not the reader's,
+    /// is left out.
+    func activities(_ wanted: [(conversation: String, id: String)], for reader: UserKey) async throws -> [String] {
+        try await pool.read { db in
+            let find = try db.cachedStatement(
+                sql: """
+                    SELECT activity.json FROM activity
+                    JOIN participant ON participant.conversation = activity.conversation
+                    WHERE activity.conversation = ? AND json_extract(activity.json, '$.id') = ?
+                        AND participant.user = ? AND participant.organisation = ? AND participant.leftAt IS NULL
+                        AND json_extract(activity.json, '$.verb') IN ('post', 'share')
+                    """)
+            return try wanted.compactMap {
+                try String.fetchOne(find, arguments: [$0.conversation, $0.id, reader.user, reader.organisation])
+            }
+        }
+    }
+
+    /// The newest messages of a conversation, for a listing without words.
+    func newestMessages(
+        in conversation: String, for reader: UserKey, verbs: [String], limit: Int
+    ) async throws -> [String] {
+        try await pool.read { db in
+            _ = try Self.requireParticipant(reader, in: conversation, db)
+            let marks = verbs.map { _ in "?" }.joined(separator: ", ")
+            return try String.fetchAll(
+                db,
+                sql: """
+                    SELECT json FROM activity WHERE conversation = ? AND json_extract(json, '$.verb') IN (\(marks))
+                    ORDER BY sequence DESC LIMIT ?
+                    """, arguments: StatementArguments([conversation] + verbs) + [limit])
+        }
+    }
+
+    /// Puts a tombstone in the place of a message: who and when stay, what was said goes. Only its author deletes it.
+    /// Answers its number; nil when it is deleted already.
+    static func deleteMessage(_ id: String, by actor: UserKey, in conversation: String, _ db: Database) throws -> Int64? {
+        let row = try Row.fetchOne(
+            db,
+            sql: "SELECT sequence, actor, json FROM activity WHERE conversation = ? AND json_extract(json, '$.id') = ?",
+            arguments: [conversation, id])
+        guard let row, let root = try? JSONDocument(Array((row["json"] as String).utf8)).root else {
+            throw Refusal(.notFound, "there is no such message in this conversation")
+        }
+        let verb = root["verb"]?.string
+        guard verb == "post" || verb == "share" || verb == Self.tombstone else {
+            throw Refusal(.badRequest, "only messages and files can be deleted")
+        }
+        guard row["actor"] as String == actor.user else {
+            throw Refusal(.forbidden, "only who wrote a message deletes it")
+        }
+        guard verb != Self.tombstone else { return nil }
+        let sequence: Int64 = row["sequence"]
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("id", id)
+        json.member("sequence", sequence)
+        json.member("published", root["published"]?.string ?? "")
+        json.member("actor", actor.user)
+        json.member("verb", Self.tombstone)
+        json.name("object")
+        json.beginObject()
+        json.member("objectType", "activity")
+        json.endObject()
+        json.name("target")
+        json.beginObject()
+        json.member("objectType", "conversation")
+        json.member("id", conversation)
+        json.member("url", root["target"]?["url"]?.string ?? "")
+        json.endObject()
+        json.endObject()
+        try db.execute(
+            sql: "UPDATE activity SET json = ? WHERE conversation = ? AND sequence = ?",
+            arguments: [json.text(), conversation, sequence])
+        return sequence
+    }
+
+    /// The verb of what was deleted.
+    static let tombstone = "tombstone"
+}

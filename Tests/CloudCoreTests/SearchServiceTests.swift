@@ -1,0 +1,271 @@
+import CoreLink
+import LinkProtocol
+import SearchProtocol
+import Synchronization
+import TestServers
+import Testing
+import WireText
+
+@testable import CloudCore
+
+/// The search service over real links and HTTP: docs/link-protocol.md and docs/core-api.md, Search.
+@Suite("Search service of the core")
+struct SearchServiceTests {
+    /// An indexer that answers questions as the test says, and calls the core.
+    private final class Indexer: Sendable {
+        let link: CoreLink
+        private let running: RunningService
+        private let states: AsyncStream<LinkState>
+        private let asked = Mutex<[SearchQuestion]>([])
+        var questions: [SearchQuestion] { asked.withLock { $0 } }
+
+        init(
+            _ bench: CoreBench, organisation: String = "acme", issuer: TestIssuer? = nil, service: String = "indexer",
+            answer: @escaping @Sendable (SearchQuestion) -> SearchAnswer = { _ in SearchAnswer() }
+        ) throws {
+            let issuer = issuer ?? bench.issuer
+            let (states, sink) = AsyncStream.makeStream(of: LinkState.self)
+            self.states = states
+            let holder = Mutex<CoreLink?>(nil)
+            let asked = asked
+            link = CoreLink(
+                configuration: CoreLinkConfiguration(
+                    url: "wss://localhost:\(bench.port)/link/v1", trust: bench.trust, node: "i1", service: service,
+                    organisation: organisation, version: "1.0.0", destination: "\(service)://\(organisation)",
+                    details: { "{}" }, token: { try issuer.serviceToken(scope: "link:\(service)") }),
+                handler: { delivery in
+                    guard let question = try? SearchQuestion(decoding: delivery.text) else { return }
+                    asked.withLock { $0.append(question) }
+                    holder.withLock { $0 }?.answer(delivery, text: answer(question).encode())
+                }, state: { sink.yield($0) })
+            holder.withLock { $0 = link }
+            running = RunningService([link])
+        }
+
+        func open() async throws -> Indexer {
+            for await state in states where state.phase == .open { return self }
+            throw CancellationError()
+        }
+
+        func call(_ call: SearchCall) async throws -> SearchCall.Reply {
+            try SearchCall.Reply(decoding: await octets(call.encode()))
+        }
+
+        func octets(_ text: [UInt8], to destination: String = SearchCall.destination) async throws -> [UInt8] {
+            switch await link.call(destination, text: text, within: .seconds(20)) {
+            case .answered(let octets): return octets
+            case .refused(let reason): throw Refused(reason: reason)
+            }
+        }
+
+        struct Refused: Error, Equatable {
+            let reason: LinkCallRefusal
+        }
+
+        func stop() async { await running.stop() }
+    }
+
+    private static func entry(
+        _ room: String, _ message: String, tokens: [UInt64], sequence: UInt64 = 1
+    ) throws -> SearchUpload.Item {
+        .entry(
+            try SearchEntry(
+                profile: .list, analyser: AnalyserID(rawValue: 1), room: room, epoch: 1, message: message,
+                sequence: sequence, body: .tokens(tokens), mac: [UInt8](repeating: 0, count: 16)))
+    }
+
+    private static func lookup(_ room: String, _ token: UInt64) throws -> SearchLookup {
+        try SearchLookup(
+            id: [UInt8](repeating: 9, count: 16), limit: 20,
+            cells: [.init(room: room, epoch: 1, profile: .list, groups: [[SearchToken(high: token, low: 0)]])])
+    }
+
+    private static func found(_ indexer: Indexer, _ room: String, _ token: UInt64) async throws -> [SearchHits.Hit] {
+        let lookup = try lookup(room, token)
+        guard case .hits(let octets) = try await indexer.call(.lookup(lookup)) else { return [] }
+        return try SearchHits(decoding: octets, to: lookup).hits
+    }
+
+    private struct Room {
+        let kms: TestKMSLink
+        let alice: TestUser
+        let bob: TestUser
+        let id: String
+        var messages: [String] = []
+
+        init(_ bench: CoreBench, posting texts: [String] = ["one", "two", "three"]) async throws {
+            kms = try await bench.kms()
+            alice = try await bench.signIn(.alice)
+            bob = try await bench.signIn(.bob)
+            id = try await bench.createConversation(alice, with: [bob])
+            let named = try await bench.send(
+                "PUT", "/conversations/\(id)/resource", token: alice.token,
+                json: #"{"kmsResourceObjectUrl":"\#(TestTexts.resource)"}"#)
+            try #require(named.status == 200)
+            for text in texts {
+                let answer = try await bench.send(
+                    "POST", "/conversations/\(id)/activities", token: alice.token, json: TestTexts.post(text))
+                messages.append(try #require(answer.json["id"]?.string))
+            }
+        }
+    }
+
+    private static let words = """
+        "query":"\(TestTexts.content("words"))","searchEncryptionKeyUrl":"\(TestTexts.key)"
+        """
+
+    @Test("an indexer's entries are found by its tokens, dated by the core, and by no other organisation's indexer")
+    func uploadAndLookUp() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let indexer = try await Indexer(bench).open()
+            let upload = try SearchUpload(
+                room.messages.enumerated().map { try Self.entry(room.id, $1, tokens: [1, UInt64(10 + $0)]) })
+            #expect(try await indexer.call(.upload(upload)) == .stored)
+            #expect(try await indexer.call(.upload(upload)) == .stored, "again, without effect")
+            let hits = try await Self.found(indexer, room.id, 1)
+            #expect(Set(hits.map(\.message)) == Set(room.messages))
+            #expect(hits.allSatisfy { $0.published > 1_700_000_000_000 })
+            #expect(try await Self.found(indexer, room.id, 11).map(\.message) == [room.messages[1]])
+            let stranger = try await Indexer(bench, organisation: "other", issuer: bench.foreign).open()
+            #expect(try await Self.found(stranger, room.id, 1).isEmpty)
+            await stranger.stop()
+            guard case .refused = try SearchCall.Reply(decoding: await indexer.octets([9, 9, 9])) else {
+                Issue.record("nonsense was taken")
+                return
+            }
+            // It outlasts a restart of the core.
+            await indexer.stop()
+            await bench.stopCore()
+            try await bench.start()
+            let again = try await Indexer(bench).open()
+            #expect(try await Self.found(again, room.id, 1).count == 3)
+            await again.stop()
+            await room.kms.stop()
+        }
+    }
+
+    @Test("workers call the KMS of their own organisation; only an indexer calls the search service")
+    func callable() async throws {
+        try await CoreBench.run { bench in
+            let kms = try await bench.kms { "answer to \($0)" }
+            let indexer = try await Indexer(bench).open()
+            let answer = try await indexer.octets(Array("hello".utf8), to: RelayBench.destination)
+            #expect(String(decoding: answer, as: UTF8.self) == "answer to hello")
+            let discovery = try await Indexer(bench, service: "ediscovery").open()
+            _ = try await discovery.octets(Array("hello".utf8), to: RelayBench.destination)
+            for (caller, destination) in [
+                (discovery, SearchCall.destination), (indexer, CoreBench.foreignCluster), (indexer, "indexer://acme"),
+            ] {
+                await #expect(throws: Indexer.Refused(reason: .unknownDestination)) {
+                    _ = try await caller.octets([1], to: destination)
+                }
+            }
+            await discovery.stop()
+            await indexer.stop()
+            await kms.stop()
+        }
+    }
+
+    @Test("a deleted message goes from the conversation and the index, at once and for good; only its author deletes it")
+    func deletion() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let indexer = try await Indexer(bench).open()
+            let upload = try SearchUpload(room.messages.map { try Self.entry(room.id, $0, tokens: [1]) })
+            #expect(try await indexer.call(.upload(upload)) == .stored)
+            func delete(_ message: String, _ user: TestUser) async throws -> CoreBench.Answer {
+                try await bench.send(
+                    "POST", "/conversations/\(room.id)/activities", token: user.token,
+                    json: #"{"verb":"delete","object":{"objectType":"activity","id":"\#(message)"}}"#)
+            }
+            #expect(try await delete(room.messages[1], room.bob).status == 403)
+            #expect(try await delete(room.id, room.alice).status == 404)
+            let deleted = try await delete(room.messages[1], room.alice)
+            #expect(deleted.status == 201 && deleted.json["object"]?["id"]?.string == room.messages[1])
+            #expect(try await delete(room.messages[1], room.alice).status == 201, "again, without effect")
+            #expect(Set(try await Self.found(indexer, room.id, 1).map(\.message)) == [room.messages[0], room.messages[2]])
+            #expect(try await indexer.call(.upload(upload)) == .stored, "a late index")
+            #expect(try await Self.found(indexer, room.id, 1).count == 2)
+            let page = try await bench.send(
+                "GET", "/conversations/\(room.id)/activities", token: room.bob.token)
+            let verbs = page.json["items"]?.elements?.compactMap { $0["verb"]?.string }
+            #expect(verbs == ["post", "tombstone", "post", "delete", "delete"])
+            #expect(!page.text.contains(TestTexts.content("two")), "what was said is gone")
+            await indexer.stop()
+            await room.kms.stop()
+        }
+    }
+
+    @Test("a sealed query goes to the indexer with the person's rooms, and its messages come back as they are")
+    func query() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let messages = room.messages
+            let foreign = SearchAnswer.Item(room: UUIDText.random(), message: messages[0])
+            let indexer = try await Indexer(bench) { question in
+                SearchAnswer(
+                    items: [.init(room: room.id, message: messages[2]), foreign, .init(room: room.id, message: messages[0])],
+                    leftOut: question.limit == 1 ? [.init(room: room.id, reason: .behind)] : [])
+            }.open()
+            let answer = try await bench.send("POST", "/search", token: room.bob.token, json: "{\(Self.words)}")
+            #expect(answer.status == 200, "\(answer.text)")
+            #expect(
+                answer.json["items"]?.elements?.compactMap { $0["id"]?.string } == [messages[2], messages[0]],
+                "in the order of the indexer, and nothing of another conversation")
+            #expect(
+                answer.json["items"]?.elements?[0]["object"]?["displayName"]?.string == TestTexts.content("three"))
+            #expect(answer.json["items"]?.elements?[0]["encryptionKeyUrl"]?.string == TestTexts.key)
+            let question = try #require(indexer.questions.first)
+            #expect(question.user == room.bob.id && question.limit == 20 && question.types.isEmpty)
+            #expect(question.query == TestTexts.content("words") && question.keyURI == TestTexts.key)
+            #expect(question.rooms == [.init(id: room.id, resource: TestTexts.resource)])
+            let partial = try await bench.send(
+                "POST", "/search", token: room.bob.token,
+                json: #"{\#(Self.words),"limit":1,"type":["comment"],"sharedIn":"\#(room.id)"}"#)
+            #expect(partial.json["items"]?.elements?.count == 1 && partial.json["partial"]?.bool == true)
+            #expect(partial.json["leftOut"]?.elements?[0]["reason"]?.string == "behind")
+            for limit in ["0", "-5", "1000"] {
+                _ = try await bench.send(
+                    "POST", "/search", token: room.bob.token, json: "{\(Self.words),\"limit\":\(limit)}")
+            }
+            #expect(indexer.questions.map(\.limit) == [20, 1, 20, 20, 100])
+            // Who is in no conversation is asked for all the same: the answer must not tell how many there are.
+            let carol = try await bench.signIn(.carol)
+            _ = try await bench.send("POST", "/search", token: carol.token, json: "{\(Self.words)}")
+            #expect(indexer.questions.last?.rooms.isEmpty == true)
+            #expect(
+                try await bench.send(
+                    "POST", "/search", token: carol.token, json: #"{\#(Self.words),"sharedIn":"\#(room.id)"}"#
+                ).status == 404)
+            await indexer.stop()
+            await room.kms.stop()
+        }
+    }
+
+    @Test("without words the newest messages of one conversation are listed; without an indexer a query is refused")
+    func listing() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let listed = try await bench.send(
+                "POST", "/search", token: room.bob.token,
+                json: #"{"sharedIn":"\#(room.id)","type":["comment"],"limit":2}"#)
+            #expect(
+                listed.json["items"]?.elements?.compactMap { $0["id"]?.string } == [room.messages[2], room.messages[1]])
+            let none = try await bench.send("POST", "/search", token: room.bob.token, json: "{\(Self.words)}")
+            #expect(none.status == 503 && none.text.contains("no search indexer"))
+            for json in [
+                "{}", #"{"sharedIn":"\#(room.id)"}"#, #"{"query":"clear words","searchEncryptionKeyUrl":"\#(TestTexts.key)"}"#,
+                #"{"query":"\#(TestTexts.content("x"))"}"#, #"{"sharedIn":"nonsense","type":["comment"]}"#,
+            ] {
+                #expect(
+                    try await bench.send("POST", "/search", token: room.bob.token, json: json).status == 400, "\(json)")
+            }
+            let refusing = try await Indexer(bench) { _ in SearchAnswer(status: 409, reason: "asked before") }.open()
+            let refused = try await bench.send("POST", "/search", token: room.bob.token, json: "{\(Self.words)}")
+            #expect(refused.status == 409 && refused.text.contains("asked before"))
+            await refusing.stop()
+            await room.kms.stop()
+        }
+    }
+}
