@@ -192,7 +192,7 @@ var targets: [Target] = [
     library(
         "LinkedService",
         [
-            "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel", "Cryptography", "WireText",
+            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel", "Cryptography", "WireText",
             "Diagnostics", lifecycle,
         ]),
 

@@ -66,6 +66,20 @@ final class FeedInbox: Sendable {
     /// The reader asks now.
     func asks() { state.withLock { $0.isFresh = false } }
     func next() -> Event? { state.withLock { $0.events.isEmpty ? nil : $0.events.removeFirst() } }
+    /// Items of this conversation that stand at the front, in their order, at most so many.
+    func items(of conversation: LinkConversation, atMost limit: Int) -> [(cursor: UInt64, octets: [UInt8])] {
+        state.withLock { state in
+            var items: [(cursor: UInt64, octets: [UInt8])] = []
+            for event in state.events.prefix(max(0, limit)) {
+                guard case .frame(.item(_, let cursor, let octets), let owner) = event, owner === conversation else {
+                    break
+                }
+                items.append((cursor, octets))
+            }
+            state.events.removeFirst(items.count)
+            return items
+        }
+    }
     /// Another one with each link and each question: what was begun under an earlier one counts no more.
     var subscription: UInt64 { state.withLock { $0.subscription } }
 }

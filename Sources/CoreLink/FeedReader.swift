@@ -5,8 +5,8 @@ import Synchronization
 
 /// Follows a feed of the core over a link: at least once, in order, acknowledged when the handler has succeeded.
 ///
-/// The handler is called for one item at a time. When it throws it is called again with the same item after a pause, for as
-/// long as the link stands; nothing is skipped. After a new link, a restart, or when another node takes over, items come
+/// The handler is called for one item at a time, or for those that have come, up to a number. When it throws it is called
+/// again with the same items after a pause, for as long as the link stands; nothing is skipped. After a new link, a restart, or when another node takes over, items come
 /// again from the first that is not acknowledged: a handler has to be idempotent by the item's cursor. One node of a service
 /// reads a feed at a time; the others wait and the core lets the next one go on. At most `window` items wait in memory.
 /// ```swift
@@ -44,18 +44,33 @@ package final class FeedReader: Service {
     private let feed: String
     private let window: UInt32
     private let pauses: Pauses
-    private let handler: @Sendable (Item) async throws -> Void
+    private let batch: Int
+    private let handler: @Sendable ([Item]) async throws -> Void
     private let report: @Sendable (State) -> Void
     private let inbox = FeedInbox()
     /// From where the next subscription starts; what was acknowledged, once the core has taken another start.
     private let wanted: Mutex<LinkFeedStart>
 
     /// - Parameter start: another one than `.acknowledged` is told to the core once, and counts from then on.
-    package init(
+    package convenience init(
         _ link: CoreLink, feed: String, from start: LinkFeedStart = .acknowledged, window: UInt32 = 64,
         pauses: Pauses = Pauses(), state: @escaping @Sendable (State) -> Void = { _ in },
         handler: @escaping @Sendable (Item) async throws -> Void
     ) {
+        self.init(link, feed: feed, batch: 1, from: start, window: window, pauses: pauses, state: state) { items in
+            for item in items { try await handler(item) }
+        }
+    }
+
+    /// - Parameters:
+    ///   - batch: at most so many items are handed over at once, and acknowledged together.
+    ///   - start: another one than `.acknowledged` is told to the core once, and counts from then on.
+    package init(
+        _ link: CoreLink, feed: String, batch: Int, from start: LinkFeedStart = .acknowledged, window: UInt32 = 64,
+        pauses: Pauses = Pauses(), state: @escaping @Sendable (State) -> Void = { _ in },
+        items handler: @escaping @Sendable ([Item]) async throws -> Void
+    ) {
+        self.batch = max(1, batch)
         self.link = link
         self.feed = feed
         self.window = max(1, window)
@@ -112,9 +127,14 @@ package final class FeedReader: Service {
             progress.next = span.acknowledged + 1
             report(.reading(behind: span.last - min(span.last, span.acknowledged)))
         case .item(_, let cursor, let octets):
-            guard cursor == progress.next, await handle(Item(cursor: cursor, octets: octets)) else { return }
+            guard cursor == progress.next else { return }
+            var items = [Item(cursor: cursor, octets: octets)]
+            // The half of the link has seen to it that there are no gaps.
+            items += inbox.items(of: conversation, atMost: batch - 1).map { Item(cursor: $0.cursor, octets: $0.octets) }
+            let cursor = items[items.count - 1].cursor
+            guard await handle(items) else { return }
             progress.next = cursor + 1
-            progress.owed += 1
+            progress.owed += UInt32(items.count)
             // A quarter at a time saves frames.
             let grant = progress.owed >= max(1, window / 4) ? progress.owed : 0
             if grant > 0 { progress.owed = 0 }
@@ -133,17 +153,17 @@ package final class FeedReader: Service {
         }
     }
 
-    /// False when the item can not be acknowledged any more: the link is gone, or the reader ends.
-    private func handle(_ item: Item) async -> Bool {
+    /// False when the items can not be acknowledged any more: the link is gone, or the reader ends.
+    private func handle(_ items: [Item]) async -> Bool {
         let subscription = inbox.subscription
         var pause = pauses.shortest
         while !Task.isCancelled, inbox.subscription == subscription {
             do {
-                try await handler(item)
+                try await handler(items)
                 return true
             } catch {
                 if Task.isCancelled { return false }
-                report(.failing(cursor: item.cursor, Self.diagnosed(error)))
+                report(.failing(cursor: items[0].cursor, Self.diagnosed(error)))
             }
             guard (try? await Task.sleep(for: pause)) != nil else { return false }
             pause = min(pause * 2, pauses.longest)

@@ -39,7 +39,6 @@ extension DiagnosedError.Code {
     package static let eventSocketReplaced: Self = "event-socket-replaced"
 
     // KMS
-    package static let kmsNoAnswer: Self = "kms-no-answer"
     package static let kmsUnavailable: Self = "kms-unavailable"
 
     // Spaces

@@ -11,6 +11,8 @@ extension DiagnosedError.Code {
     /// A signed message that the verified static key did not sign, or not with an algorithm that is allowed.
     package static let kmsSignature: Self = "kms-signature"
     /// An answer that the session's key does not open, or that names another session.
+    /// The KMS did not answer; it may later.
+    package static let kmsNoAnswer: Self = "kms-no-answer"
     package static let kmsForeignAnswer: Self = "kms-foreign-answer"
     /// One's own or somebody's request, sent back as if it were an answer.
     package static let kmsReflected: Self = "kms-reflected"

@@ -22,12 +22,19 @@ package enum KMSOperation: Sendable, Equatable {
     case createAuthorizations(resource: String, ids: [String])
     case retrieveAuthorizations(resource: String, id: String? = nil)
     case deleteAuthorization(resource: String, id: String)
+    // Of services (docs/kms-extensions.md, Search).
+    case useKey(String, KMSKeyUse)
+    case createSearchKey(resource: String, endedEpoch: Int64? = nil, because: KMSSearchKey.Beginning? = nil)
+    case retrieveSearchKeys(resource: String)
+    case retrieveMemberships(user: String, resources: [String])
+    case createSealingKey
 
     package var method: KMSRequest.Method {
         switch self {
         case .ping, .bindKey: .update
         case .deleteSession, .deleteResource, .deleteAuthorization: .delete
-        case .createKeys, .createResource, .createAuthorizations: .create
+        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey: .create
+        case .useKey, .retrieveSearchKeys, .retrieveMemberships: .retrieve
         case .retrieveKey, .confirmKey, .retrieveKeys, .retrieveResource, .retrieveAuthorizations: .retrieve
         }
     }
@@ -42,6 +49,10 @@ package enum KMSOperation: Sendable, Equatable {
         case .createKeys: "/keys"
         case .retrieveKeys(let resource, _, _, _): resource + "/keys"
         case .createResource: "/resources"
+        case .useKey(let uri, _): uri
+        case .createSearchKey(let resource, _, _), .retrieveSearchKeys(let resource): resource + "/searchKeys"
+        case .retrieveMemberships: "/memberships"
+        case .createSealingKey: "/sealingKey"
         case .createAuthorizations: "/authorizations"
         case .retrieveAuthorizations(let resource, let id):
             resource + "/authorizations" + (id.map { "?authId=" + KMSURI.percentEncoded($0) } ?? "")
@@ -69,8 +80,18 @@ package enum KMSOperation: Sendable, Equatable {
         case .createAuthorizations(let resource, let ids):
             json.member("resourceUri", resource)
             json.member("userIds", ids)
+        case .useKey(_, let use): json.member("use", use.rawValue)
+        case .createSearchKey(_, let epoch?, let because?):
+            json.name("ends")
+            json.beginObject()
+            json.member("epoch", epoch)
+            json.member("because", because.rawValue)
+            json.endObject()
+        case .retrieveMemberships(let user, let resources):
+            json.member("userId", user)
+            json.member("resourceUris", resources)
         case .ping, .deleteSession, .retrieveKey, .retrieveResource, .deleteResource, .retrieveAuthorizations,
-            .deleteAuthorization:
+            .deleteAuthorization, .createSearchKey, .retrieveSearchKeys, .createSealingKey:
             break
         }
     }
@@ -84,6 +105,14 @@ package enum KMSOperation: Sendable, Equatable {
                 && keys.allSatisfy { KMSURI($0.uri)?.isKey(at: host) == true && $0.resourceURI == nil }
         case (.retrieveKey(let uri), .key(let key)), (.confirmKey(let uri, _), .key(let key)): Self.same(key.uri, uri)
         case (.confirmKey, .none): true
+        case (.useKey(let uri, _), .key(let key)): Self.same(key.uri, uri)
+        case (.createSearchKey(let resource, _, _), .searchKeys(let keys)):
+            keys.count == 1 && Self.same(keys[0].resourceURI, resource)
+        case (.retrieveSearchKeys(let resource), .searchKeys(let keys)):
+            keys.allSatisfy { Self.same($0.resourceURI, resource) } && Set(keys.map(\.epoch)).count == keys.count
+        case (.retrieveMemberships(let user, let resources), .memberships(let list)):
+            list.user == user && Set(list.resourceURIs).isSubset(of: resources)
+        case (.createSealingKey, .sealingKey): true
         case (.bindKey(let uri, let resource), .key(let key)):
             Self.same(key.uri, uri) && key.bindDate != nil && key.resourceURI.map { Self.same($0, resource) } == true
         case (.retrieveKeys(let resource, _, _, let count), .keys(let keys)):

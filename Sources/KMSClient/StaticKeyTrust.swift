@@ -161,6 +161,23 @@ package struct VerifiedStaticKey: Sendable {
     package var expires: Timestamp { path.map(\.notAfter).min() ?? Timestamp(milliseconds: 0) }
 }
 
+extension VerifiedStaticKey {
+    /// The static key that a service's own configuration pins by its certificate (security model, rule 3): nothing of it comes
+    /// from the core, so no path is asked for. The certificate has to name the host, as for clients.
+    package init(pinned chain: [Certificate], host: String) throws(DiagnosedError) {
+        guard let leaf = chain.first else {
+            throw .untrusted("no certificate of the KMS's static key is pinned", expected: "one in PEM, the leaf first")
+        }
+        guard leaf.commonName == host, leaf.subjectAlternativeNames.first == .dns(host) else {
+            throw .hostMismatch(
+                "the pinned certificate is not of this KMS", "CN=\(host) and DNS:\(host)", leaf.commonName ?? "no CN")
+        }
+        self.init(
+            kid: KMSNames(host: host).staticKey(serialNumber: leaf.serialNumberDecimal), host: host,
+            publicKey: leaf.publicKey, path: chain, machineAccountID: "")
+    }
+}
+
 extension DiagnosedError {
     fileprivate static func details(
         _ summary: String, expected: String?, found: String? = nil, hint: String? = nil
