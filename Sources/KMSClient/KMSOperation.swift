@@ -26,7 +26,7 @@ package enum KMSOperation: Sendable, Equatable {
     case useKey(String, KMSKeyUse)
     case createSearchKey(resource: String, endedEpoch: Int64? = nil, because: KMSSearchKey.Beginning? = nil)
     case retrieveSearchKeys(resource: String)
-    case retrieveMemberships(user: String, resources: [String])
+    case retrieveMemberships(user: String, resources: [String], queryDigest: [UInt8]? = nil)
     case createSealingKey
 
     package var method: KMSRequest.Method {
@@ -87,7 +87,8 @@ package enum KMSOperation: Sendable, Equatable {
             json.member("epoch", epoch)
             json.member("because", because.rawValue)
             json.endObject()
-        case .retrieveMemberships(let user, let resources):
+        case .retrieveMemberships(let user, let resources, let digest):
+            json.member("queryDigest", ifPresent: digest.map { Base64URL.encode($0) })
             json.member("userId", user)
             json.member("resourceUris", resources)
         case .ping, .deleteSession, .retrieveKey, .retrieveResource, .deleteResource, .retrieveAuthorizations,
@@ -110,7 +111,7 @@ package enum KMSOperation: Sendable, Equatable {
             keys.count == 1 && Self.same(keys[0].resourceURI, resource)
         case (.retrieveSearchKeys(let resource), .searchKeys(let keys)):
             keys.allSatisfy { Self.same($0.resourceURI, resource) } && Set(keys.map(\.epoch)).count == keys.count
-        case (.retrieveMemberships(let user, let resources), .memberships(let list)):
+        case (.retrieveMemberships(let user, let resources, _), .memberships(let list)):
             list.user == user && Set(list.resourceURIs).isSubset(of: resources)
         case (.createSealingKey, .sealingKey): true
         case (.bindKey(let uri, let resource), .key(let key)):

@@ -168,6 +168,15 @@ extension KMSRequest {
     /// `userId` of retrieve /memberships.
     package func memberID() throws(KMSFailure) -> String { try Self.text(body["userId"], "userId") }
 
+    /// `queryDigest` of retrieve /memberships: SHA-256 of the sealed query.
+    package func queryDigest() throws(KMSFailure) -> [UInt8]? {
+        guard let text = try Self.optionalText(body["queryDigest"], "queryDigest") else { return nil }
+        guard let digest = Base64URL.decode(text), digest.count == 32 else {
+            throw .malformed("member 'queryDigest' is not the base64url of 32 octets")
+        }
+        return digest
+    }
+
     /// `resourceUris` of retrieve /memberships: 1 to 1,000, without duplicates, in the order given.
     package func resourceURIs() throws(KMSFailure) -> [String] {
         let texts = try list("resourceUris", maximum: 1000)

@@ -114,7 +114,7 @@ package struct KeyManagement: Sendable {
             return try await createSearchKey(ofResource: id, request, caller, now)
         case (.retrieve, .resourceSearchKeys(let id)):
             return try await retrieveSearchKeys(ofResource: id, request, caller, now)
-        case (.retrieve, .memberships): return try await retrieveMemberships(request, caller, now)
+        case (.retrieve, .memberships): return try await retrieveMemberships(request, caller, session, now)
         case (.create, .sealingKey): return try await createSealingKey(caller, now)
         case (_, .other(let path)) where Self.namesMasterKeys(path):
             throw KMSFailure(

@@ -320,11 +320,17 @@ package final class RequestHandler: Sendable {
             let outcome = try await decide(request, caller: caller, session: session, now: now)
             guard !outcome.change.writes.isEmpty else { return outcome }
             do {
-                if try await store.commit(outcome.change) == .committed { return outcome }
+                switch try await store.commit(outcome.change) {
+                case .committed: return outcome
+                case .conflict: continue
+                case .duplicate: break
+                }
             } catch {
-                log.failure(error, while: "marking a key")
+                log.failure(error, while: "keeping what a read leaves")
                 throw KMSFailure(KMSStatus.internalError, "internal error")
             }
+            throw KMSFailure(
+                KMSStatus.conflict, "this very query was asked before (query-repeated)", rule: "query-repeated")
         }
         throw KMSFailure(KMSStatus.tooManyRequests, "others change the same object at the same time; try again")
     }

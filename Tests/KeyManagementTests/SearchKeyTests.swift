@@ -300,6 +300,31 @@ struct SearchKeyTests {
         await world.close()
     }
 
+    @Test(
+        "a sealed query counts once, whoever brings it again", arguments: RollbackWorld.Kind.here)
+    func queriesOnce(_ kind: RollbackWorld.Kind) async throws {
+        let world = try await World.start(kind, Self.consent())
+        let (_, space) = try await world.space()
+        let other = try await TestClient.open(world.kms, Self.indexer, token: ClientTokens.service(Self.indexer))
+        func ask(_ client: TestClient, _ digest: String) async throws -> Int {
+            try await client.ask("retrieve", "/memberships") {
+                $0.member("userId", People.alice)
+                $0.member("resourceUris", [space.uri])
+                $0.member("queryDigest", digest)
+            }.status
+        }
+        let first = Base64URL.encode([UInt8](repeating: 1, count: 32))
+        #expect(try await ask(world.service, first) == 200)
+        #expect(try await ask(world.service, first) == 409)
+        #expect(try await ask(other, first) == 409)
+        #expect(world.lastRule == "query-repeated")
+        #expect(try await ask(other, Base64URL.encode([UInt8](repeating: 2, count: 32))) == 200)
+        #expect(try await ask(other, "short") == 400)
+        try await world.node.store.purgeExpired(now: world.kms.clock.now.adding(seconds: 30 * 86_400))
+        #expect(try await world.members(People.alice, [space.uri]) == [space.uri], "without a query it is asked as often")
+        await world.close()
+    }
+
     @Test("memberships are for an indexer alone, and about persons")
     func membershipsRefused() async throws {
         let world = try await World.start(Self.consent())

@@ -138,6 +138,9 @@ enum RuleCatalogue {
         "service-type": Entry(
             "this is for a consented service of another type, acting for itself",
             "compare type in the consent with what the service is"),
+        "query-repeated": Entry(
+            "a search query came a second time, octet for octet, as somebody sends it who has kept it",
+            "nothing: a client seals its query anew each time"),
         "key-for-another-use": Entry(
             "a service used the key for something else before, and keeps to that", "the client makes a key of its own"),
         "not-the-askers-key": Entry(

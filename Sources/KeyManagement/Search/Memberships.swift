@@ -1,3 +1,4 @@
+import Cryptography
 import KMSProtocol
 import KeyStore
 import WireText
@@ -5,12 +6,20 @@ import WireText
 // Which of many spaces a person reads now (security model, rule 28): the list of a person's rooms comes from the core, and
 // the core must not be able to widen a search.
 extension KeyManagement {
+    /// For so long a sealed query is known by all nodes.
+    static let queryLife: Int64 = 365 * 86_400
+
     /// How many questions of one request are looked up side by side.
     private static let width = 8
 
-    /// retrieve /memberships: for a consented indexer. A space that is gone, frozen, foreign, not covered by the consent or
+    /// retrieve /memberships: for a consented indexer. A query that it names by its digest is asked once, whichever indexer
+    /// brings it and whichever node is asked.
+    ///
+    /// A space that is gone, frozen, foreign, not covered by the consent or
     /// not read by the person is left out, without a word which of these it was.
-    func retrieveMemberships(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) async throws -> Outcome {
+    func retrieveMemberships(
+        _ request: KMSRequest, _ caller: Caller, _ session: LiveSession, _ now: Timestamp
+    ) async throws -> Outcome {
         let user = try request.memberID()
         let asked = try request.resourceURIs()
         let consent = try demandConsent(ofType: Self.searchIndexing, caller, space: nil, now)
@@ -41,6 +50,14 @@ extension KeyManagement {
             validMilliseconds: Int64(ReleaseLease.life / .milliseconds(1)))
         var outcome = Outcome(KMSStatus.ok, .memberships(memberships), path: .service(consent.name))
         outcome.about = user
+        if let digest = try request.queryDigest() {
+            outcome.change.writes = [
+                .insertLedger(
+                    LedgerRecord(
+                        digest: SHA256.hash(Array("HDS search query".utf8) + digest), session: session.id,
+                        expires: now.adding(seconds: Self.queryLife), sealedAnswer: []))
+            ]
+        }
         return outcome
     }
 
