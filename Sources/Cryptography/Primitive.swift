@@ -22,6 +22,7 @@ package struct Primitive: @unchecked Sendable {  // points to an immutable objec
     package static let sha384 = unsafe Primitive("SHA384", EVP_MD_fetch(nil, "SHA384", nil))
     package static let sha512 = unsafe Primitive("SHA512", EVP_MD_fetch(nil, "SHA512", nil))
     static let hmac = unsafe Primitive("HMAC", EVP_MAC_fetch(nil, "HMAC", nil))
+    static let aes128 = unsafe Primitive("AES-128-ECB", EVP_CIPHER_fetch(nil, "AES-128-ECB", nil))
     static let scrypt = unsafe Primitive("SCRYPT", EVP_KDF_fetch(nil, "SCRYPT", nil))
 }
 
