@@ -207,6 +207,14 @@ var targets: [Target] = [
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
+    library(
+        "IndexerService",
+        [
+            "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchIndexing",
+            "SearchProtocol", "TextAnalysis", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            grdb, lifecycle,
+        ]),
+    executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",

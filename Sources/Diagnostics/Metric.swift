@@ -95,6 +95,13 @@ extension Metric {
     package static let storeScannedRows = Metric(
         "hds_store_scanned_rows", .gauge, "Rows that the last look at all rows compared with their sums.")
 
+    // hds-indexer
+    package static let indexMessages = Metric(
+        "hds_index_messages_total", .counter, "Messages of the feed by what became of them.", labels: ["outcome"])
+    package static let indexBehind = Metric("hds_index_behind", .gauge, "Items of the feed that are not dealt with.")
+    package static let indexQueries = Metric(
+        "hds_index_queries_total", .counter, "Searches by the status of their answer.", labels: ["status"])
+
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
     package static let linkConnects = Metric(
@@ -116,6 +123,6 @@ extension Metric {
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
-        .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
+        .indexMessages, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
     ]
 }

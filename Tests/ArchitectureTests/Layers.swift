@@ -20,8 +20,8 @@ enum Layers {
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
-        ["KMSService"],
-        ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
+        ["KMSService", "IndexerService"],
+        ["hds-kms", "hds-indexer", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
     ]
     /// Foundations and protocols: bytes in, values out.
     static let pure = Set(floors[1] + floors[2])

@@ -89,6 +89,9 @@ struct TrustWall {
             "HDSClient", "hds", neverReach: ["KeyManagement", "KeyStore*", "MasterKey"],
             because: "a client knows the protocol, not the key store"),
         .modules(
+            "IndexerService", "hds-indexer", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
+            because: "an indexer gets keys from the KMS, one by one, and never from its store"),
+        .modules(
             "LinkedService", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
             because: "what every linked service shares must not bring the key store to services that only ask the KMS"),
         .modules(

@@ -53,6 +53,15 @@ struct SearchService: Sendable {
             // A message that was deleted in the meantime stays so: a tombstone stands in the index already.
             try await index.apply(upload, of: organisation, published: published)
             return .stored
+        case .messages(let wanted):
+            let found = try await store.messages(wanted.map { ($0.room, $0.id) }, of: organisation)
+            var octets = 1
+            // As many as fit; the indexer asks again for the rest.
+            let fitting = found.prefix { text in
+                octets += 4 + (text?.utf8.count ?? 0)
+                return octets <= LinkFrame.maximumStringBytes
+            }
+            return .messages(fitting.map { $0.map { Array($0.utf8) } })
         case .lookup(let lookup): return .hits(try await index.hits(for: lookup, of: organisation).encode())
         }
     }

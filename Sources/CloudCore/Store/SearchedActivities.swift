@@ -17,6 +17,20 @@ extension CloudStore {
         }
     }
 
+    /// Messages of an organisation's conversations as they are stored; nil for one that is not there, or was deleted.
+    func messages(_ wanted: [(room: String, message: String)], of organisation: String) async throws -> [String?] {
+        try await pool.read { db in
+            let find = try db.cachedStatement(
+                sql: """
+                    SELECT activity.json FROM activity JOIN conversation ON conversation.id = activity.conversation
+                    WHERE activity.conversation = ? AND json_extract(activity.json, '$.id') = ?
+                        AND conversation.organisation = ?
+                        AND json_extract(activity.json, '$.verb') IN ('post', 'share')
+                    """)
+            return try wanted.map { try String.fetchOne(find, arguments: [$0.room, $0.message, organisation]) }
+        }
+    }
+
     /// Activities by conversation and id, in that order, as the reader may see them; what is not there, or not the reader's,
     /// is left out.
     func activities(_ wanted: [(conversation: String, id: String)], for reader: UserKey) async throws -> [String] {

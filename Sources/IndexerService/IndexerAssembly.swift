@@ -1,0 +1,168 @@
+import CoreLink
+import Cryptography
+import Diagnostics
+import KMSClient
+import LinkProtocol
+package import LinkedService
+import SearchIndexing
+import SearchProtocol
+import ServiceLifecycle
+package import ServiceRuntime
+import Synchronization
+import TextAnalysis
+import WireText
+
+/// Puts the search indexer together from its configuration: link, KMS, feed, index, questions.
+package enum IndexerAssembly {
+    package static let identity = ServiceIdentity(name: "hds-indexer", version: Release.version)
+
+    package static func start(
+        _ configuration: IndexerConfiguration, _ context: ServiceContext
+    ) async throws -> ServicePlan<IndexerConfiguration> {
+        let now = Timestamp.now()
+        let linked = try LinkedService(configuration, context, now: now)
+        let pinned = KMSKeyInForce(try configuration.kms.staticKey())
+        let serviceKey = try configuration.kms.serviceKey(context.credentials)
+        let store = try SealedStore(path: configuration.index.database.path)
+        try demandSameFormat(configuration.index, store)
+        let kms = KMSCaller(
+            linked.links, key: { pinned.current },
+            account: .init(
+                clientID: "indexer/\(configuration.node)", subject: configuration.account.clientID, key: serviceKey),
+            tokens: { linked.material.current.tokens })
+        let search = CoreSearch(linked.links)
+        let keys = SpaceKeys(kms, profile: configuration.index.profile, languages: configuration.index.languages)
+        let workshop = try IndexWorkshop(store: store)
+        let checks = IndexerChecks(context.health)
+        let consent = Consent(kms) { state in
+            checks.report(state)
+            guard case .refused = state else { return }
+            await keys.forget()
+            await workshop.forget()
+        }
+        let desk = try QuestionDesk(consent: consent, keys: keys, kms: kms, search: search, store: store)
+        let settings = LinkSettings(
+            configuration, version: identity.version,
+            destination: { [organisation = configuration.organisation] in "indexer://\(organisation)" })
+        let questions = Questions(desk, linked.links, metrics: context.metrics)
+        let link = linked.link(configuration, settings) { questions.take($0) }
+        let progress = IndexProgress(context.health, metrics: context.metrics)
+        let outcomes = Dictionary(
+            uniqueKeysWithValues: IndexRun.Outcome.allCases.map {
+                ($0, context.metrics.counter(.indexMessages, [$0.rawValue]))
+            })
+        let run = IndexRun(
+            consent: consent, keys: keys, workshop: workshop, store: store, search: search,
+            messagesPerEpoch: configuration.index.messagesPerEpoch) { outcomes[$0]?.increment() }
+        let reader = FeedReader(
+            link, feed: "conversations", batch: configuration.index.batch,
+            window: UInt32(configuration.index.batch * 2), state: { progress.take($0) }
+        ) { items in
+            try await run.take(items)
+            progress.done(items.count)
+        }
+        checks.watch(store, file: configuration.index.database)
+        return ServicePlan(
+            services: [
+                Recurring(every: .seconds(60)) {
+                    // Before there is a link the KMS can not be asked.
+                    if link.state.phase == .open { await consent.renew() }
+                    await keys.sweep()
+                }, questions, reader, link,
+            ],
+            selfTest: { try await canary(store) },
+            reload: { new in
+                let fresh = try linked.prepare(new, now: .now())
+                let key = try new.kms.staticKey()
+                try await linked.renew(link, settings, with: fresh) { _ in }
+                pinned.use(key)
+            }, reloadable: LinkedService.reloadable(IndexerConfiguration.self) + ["kms.certificate"],
+            finish: { try? store.close() })
+    }
+
+    /// Entries are found by what they were made with, so that can not change under an index.
+    private static func demandSameFormat(_ section: IndexSection, _ store: SealedStore) throws {
+        let format = "\(section.profile.name) \(section.languageCodes.sorted().joined(separator: ",")) "
+            + "analyser \(TextAnalyser.number)"
+        let before = try store.first("format", format)
+        guard before == format else {
+            throw DiagnosedError(
+                "index-format", fault: .configuration, "the index was made with another profile, languages or analyser",
+                expected: before, found: format,
+                hint: "put index.profile and index.languages back: entries that are there would not be found any more")
+        }
+    }
+
+    /// A word through analyser, keys and entry, and the database: no message of a customer is touched.
+    private static func canary(_ store: SealedStore) async throws {
+        try store.check()
+        let epoch = IndexEpoch(
+            room: "canary", epoch: 1, profile: .list, languages: .english,
+            keys: try SearchKeys(searchKey: try .random()))
+        let entry = try EntryBuilder(analyser: try TextAnalyser()).entry(
+            for: IndexedMessage(
+                id: "canary", sequence: 1, content: SearchableText("canary"), ciphertextDigest: SHA256.hash([])),
+            in: epoch)
+        guard epoch.keys.isAuthentic(entry), try SearchEntry(decoding: entry.encode()) == entry else {
+            throw DiagnosedError("canary", fault: .internal, "an entry is not what it was made of")
+        }
+    }
+}
+
+/// The static key of the KMS as the configuration in force pins it. Any thread.
+private final class KMSKeyInForce: Sendable {
+    private let key: Mutex<VerifiedStaticKey>
+    init(_ key: VerifiedStaticKey) { self.key = Mutex(key) }
+    var current: VerifiedStaticKey { key.withLock { $0 } }
+    func use(_ new: VerifiedStaticKey) { key.withLock { $0 = new } }
+}
+
+/// Does something at once and then after each pause, until the service stops.
+private struct Recurring: Service {
+    let pause: Duration
+    let body: @Sendable () async -> Void
+
+    init(every pause: Duration, _ body: @escaping @Sendable () async -> Void) {
+        self.pause = pause
+        self.body = body
+    }
+
+    func run() async throws { await recurring(every: pause, body) }
+}
+
+/// Searches that came over the link, each answered when its turn comes; what waits at a stop is declined, for another indexer.
+final class Questions: Service {
+    private let desk: QuestionDesk
+    private let links: LinkHolder
+    private let metrics: MetricRegistry
+    private let incoming: AsyncStream<LinkDelivery>
+    private let sink: AsyncStream<LinkDelivery>.Continuation
+    /// The core sends more elsewhere, or tells its client to try again.
+    private static let mostWaiting = 200
+
+    init(_ desk: QuestionDesk, _ links: LinkHolder, metrics: MetricRegistry) {
+        self.desk = desk
+        self.links = links
+        self.metrics = metrics
+        (incoming, sink) = AsyncStream.makeStream(of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
+    }
+
+    func take(_ delivery: LinkDelivery) {
+        switch sink.yield(delivery) {
+        case .enqueued: break
+        default: links.link?.decline(delivery, reason: "too many searches wait")
+        }
+    }
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            for await delivery in incoming {
+                let answer = await desk.answer(delivery.text)
+                metrics.counter(.indexQueries, ["\(answer.status)"]).increment()
+                links.link?.answer(delivery, text: answer.encode())
+            }
+        } onGracefulShutdown: {
+            self.sink.finish()
+        }
+    }
+}

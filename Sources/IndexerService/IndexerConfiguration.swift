@@ -1,0 +1,76 @@
+import Cryptography
+import KMSClient
+package import LinkedService
+package import SearchProtocol
+package import ServiceRuntime
+package import TextAnalysis
+
+/// The configuration of `hds-indexer`: one YAML file, every key documented in config/hds-indexer.yaml.
+package struct IndexerConfiguration: LinkedConfiguration {
+    package static let kind = "indexer"
+    package static let accountPlace = "service-account"
+
+    package let runtime: RuntimeSection
+    package let node: String
+    package let organisation: String
+    package let core: CoreSection
+    package let proxy: ProxySection?
+    package let account: ServiceAccountSection
+    package let kms: PinnedKMSSection
+    package let index: IndexSection
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case runtime, node, organisation, core, proxy
+        case account = "service-account"
+        case kms, index
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        runtime = try section.value(.runtime)
+        node = try section.value(.node)
+        organisation = try section.value(.organisation)
+        core = try section.value(.core)
+        proxy = try section.optional(.proxy)
+        account = try section.value(.account)
+        kms = try section.value(.kms)
+        index = try section.value(.index)
+        guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
+    }
+}
+
+/// What is indexed, and how much it tells whoever owns the search service.
+package struct IndexSection: Decodable, Sendable {
+    /// SQLite file of what the indexer remembers, sealed.
+    package let database: FileLocation
+    package let profile: SearchProfile
+    package let languages: LanguageSet
+    package let languageCodes: [String]
+    /// A space gets a new search key after so many messages.
+    package let messagesPerEpoch: Int
+    /// At most so many items of the feed are dealt with at once.
+    package let batch: Int
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case database, profile, languages
+        case messagesPerEpoch = "messages-per-epoch"
+        case batch
+    }
+
+    private enum Profile: String, NamedValue, Sendable { case list, padded, salted }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        database = try section.value(.database)
+        let name = try section.value(.profile, default: Profile.padded).rawValue
+        profile = SearchProfile(name: name) ?? .padded
+        languageCodes = try section.value(.languages, default: ["en"])
+        guard let languages = LanguageSet(codes: languageCodes), !languages.isEmpty else {
+            throw section.problem(
+                .languages, "expected codes of " + Language.allCases.map(\.code).sorted().joined(separator: ", "))
+        }
+        self.languages = languages
+        messagesPerEpoch = try section.value(.messagesPerEpoch, default: 100_000, in: 1_000...10_000_000)
+        batch = try section.value(.batch, default: 256, in: 1...1_000)
+    }
+}
