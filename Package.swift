@@ -170,7 +170,8 @@ var targets: [Target] = [
     library(
         "CloudCore",
         [
-            "LinkProtocol", "NodeList", "SearchProtocol", "SearchMatching", "HTTPServer", "HTTPClient", "WebSocketChannel", "TLSChannel", "IssuerKeys",
+            "LinkProtocol", "NodeList", "SearchProtocol", "SearchMatching", "HTTPServer", "HTTPClient",
+            "WebSocketChannel", "TLSChannel", "IssuerKeys",
             "JOSESignature",
             "Introspection", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging,
             lifecycle,
@@ -192,7 +193,8 @@ var targets: [Target] = [
     library(
         "LinkedService",
         [
-            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel", "Cryptography", "WireText",
+            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel",
+            "Cryptography", "WireText",
             "Diagnostics", lifecycle,
         ]),
 
@@ -200,7 +202,8 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy", "KeyManagement",
+            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy",
+            "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
             "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
@@ -270,7 +273,8 @@ targets += [
     .target(
         name: "Simulation",
         dependencies: [
-            "KMSService", "LinkedService", "CoreLink", "CloudCore", "LinkProtocol", "WebSocketChannel", "TLSChannel", "ServiceRuntime",
+            "KMSService", "LinkedService", "CoreLink", "CloudCore", "LinkProtocol", "WebSocketChannel", "TLSChannel",
+            "ServiceRuntime",
             "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", nioCore, "TestServers",
         ], path: "Tests/Simulation", swiftSettings: settings),
@@ -380,7 +384,8 @@ targets += [
     tests(
         "CloudCoreTests",
         [
-            "CloudCore", "NodeList", "Introspection", "SearchProtocol", "SearchMatching", "LinkProtocol", "CoreLink", "HTTPServer", "HTTPClient",
+            "CloudCore", "NodeList", "Introspection", "SearchProtocol", "SearchMatching", "LinkProtocol", "CoreLink",
+            "HTTPServer", "HTTPClient",
             "WebSocketChannel",
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,

@@ -53,7 +53,8 @@ package final class CloudCore: Service {
         tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
-            relay: relay, feeds: hub, search: search, events: events, devices: DeviceCache(), tokens: tokens, wall: wall)
+            relay: relay, feeds: hub, search: search, events: events, devices: DeviceCache(), tokens: tokens, wall: wall
+        )
         links = LinkEndpoint(services: services, recorder: recorder)
         eventSockets = EventEndpoint(services: services)
         publish(metrics)

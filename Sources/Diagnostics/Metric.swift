@@ -123,6 +123,7 @@ extension Metric {
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
-        .indexMessages, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries, .coreEventSockets, .signIns, .tokens,
+        .indexMessages, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
+        .coreEventSockets, .signIns, .tokens,
     ]
 }

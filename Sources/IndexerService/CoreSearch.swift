@@ -43,7 +43,8 @@ extension SearchAsking {
             case .stored: break
             case .refused(let reason):
                 throw DiagnosedError(
-                    .searchService, fault: .peer, "the search service refuses a batch", found: String(reason.prefix(200)),
+                    .searchService, fault: .peer, "the search service refuses a batch",
+                    found: String(reason.prefix(200)),
                     hint: "the core may be of an older release")
             case .unavailable(let reason): throw CoreSearch.unavailable(String(reason.prefix(200)))
             case .hits, .messages: throw CoreSearch.unavailable("an answer to something else")

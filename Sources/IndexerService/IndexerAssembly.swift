@@ -53,7 +53,8 @@ package enum IndexerAssembly {
             })
         let run = IndexRun(
             consent: consent, keys: keys, workshop: workshop, store: store, search: search,
-            messagesPerEpoch: configuration.index.messagesPerEpoch) { outcomes[$0]?.increment() }
+            messagesPerEpoch: configuration.index.messagesPerEpoch
+        ) { outcomes[$0]?.increment() }
         let reader = FeedReader(
             link, feed: "conversations", batch: configuration.index.batch,
             window: UInt32(configuration.index.batch * 2), state: { progress.take($0) }
@@ -82,7 +83,8 @@ package enum IndexerAssembly {
 
     /// Entries are found by what they were made with, so that can not change under an index.
     private static func demandSameFormat(_ section: IndexSection, _ store: SealedStore) throws {
-        let format = "\(section.profile.name) \(section.languageCodes.sorted().joined(separator: ",")) "
+        let format =
+            "\(section.profile.name) \(section.languageCodes.sorted().joined(separator: ",")) "
             + "analyser \(TextAnalyser.number)"
         let before = try store.first("format", format)
         guard before == format else {
@@ -144,7 +146,8 @@ final class Questions: Service {
         self.desk = desk
         self.links = links
         self.metrics = metrics
-        (incoming, sink) = AsyncStream.makeStream(of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
+        (incoming, sink) = AsyncStream.makeStream(
+            of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
     }
 
     func take(_ delivery: LinkDelivery) {

@@ -105,7 +105,8 @@ actor QuestionDesk {
                 leftOut.append(.init(room: room.id, reason: .unavailable))
             }
         }
-        let found = try await find(query, epochs, resources, filters, question.limit, sealing, until: started + Self.patience)
+        let found = try await find(
+            query, epochs, resources, filters, question.limit, sealing, until: started + Self.patience)
         var items = found
         if asked.duration(to: .now) > .milliseconds(allowed.validMilliseconds), !found.isEmpty {
             asked = .now
@@ -233,7 +234,8 @@ actor QuestionDesk {
                 continue
             }
             for octets in part {
-                messages.append(octets.flatMap { octets in (try? JSONDocument(octets))?.root }.flatMap { FeedMessage($0) })
+                messages.append(
+                    octets.flatMap { octets in (try? JSONDocument(octets))?.root }.flatMap { FeedMessage($0) })
             }
         }
         return messages

@@ -142,7 +142,8 @@ final class SealedStore: Sendable {
             let own = try HKDFSHA256.derive(
                 from: key, salt: Array(sealed.prefix(16)), info: Array("hds index store".utf8), count: 32)
             let plain = try AESGCM.open(
-                Array(sealed[16..<(sealed.count - AESGCM.tagByteCount)]), tag: Array(sealed.suffix(AESGCM.tagByteCount)),
+                Array(sealed[16..<(sealed.count - AESGCM.tagByteCount)]),
+                tag: Array(sealed.suffix(AESGCM.tagByteCount)),
                 key: own, nonce: [UInt8](repeating: 0, count: AESGCM.nonceByteCount), aad: Array(what.utf8))
             return plain.withUnsafeBytes { Array($0) }
         } catch {

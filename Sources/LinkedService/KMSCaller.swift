@@ -149,7 +149,8 @@ package actor KMSCaller {
                 found: reason.rawValue, hint: "see that hds-kms runs and is linked")
         case nil:
             throw DiagnosedError(
-                .kmsNoAnswer, fault: .peer, "the key management service can not be reached", found: "no link to the core")
+                .kmsNoAnswer, fault: .peer, "the key management service can not be reached",
+                found: "no link to the core")
         }
     }
 }

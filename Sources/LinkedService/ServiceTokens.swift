@@ -48,7 +48,8 @@ package final class ServiceTokens: Sendable {
                     headers: [
                         ("Authorization", authorization.reveal { $0 }),
                         ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
-                    ], body: Array("grant_type=client_credentials&audience=\(audience.rawValue)".utf8), timeout: .seconds(10)))
+                    ], body: Array("grant_type=client_credentials&audience=\(audience.rawValue)".utf8),
+                    timeout: .seconds(10)))
         } catch let error as DiagnosedError where error.code.isIdentityFault {
             // Not the core's certificate, and its alarm must not say so.
             throw DiagnosedError(

@@ -45,7 +45,8 @@ struct SearchIndexTests {
         mutating func lookup(limit: Int) throws -> SearchLookup {
             let cells = try (0...number(3)).map { _ in
                 try SearchLookup.Cell(
-                    room: Self.rooms[number(2)], epoch: UInt32(1 + number(2)), profile: SearchProfile.allCases[number(3)],
+                    room: Self.rooms[number(2)], epoch: UInt32(1 + number(2)),
+                    profile: SearchProfile.allCases[number(3)],
                     groups: (0...number(2)).map { _ in
                         (0...number(3)).map { _ in SearchToken(high: UInt64(1 + number(12)), low: 0) }
                     })

@@ -167,7 +167,8 @@ struct SearchServiceTests {
         }
     }
 
-    @Test("a deleted message goes from the conversation and the index, at once and for good; only its author deletes it")
+    @Test(
+        "a deleted message goes from the conversation and the index, at once and for good; only its author deletes it")
     func deletion() async throws {
         try await CoreBench.run { bench in
             let room = try await Room(bench)
@@ -184,7 +185,8 @@ struct SearchServiceTests {
             let deleted = try await delete(room.messages[1], room.alice)
             #expect(deleted.status == 201 && deleted.json["object"]?["id"]?.string == room.messages[1])
             #expect(try await delete(room.messages[1], room.alice).status == 201, "again, without effect")
-            #expect(Set(try await Self.found(indexer, room.id, 1).map(\.message)) == [room.messages[0], room.messages[2]])
+            #expect(
+                Set(try await Self.found(indexer, room.id, 1).map(\.message)) == [room.messages[0], room.messages[2]])
             #expect(try await indexer.call(.upload(upload)) == .stored, "a late index")
             #expect(try await Self.found(indexer, room.id, 1).count == 2)
             let page = try await bench.send(
@@ -205,7 +207,9 @@ struct SearchServiceTests {
             let foreign = SearchAnswer.Item(room: UUIDText.random(), message: messages[0])
             let indexer = try await Indexer(bench) { question in
                 SearchAnswer(
-                    items: [.init(room: room.id, message: messages[2]), foreign, .init(room: room.id, message: messages[0])],
+                    items: [
+                        .init(room: room.id, message: messages[2]), foreign, .init(room: room.id, message: messages[0]),
+                    ],
                     leftOut: question.limit == 1 ? [.init(room: room.id, reason: .behind)] : [])
             }.open()
             let answer = try await bench.send("POST", "/search", token: room.bob.token, json: "{\(Self.words)}")
@@ -256,7 +260,8 @@ struct SearchServiceTests {
             let none = try await bench.send("POST", "/search", token: room.bob.token, json: "{\(Self.words)}")
             #expect(none.status == 503 && none.text.contains("no search indexer"))
             for json in [
-                "{}", #"{"sharedIn":"\#(room.id)"}"#, #"{"query":"clear words","searchEncryptionKeyUrl":"\#(TestTexts.key)"}"#,
+                "{}", #"{"sharedIn":"\#(room.id)"}"#,
+                #"{"query":"clear words","searchEncryptionKeyUrl":"\#(TestTexts.key)"}"#,
                 #"{"query":"\#(TestTexts.content("x"))"}"#, #"{"sharedIn":"nonsense","type":["comment"]}"#,
             ] {
                 #expect(

@@ -82,7 +82,8 @@ struct SearchKeyTests {
 
     // MARK: Search keys
 
-    @Test("a key of a space is made once, is the same for all who ask, and survives", arguments: RollbackWorld.Kind.here)
+    @Test(
+        "a key of a space is made once, is the same for all who ask, and survives", arguments: RollbackWorld.Kind.here)
     func made(_ kind: RollbackWorld.Kind) async throws {
         let world = try await World.start(kind, Self.consent())
         let (_, space) = try await world.space()
@@ -205,7 +206,8 @@ struct SearchKeyTests {
             (nil, "no-consent"), (try Self.consent(#""type": "ediscovery""#), "service-type"),
             (try Self.consent(#""notAfter": "2020-01-01""#), "consent-expired"),
             (
-                try Self.consent(#""spaces": ["kms://kms.example.com/resources/0b8cfd7e-5b1f-4f0e-9b0a-6f3a3f0b1c2d"]"#),
+                try Self.consent(
+                    #""spaces": ["kms://kms.example.com/resources/0b8cfd7e-5b1f-4f0e-9b0a-6f3a3f0b1c2d"]"#),
                 "space-not-covered"
             ),
         ] as [(Policy?, String)] {
@@ -321,7 +323,8 @@ struct SearchKeyTests {
         #expect(try await ask(other, Base64URL.encode([UInt8](repeating: 2, count: 32))) == 200)
         #expect(try await ask(other, "short") == 400)
         try await world.node.store.purgeExpired(now: world.kms.clock.now.adding(seconds: 30 * 86_400))
-        #expect(try await world.members(People.alice, [space.uri]) == [space.uri], "without a query it is asked as often")
+        #expect(
+            try await world.members(People.alice, [space.uri]) == [space.uri], "without a query it is asked as often")
         await world.close()
     }
 

@@ -283,8 +283,9 @@ final class SearchIndex: Sendable {
                 db.cachedStatement(sql: sql + order),
                 arguments: arguments(cell, room, lookup, start, limit: portion))
             let entries = try rows.map { row -> (salt: [UInt8], codewords: [UInt32]) in
-                guard case .codewords(let salt, let codewords) = try SearchEntry(decoding: [UInt8](row["octets"] as Data))
-                    .body
+                guard
+                    case .codewords(let salt, let codewords) = try SearchEntry(decoding: [UInt8](row["octets"] as Data))
+                        .body
                 else { return ([UInt8](repeating: 0, count: SearchEntry.saltByteCount), []) }
                 return (salt, codewords)
             }

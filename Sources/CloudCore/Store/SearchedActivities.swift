@@ -67,7 +67,8 @@ extension CloudStore {
 
     /// Puts a tombstone in the place of a message: who and when stay, what was said goes. Only its author deletes it.
     /// Answers its number; nil when it is deleted already.
-    static func deleteMessage(_ id: String, by actor: UserKey, in conversation: String, _ db: Database) throws -> Int64? {
+    static func deleteMessage(_ id: String, by actor: UserKey, in conversation: String, _ db: Database) throws -> Int64?
+    {
         let row = try Row.fetchOne(
             db,
             sql: "SELECT sequence, actor, json FROM activity WHERE conversation = ? AND json_extract(json, '$.id') = ?",

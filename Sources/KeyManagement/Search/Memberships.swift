@@ -25,7 +25,8 @@ extension KeyManagement {
         let consent = try demandConsent(ofType: Self.searchIndexing, caller, space: nil, now)
         guard !snapshot.isService(user) else {
             throw KMSFailure(
-                KMSStatus.forbidden, "a search is a person's, and this is a service (service-type)", rule: "service-type")
+                KMSStatus.forbidden, "a search is a person's, and this is a service (service-type)",
+                rule: "service-type")
         }
         try freezes?.check(caller.release())
         let person = Caller(
