@@ -23,6 +23,7 @@ struct BootstrapRoutes {
                 json.member("conversations", urls.conversations)
                 json.member("files", urls.files)
                 json.member("directory", urls.directory)
+                json.member("search", urls.search)
                 json.member("kmsCluster", organisation.kmsCluster)
             }
         }

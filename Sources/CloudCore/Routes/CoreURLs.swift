@@ -9,6 +9,7 @@ struct CoreURLs: Sendable {
     var conversations: String { base + "/conversations" }
     var files: String { base + "/files" }
     var directory: String { base + "/directory" }
+    var search: String { base + "/search" }
 
     func device(_ id: String) -> String { devices + "/" + id }
     func webSocket(ofDevice id: String) -> String {

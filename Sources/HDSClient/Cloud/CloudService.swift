@@ -200,6 +200,36 @@ package struct CloudService: Sendable {
         json.member("kmsMessage", kmsMessage)
     }
 
+    // MARK: - Search
+
+    struct SearchAnswer: Sendable {
+        let items: [Activity]
+        /// Conversations that were not searched, with the core's word for why.
+        let leftOut: [(conversation: String, reason: String)]
+    }
+
+    func search(
+        _ query: EncryptedText, keyURI: String, in conversation: String?, limit: Int
+    ) async throws -> SearchAnswer {
+        guard let url = bootstrap.search else {
+            throw DiagnosedError(.cloudAnswer, fault: .peer, "this core has no search service")
+        }
+        var json = JSONWriter(reserving: 1024)
+        json.beginObject()
+        json.member("query", query.jwe)
+        json.member("searchEncryptionKeyUrl", keyURI)
+        json.member("limit", limit)
+        json.member("sharedIn", ifPresent: conversation)
+        json.endObject()
+        let root = try await object(post("", at: url, json, timeout: .seconds(40)), "search")
+        guard let items = root["items"]?.elements else { throw CloudError.malformed("items") }
+        let leftOut = (root["leftOut"]?.elements ?? []).compactMap { node -> (conversation: String, reason: String)? in
+            guard let id = node["conversation"]?.string else { return nil }
+            return (id, (node["reason"]?.string ?? "").loggable)
+        }
+        return SearchAnswer(items: items.compactMap { Activity($0) }, leftOut: leftOut)
+    }
+
     // MARK: - Files
 
     func createFile() async throws -> (uploadURL: String, downloadURL: String) {

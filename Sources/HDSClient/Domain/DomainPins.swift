@@ -125,8 +125,12 @@ package struct Bootstrap: Sendable, Equatable {
     package let conversations: String
     package let files: String
     package let directory: String
+    /// Nil: a core without search.
+    package let search: String?
 
-    package var services: [String] { [encryption, devices, conversations, files, directory] }
+    package var services: [String] {
+        [encryption, devices, conversations, files, directory] + (search.map { [$0] } ?? [])
+    }
 
     package init(json: [UInt8]) throws(DiagnosedError) {
         guard
@@ -142,6 +146,7 @@ package struct Bootstrap: Sendable, Equatable {
                 .cloudAnswer, fault: .peer, "the core does not say where its services are",
                 expected: "encryption, devices, conversations, files and directory")
         }
+        search = root["search"]?.string
         authorizationServer = server
         kmsCluster = cluster
         self.encryption = encryption

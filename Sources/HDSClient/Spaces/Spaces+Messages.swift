@@ -55,7 +55,7 @@ extension Spaces {
         return (entries, isLast ? nil : page.next)
     }
 
-    private func entry(_ activity: Activity, in space: Space) async throws -> SpaceEntry? {
+    func entry(_ activity: Activity, in space: Space) async throws -> SpaceEntry? {
         let content: SpaceEntry.Content
         switch activity.kind {
         case .add(let person): content = .added(person: person)

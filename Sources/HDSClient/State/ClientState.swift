@@ -18,6 +18,8 @@ package struct ClientState: Sendable {
     package var unboundKeys: [KMSKey] = []
     /// Spaces by conversation id.
     package var spaces: [String: SpaceMemory] = [:]
+    /// URI of the key under which searches are sealed: the user's own, for nothing else.
+    package var searchKey: String?
     /// Persons seen, by user id.
     package var people: [String: Person] = [:]
 
@@ -118,6 +120,7 @@ extension ClientState {
             json.endObject()
         }
         json.endArray()
+        json.member("searchKey", ifPresent: searchKey)
         json.name("people")
         json.beginArray()
         for (id, person) in people {
@@ -185,6 +188,7 @@ extension ClientState {
                 resource: resource, authorizations: Set(node["authorizations"]?.strings ?? []),
                 staleKeys: Set(node["staleKeys"]?.strings ?? []))
         }
+        searchKey = root["searchKey"]?.string
         for node in root["people"]?.elements ?? [] {
             guard let id = node["id"]?.string, let email = node["email"]?.string else { continue }
             people[id] = Person(email: email, name: node["name"]?.string ?? email)
