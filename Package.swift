@@ -410,13 +410,21 @@ targets += [
             "SearchIndexing", "SearchMatching", "SearchProtocol", "TextAnalysis", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", "TestServers",
         ]),
+    tests(
+        "IndexerServiceTests",
+        [
+            "IndexerService", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol",
+            "SearchIndexing", "SearchProtocol", "TextAnalysis", "SecretMemory", "WireText", "Diagnostics",
+            "TestServers",
+        ]),
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hdsctl", "AuditTrail", "HDSClient", "KMSClient",
+            "KMSProtocol",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

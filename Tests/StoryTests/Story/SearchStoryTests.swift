@@ -1,0 +1,260 @@
+import Diagnostics
+import Foundation
+import HDSClient
+import HTTPClient
+import KMSClient
+import TestServers
+import TestVectors
+import Testing
+import WireText
+
+extension StoryTests {
+    @Suite("Encrypted search, with real people, real messages and real processes") struct SearchStoryTests {
+        private static let corpus = "chat/irc_ubuntu.jsonl.gz"
+
+        /// Messages as they were said, of one room.
+        private static func chat(_ count: Int, in folder: String) async throws -> [String] {
+            let text = try await ChildProcess.run(
+                "bash", ["-c", "zcat \"$1\" | head -n \"$2\" || true", "chat", SharedData.path(corpus), "\(count)"],
+                folder: folder)
+            return try text.split(separator: "\n").compactMap {
+                try JSONDocument(Array($0.utf8)).root["text"]?.string
+            }
+        }
+
+        /// The domain with an officer, an account for the indexer, and its configuration; no policy yet.
+        private func prepare() async throws -> Deployment {
+            let domain = try await Domain.make()
+            func run(_ program: String, _ arguments: [String]) async throws -> String {
+                try await ChildProcess.run(program, arguments, folder: domain.folder)
+            }
+            let made = """
+                mkdir -p "$1/indexer"
+                openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/indexer/key.pem" 2>/dev/null
+                openssl pkey -in "$1/indexer/key.pem" -pubout -out "$1/indexer/key.pub"
+                chmod 600 "$1/indexer/key.pem"
+                """
+            _ = try await run("bash", ["-euc", made, "key", domain.folder])
+            _ = try await run(
+                Repository.program("hds-auth"),
+                [
+                    "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-indexer",
+                    "--organisation", "example", "--grant", "cloud=link:indexer,feed:conversations", "--grant", "kms",
+                    "--key", domain.path("indexer/key.pub"), "--secret-file", domain.path("indexer/client-secret"),
+                ])
+            try domain.write("the passphrase of ada\n", to: "ada.pass")
+            let ada = try await run(
+                Repository.program("hdsctl"),
+                [
+                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
+                    domain.path("ada.pass"),
+                ])
+            let officer = try #require(ada.split(separator: "\n").first { $0.hasPrefix("{") })
+            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
+            try domain.replace(
+                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
+                in: "kms/hds-kms.yaml")
+            return Deployment(domain)
+        }
+
+        /// An indexer of that name, with a database and a health address of its own.
+        private func startIndexer(_ name: String, in deployment: Deployment) throws -> (child: ChildProcess, port: Int)
+        {
+            let domain = deployment.domain
+            let port = try LoopbackPort.take()
+            let kms = try domain.read("kms/hds-kms.yaml")
+            // The same core, pins and authorities as the KMS's.
+            let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
+            let allowsRoot = kms.contains("allow-root: true")
+            try domain.write(
+                """
+                node: \(name)
+                organisation: example
+                \(core)service-account:
+                  token-endpoint: \(domain.authURL)/token
+                  ca: ../pki/customer/root.pem
+                  client-id: hds-indexer
+                  client-secret: client-secret
+                kms:
+                  host: \(Domain.kmsHost)
+                  certificate: ../pki/customer/kms.pem
+                  key: key.pem
+                index:
+                  database: \(name).sqlite
+                runtime:
+                  health:
+                    address: 127.0.0.1:\(port)
+                  log: {level: debug, format: text}
+                  allow-root: \(allowsRoot)
+
+                """, to: "indexer/\(name).yaml")
+            let child = try ChildProcess(
+                Repository.program("hds-indexer"), ["--config", domain.path("indexer/\(name).yaml")],
+                output: domain.path("log/\(name).log"))
+            return (child, port)
+        }
+
+        private func sign(_ version: Int, _ services: String, in domain: Domain) async throws {
+            try domain.write(
+                "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(services)",
+                to: "policy-\(version).yaml")
+            try await ChildProcess.run(
+                Repository.program("hdsctl"),
+                [
+                    "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
+                    "--passphrase-file", domain.path("ada.pass"),
+                ], folder: domain.folder)
+            try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
+        }
+
+        private static let consent =
+            "services:\n  - {name: indexer, type: search-indexing, subject: hds-indexer, spaces: all, "
+            + "notAfter: 2099-12-31}\n"
+
+        @Test(
+            "Nothing without consent; then every word is found, also after a kill, and nobody but the indexer sees one",
+            .enabled(if: SharedData.isAvailable(corpus)), .timeLimit(.minutes(10)))
+        func story() async throws {
+            let deployment = try await prepare()
+            var indexers: [ChildProcess] = []
+            do {
+                try await deployment.startAll()
+                try await play(deployment, &indexers)
+                for child in indexers { try await child.cut() }
+                try await deployment.end()
+            } catch {
+                for child in indexers { try? await child.cut() }
+                try? await deployment.end()
+                throw error
+            }
+        }
+
+        private func health(_ port: Int) async -> (status: Int, text: String)? {
+            guard let answer = try? await HealthAddress(port: port, place: nil).answer("/healthz") else { return nil }
+            return (answer.status, String(decoding: answer.body, as: UTF8.self))
+        }
+
+        private func texts(_ outcome: SearchOutcome) -> [String] {
+            outcome.found.compactMap { if case .text(let text) = $0.entry.content { text } else { nil } }
+        }
+
+        private func play(_ deployment: Deployment, _ indexers: inout [ChildProcess]) async throws {
+            let domain = deployment.domain
+            let alice = try await Person.logIn("alice", in: deployment)
+            let bob = try await Person.logIn("bob", in: deployment)
+            let room = try await alice.spaces.create(name: "Helpdesk", with: [bob.email])
+            let secret = try await alice.spaces.create(name: "Diary", with: [])
+
+            // Without a consent it gets nothing, and says so.
+            let (first, port) = try startIndexer("indexer-1", in: deployment)
+            indexers.append(first)
+            _ = try await eventually("the refusal", within: .seconds(60), seen: { first.tail() }) {
+                let health = await health(port)
+                return health?.text.contains("HDS-INDEX-CONSENT") == true ? true : nil
+            }
+            await #expect(throws: (any Error).self) { try await bob.spaces.search("partitions") }
+
+            try await sign(1, Self.consent, in: domain)
+            let lines = try await Self.chat(300, in: domain.folder)
+            let firstHalf = Array(lines.prefix(150)), secondHalf = Array(lines.dropFirst(150))
+            for (index, line) in firstHalf.enumerated() where !line.isEmpty {
+                try await (index % 2 == 0 ? alice : bob).spaces.post(line, in: room)
+            }
+            try await alice.spaces.post("partitions are mine alone", in: secret)
+            _ = try await eventually("the index", within: .seconds(120), seen: { first.tail() }) {
+                let found = try? await alice.spaces.search("mine alone")
+                return found?.found.isEmpty == false ? true : nil
+            }
+            #expect(await health(port)?.text.contains("HDS-INDEX-CONSENT") == false)
+
+            // The indexer is killed; another takes over in the middle of what is said.
+            for (index, line) in secondHalf.enumerated() where !line.isEmpty {
+                try await (index % 2 == 0 ? alice : bob).spaces.post(line, in: room)
+                if index == 20 { try await first.cut() }
+            }
+            let last = "the very last word is xylophone"
+            try await bob.spaces.post(last, in: room)
+            let (second, secondPort) = try startIndexer("indexer-2", in: deployment)
+            indexers.append(second)
+            _ = try await eventually("the rest", within: .seconds(120), seen: { second.tail() }) {
+                let found = try? await bob.spaces.search("xylophone")
+                return found.map(texts) == [last] ? true : nil
+            }
+
+            // Every word as a plain search finds it.
+            let all = lines.filter { !$0.isEmpty } + [last]
+            for word in ["partitions", "servers", "windows", "kernel", "install", "thanks", "xylophone"] {
+                let expected = all.filter { text in
+                    text.lowercased().split { !$0.isLetter && !$0.isNumber }.contains(Substring(word))
+                }
+                let found = try await texts(bob.spaces.search(word, limit: 100))
+                #expect(Set(found).isSuperset(of: expected), "\(word)")
+                #expect(found.count == Set(found).count || found.count <= expected.count, "\(word): nothing twice")
+            }
+            let phrase = try await texts(bob.spaces.search("\"very last word\""))
+            #expect(phrase == [last])
+            #expect(try await texts(bob.spaces.search("xyloph*")) == [last])
+            #expect(try await texts(bob.spaces.search("xylophome~")) == [last])
+            #expect(try await texts(bob.spaces.search("xylophone from:\(bob.email)")) == [last])
+            #expect(try await bob.spaces.search("xylophone from:\(alice.email)").found.isEmpty)
+            #expect(try await bob.spaces.search("mine alone").found.isEmpty, "a space that bob is not in")
+            #expect(try await texts(alice.spaces.search("partitions", in: secret)) == ["partitions are mine alone"])
+
+            // As people do it.
+            let printed = try await ChildProcess.run(
+                Repository.program("hds"), ["search", "xylophone", "--json"], folder: domain.folder,
+                environment: ["HDS_HOME": domain.path("home-bob-first")])
+            #expect(printed.contains(last))
+
+            // What the cloud has kept of a query is worth nothing.
+            try await repeated(deployment)
+
+            // The consent ends.
+            try await sign(2, "", in: domain)
+            _ = try await eventually("the end of the consent", within: .seconds(120), seen: { second.tail() }) {
+                let text = await health(secondPort)?.text ?? ""
+                return text.contains("HDS-INDEX-CONSENT") ? true : nil
+            }
+            await #expect(throws: (any Error).self) { try await bob.spaces.search("xylophone") }
+
+            // Nowhere in the clear: neither in the core, nor on the indexer's disk, nor in a log.
+            var search = SecretSearch()
+            for line in all where line.utf8.count >= 24 { search.add("a message", line) }
+            let words = Set(all.flatMap { $0.split { !$0.isLetter }.filter { $0.count >= 10 }.map(String.init) })
+            for word in words { search.add("a word", word) }
+            let files = SecretSearch.files(below: domain.folder).filter {
+                !$0.hasPrefix(domain.path("home-")) && !$0.hasPrefix(domain.path("pki/"))
+            }
+            #expect(try search.findings(in: files).isEmpty)
+            try domain.write(all[0], to: "control-of-the-search")
+            search.add("control", all[0])
+            #expect(try !search.findings(in: [domain.path("control-of-the-search")]).isEmpty || all[0].utf8.count < 24)
+            await alice.close()
+            await bob.close()
+        }
+
+        /// The same sealed query a second time, as the core could send it.
+        private func repeated(_ deployment: Deployment) async throws {
+            let device = try await Person.logIn("bob", in: deployment, device: "second")
+            _ = try await device.spaces.search("xylophone")
+            let state = try device.store.current()
+            let uri = try #require(state.searchKey)
+            let key = try #require(state.keys[uri])
+            let query = try EncryptedText(encrypting: "xylophone", under: key.key)
+            let token = try #require(state.tokens).cloud.reveal { $0 }
+            let web = try deployment.coreClient()
+            func ask() async throws -> Int {
+                try await web.send(
+                    WebRequest(
+                        method: "POST", url: deployment.domain.coreURL + "/search",
+                        headers: [("Authorization", "Bearer " + token), ("Content-Type", "application/json")],
+                        body: Array(#"{"query":"\#(query.jwe)","searchEncryptionKeyUrl":"\#(uri)"}"#.utf8))
+                ).status
+            }
+            #expect(try await ask() == 200)
+            #expect(try await ask() == 409)
+            await web.close()
+            await device.close()
+        }
+    }
+}
