@@ -3,7 +3,7 @@ import Cryptography
 import Diagnostics
 import KMSClient
 import LinkProtocol
-package import LinkedService
+import LinkedService
 import SearchIndexing
 import SearchProtocol
 import ServiceLifecycle

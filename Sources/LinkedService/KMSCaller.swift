@@ -1,7 +1,7 @@
 import CoreLink
-package import Diagnostics
+import Diagnostics
 package import KMSClient
-import KMSProtocol
+package import KMSProtocol
 import LinkProtocol
 package import WireText
 

@@ -1,6 +1,5 @@
 package import CoreLink
 import Diagnostics
-package import LinkProtocol
 package import ServiceRuntime
 package import TLSChannel
 package import WireText

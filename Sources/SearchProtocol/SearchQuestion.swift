@@ -1,5 +1,5 @@
 package import Diagnostics
-package import WireText
+import WireText
 
 /// A person's search as the core hands it to an indexer: sealed words, and the rooms that the core says the person is in
 /// (docs/link-protocol.md, Search).
