@@ -57,7 +57,8 @@ package struct CodewordPRF: ~Copyable {
                         unsafe EVP_EncryptUpdate(context, target, &written, start.map { $0 + offset }, Int32(count)),
                         "PRF")
                     for index in stride(from: 0, to: count, by: Self.inputByteCount) {
-                        let codeword = unsafe UInt32(blocks[index]) << 16 | UInt32(blocks[index + 1]) << 8
+                        let codeword =
+                            unsafe UInt32(blocks[index]) << 16 | UInt32(blocks[index + 1]) << 8
                             | UInt32(blocks[index + 2])
                         body((offset + index) / Self.inputByteCount, codeword)
                     }

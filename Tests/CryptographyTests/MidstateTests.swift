@@ -15,7 +15,9 @@ struct MidstateTests {
                 let tag = HMACSHA256.code(for: message, key: key)
                 #expect(midstate.code(for: message) == tag, "key \(keyCount), message \(count)")
                 let (high, low) = midstate.prefix(for: message)
-                let prefix = [high, low].flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * $0)) } }
+                let prefix = [high, low].flatMap { word in
+                    (0..<8).map { UInt8(truncatingIfNeeded: word >> UInt64(56 - 8 * $0)) }
+                }
                 #expect(prefix == Array(tag.prefix(16)))
             }
         }

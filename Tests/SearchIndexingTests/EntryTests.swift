@@ -28,7 +28,9 @@ struct EntryTests {
     func frozenToken() throws {
         // Independently of this code: Python's hmac over the same derivation.
         #expect(Hexadecimal.encode(try Self.keys(1).token(of: Self.term).octets) == "e52d8dc38790e2fa09daa00d8f088376")
-        #expect(Hexadecimal.encode(try Self.keys(1).token(of: Self.term, variant: 3).octets) == "2c5858096fd03bdc091fdc0d2439c655")
+        #expect(
+            Hexadecimal.encode(try Self.keys(1).token(of: Self.term, variant: 3).octets)
+                == "2c5858096fd03bdc091fdc0d2439c655")
         let long = Term(.surface, [UInt8](repeating: 0x61, count: 100)).octets
         #expect(Hexadecimal.encode(try Self.keys(1).token(of: long).octets) == "6e31ed7103263db703b4fed43c3e8568")
     }
@@ -48,7 +50,9 @@ struct EntryTests {
         IndexEpoch(room: "r", epoch: 1, profile: profile, languages: .english, keys: try keys(key))
     }
 
-    @Test("The same message under the same keys gives the same octets, whoever makes the entry", arguments: SearchProfile.allCases)
+    @Test(
+        "The same message under the same keys gives the same octets, whoever makes the entry",
+        arguments: SearchProfile.allCases)
     func deterministic(_ profile: SearchProfile) throws {
         let text = "The budget of the third quarter is in @bob's report, see https://example.com/q3"
         let one = EntryBuilder(analyser: try TextAnalyser()), other = EntryBuilder(analyser: try TextAnalyser())
@@ -140,7 +144,9 @@ struct EntryTests {
         var salts: Set<[UInt8]> = []
         var all: Set<UInt32> = []
         for message in messages {
-            guard case .codewords(let salt, let codewords) = try builder.entry(for: message, in: epoch).body else { continue }
+            guard case .codewords(let salt, let codewords) = try builder.entry(for: message, in: epoch).body else {
+                continue
+            }
             salts.insert(salt)
             all.formUnion(codewords)
         }

@@ -21,7 +21,8 @@ struct ExactnessTests {
             message.text.split { $0.isWhitespace }.map(String.init).filter { !$0.isEmpty }
         }
         while queries.count < count + 11 {
-            guard let message = messages.randomElement(using: &random), let other = messages.randomElement(using: &random)
+            guard let message = messages.randomElement(using: &random),
+                let other = messages.randomElement(using: &random)
             else { break }
             let (own, others) = (words(message), words(other))
             guard let word = own.randomElement(using: &random), let second = others.randomElement(using: &random) else {
@@ -75,7 +76,9 @@ struct ExactnessTests {
             }
         }
         #expect(total > 100, "the queries find too little to prove anything")
-        print("exactness \(corpus.rawValue) \(profile.name): \(messages.count) messages, \(total) hits of \(candidates) candidates")
+        print(
+            "exactness \(corpus.rawValue) \(profile.name): \(messages.count) messages, \(total) hits of \(candidates) candidates"
+        )
     }
 
     private static func isCapped(_ query: SearchQuery) -> Bool {

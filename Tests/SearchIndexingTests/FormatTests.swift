@@ -106,7 +106,9 @@ struct FormatTests {
             cells: [
                 try .init(
                     room: "r1", epoch: 1, profile: .padded,
-                    groups: [[SearchToken(high: 1, low: 99), SearchToken(high: 2, low: 0)], [SearchToken(high: 3, low: 4)]]),
+                    groups: [
+                        [SearchToken(high: 1, low: 99), SearchToken(high: 2, low: 0)], [SearchToken(high: 3, low: 4)],
+                    ]),
                 try .init(room: "r2", epoch: 4, profile: .salted, groups: [[SearchToken(high: 7, low: 8)]]),
             ])
     }
@@ -131,7 +133,9 @@ struct FormatTests {
         #expect(throws: DiagnosedError.self) { try Self.lookup(limit: 0) }
         #expect(throws: DiagnosedError.self) { try Self.lookup(limit: 1001) }
         #expect(throws: DiagnosedError.self) { try SearchLookup.Cell(room: "r", epoch: 1, profile: .list, groups: []) }
-        #expect(throws: DiagnosedError.self) { try SearchLookup.Cell(room: "r", epoch: 1, profile: .list, groups: [[]]) }
+        #expect(throws: DiagnosedError.self) {
+            try SearchLookup.Cell(room: "r", epoch: 1, profile: .list, groups: [[]])
+        }
     }
 
     @Test("An answer that does not fit its lookup is refused")

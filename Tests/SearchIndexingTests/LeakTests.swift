@@ -17,12 +17,15 @@ struct LeakTests {
         let shared = try SearchWorld.keys("organisation")
         return try messages.map { message in
             let room = message.room
-            let epoch = try epochs[room] ?? IndexEpoch(
-                room: room, epoch: 1, profile: profile, languages: .english,
-                keys: oneKey ? shared : try SearchWorld.keys(room))
+            let epoch =
+                try epochs[room]
+                ?? IndexEpoch(
+                    room: room, epoch: 1, profile: profile, languages: .english,
+                    keys: oneKey ? shared : try SearchWorld.keys(room))
             epochs[room] = epoch
             let terms = analyser.analyse(SearchableText(message.text), languages: .english).terms
-            return LeakSample(epoch: epoch, entry: try builder.entry(for: SearchWorld.indexed(message), in: epoch), terms: terms)
+            return LeakSample(
+                epoch: epoch, entry: try builder.entry(for: SearchWorld.indexed(message), in: epoch), terms: terms)
         }
     }
 

@@ -103,7 +103,9 @@ struct LifecycleTests {
         }
         let uploads = steps.filter { if case .entry = $0 { true } else { false } }
         // Killed at a random step, then from the start again, as a cursor that was not kept would do.
-        for step in steps.prefix(Int.random(in: 0...steps.count, using: &random)) { store.apply(try SearchUpload([step])) }
+        for step in steps.prefix(Int.random(in: 0...steps.count, using: &random)) {
+            store.apply(try SearchUpload([step]))
+        }
         for step in steps { store.apply(try SearchUpload([step])) }
         for word in Self.words {
             let wanted = history.texts.compactMap { id, text in

@@ -27,7 +27,9 @@ struct QueryTests {
         #expect(SearchQuery.parse(text).query == wanted)
     }
 
-    @Test("Filters stand beside the words", arguments: [("from:bob in:sales after:2026-01-01 before:2026-02-01 type:file x")])
+    @Test(
+        "Filters stand beside the words",
+        arguments: [("from:bob in:sales after:2026-01-01 before:2026-02-01 type:file x")])
     func filters(_ text: String) {
         let parsed = SearchQuery.parse(text)
         #expect(parsed.from == ["bob"] && parsed.rooms == ["sales"] && parsed.types == ["file"])
@@ -40,14 +42,16 @@ struct QueryTests {
         var random = SeededGenerator(seed: seed)
         let alphabet = Array("ab\"()-*?~: ORAND“”\u{0}ä")
         for _ in 0..<2000 {
-            let text = String((0..<Int.random(in: 0...60, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
+            let text = String(
+                (0..<Int.random(in: 0...60, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) })
             _ = SearchQuery.parse(text)
         }
         _ = SearchQuery.parse(String(repeating: "(", count: 10_000))
         _ = SearchQuery.parse(String(repeating: "-", count: 10_000) + "a")
     }
 
-    private static func matches(_ query: SearchQuery, _ text: SearchableText, _ languages: LanguageSet = .english) throws
+    private static func matches(_ query: SearchQuery, _ text: SearchableText, _ languages: LanguageSet = .english)
+        throws
         -> Bool
     {
         let analyser = try TextAnalyser()
@@ -65,7 +69,8 @@ struct QueryTests {
             .any([.word("nothing"), .word("mail")]), .all([.word("mail"), .not(.word("post"))]), .phrase("at ops"),
         ] { #expect(try Self.matches(query, text), "\(query)") }
         for query: SearchQuery in [
-            .word("mailer-daemon"), .phrase("servers zürich"), .word("server-mail"), .prefix("rvers"), .wildcard("z?ch"),
+            .word("mailer-daemon"), .phrase("servers zürich"), .word("server-mail"), .prefix("rvers"),
+            .wildcard("z?ch"),
             .word("#ops"), .word("@mail"), .word("the"), .not(.word("mail")), .all([.word("mail"), .word("post")]),
             .phrase("the"), .prefix("th"), .word(""), .word("..."),
         ] { #expect(try !Self.matches(query, text), "\(query)") }
@@ -174,7 +179,9 @@ struct QueryTests {
     @Test("A query that an index can not answer asks for nothing, and says so")
     func asksNothing() throws {
         let epoch = try SearchWorld.epoch("r", 1, .list, .english)
-        for query: SearchQuery in [.word("the"), .not(.word("x")), .phrase("of the"), .any([.word("x"), .not(.word("y"))])] {
+        for query: SearchQuery in [
+            .word("the"), .not(.word("x")), .phrase("of the"), .any([.word("x"), .not(.word("y"))]),
+        ] {
             let plan = try Self.plan(query, [epoch])
             #expect(plan.lookups.isEmpty && plan.notes == [.asksNothing], "\(query)")
         }

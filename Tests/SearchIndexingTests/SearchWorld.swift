@@ -69,7 +69,8 @@ final class SearchWorld {
     }
 
     /// Through tokens, lookups, pages and refinement.
-    func search(_ query: SearchQuery, rooms: [String], limit: Int = 500) throws -> (found: Set<String>, candidates: Int) {
+    func search(_ query: SearchQuery, rooms: [String], limit: Int = 500) throws -> (found: Set<String>, candidates: Int)
+    {
         let planner = QueryPlanner(analyser: analyser, vocabulary: vocabulary)
         let plan = try planner.plan(query, in: rooms.compactMap { epochs[$0] }, limit: limit, using: &random)
         var found: Set<String> = []
@@ -146,7 +147,8 @@ struct PlainEngine {
         case .prefix(let start):
             let start = TextAnalyser.folded(start)
             return hasWord(text) { $0.starts(with: start) }
-        case .wildcard(let pattern): return hasWord(text) { WordPattern.wildcard(TextAnalyser.folded(pattern)).matches($0) }
+        case .wildcard(let pattern):
+            return hasWord(text) { WordPattern.wildcard(TextAnalyser.folded(pattern)).matches($0) }
         case .fuzzy(let word):
             if word.unicodeScalars.count < 3 { return decide(.word(word), text) }
             let distance = word.unicodeScalars.count < 6 ? 1 : 2

@@ -35,7 +35,8 @@ package enum ChatCorpus: String, Sendable, CaseIterable {
             counts[room, default: 0] += 1
             let object = try JSONDocument(Array(line)).root
             guard let id = object["id"]?.string, let text = object["text"]?.string,
-                let sender = object["sender"]?.string, let time = object["ts"]?.string.flatMap({ Timestamp(iso8601: $0) })
+                let sender = object["sender"]?.string,
+                let time = object["ts"]?.string.flatMap({ Timestamp(iso8601: $0) })
             else { throw SharedData.Unreadable(description: "a line of \(file) lacks a member") }
             messages.append(
                 ChatMessage(

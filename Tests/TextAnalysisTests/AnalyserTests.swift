@@ -25,22 +25,38 @@ struct AnalyserTests {
             ("don\u{2019}t", ["s:en:don't"]),
             ("eth0 2.6.32", ["w::eth0", "w::2", "w::6", "w::32"]),
             ("1,000 apples", ["w::1,000", "s:en:appl"]),
-            ("foo_bar re:start a/c ssh-server", [
-                "s:en:foo", "s:en:bar", "s:en:re", "s:en:start", "s:en:c", "s:en:ssh", "s:en:server",
-            ]),
-            ("ping @Bob.Smith, #Release-2!", [
-                "m::bob.smith", "h::release-2", "s:en:ping", "s:en:bob", "s:en:smith", "s:en:releas", "w::2",
-            ]),
-            ("mail Bob@Example.org.", [
-                "w::bob@example.org", "w::example.org", "s:en:mail", "s:en:bob", "s:en:exampl", "s:en:org",
-            ]),
-            ("(http://www.Example.com/a-b?c)", [
-                "w::http://www.example.com/a-b?c", "w::www.example.com", "w::example.com", "s:en:http", "s:en:www",
-                "s:en:exampl", "s:en:com", "s:en:b", "s:en:c",
-            ]),
-            ("see docs.example.com/x", [
-                "w::docs.example.com", "w::example.com", "s:en:see", "s:en:doc", "s:en:exampl", "s:en:com", "s:en:x",
-            ]),
+            (
+                "foo_bar re:start a/c ssh-server",
+                [
+                    "s:en:foo", "s:en:bar", "s:en:re", "s:en:start", "s:en:c", "s:en:ssh", "s:en:server",
+                ]
+            ),
+            (
+                "ping @Bob.Smith, #Release-2!",
+                [
+                    "m::bob.smith", "h::release-2", "s:en:ping", "s:en:bob", "s:en:smith", "s:en:releas", "w::2",
+                ]
+            ),
+            (
+                "mail Bob@Example.org.",
+                [
+                    "w::bob@example.org", "w::example.org", "s:en:mail", "s:en:bob", "s:en:exampl", "s:en:org",
+                ]
+            ),
+            (
+                "(http://www.Example.com/a-b?c)",
+                [
+                    "w::http://www.example.com/a-b?c", "w::www.example.com", "w::example.com", "s:en:http", "s:en:www",
+                    "s:en:exampl", "s:en:com", "s:en:b", "s:en:c",
+                ]
+            ),
+            (
+                "see docs.example.com/x",
+                [
+                    "w::docs.example.com", "w::example.com", "s:en:see", "s:en:doc", "s:en:exampl", "s:en:com",
+                    "s:en:x",
+                ]
+            ),
             ("user@host", ["s:en:user", "s:en:host"]),
             ("東京都庁", ["c::東京", "c::京都", "c::都庁"]),
             ("水", ["c::水"]),
@@ -150,8 +166,9 @@ struct AnalyserTests {
         var random = SplitMix(state: seed)
         let analyser = try TextAnalyser()
         for _ in 0..<500 {
-            let scalars = (0..<Int.random(in: 0...40, using: &random)).compactMap { _ in
-                Unicode.Scalar(UInt32.random(in: 0...0x10FFFF, using: &random) >> UInt32.random(in: 0...14, using: &random))
+            let scalars = (0..<Int.random(in: 0...40, using: &random)).compactMap { _ -> Unicode.Scalar? in
+                let shift = UInt32.random(in: 0...14, using: &random)
+                return Unicode.Scalar(UInt32.random(in: 0...0x10FFFF, using: &random) >> shift)
             }
             var text = ""
             text.unicodeScalars.append(contentsOf: scalars)
@@ -171,7 +188,8 @@ struct AnalyserTests {
         }
         #expect(analyser.generation > first)
         analyser.index(SearchableText("servers"), languages: .english)
-        #expect(analyser.termNumbers.map { String(decoding: analyser.term($0), as: UTF8.self) } == ["s\u{1F}en\u{1F}server"])
+        let found = analyser.termNumbers.map { Term(octets: Array(analyser.term($0))) }
+        #expect(Self.readable(found) == ["s:en:server"])
     }
 }
 

@@ -34,7 +34,8 @@ struct StemmerTests {
     func algorithms() {
         for language in Language.allCases { #expect(SnowballStemmer(algorithm: language.algorithm) != nil) }
         #expect(SnowballStemmer(algorithm: "klingon") == nil)
-        #expect(Language.allCases.map(\.code).joined(separator: " ") == "en de fr es it pt nl sv no da fi ru hu ro tr el ar hi")
+        let codes = Language.allCases.map(\.code).joined(separator: " ")
+        #expect(codes == "en de fr es it pt nl sv no da fi ru hu ro tr el ar hi")
     }
 
     @Test("The stemmers of this program are those that the index is made with")
