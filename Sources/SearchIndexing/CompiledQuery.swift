@@ -100,7 +100,7 @@ private struct Compiler {
 
     private func units(_ text: String, isPhrase: Bool) -> CompiledQuery.Node {
         let units = analyser.analyse(SearchableText(text), languages: languages).units
-        let clauses = clauses(of: units)
+        let clauses = self.clauses(of: units)
         if units.count == 1, case .word = units[0], !isPhrase {
             return clauses.isEmpty ? .ignored : .terms(clauses: clauses, adjacent: [])
         }

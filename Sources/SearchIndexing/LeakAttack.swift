@@ -214,7 +214,7 @@ package struct LeakAttack {
         }
         var right = 0, wrong = 0
         for one in classes {
-            guard let name = name(of: one, known, knowledge) else { continue }
+            guard let name = self.name(of: one, known, knowledge) else { continue }
             if name == one.truth {
                 // A false hit of 24 bits is no word of the message.
                 right += one.samples.count { !known.contains($0) && termsOfSample[$0].contains(name) }

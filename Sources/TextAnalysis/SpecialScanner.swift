@@ -117,7 +117,7 @@ enum SpecialScanner {
     private static func addHost(
         _ name: ArraySlice<UInt32>, needsEnding: Bool, into findings: inout [Finding]
     ) {
-        guard let labels = labels(of: name), labels.count >= 2 else { return }
+        guard let labels = Self.labels(of: name), labels.count >= 2 else { return }
         if needsEnding, let last = labels.last, !endings.contains(String(decoding: last, as: UTF8.self)) { return }
         for start in 0..<min(labels.count - 1, 4) {
             findings.append(Finding(termClass: .surface, octets: Array(labels[start...].joined(separator: [0x2E]))))

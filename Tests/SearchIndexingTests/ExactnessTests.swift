@@ -54,7 +54,7 @@ struct ExactnessTests {
         guard corpus.isAvailable else { return }
         let isLong = LongTests.areWanted
         let messages = try corpus.messages(rooms: isLong ? .max : 24, ofRoom: isLong ? .max : 60)
-        let languages = corpus == .english ? LanguageSet.english : LanguageSet([.english, .german])
+        let languages = corpus == .english ? LanguageSet.english : LanguageSet(languages: [.english, .german])
         let world = try SearchWorld(profile: profile, languages: languages, corpus: messages)
         let rooms = world.epochs.keys.sorted()
         var total = 0, candidates = 0

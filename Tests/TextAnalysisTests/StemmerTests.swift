@@ -64,7 +64,7 @@ struct StemmerTests {
             let words = GoldenWords.words(of: language)
             #expect(words.count >= 9)
             let stemmed = words.filter { word in
-                analyser.terms(ofWord: TextAnalyser.folded(word), languages: LanguageSet([language]))
+                analyser.terms(ofWord: TextAnalyser.folded(word), languages: LanguageSet(languages: [language]))
                     .contains { Array($0.text) != Array(word.utf8) }
             }
             #expect(stemmed.count * 2 > words.count, "\(language): \(stemmed)")
