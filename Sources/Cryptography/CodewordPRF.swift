@@ -49,8 +49,8 @@ package struct CodewordPRF: ~Copyable {
             let target = unsafe blocks.baseAddress!.assumingMemoryBound(to: UInt8.self)  // not empty
             unsafe inputs.withUnsafeBytes { inputs in
                 var offset = 0
-                while unsafe offset < inputs.count {
-                    let count = unsafe min(piece, inputs.count - offset)
+                while offset < inputs.count {
+                    let count = min(piece, inputs.count - offset)
                     let start = unsafe inputs.baseAddress!.assumingMemoryBound(to: UInt8.self)  // not empty here
                     var written: Int32 = 0
                     requireSuccess(

@@ -14,13 +14,13 @@ package final class HMACSHA256Midstate: Sendable, CustomReflectable {
         states = unsafe SecretBytes(count: 2 * Self.stateByteCount) { target in
             var block = [UInt8](repeating: 0, count: 64)
             unsafe key.withUnsafeBytes { key in
-                if unsafe key.count > block.count {
+                if key.count > block.count {
                     // As RFC 2104 says: a longer key is hashed first.
                     var digest = unsafe SHA256.hash(key)
                     block.replaceSubrange(0..<digest.count, with: digest)
                     wipe(&digest)
                 } else {
-                    for index in unsafe 0..<key.count { block[index] = unsafe key[index] }
+                    for index in 0..<key.count { block[index] = unsafe key[index] }
                 }
             }
             let words = unsafe target.baseAddress!.assumingMemoryBound(to: UInt32.self)  // 64 octets: never empty
@@ -34,7 +34,7 @@ package final class HMACSHA256Midstate: Sendable, CustomReflectable {
 
     /// The tag of 32 octets, written to the start of `tag`.
     package func code(for message: UnsafeRawBufferPointer, into tag: UnsafeMutableRawBufferPointer) {
-        unsafe precondition(tag.count >= HMACSHA256.byteCount, "an HMAC needs room for 32 octets")
+        precondition(tag.count >= HMACSHA256.byteCount, "an HMAC needs room for 32 octets")
         unsafe states.withUnsafeBytes { states in
             let words = unsafe states.baseAddress!.assumingMemoryBound(to: UInt32.self)  // 64 octets: never empty
             unsafe hds_sha256_two_passes(

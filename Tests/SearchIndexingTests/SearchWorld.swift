@@ -83,7 +83,8 @@ final class SearchWorld {
                 candidates += hits.hits.count
                 for hit in hits.hits {
                     let room = lookup.cells[hit.cell].room
-                    guard let text = self.text(of: hit.message, in: room), let compiled = plan.compiled[languages] else {
+                    guard let text = self.text(of: hit.message, in: room), let compiled = plan.compiled[languages]
+                    else {
                         continue
                     }
                     if compiled.matches(text, analyser: analyser) { found.insert(hit.message) }

@@ -77,7 +77,8 @@ struct AnalyserTests {
         #expect(
             try Self.terms("Häuser die", LanguageSet(languages: [.english, .german]))
                 == ["s:en:häuser", "s:de:haus", "s:en:die"])
-        #expect(try Self.terms("книгами books", LanguageSet(languages: [.english, .russian])) == ["s:ru:книг", "s:en:book"])
+        let mixed = try Self.terms("книгами books", LanguageSet(languages: [.english, .russian]))
+        #expect(mixed == ["s:ru:книг", "s:en:book"])
         #expect(try Self.terms("l'homme", LanguageSet(languages: [.french])) == ["s:fr:homm"])
         #expect(try Self.terms("dell'università", LanguageSet(languages: [.italian])) == ["s:it:univers"])
         #expect(try Self.terms("words", []) == ["w::words"])
