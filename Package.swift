@@ -251,7 +251,7 @@ var targets: [Target] = [
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
             "SecretMemory", "WireText", "SearchIndexing", "SearchProtocol", "TextAnalysis", argumentParser, hummingbird,
-            httpTypes, lifecycle, logging, grdb,
+            httpTypes, lifecycle, logging, sqlite, "TestVectors",
         ], path: "Benchmarks/hds-bench"),
 ]
 

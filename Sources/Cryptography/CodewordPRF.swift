@@ -20,7 +20,7 @@ package struct CodewordPRF: ~Copyable {
     deinit { unsafe EVP_CIPHER_CTX_free(context) }
 
     package mutating func rekey(high: UInt64, low: UInt64) {
-        let key = unsafe (high.bigEndian, low.bigEndian)
+        let key = (high.bigEndian, low.bigEndian)
         unsafe withUnsafeBytes(of: key) { key in
             let start = unsafe key.baseAddress?.assumingMemoryBound(to: UInt8.self)
             if hasCipher {
@@ -51,11 +51,10 @@ package struct CodewordPRF: ~Copyable {
                 var offset = 0
                 while offset < inputs.count {
                     let count = min(piece, inputs.count - offset)
-                    let start = unsafe inputs.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                    let start = unsafe inputs.baseAddress!.assumingMemoryBound(to: UInt8.self)  // not empty here
                     var written: Int32 = 0
                     requireSuccess(
-                        unsafe EVP_EncryptUpdate(context, target, &written, start.map { $0 + offset }, Int32(count)),
-                        "PRF")
+                        unsafe EVP_EncryptUpdate(context, target, &written, start + offset, Int32(count)), "PRF")
                     for index in stride(from: 0, to: count, by: Self.inputByteCount) {
                         let codeword =
                             unsafe UInt32(blocks[index]) << 16 | UInt32(blocks[index + 1]) << 8

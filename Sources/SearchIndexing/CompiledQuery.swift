@@ -100,17 +100,15 @@ private struct Compiler {
 
     private func units(_ text: String, isPhrase: Bool) -> CompiledQuery.Node {
         let units = analyser.analyse(SearchableText(text), languages: languages).units
-        let clauses = clauses(of: units)
+        let clauses = self.clauses(of: units)
         if units.count == 1, case .word = units[0], !isPhrase {
             return clauses.isEmpty ? .ignored : .terms(clauses: clauses, adjacent: [])
         }
         if !clauses.isEmpty { return .terms(clauses: clauses, adjacent: units) }
         // A run that is shorter than a gram: any gram with it.
-        let points = units.compactMap { unit -> UInt32? in
-            if case .character(let point) = unit { point } else { nil }
-        }
-        guard !points.isEmpty, points.count == units.count else { return .ignored }
-        return .pattern(.containing(Self.octets(points)), adjacent: units)
+        func point(_ unit: TextUnit) -> UInt32? { if case .character(let point) = unit { point } else { nil } }
+        let run = units.drop { point($0) == nil }.prefix { point($0) != nil }.compactMap(point)
+        return run.isEmpty ? .ignored : .pattern(.containing(Self.octets(run)), adjacent: units)
     }
 
     /// What the index has of these units: of each word its terms, of each run its grams.

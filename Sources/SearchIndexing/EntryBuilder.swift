@@ -137,7 +137,7 @@ package final class EntryBuilder {
             message: message.id, sequence: message.sequence, ciphertextDigest: message.ciphertextDigest)
         codewords.removeAll(keepingCapacity: true)
         for term in analyser.termNumbers {
-            let token = token(term, variant: 0, epoch)
+            let token = self.token(term, variant: 0, epoch)
             prf.rekey(high: token.high, low: token.low)
             codewords.append(prf.codeword(for: salt))
         }
@@ -204,7 +204,7 @@ private struct TokenCache {
     }
 
     subscript(term: Int32, variant: Int, epoch: IndexEpoch) -> SearchToken? {
-        mutating get {
+        get {
             let id = ObjectIdentifier(epoch)
             let place = places[Self.index(term, variant, id)]
             return place.term == term && place.variant == variant && place.epoch == id ? place.token : nil

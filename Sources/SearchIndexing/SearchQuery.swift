@@ -156,9 +156,12 @@ private struct QueryParser {
         var current = ""
         var isQuoted = false
         func flush() {
-            if current == "OR" { pieces.append(.or) } else if current == "NOT" { pieces.append(.minus) } else if
-                !current.isEmpty, current != "AND"
-            { pieces.append(.plain(current)) }
+            switch current {
+            case "", "AND": break
+            case "OR": pieces.append(.or)
+            case "NOT": pieces.append(.minus)
+            default: pieces.append(.plain(current))
+            }
             current = ""
         }
         for character in text {

@@ -52,7 +52,7 @@ package struct LanguageSet: OptionSet, Hashable, Sendable {
     package let rawValue: UInt32
     package init(rawValue: UInt32) { self.rawValue = rawValue & 0x3FFFF }
 
-    package init(_ languages: some Sequence<Language>) {
+    package init(languages: some Sequence<Language>) {
         self.init(rawValue: languages.reduce(0) { $0 | 1 << UInt32($1.rawValue) })
     }
 
@@ -60,10 +60,10 @@ package struct LanguageSet: OptionSet, Hashable, Sendable {
     package init?(codes: [String]) {
         let languages = codes.compactMap(Language.init(code:))
         guard languages.count == codes.count else { return nil }
-        self.init(languages)
+        self.init(languages: languages)
     }
 
-    package static let english = LanguageSet([.english])
+    package static let english = LanguageSet(languages: [.english])
 
     /// In the order of their raw values.
     package var languages: [Language] { Language.allCases.filter { rawValue & 1 << UInt32($0.rawValue) != 0 } }

@@ -62,7 +62,8 @@ enum SpecialScanner {
     private static func trimmed(_ chunk: ArraySlice<UInt32>) -> ArraySlice<UInt32> {
         let opening: Set<UInt32> = [0x28, 0x5B, 0x7B, 0x3C, 0x22, 0x27, 0xAB, 0x201C, 0x201E, 0x2018]
         let closing: Set<UInt32> = [
-            0x2E, 0x2C, 0x3B, 0x3A, 0x21, 0x3F, 0x29, 0x5D, 0x7D, 0x3E, 0x22, 0x27, 0xBB, 0x201D, 0x2019, 0x2026, 0x3001,
+            0x2E, 0x2C, 0x3B, 0x3A, 0x21, 0x3F, 0x29, 0x5D, 0x7D, 0x3E, 0x22, 0x27, 0xBB, 0x201D, 0x2019, 0x2026,
+            0x3001,
             0x3002,
         ]
         let rest = chunk.drop(while: opening.contains)
@@ -116,7 +117,7 @@ enum SpecialScanner {
     private static func addHost(
         _ name: ArraySlice<UInt32>, needsEnding: Bool, into findings: inout [Finding]
     ) {
-        guard let labels = labels(of: name), labels.count >= 2 else { return }
+        guard let labels = Self.labels(of: name), labels.count >= 2 else { return }
         if needsEnding, let last = labels.last, !endings.contains(String(decoding: last, as: UTF8.self)) { return }
         for start in 0..<min(labels.count - 1, 4) {
             findings.append(Finding(termClass: .surface, octets: Array(labels[start...].joined(separator: [0x2E]))))

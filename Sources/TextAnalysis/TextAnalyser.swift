@@ -8,7 +8,7 @@ import Stemming
 ///
 /// ```swift
 /// let analyser = try TextAnalyser()
-/// analyser.index(SearchableText("Häuser am See"), languages: [.german])
+/// analyser.index(SearchableText("servers are down"), languages: .english)
 /// for number in analyser.termNumbers { … analyser.term(number) … }
 /// ```
 package final class TextAnalyser {
@@ -216,7 +216,7 @@ package final class TextAnalyser {
     }
 
     private func add(_ term: Term) {
-        let number = number(of: term)
+        let number = self.number(of: term)
         if seenTerms[Int(number)] != message {
             seenTerms[Int(number)] = message
             termNumbers.append(number)

@@ -152,7 +152,9 @@ struct TextScanner {
                 case WordBreak.Property.extend, WordBreak.Property.zwj, WordBreak.Property.format:
                     // Belongs to what it follows; on its own it is nothing.
                     let own = Script.of(point)
-                    if own == .thai, script != .other { add(point, .thai, sink) } else if script != nil {
+                    if own == .thai, script != .other {
+                        add(point, .thai, sink)
+                    } else if script != nil {
                         points.append(point)
                     }
                 case WordBreak.Property.aLetter, WordBreak.Property.hebrewLetter, WordBreak.Property.numeric,

@@ -70,3 +70,27 @@ package struct VectorTally {
         print("\(name): \(accepted) accepted, \(rejected) rejected, \(refused) refused on purpose")
     }
 }
+
+extension SharedData {
+    /// The octets of a file that is packed with gzip.
+    package static func unpacked(_ name: String) throws -> [UInt8] {
+        let file = path(name)
+        guard access(file, R_OK) == 0, let stream = popen("gzip -dc '\(file)'", "r") else {
+            throw Unreadable(description: "\(file) can not be read")
+        }
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 1 << 16)
+        while case let count = fread(&piece, 1, piece.count, stream), count > 0 { bytes += piece[..<count] }
+        guard pclose(stream) == 0 else { throw Unreadable(description: "\(file) can not be unpacked") }
+        return bytes
+    }
+
+    /// The lines of a file of text, packed or not, without what follows a `#`.
+    package static func dataLines(_ name: String) throws -> [Substring] {
+        let octets = name.hasSuffix(".gz") ? try unpacked(name) : try bytes(name)
+        return String(decoding: octets, as: UTF8.self).split(separator: "\n").compactMap { line in
+            let data = line.prefix { $0 != "#" }
+            return data.allSatisfy(\.isWhitespace) ? nil : data
+        }
+    }
+}

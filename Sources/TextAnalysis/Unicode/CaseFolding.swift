@@ -34,7 +34,7 @@ package enum CaseFolding {
         for point in all {
             let combining = tables.combiningClass[point]
             if let starter, lastClass == 0 ? result.count == starter + 1 : lastClass < combining,
-                let composite = composite(result[starter], point)
+                let composite = Self.composite(result[starter], point)
             {
                 result[starter] = composite
                 continue
