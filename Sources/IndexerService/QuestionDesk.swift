@@ -2,6 +2,7 @@ import Cryptography
 import Diagnostics
 import KMSClient
 import KMSProtocol
+import LinkProtocol
 import SearchIndexing
 import SearchProtocol
 import SecretMemory
@@ -105,8 +106,9 @@ actor QuestionDesk {
                 leftOut.append(.init(room: room.id, reason: .unavailable))
             }
         }
-        let found = try await find(
+        let (found, capped) = try await find(
             query, epochs, resources, filters, question.limit, sealing, until: started + Self.patience)
+        leftOut += capped.sorted().map { .init(room: $0, reason: .capped) }
         var items = found
         if asked.duration(to: .now) > .milliseconds(allowed.validMilliseconds), !found.isEmpty {
             asked = .now
@@ -168,19 +170,28 @@ actor QuestionDesk {
     private func find(
         _ query: SearchQuery, _ epochs: [IndexEpoch], _ resources: [String: String], _ filters: Filters, _ limit: Int,
         _ sealing: SymmetricKey, until deadline: ContinuousClock.Instant
-    ) async throws -> [SearchAnswer.Item] {
-        guard !epochs.isEmpty else { return [] }
+    ) async throws -> (items: [SearchAnswer.Item], capped: Set<String>) {
+        guard !epochs.isEmpty else { return ([], []) }
         let planner = QueryPlanner(analyser: analyser, vocabulary: StoredVocabulary(store: store, key: sealing))
         var random = SystemRandomNumberGenerator()
         let plan = try planner.plan(
             query, in: epochs, published: filters.published, limit: min(Self.page, SearchLookup.maximumHits),
             using: &random)
+        guard !plan.notes.contains(.asksNothing) else {
+            throw Refused(status: 400, reason: "the query has only words that are not indexed")
+        }
+        let capped = plan.notes.compactMap { note -> String? in
+            switch note {
+            case .asksNothing: nil
+            case .expansionCapped(let room), .epochsLeftOut(let room, _): room
+            }
+        }
         var languages: [String: LanguageSet] = [:]
         for epoch in epochs { languages["\(epoch.room) \(epoch.epoch)"] = epoch.languages }
         var candidates: [SearchRanking.Candidate] = []
         var rooms: [String: String] = [:]
         var looked = 0
-        for first in plan.lookups {
+        for first in try plan.lookups.flatMap({ try Self.calls($0) }) {
             var lookup = first
             var found = 0
             while found < limit, looked < Self.mostCandidates, ContinuousClock.now < deadline {
@@ -208,8 +219,23 @@ actor QuestionDesk {
                 lookup = try lookup.page(after: hits.next, id: RandomBytes.bytes(SearchLookup.idByteCount))
             }
         }
-        return SearchRanking.ordered(candidates).prefix(limit).map {
+        let items = SearchRanking.ordered(candidates).prefix(limit).map {
             SearchAnswer.Item(room: rooms[$0.message] ?? "", message: $0.message)
+        }
+        return (items, Set(capped))
+    }
+
+    /// A lookup as so many calls as the link needs: a string has at most 256 KiB.
+    static func calls(_ lookup: SearchLookup) throws -> [SearchLookup] {
+        guard lookup.encode().count > LinkFrame.maximumStringBytes - 1024, lookup.cells.count > 1 else {
+            return [lookup]
+        }
+        let middle = lookup.cells.count / 2
+        return try [lookup.cells[..<middle], lookup.cells[middle...]].flatMap { cells in
+            try calls(
+                SearchLookup(
+                    id: RandomBytes.bytes(SearchLookup.idByteCount), limit: lookup.limit, published: lookup.published,
+                    cells: Array(cells)))
         }
     }
 

@@ -104,6 +104,8 @@ package struct SearchAnswer: Equatable, Sendable {
             case behind
             /// The KMS or the search service did not answer.
             case unavailable
+            /// It has more words that fit a pattern, or more epochs, than one search looks at.
+            case capped
         }
 
         package let room: String
