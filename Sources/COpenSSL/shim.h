@@ -32,7 +32,7 @@ static const unsigned long HDS_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 
 // The state after one block of 64 octets.
-static inline void hds_sha256_first_block(SHA256_LONG state[8], const unsigned char block[64]) {
+static inline void hds_sha256_first_block(SHA_LONG state[8], const unsigned char block[64]) {
     SHA256_CTX context;
     SHA256_Init(&context);
     SHA256_Transform(&context, block);
@@ -40,7 +40,7 @@ static inline void hds_sha256_first_block(SHA256_LONG state[8], const unsigned c
     OPENSSL_cleanse(&context, sizeof context);
 }
 
-static inline void hds_sha256_resume(SHA256_CTX *context, const SHA256_LONG state[8]) {
+static inline void hds_sha256_resume(SHA256_CTX *context, const SHA_LONG state[8]) {
     for (int index = 0; index < 8; index++) context->h[index] = state[index];
     context->Nl = 512;
     context->Nh = 0;
@@ -50,7 +50,7 @@ static inline void hds_sha256_resume(SHA256_CTX *context, const SHA256_LONG stat
 
 // HMAC: the message behind the inner state, its digest behind the outer one.
 static inline void hds_sha256_two_passes(
-    const SHA256_LONG inner[8], const SHA256_LONG outer[8], const void *message, size_t count, unsigned char tag[32]) {
+    const SHA_LONG inner[8], const SHA_LONG outer[8], const void *message, size_t count, unsigned char tag[32]) {
     SHA256_CTX context;
     unsigned char digest[SHA256_DIGEST_LENGTH];
     hds_sha256_resume(&context, inner);

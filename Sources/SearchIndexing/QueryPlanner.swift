@@ -1,5 +1,5 @@
 internal import Cryptography
-package import Diagnostics
+import Diagnostics
 package import SearchProtocol
 package import TextAnalysis
 

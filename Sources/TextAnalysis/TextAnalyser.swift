@@ -1,4 +1,4 @@
-package import Diagnostics
+import Diagnostics
 import Stemming
 
 /// Makes of a message the terms that it is found by: frozen, versioned, the same octets on every machine.
