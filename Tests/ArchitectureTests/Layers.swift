@@ -1,8 +1,8 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd"],
-        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CSeccomp", "CArchive", "CXML"],
+        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement"],
         ["JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection"],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
@@ -13,11 +13,11 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient",
+            "TokenIssuer", "HDSClient", "DocumentText", "TextExtraction",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["KMSService"],
-        ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
+        ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract", "hds-bench"],
     ]
     /// Foundations and protocols: bytes in, values out.
     static let pure = Set(floors[1] + floors[2])
