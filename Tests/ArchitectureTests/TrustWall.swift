@@ -114,7 +114,7 @@ struct TrustWall {
             "hds-extract", mayReach: ["DocumentText"],
             because: "a stranger's document is opened in a confined process only, never in a service"),
         .modules(
-            "hds-extract", "DocumentText", neverReach: ["Cryptography", "SecretMemory", "NIO*", "KeyStore*"],
+            "hds-extract", "DocumentText", neverReach: ["Cryptography", "SecretMemory", "HTTPClient", "KeyStore*"],
             because: "who is taken over by a document finds no key and no network"),
         .only(
             "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "HardwareToken", "hdsctl", "hds-bench",
