@@ -56,6 +56,9 @@ var targets: [Target] = [
     .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CPKCS11", pkgConfig: "p11-kit-1", providers: [.apt(["libp11-kit-dev"])]),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
+    .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+    .systemLibrary(name: "CXML", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
     .systemLibrary(name: "CStemmer", providers: [.apt(["libstemmer-dev"])]),
 
@@ -64,6 +67,7 @@ var targets: [Target] = [
     library("WireText", ["Diagnostics"]),
     wrapper("SecretMemory", ["COpenSSL"]),
     wrapper("Cryptography", ["SecretMemory", "Diagnostics", "WireText", "COpenSSL"]),
+    wrapper("Confinement", ["CSeccomp"]),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
     wrapper("Stemming", ["CStemmer"]),
     library("TextAnalysis", ["Stemming", "WireText", "Diagnostics"]),
@@ -109,6 +113,8 @@ var targets: [Target] = [
     library("KeyStorePostgreSQL", ["KeyStore", "PostgreSQLClient", "WireText", "Diagnostics"]),
 
     // Layer 4: domain
+    wrapper("DocumentText", ["CArchive", "CXML"]),
+    library("TextExtraction"),
     library(
         "StoreMigration",
         [
@@ -241,6 +247,7 @@ var targets: [Target] = [
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
+    executable("hds-extract", ["TextExtraction", "DocumentText", "Confinement"]),
     executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
@@ -278,6 +285,7 @@ targets += [
             "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore", "JOSEEncryption", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", nioCore, "TestServers",
         ], path: "Tests/Simulation", swiftSettings: settings),
+    executable("confinement-probe", ["Confinement"], path: "Tests/confinement-probe"),
     executable("simulator", ["Simulation", argumentParser], path: "Tests/simulator"),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
@@ -417,6 +425,13 @@ targets += [
             "SearchIndexing", "SearchProtocol", "TextAnalysis", "SecretMemory", "WireText", "Diagnostics",
             "TestServers",
         ]),
+    .testTarget(
+        name: "TextExtractionTests",
+        dependencies: [
+            "TextExtraction",
+            // Started as processes.
+            "hds-extract", "confinement-probe",
+        ], exclude: ["Documents", "Readers"], swiftSettings: settings),
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(

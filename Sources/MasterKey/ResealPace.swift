@@ -2,8 +2,9 @@
 ///
 /// Nobody there: a batch that took longer than `slow` halves the next one and is followed by a pause as long as itself; a
 /// quick one doubles the next. While requests come a batch is small, and followed by a pause of so many times its own
-/// length. Requests of the pauses are those that the work does not disturb: while the 99th percentile of all is more than
-/// `tolerance` times theirs, batches become smaller and pauses longer, and otherwise the other way.
+/// length. Now and then it rests altogether, and hears how long requests take that nothing disturbs; those in the pauses are
+/// nearly undisturbed. While the 99th percentile of all is more than `tolerance` times the lower one of these two, batches
+/// become smaller and pauses longer, and otherwise the other way.
 struct ResealPace {
     static let largest = 512
     static let smallest = 8
@@ -19,11 +20,18 @@ struct ResealPace {
     static let factors = 2.0...400.0
     /// So many requests are judged at a time: their 99th percentile then stands on ten of them.
     static let window = 1_000
+    /// A rest of at most so long, at the first request and again after so many judgements.
+    static let longestRest = Duration.seconds(3)
+    static let judgementsBetweenRests = 30
 
     private(set) var limit = largest
     /// The length of a pause while there are requests, in lengths of the batch before it.
     private(set) var factor = 30.0
     private(set) var isServing = false
+    /// The 99th percentile of the requests of the last rest, in microseconds; nil: there were too few.
+    private var rested: Double?
+    /// nil: no rest since the requests began.
+    private var judgementsSinceRest: Int?
     private var quiet: [UInt32] = []
     private var disturbed: [UInt32] = []
 
@@ -46,16 +54,29 @@ struct ResealPace {
         isServing = !during.isEmpty || !after.isEmpty
         guard isServing else {
             (quiet, disturbed) = ([], [])
+            (rested, judgementsSinceRest) = (nil, nil)
             return
         }
         limit = min(limit, Self.gentle)
         disturbed = Array(disturbed.suffix(8 * Self.window)) + during
         quiet += after
         guard quiet.count >= Self.window / 2, quiet.count + disturbed.count >= Self.window else { return }
-        let isFelt = Self.tail(quiet + disturbed) > Self.tail(quiet) * Self.tolerance
+        let undisturbed = min(Self.tail(quiet), rested ?? .infinity)
+        let isFelt = Self.tail(quiet + disturbed) > undisturbed * Self.tolerance
+        judgementsSinceRest = judgementsSinceRest.map { $0 + 1 }
         limit = isFelt ? max(Self.smallest, limit / 2) : min(Self.gentle, limit * 2)
         factor = min(Self.factors.upperBound, max(Self.factors.lowerBound, factor * (isFelt ? 2 : 0.8)))
         (quiet, disturbed) = ([], [])
+    }
+
+    var isRestDue: Bool {
+        isServing && (judgementsSinceRest ?? Self.judgementsBetweenRests) >= Self.judgementsBetweenRests
+    }
+
+    /// What was answered in a rest, in microseconds.
+    mutating func note(resting: [UInt32]) {
+        rested = resting.count >= Self.window / 2 ? Self.tail(resting) : nil
+        judgementsSinceRest = 0
     }
 
     private static func tail(_ samples: [UInt32]) -> Double {
@@ -72,5 +93,19 @@ extension ResealPace {
         let during = pulse?.take() ?? []
         if pause > .zero { try await clock.sleep(for: pause) }
         note(during: during, after: pulse?.take() ?? [])
+        if let pulse, isRestDue { try await rest(pulse, clock) }
+    }
+
+    /// Ends when enough requests were heard.
+    private mutating func rest(_ pulse: ServingPulse, _ clock: any Clock<Duration>) async throws {
+        let part = Duration.milliseconds(100)
+        var heard: [UInt32] = []
+        var left = Self.longestRest
+        while left > .zero, heard.count < Self.window {
+            try await clock.sleep(for: part)
+            heard += pulse.take()
+            left -= part
+        }
+        note(resting: heard)
     }
 }

@@ -1,8 +1,8 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer"],
-        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Stemming", "TextAnalysis"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
+        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming", "TextAnalysis"],
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
             "SearchProtocol", "SearchMatching",
@@ -16,12 +16,12 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient", "SearchIndexing",
+            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
         ["KMSService", "IndexerService"],
-        ["hds-kms", "hds-indexer", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
+        ["hds-kms", "hds-indexer", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract", "hds-bench"],
     ]
     /// Foundations and protocols: bytes in, values out.
     static let pure = Set(floors[1] + floors[2])

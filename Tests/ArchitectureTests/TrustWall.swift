@@ -117,6 +117,17 @@ struct TrustWall {
             "PostgreSQLClient", mayReach: ["CPostgreSQL"], .direct,
             because: "C pointers of libpq stay behind one wrapper"),
         .only(
+            "Confinement", mayReach: ["CSeccomp"], .direct, because: "what a process gives up is decided in one place"),
+        .only(
+            "DocumentText", mayReach: ["CArchive", "CXML"], .direct,
+            because: "C pointers of libarchive and libxml2 stay behind one wrapper"),
+        .only(
+            "hds-extract", mayReach: ["DocumentText"],
+            because: "a stranger's document is opened in a confined process only, never in a service"),
+        .modules(
+            "hds-extract", "DocumentText", neverReach: ["Cryptography", "SecretMemory", "HTTPClient", "KeyStore*"],
+            because: "who is taken over by a document finds no key and no network"),
+        .only(
             "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "HardwareToken", "hdsctl", "hds-bench",
             mayReach: ["MasterKey"], .direct,
             because: "what can open every record is in as few hands as possible"),

@@ -54,6 +54,36 @@ struct ResealPaceTests {
         #expect(pace.factor == ResealPace.factors.upperBound && pace.limit == ResealPace.smallest)
     }
 
+    @Test(
+        "a rest is due at the first request and now and then, and what it heard counts where the pauses are slow, too")
+    func rests() {
+        var pace = ResealPace()
+        #expect(!pace.isRestDue)
+        pace.note(during: [], after: [90])
+        #expect(pace.isRestDue)
+        pace.note(resting: Self.samples(1000, 100))
+        #expect(!pace.isRestDue)
+        let before = pace.factor
+        // Those in the pauses are as slow as the others: only the rest tells that it is the work's doing.
+        let slow = Self.samples(800, 100, slow: 80, 400)
+        pace.note(during: Self.samples(200, 100, slow: 20, 400), after: slow)
+        #expect(pace.factor == before * 2)
+        for _ in 1..<ResealPace.judgementsBetweenRests {
+            #expect(!pace.isRestDue)
+            pace.note(during: [], after: slow + Self.samples(200, 100))
+        }
+        #expect(pace.isRestDue)
+        // Too few requests in a rest say nothing: the pauses count alone.
+        pace.note(resting: [1])
+        let after = pace.factor
+        pace.note(during: [], after: slow + Self.samples(200, 100))
+        #expect(!pace.isRestDue && pace.factor < after)
+        pace.note(during: [], after: [])
+        #expect(!pace.isRestDue)
+        pace.note(during: [], after: [90])
+        #expect(pace.isRestDue)
+    }
+
     @Test("few requests are judged together, and never by too few that were not disturbed")
     func few() {
         var pace = ResealPace()

@@ -1,11 +1,13 @@
 # shellcheck shell=bash disable=SC2034
 # What a fresh Debian 12 with Swift needs besides, installed only when it is missing. Sourced, not run; needs terminal.sh.
 
-build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-dev libstemmer-dev pkg-config)
+build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-dev libstemmer-dev libseccomp-dev
+    libarchive-dev libxml2-dev pkg-config)
 run_packages=(openssl)
 # Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
 # proxies.
-test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools)
+test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
+    poppler-utils)
 
 # require_swift: a toolchain that can build this.
 require_swift() {
