@@ -220,8 +220,8 @@ var targets: [Target] = [
         "IndexerService",
         [
             "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchIndexing",
-            "SearchProtocol", "TextAnalysis", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
-            grdb, lifecycle,
+            "SearchProtocol", "TextAnalysis", "TextExtraction", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", grdb, lifecycle,
         ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),

@@ -98,6 +98,8 @@ extension Metric {
     // hds-indexer
     package static let indexMessages = Metric(
         "hds_index_messages_total", .counter, "Messages of the feed by what became of them.", labels: ["outcome"])
+    package static let indexFiles = Metric(
+        "hds_index_files_total", .counter, "Files of messages by what became of their text.", labels: ["outcome"])
     package static let indexBehind = Metric("hds_index_behind", .gauge, "Items of the feed that are not dealt with.")
     package static let indexQueries = Metric(
         "hds_index_queries_total", .counter, "Searches by the status of their answer.", labels: ["status"])
@@ -123,7 +125,7 @@ extension Metric {
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
-        .indexMessages, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
+        .indexMessages, .indexFiles, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
         .coreEventSockets, .signIns, .tokens,
     ]
 }

@@ -64,7 +64,13 @@ struct FeedMessage: Sendable {
     let type: String
     let keyURI: String
     let text: EncryptedText?
-    let fileNames: [EncryptedText]
+    let files: [File]
+
+    struct File: Sendable {
+        let name: EncryptedText
+        /// Its key, and where it is.
+        let record: EncryptedText?
+    }
 
     init?(_ activity: JSONNode) {
         guard let id = activity["id"]?.string, let room = activity["target"]?["id"]?.string,
@@ -81,13 +87,18 @@ struct FeedMessage: Sendable {
         type = verb == "post" ? "comment" : "content"
         keyURI = key
         text = object["displayName"]?.string.map { EncryptedText(received: $0) }
-        fileNames = (object["files"]?.elements ?? []).compactMap { file in
-            file["displayName"]?.string.map { EncryptedText(received: $0) }
+        files = (object["files"]?.elements ?? []).compactMap { file in
+            file["displayName"]?.string.map { name in
+                File(
+                    name: EncryptedText(received: name),
+                    record: file["scr"]?.string.map { EncryptedText(received: $0) })
+            }
         }
     }
 
     /// SHA-256 of all that is encrypted of it.
     var digest: [UInt8] {
-        SHA256.hash(Array(([text].compactMap { $0 } + fileNames).map(\.jwe).joined(separator: "\n").utf8))
+        let texts = [text].compactMap { $0 } + files.map(\.name)
+        return SHA256.hash(Array(texts.map(\.jwe).joined(separator: "\n").utf8))
     }
 }

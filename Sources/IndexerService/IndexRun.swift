@@ -31,6 +31,7 @@ final class IndexRun: Sendable {
     private let workshop: IndexWorkshop
     private let store: SealedStore
     private let search: any SearchAsking
+    private let files: FileTexts
     private let messagesPerEpoch: Int
     private let count: @Sendable (Outcome) -> Void
     /// Messages that this process has put into the present epoch of a resource.
@@ -38,13 +39,14 @@ final class IndexRun: Sendable {
 
     init(
         consent: Consent, keys: SpaceKeys, workshop: IndexWorkshop, store: SealedStore, search: any SearchAsking,
-        messagesPerEpoch: Int, count: @escaping @Sendable (Outcome) -> Void
+        files: FileTexts, messagesPerEpoch: Int, count: @escaping @Sendable (Outcome) -> Void
     ) {
         self.consent = consent
         self.keys = keys
         self.workshop = workshop
         self.store = store
         self.search = search
+        self.files = files
         self.messagesPerEpoch = messagesPerEpoch
         self.count = count
     }
@@ -64,6 +66,7 @@ final class IndexRun: Sendable {
             switch event {
             case .message(let message): outcomes += try await index(message, key, &entries)
             case .deletion(let room, let message, let sequence):
+                try store.forgetFiles(of: message)
                 guard let resource = try store.resource(of: room, firstSeen: nil, under: key) else { continue }
                 guard let epoch = try await passingOver({ try await keys.present(room, resource) }) else { continue }
                 entries.append(.entry(try await workshop.tombstone(message, sequence: sequence, in: epoch)))
@@ -92,7 +95,7 @@ final class IndexRun: Sendable {
         guard let resource = content.resourceURI,
             try store.resource(of: message.room, firstSeen: resource, under: key) == resource
         else { return [.quarantined] }
-        let plain: SearchableMessage
+        var plain: SearchableMessage
         do throws(DiagnosedError) {
             plain = try SearchableMessage(message, key: content)
         } catch {
@@ -101,6 +104,7 @@ final class IndexRun: Sendable {
         guard let epoch = try await passingOver({ try await keys.present(message.room, resource) }) else {
             return [.refused]
         }
+        plain.text.fileTexts = try await files.texts(of: message, plain.records, under: key)
         let made = try await workshop.entry(
             IndexedMessage(
                 id: message.id, sequence: message.sequence, content: plain.text, ciphertextDigest: message.digest),
@@ -145,12 +149,20 @@ final class IndexRun: Sendable {
 
 /// A message in clear, for as long as it is looked at.
 struct SearchableMessage {
-    let text: SearchableText
+    var text: SearchableText
+    /// Keys and places of its files, in their order; nil for one that has none.
+    let records: [SecureContentRecord?]
 
     init(_ message: FeedMessage, key: KMSKey) throws(DiagnosedError) {
         let own = try message.text?.text(with: key.key) ?? ""
         var names: [String] = []
-        for name in message.fileNames { names.append(try name.text(with: key.key)) }
+        var records: [SecureContentRecord?] = []
+        for file in message.files {
+            names.append(try file.name.text(with: key.key))
+            // One that does not open costs the file, not the message.
+            records.append(file.record.flatMap { try? SecureContentRecord(opening: $0, with: key.key) })
+        }
         text = SearchableText(own, fileNames: names)
+        self.records = records
     }
 }

@@ -10,6 +10,7 @@ import ServiceLifecycle
 package import ServiceRuntime
 import Synchronization
 import TextAnalysis
+import TextExtraction
 import WireText
 
 /// Puts the search indexer together from its configuration: link, KMS, feed, index, questions.
@@ -40,7 +41,12 @@ package enum IndexerAssembly {
             await keys.forget()
             await workshop.forget()
         }
-        let desk = try QuestionDesk(consent: consent, keys: keys, kms: kms, search: search, store: store)
+        let files = FileTexts(
+            search: search, store: store, extractor: extractor(configuration.index.files),
+            count: { [metrics = context.metrics] in metrics.counter(.indexFiles, [$0.name]).increment() })
+        checks.look(at: configuration.index.files)
+        let desk = try QuestionDesk(
+            consent: consent, keys: keys, kms: kms, search: search, store: store, files: files)
         let settings = LinkSettings(
             configuration, version: identity.version,
             destination: { [organisation = configuration.organisation] in "indexer://\(organisation)" })
@@ -52,7 +58,7 @@ package enum IndexerAssembly {
                 ($0, context.metrics.counter(.indexMessages, [$0.rawValue]))
             })
         let run = IndexRun(
-            consent: consent, keys: keys, workshop: workshop, store: store, search: search,
+            consent: consent, keys: keys, workshop: workshop, store: store, search: search, files: files,
             messagesPerEpoch: configuration.index.messagesPerEpoch
         ) { outcomes[$0]?.increment() }
         let reader = FeedReader(
@@ -79,6 +85,17 @@ package enum IndexerAssembly {
                 pinned.use(key)
             }, reloadable: LinkedService.reloadable(IndexerConfiguration.self) + ["kms.certificate"],
             finish: { try? store.close() })
+    }
+
+    private static func extractor(_ section: FilesSection) -> TextExtractor? {
+        guard section.areRead else { return nil }
+        var limits = ExtractionLimits()
+        limits.documentSize = section.largestMegabytes << 20
+        // What the analyser takes of a message's files.
+        limits.textSize = 64 << 10
+        // The feed waits meanwhile.
+        limits.seconds = 5
+        return TextExtractor(program: section.reader, limits: limits)
     }
 
     /// Entries are found by what they were made with, so that can not change under an index.

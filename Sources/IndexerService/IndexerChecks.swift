@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 import LinkedService
 import ServiceRuntime
 
@@ -6,6 +7,8 @@ import ServiceRuntime
 final class IndexerChecks: Sendable {
     static let consent = HealthCheck("consent", "the organisation's consent to this service", gate: .required)
     private static let store = HealthCheck("store", "the indexer's database", gate: .required)
+
+    private static let files = HealthCheck("files", "reading the text of files")
 
     private let health: HealthRegistry
 
@@ -30,6 +33,22 @@ final class IndexerChecks: Sendable {
                 .warn(
                     error.map { Loggable($0) } ?? "the KMS did not answer",
                     fix: "see that hds-kms runs and is linked to the same core"))
+        }
+    }
+
+    /// Whether the program that reads files is there.
+    func look(at section: FilesSection) {
+        health.declare(Self.files)
+        if !section.areRead {
+            health.report(Self.files, .ok("files are searched by their names, as configured"))
+        } else if access(section.reader, X_OK) == 0 {
+            health.report(Self.files, .ok("text of files is read by a confined process"))
+        } else {
+            health.report(
+                Self.files,
+                .warn(
+                    "the program that reads files is missing; they are searched by their names",
+                    fix: "install the package again, or set index.files.reader to the path of hds-extract"))
         }
     }
 

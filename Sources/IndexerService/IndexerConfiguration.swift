@@ -50,11 +50,12 @@ package struct IndexSection: Decodable, Sendable {
     package let messagesPerEpoch: Int
     /// At most so many items of the feed are dealt with at once.
     package let batch: Int
+    package let files: FilesSection
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case database, profile, languages
         case messagesPerEpoch = "messages-per-epoch"
-        case batch
+        case batch, files
     }
 
     private enum Profile: String, NamedValue, Sendable { case list, padded, salted }
@@ -72,5 +73,32 @@ package struct IndexSection: Decodable, Sendable {
         self.languages = languages
         messagesPerEpoch = try section.value(.messagesPerEpoch, default: 100_000, in: 1_000...10_000_000)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
+        files = try section.optional(.files) ?? FilesSection()
+    }
+}
+
+/// Whether the texts of files are searched, and what that may cost.
+package struct FilesSection: Decodable, Sendable {
+    package let areRead: Bool
+    /// A larger file is searched by its name only.
+    package let largestMegabytes: Int
+    /// Path of hds-extract.
+    package let reader: String
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case areRead = "read"
+        case largestMegabytes = "largest-megabytes"
+        case reader
+    }
+
+    private static let installed = "/usr/bin/hds-extract"
+
+    init() { (areRead, largestMegabytes, reader) = (true, 16, Self.installed) }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        areRead = try section.value(.areRead, default: true)
+        largestMegabytes = try section.value(.largestMegabytes, default: 16, in: 1...64)
+        reader = try section.value(.reader, default: Self.installed)
     }
 }

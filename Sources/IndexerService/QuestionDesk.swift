@@ -34,14 +34,19 @@ actor QuestionDesk {
     private let kms: any KMSAsking
     private let search: any SearchAsking
     private let store: SealedStore
+    private let files: FileTexts
     private let analyser: TextAnalyser
 
-    init(consent: Consent, keys: SpaceKeys, kms: any KMSAsking, search: any SearchAsking, store: SealedStore) throws {
+    init(
+        consent: Consent, keys: SpaceKeys, kms: any KMSAsking, search: any SearchAsking, store: SealedStore,
+        files: FileTexts
+    ) throws {
         self.consent = consent
         self.keys = keys
         self.kms = kms
         self.search = search
         self.store = store
+        self.files = files
         analyser = try TextAnalyser()
     }
 
@@ -204,7 +209,7 @@ actor QuestionDesk {
                     guard let message = messages[index], message.id == hit.message, message.room == cell.room,
                         rooms[message.id] == nil, filters.take(message), let resource = resources[cell.room],
                         let set = languages["\(cell.room) \(cell.epoch)"], let compiled = plan.compiled[set],
-                        let text = try await plain(message, of: resource)
+                        let text = try await plain(message, of: resource, sealing)
                     else { continue }
                     let analysed = analyser.analyse(text, languages: set)
                     guard compiled.matches(analysed, analyser: analyser) else { continue }
@@ -268,11 +273,15 @@ actor QuestionDesk {
     }
 
     /// Rule 3; nil for what can not be read.
-    private func plain(_ message: FeedMessage, of resource: String) async throws -> SearchableText? {
+    private func plain(
+        _ message: FeedMessage, of resource: String, _ sealing: SymmetricKey
+    ) async throws -> SearchableText? {
         do {
             let key = try await keys.key(message.keyURI, for: .content)
             guard key.resourceURI == resource else { return nil }
-            return try SearchableMessage(message, key: key).text
+            var plain = try SearchableMessage(message, key: key)
+            plain.text.fileTexts = try await files.texts(of: message, plain.records, under: sealing)
+            return plain.text
         } catch is KMSRefusal {
             return nil
         } catch let error as DiagnosedError where error.code == .contentUnreadable {

@@ -7,8 +7,8 @@ import SearchIndexing
 import SecretMemory
 import WireText
 
-/// What the indexer remembers of rooms, in a SQLite file: which resource a room has, and the words of its messages, for
-/// searches for a part of a word. All of it is sealed under the key that the KMS gives (security model, rule 30).
+/// What the indexer remembers of rooms, in a SQLite file: which resource a room has, the words of its messages, for
+/// searches for a part of a word, and the texts of files. All of it is sealed under the key that the KMS gives (security model, rule 30).
 ///
 /// Any thread; its functions block for as long as SQLite takes. What was added is on the disk when it returns.
 final class SealedStore: Sendable {
@@ -28,6 +28,9 @@ final class SealedStore: Sendable {
                         CREATE TABLE IF NOT EXISTS words (
                             room TEXT NOT NULL, part INTEGER NOT NULL, sealed BLOB NOT NULL,
                             PRIMARY KEY (room, part)) STRICT, WITHOUT ROWID;
+                        CREATE TABLE IF NOT EXISTS file (
+                            message TEXT NOT NULL, place INTEGER NOT NULL, sealed BLOB NOT NULL,
+                            PRIMARY KEY (message, place)) STRICT, WITHOUT ROWID;
                         CREATE TABLE IF NOT EXISTS setting (
                             name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
                         """)
@@ -123,6 +126,35 @@ final class SealedStore: Sendable {
             octets.append(UInt8(word.count))
             octets += word
         }
+    }
+
+    // MARK: - Texts of files
+
+    /// The text of a message's file, by its place; empty for one without text that can be read, nil when it was never looked
+    /// at.
+    func fileText(of message: String, _ place: Int, under key: SymmetricKey) throws -> String? {
+        try queue.read { db in
+            let sealed = try Data.fetchOne(
+                db, sql: "SELECT sealed FROM file WHERE message = ? AND place = ?", arguments: [message, place])
+            return try sealed.map {
+                String(decoding: try Self.open([UInt8]($0), "file \(message) \(place)", key), as: UTF8.self)
+            }
+        }
+    }
+
+    func keep(_ text: String, of message: String, _ place: Int, under key: SymmetricKey) throws {
+        let sealed = try Self.seal(Array(text.utf8), "file \(message) \(place)", key)
+        try queue.write { db in
+            try db.execute(
+                sql: """
+                    INSERT INTO file VALUES (?, ?, ?)
+                    ON CONFLICT (message, place) DO UPDATE SET sealed = excluded.sealed
+                    """, arguments: [message, place, Data(sealed)])
+        }
+    }
+
+    func forgetFiles(of message: String) throws {
+        try queue.write { try $0.execute(sql: "DELETE FROM file WHERE message = ?", arguments: [message]) }
     }
 
     // MARK: - Seals

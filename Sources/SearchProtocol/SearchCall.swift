@@ -11,8 +11,25 @@ package enum SearchCall: Equatable, Sendable {
     case lookup(SearchLookup)
     /// Messages as the core has them, encrypted: what candidates are checked on.
     case messages([Message])
+    /// The octets of a file that is shared in a room, as they are stored, encrypted, from a place on.
+    case file(FilePart)
 
     package static let maximumMessages = 1000
+    /// Octets of a file in one answer.
+    package static let maximumPart = 192 << 10
+
+    package struct FilePart: Hashable, Sendable {
+        package let room: String
+        /// The core's id of the file, the last part of its address.
+        package let file: String
+        package let offset: UInt64
+
+        package init(room: String, file: String, offset: UInt64) {
+            self.room = room
+            self.file = file
+            self.offset = offset
+        }
+    }
 
     package struct Message: Hashable, Sendable {
         package let room: String
@@ -36,6 +53,12 @@ package enum SearchCall: Equatable, Sendable {
                 octets.append(searchName: message.id)
             }
             return octets
+        case .file(let part):
+            var octets: [UInt8] = [4]
+            octets.append(searchName: part.room)
+            octets.append(searchName: part.file)
+            octets.append(search: part.offset, octets: 8)
+            return octets
         }
     }
 
@@ -55,9 +78,14 @@ package enum SearchCall: Equatable, Sendable {
             }
             try reader.finish("a call")
             self = .messages(messages)
+        case 4:
+            var reader = SearchReader(Array(octets.dropFirst()))
+            let (room, file) = (try reader.name("room"), try reader.name("file"))
+            self = .file(FilePart(room: room, file: file, offset: try reader.number(octets: 8, "offset")))
+            try reader.finish("a call")
         default:
             throw .searchMalformed(
-                "a call has no known kind", expected: "1 to 3", found: octets.first.map { "\($0)" } ?? "nothing")
+                "a call has no known kind", expected: "1 to 4", found: octets.first.map { "\($0)" } ?? "nothing")
         }
     }
 
@@ -73,6 +101,9 @@ package enum SearchCall: Equatable, Sendable {
         case unavailable(String)
         /// Activities as JSON, in the order in which they were asked for, nil for one that is not there; as many as fit.
         case messages([[UInt8]?])
+        /// Octets of a file from the place that was asked for, at most `maximumPart`, and the size of all of it; empty at its
+        /// end. Nil: there is no such file in the room.
+        case part([UInt8]?, size: UInt64)
 
         package func encode() -> [UInt8] {
             switch self {
@@ -85,6 +116,14 @@ package enum SearchCall: Equatable, Sendable {
                     octets.append(search: UInt64(message?.count ?? 0), octets: 4)
                     octets.append(contentsOf: message ?? [])
                 }
+            case .part(let part?, let size):
+                part.withUnsafeBytes { part in
+                    var octets: [UInt8] = [6]
+                    octets.append(search: size, octets: 8)
+                    octets.append(contentsOf: part)
+                    return octets
+                }
+            case .part(nil, _): [7]
             }
         }
 
@@ -103,6 +142,11 @@ package enum SearchCall: Equatable, Sendable {
                     messages.append(count == 0 ? nil : try reader.take(count, "message"))
                 }
                 self = .messages(messages)
+            case 6:
+                var reader = SearchReader(Array(rest))
+                let size = try reader.number(octets: 8, "size of a file")
+                self = .part(try reader.take(reader.remaining, "part"), size: size)
+            case 7 where rest.isEmpty: self = .part(nil, size: 0)
             default: throw .searchMalformed("an answer of the search service has no known kind")
             }
         }

@@ -70,6 +70,29 @@ final class FileStore: Sendable {
         return FileReader(store: self, path: path, descriptor: descriptor, chunkBytes: chunkBytes)
     }
 
+    /// At most so many octets from a place on; fewer at the end only.
+    func part(of id: FileID, from offset: Int64, count: Int) async throws -> [UInt8] {
+        let path = path(of: id)
+        return try await run {
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+            guard descriptor >= 0 else { throw Self.failure("a stored file can not be read", path) }
+            defer { close(descriptor) }
+            var failed = false
+            let octets = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+                while filled < count {
+                    let more = pread(
+                        descriptor, buffer.baseAddress! + filled, count - filled, off_t(offset) + off_t(filled))
+                    if more < 0, errno == EINTR { continue }
+                    failed = more < 0
+                    guard more > 0 else { break }
+                    filled += more
+                }
+            }
+            if failed { throw Self.failure("a stored file can not be read", path) }
+            return octets
+        }
+    }
+
     func path(of id: FileID) -> String { folder(of: id) + "/" + id.text }
     private func folder(of id: FileID) -> String { directory + "/" + id.text.prefix(2) }
 

@@ -13,6 +13,7 @@ struct SearchService: Sendable {
 
     let index: SearchIndex
     let store: CloudStore
+    let files: FileStore
 
     /// A call that is not carried out.
     struct Refused: Error {
@@ -62,6 +63,14 @@ struct SearchService: Sendable {
                 return octets <= LinkFrame.maximumStringBytes
             }
             return .messages(fitting.map { $0.map { Array($0.utf8) } })
+        case .file(let part):
+            guard let id = FileID(part.file),
+                let size = try await store.sharedFile(id.text, in: part.room, of: organisation)
+            else { return .part(nil, size: 0) }
+            let offset = Int64(clamping: part.offset)
+            guard offset < size else { return .part([], size: UInt64(size)) }
+            let octets = try await files.part(of: id, from: offset, count: SearchCall.maximumPart)
+            return .part(octets, size: UInt64(size))
         case .lookup(let lookup): return .hits(try await index.hits(for: lookup, of: organisation).encode())
         }
     }

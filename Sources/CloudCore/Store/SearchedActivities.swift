@@ -31,6 +31,20 @@ extension CloudStore {
         }
     }
 
+    /// Size of a file that is shared in a conversation of an organisation; nil when it is not.
+    func sharedFile(_ id: String, in room: String, of organisation: String) async throws -> Int64? {
+        try await pool.read { db in
+            try Int64.fetchOne(
+                db,
+                sql: """
+                    SELECT file.size FROM file
+                    JOIN fileShare ON fileShare.file = file.id JOIN conversation ON conversation.id = fileShare.conversation
+                    WHERE file.id = ? AND fileShare.conversation = ? AND conversation.organisation = ?
+                    """,
+                arguments: [id, room, organisation])
+        }
+    }
+
     /// Activities by conversation and id, in that order, as the reader may see them; what is not there, or not the reader's,
     /// is left out.
     func activities(_ wanted: [(conversation: String, id: String)], for reader: UserKey) async throws -> [String] {
