@@ -1,5 +1,6 @@
 import CoreLink
 import Diagnostics
+import LinkProtocol
 import ServiceRuntime
 import Synchronization
 import WireText

@@ -1,5 +1,6 @@
 import Cryptography
 import Diagnostics
+import LinkedService
 import MasterKey
 package import PostgreSQLClient
 package import ServiceRuntime

@@ -1,4 +1,6 @@
+import Cryptography
 import Diagnostics
+import KMSProtocol
 import KeyManagement
 import KeyStore
 import LinkedService

@@ -149,21 +149,19 @@ struct SearchIndexTests {
         let folder = TemporaryFolder()
         let index = try SearchIndex(path: folder.path + "/search.sqlite")
         for room in 0..<1000 {
-            let items = try (0..<4).map { message in
-                SearchUpload.Item.entry(
+            let items = try (0..<4).map { (message: Int) -> SearchUpload.Item in
+                let tokens: [UInt64] = [UInt64(room * 10), UInt64(room * 10 + 1 + message % 2)]
+                return .entry(
                     try SearchEntry(
                         profile: .list, analyser: AnalyserID(rawValue: 1), room: "room-\(room)", epoch: 1,
-                        message: "\(room)-\(message)", sequence: 1,
-                        body: .tokens([UInt64(room * 10), UInt64(room * 10 + 1 + message % 2)]), mac: Self.mac))
+                        message: "\(room)-\(message)", sequence: 1, body: .tokens(tokens), mac: Self.mac))
             }
             try await index.apply(SearchUpload(items), of: "acme", published: [1, 2, 3, 4])
         }
-        let cells = try (0..<1000).map { room in
-            try SearchLookup.Cell(
-                room: "room-\(room)", epoch: 1, profile: .list,
-                groups: [
-                    [SearchToken(high: UInt64(room * 10), low: 0)], [SearchToken(high: UInt64(room * 10 + 1), low: 0)],
-                ])
+        let cells = try (0..<1000).map { (room: Int) -> SearchLookup.Cell in
+            let (first, second) = (UInt64(room * 10), UInt64(room * 10 + 1))
+            let groups: [[SearchToken]] = [[SearchToken(high: first, low: 0)], [SearchToken(high: second, low: 0)]]
+            return try SearchLookup.Cell(room: "room-\(room)", epoch: 1, profile: .list, groups: groups)
         }
         let lookup = try SearchLookup(id: [UInt8](repeating: 1, count: 16), limit: 1000, cells: cells)
         let page = try await index.hits(for: lookup, of: "acme")

@@ -4,10 +4,12 @@ import KMSClient
 import KMSProtocol
 import LinkProtocol
 import SearchIndexing
+import SearchProtocol
 import SecretMemory
 import Synchronization
 import TestServers
 import Testing
+import TextAnalysis
 import WireText
 
 @testable import IndexerService
@@ -103,6 +105,10 @@ struct ConsentTests {
         }
     }
 
+    private final class Counted: Sendable {
+        let value = Mutex(0)
+    }
+
     private static let refusal: KMSRefusal = {
         var answer = KMSAnswer(status: 403, requestID: nil)
         answer.reason = "the policy names no consent for this service (no-consent)"
@@ -114,16 +120,18 @@ struct ConsentTests {
     )
     func alarm() async throws {
         let watched = Watched()
-        let (checks, answers, forgotten) = (IndexerChecks(watched.health), Answers(), Mutex(0))
+        let checks = IndexerChecks(watched.health)
+        let answers = Answers()
+        let forgotten = Counted()
         let clock = watched.clock
         let consent = Consent(answers, now: { clock.now }) { state in
             checks.report(state)
-            if case .refused = state { forgotten.withLock { $0 += 1 } }
+            if case .refused = state { forgotten.value.withLock { $0 += 1 } }
         }
         answers.next.withLock { $0 = .failure(Self.refusal) }
         await #expect(throws: DiagnosedError.self) { _ = try await consent.sealingKey() }
         #expect(watched.standing(.indexConsent)?.contains("no-consent") == true)
-        #expect(forgotten.withLock { $0 } == 1)
+        #expect(forgotten.value.withLock { $0 } == 1)
         let key = SymmetricKey(copying: [UInt8](repeating: 7, count: 32))
         answers.next.withLock { $0 = .success(.sealingKey(KMSSealingKey(key: key, createDate: clock.now))) }
         #expect(try await consent.sealingKey().isEqual(to: key))
@@ -137,7 +145,7 @@ struct ConsentTests {
         #expect(try await consent.sealingKey().isEqual(to: key))
         clock.advance(1)
         await #expect(throws: DiagnosedError.self) { _ = try await consent.sealingKey() }
-        #expect(watched.standing(.indexConsent) == nil && forgotten.withLock { $0 } == 1)
+        #expect(watched.standing(.indexConsent) == nil && forgotten.value.withLock { $0 } == 1)
     }
 
     @Test("refusals that concern one message for good are told from those that stop everything")
@@ -191,7 +199,7 @@ struct SealedStoreTests {
         #expect(throws: DiagnosedError.self) { try store.resource(of: "a", firstSeen: nil, under: other) }
         try store.close()
         for name in folder.names(in: "") {
-            let text = String(decoding: try folder.contents(of: name), as: UTF8.self)
+            let text = try folder.contents(of: name)
             #expect(!text.contains("xylophonist") && !text.contains("resources/1"), "\(name)")
         }
     }

@@ -75,7 +75,7 @@ extension KeyManagement {
         switch try await access(asking.caller, resource: id, head: head, now: now) {
         case .direct: return
         case .nested where asking.partner.allowsNested: return
-        case .nested, .everybody, .anonymous, .service, .formerMember, nil:
+        case .nested, .everybody, .anonymous, .service, .formerMember, .query, nil:
             throw notAuthorized(asking.caller, resource: id)
         }
     }

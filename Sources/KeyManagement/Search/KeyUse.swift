@@ -1,5 +1,6 @@
 import KMSProtocol
 import KeyStore
+import SignedPolicy
 import WireText
 
 // What services use keys for (security model, rule 28): an indexer that opens whatever it is given as a query would answer

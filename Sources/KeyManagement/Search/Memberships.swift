@@ -1,6 +1,7 @@
 import Cryptography
 import KMSProtocol
 import KeyStore
+import SignedPolicy
 import WireText
 
 // Which of many spaces a person reads now (security model, rule 28): the list of a person's rooms comes from the core, and

@@ -2,6 +2,7 @@ import Cryptography
 import KMSProtocol
 import KeyStore
 import SecretMemory
+import SignedPolicy
 import WireText
 
 // The key with which a service seals its queue, its vocabulary and its caches (security model, rule 30): random, one for
