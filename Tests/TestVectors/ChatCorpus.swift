@@ -1,4 +1,4 @@
-package import WireText
+import WireText
 
 /// Real chat messages: `../shared/data/chat`, one JSON object a line.
 package struct ChatMessage: Sendable {
