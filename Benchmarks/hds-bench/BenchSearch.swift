@@ -105,11 +105,11 @@ struct BenchSearch {
         for message in messages {
             var text = message.text
             let result = text.withUTF8 { octets -> Int32 in
-                octets.withMemoryRebound(to: CChar.self) {
+                let bound = octets.withMemoryRebound(to: CChar.self) {
                     // Static: the octets stay until the step is over.
                     sqlite3_bind_text(insertion, 1, $0.baseAddress, Int32($0.count), nil)
                 }
-                return sqlite3_step(insertion)
+                return bound == SQLITE_OK ? sqlite3_step(insertion) : bound
             }
             guard result == SQLITE_DONE else { throw BenchFailure("SQLite does not insert") }
             sqlite3_reset(insertion)
