@@ -142,7 +142,7 @@ package final class EntryBuilder {
             codewords.append(prf.codeword(for: salt))
         }
         var result = Self.ascending(&codewords)
-        let choices = epoch.keys.choices(message: message.id, sequence: message.sequence)
+        let choices = epoch.keys.choices(message: message.id, sequence: message.sequence, salt: salt)
         prf.rekey(high: choices.high, low: choices.low)
         var draw: UInt64 = 0
         while result.isEmpty || result.count % 8 != 0, result.count < SearchEntry.maximumTokens {

@@ -56,6 +56,8 @@ package struct LeakAttack {
     private let variants: [Int]
     private let scopeOfSample: [Int]
     private let scopes: [IndexEpoch]
+    /// How many samples each scope has.
+    private let sizes: [Int]
     private let isSalted: Bool
     private let hasVariants: Bool
 
@@ -87,6 +89,9 @@ package struct LeakAttack {
         self.terms = terms
         self.scopes = scopes
         self.scopeOfSample = scopeOfSample
+        var sizes = [Int](repeating: 0, count: scopes.count)
+        for scope in scopeOfSample { sizes[scope] += 1 }
+        self.sizes = sizes
         isSalted = samples.first?.epoch.profile == .salted
         hasVariants = samples.first?.epoch.profile == .padded
         let padded = hasVariants
@@ -95,7 +100,7 @@ package struct LeakAttack {
 
     /// - Parameter share: of the messages that he knows, such as 0.01.
     package func run(known share: Double, queries: Int, seed: UInt64) -> LeakFigure {
-        var random = SeededGenerator(seed: seed)
+        var random = DrawGenerator(seed: seed)
         let order = samples.indices.shuffled(using: &random)
         let count = Int((Double(samples.count) * share).rounded())
         let known = Set(order.prefix(count))
@@ -242,8 +247,12 @@ package struct LeakAttack {
             let others = Double(places.count - seen.count)
             // Every message with the word has this one of its variants with the same chance.
             guard share < 1 || others == 0 else { continue }
-            let score = share < 1 ? Double(seen.count) * log(share) + others * log(1 - share) : 0
+            let chance = share < 1 ? Double(seen.count) * log(share) + others * log(1 - share) : 0
+            // How often the token stands in all messages, against how often the word stands in those he knows (Poisson).
             let prior = knowledge.overall[term]?.count ?? 0
+            let size = one.scope.map { sizes[$0] } ?? samples.count
+            let expected = Double(size) * share * (Double(prior) + 0.5) / (Double(known.count) + 1)
+            let score = chance + Double(one.samples.count) * log(expected) - expected
             if let found = best, (score, prior, term) <= (found.score, found.prior, found.term) { continue }
             best = (term, score, prior)
         }
@@ -252,12 +261,12 @@ package struct LeakAttack {
 }
 
 /// SplitMix64: the same numbers for the same seed, so that a figure can be had again.
-package struct SeededGenerator: RandomNumberGenerator, Sendable {
+struct DrawGenerator: RandomNumberGenerator {
     private var state: UInt64
 
-    package init(seed: UInt64) { state = seed }
+    init(seed: UInt64) { state = seed }
 
-    package mutating func next() -> UInt64 {
+    mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var value = state
         value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9

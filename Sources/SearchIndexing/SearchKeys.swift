@@ -63,8 +63,10 @@ package final class SearchKeys: Sendable {
     }
 
     /// The key of everything about one version of a message that has to look random and be the same again.
-    func choices(message: String, sequence: UInt64) -> SearchToken {
-        let (high, low) = padding.prefix(for: [0x63] + Self.context(message, sequence))
+    ///
+    /// With the salt in profile `salted`: under another ciphertext nothing may recur, padding as little as codewords.
+    func choices(message: String, sequence: UInt64, salt: [UInt8] = []) -> SearchToken {
+        let (high, low) = padding.prefix(for: [0x63] + Self.context(message, sequence) + salt)
         return SearchToken(high: high, low: low)
     }
 

@@ -4,7 +4,7 @@
 /// postings; each further one could be something that somebody looks for. Part of the index format, folded as words are.
 enum StopWords {
     static func list(of language: Language) -> Set<[UInt8]> {
-        Set(text(language).split { $0 == " " || $0 == "\n" }.map { Array($0.utf8) })
+        Set(text(language).split { $0 == " " || $0 == "\n" }.map { TextAnalyser.folded(String($0)) })
     }
 
     private static func text(_ language: Language) -> String {

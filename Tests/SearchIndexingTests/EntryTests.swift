@@ -59,7 +59,7 @@ struct EntryTests {
         _ = try other.entry(for: Self.message("something else before", id: "m-0"), in: Self.epoch(profile))
         let entry = try one.entry(for: Self.message(text), in: Self.epoch(profile))
         #expect(try other.entry(for: Self.message(text), in: Self.epoch(profile)).encode() == entry.encode())
-        let frozen: [SearchProfile: String] = [.list: "LIST", .padded: "PADDED", .salted: "SALTED"]
+        let frozen: [SearchProfile: String] = [.list: "2b5abd86d78c496a", .padded: "3a6abbcb91f8b4de", .salted: "SALTED"]
         #expect(Hexadecimal.encode(SHA256.hash(entry.encode()).prefix(8)) == frozen[profile])
     }
 
@@ -126,9 +126,9 @@ struct EntryTests {
             for token in tokens(entry) { counts[token, default: 0] += 1 }
         }
         for name in names { #expect((150...350).contains(counts[name, default: 0])) }
-        // 14,000 paddings: most recur, the most frequent is not more frequent than a variant of a frequent word.
+        // 14,000 paddings: they recur as words do, of which half are seen once; the most frequent is not more frequent than a variant of a frequent word.
         let paddings = counts.filter { !names.contains($0.key) }
-        #expect(paddings.values.count { $0 > 1 } * 2 > paddings.count)
+        #expect(paddings.values.count { $0 > 1 } * 5 > paddings.count * 2)
         #expect(paddings.values.max() ?? 0 < 350)
         #expect(paddings.count > 1000)
     }

@@ -1,6 +1,7 @@
 import SearchIndexing
 import SearchMatching
 import SearchProtocol
+import TestServers
 import Testing
 import TextAnalysis
 

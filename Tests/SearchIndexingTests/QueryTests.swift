@@ -1,5 +1,6 @@
 import SearchIndexing
 import SearchProtocol
+import TestServers
 import Testing
 import TextAnalysis
 

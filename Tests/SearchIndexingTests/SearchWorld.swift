@@ -3,6 +3,7 @@ import SearchIndexing
 import SearchMatching
 import SearchProtocol
 import SecretMemory
+import TestServers
 import TestVectors
 import TextAnalysis
 

@@ -99,7 +99,7 @@ struct AnalyserTests {
 
     @Test("The short way for ASCII and the long way find the same", arguments: [1, 2, 3])
     func shortWay(_ seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let alphabet = Array("abzAZ09 _'-.,;:/@#\"()\n\t+?www.http://".utf8)
         let generated = (0..<3000).map { _ in
             (0..<Int.random(in: 0...24, using: &random)).compactMap { _ in alphabet.randomElement(using: &random) }
@@ -164,7 +164,7 @@ struct AnalyserTests {
 
     @Test("Any octets are analysed without a trap", arguments: [7, 8])
     func anyOctets(_ seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = SeededGenerator(seed: seed)
         let analyser = try TextAnalyser()
         for _ in 0..<500 {
             let scalars = (0..<Int.random(in: 0...40, using: &random)).compactMap { _ -> Unicode.Scalar? in
@@ -191,17 +191,5 @@ struct AnalyserTests {
         analyser.index(SearchableText("servers"), languages: .english)
         let found = analyser.termNumbers.map { Term(octets: Array(analyser.term($0))) }
         #expect(Self.readable(found) == ["s:en:server"])
-    }
-}
-
-/// SplitMix64: the same numbers for the same seed.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ value >> 30) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ value >> 27) &* 0x94D0_49BB_1331_11EB
-        return value ^ value >> 31
     }
 }

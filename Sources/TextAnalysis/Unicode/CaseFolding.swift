@@ -1,7 +1,15 @@
 /// toNFKC_Casefold of Unicode 15.0 (section 3.13, R5, as NFKC_CF): compatibility and case folded away, NFC.
 package enum CaseFolding {
-    package static func fold(_ points: some Sequence<UInt32>) -> [UInt32] {
+    package static func fold(_ points: some Collection<UInt32>) -> [UInt32] {
         let tables = UnicodeTables.frozen
+        // U+0345 becomes a letter: what stands behind it has to be in its place before (section 3.13, D145).
+        if points.contains(where: { $0 >= 0x300 && tables.combiningClass[$0] != 0 }) {
+            return mapped(composed(Array(points)), tables)
+        }
+        return mapped(points, tables)
+    }
+
+    private static func mapped(_ points: some Collection<UInt32>, _ tables: UnicodeTables) -> [UInt32] {
         var folded: [UInt32] = []
         var isSimple = true
         for point in points {
