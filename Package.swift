@@ -28,6 +28,7 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioExtras: Target.Dependency = .product(name: "NIOExtras", package: "swift-nio-extras")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -150,8 +151,7 @@ var targets: [Target] = [
         "ServiceRuntime",
         [
             "CSystemd", "TLSChannel", "Cryptography", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore,
-            nioPosix, lifecycle,
-            unixSignals, logging, yams,
+            nioPosix, nioExtras, lifecycle, unixSignals, logging, yams,
         ]),
 
     library("ControlSocket", ["WireText", "Diagnostics"]),
