@@ -35,7 +35,7 @@ struct JournalTrialCommand: ParsableCommand {
             for number in 1...all {
                 events.record(.journalTrial, Self.fields(number, of: trial))
                 // Each record at its time, so that it is a rate and no burst.
-                let due = began + UInt64(number) * 1_000_000_000 / UInt64(perSecond)
+                let due = began + Int64(number) * 1_000_000_000 / Int64(perSecond)
                 let now = KernelClock.nanoseconds(CLOCK_MONOTONIC)
                 if due > now + 1_000_000 { usleep(UInt32((due - now) / 1000)) }
             }
@@ -77,8 +77,8 @@ struct JournalTrialCommand: ParsableCommand {
         // What was sent is written when the journal has been synced.
         _ = system("journalctl --sync >/dev/null 2>&1")
         // The id is made here, of hexadecimal digits and dashes.
-        guard let pipe = popen("journalctl -q --no-pager -o cat --output-fields=COUNT TRACKING_ID=\(trial) 2>/dev/null | wc -l", "r")
-        else {
+        let question = "journalctl -q --no-pager -o cat --output-fields=COUNT TRACKING_ID=\(trial) 2>/dev/null | wc -l"
+        guard let pipe = popen(question, "r") else {
             throw DiagnosedError("journal-unreadable", fault: .configuration, "journalctl can not be started")
         }
         defer { pclose(pipe) }
