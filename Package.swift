@@ -293,7 +293,8 @@ targets += [
         [
             "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
             "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "TestServers",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "StoreMigration",
+            "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",
@@ -341,7 +342,7 @@ targets += [
             "SignedPolicy", "KeyManagement", "MasterKey", "NodeList", "NodeEnrolment", "SecretMemory",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
-            "SiteFailover",
+            "KeyStoreSQLite", "SiteFailover",
         ]),
     tests(
         "TokenIssuerTests",
@@ -377,7 +378,7 @@ targets += [
         [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hdsctl", "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol",
-            "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
+            "KMSService", "ServiceRuntime", "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]
