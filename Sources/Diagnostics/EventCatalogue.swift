@@ -61,7 +61,8 @@ extension Event {
 
     package static let journalTrial = Event(
         "HDS-JOURNAL-TRIAL", "dda0955db55e4768bde6c02572464758", .info, "record @COUNT@ of the trial @TRACKING_ID@",
-        explanation: "Somebody measures whether this machine's journal keeps up with the services (hdsctl journal-trial).")
+        explanation:
+            "Somebody measures whether this machine's journal keeps up with the services (hdsctl journal-trial).")
 
     // MARK: key management
 

@@ -56,7 +56,8 @@ struct DrillCommand: ParsableCommand {
                 if let failure = report.failure {
                     outcome = failure
                 } else {
-                    outcome = report.gaps.isEmpty ? report.file ?? "-" : "unknown: " + report.gaps.joined(separator: "; ")
+                    outcome =
+                        report.gaps.isEmpty ? report.file ?? "-" : "unknown: " + report.gaps.joined(separator: "; ")
                 }
                 return [
                     report.started.iso8601, report.node, report.kind.rawValue,

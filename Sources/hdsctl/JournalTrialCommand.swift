@@ -58,7 +58,8 @@ struct JournalTrialCommand: ParsableCommand {
                 throw DiagnosedError(
                     "journal-lost", fault: .store, "records did not arrive in the journal", expected: "\(all)",
                     found: "\(arrived)",
-                    hint: "journalctl -u systemd-journald says what was suppressed; raise RateLimitBurst= in journald.conf "
+                    hint:
+                        "journalctl -u systemd-journald says what was suppressed; raise RateLimitBurst= in journald.conf "
                         + "or LogRateLimitBurst= of the unit")
             }
         }

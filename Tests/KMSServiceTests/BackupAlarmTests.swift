@@ -33,7 +33,8 @@ struct BackupAlarmTests {
         let now = Timestamp.now()
         let ring = try await SealRing.open(kek: kek, store: store, now: now)
         let backups = KMSBackups(
-            try configuration("\nbackup:\n  folder: \(place)\n  keep-days: 400\n"), credentials: .ofProcess, ring: ring) {}
+            try configuration("\nbackup:\n  folder: \(place)\n  keep-days: 400\n"), credentials: .ofProcess, ring: ring
+        ) {}
         #expect(backups.reports.folder == folder.path + "/reports")
         let made = try await backups.make(now: now)
         #expect(await backups.staleness(now: now) == nil, "no timer has run: the age alone counts")
@@ -47,7 +48,8 @@ struct BackupAlarmTests {
             made.file, with: .keyEncryptionKey(kek), in: folder.path, now: now.adding(seconds: 60))
         try outcome.leaveReceipt(beside: made.file, now: now.adding(seconds: 60))
         #expect(await backups.staleness(now: now) == nil)
-        #expect(await backups.staleness(now: now.adding(seconds: 27 * 3600))?.text == "the newest backup is 27 hours old")
+        #expect(
+            await backups.staleness(now: now.adding(seconds: 27 * 3600))?.text == "the newest backup is 27 hours old")
         await store.close()
     }
 

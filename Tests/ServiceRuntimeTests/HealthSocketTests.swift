@@ -16,7 +16,8 @@ extension HealthEndpointTests {
 
     private static func duplicate(_ descriptor: Int32) -> Int32 { fcntl(descriptor, F_DUPFD_CLOEXEC, 3) }
 
-    @Test("a connection between two processes waits and is answered by the second", arguments: ["health", "kept-health"])
+    @Test(
+        "a connection between two processes waits and is answered by the second", arguments: ["health", "kept-health"])
     func waits(_ name: String) async throws {
         let (descriptor, port) = try Self.listening()
         defer { close(descriptor) }
@@ -95,7 +96,8 @@ extension HealthEndpointTests {
         close(new.descriptor)
 
         let (unit, unitPort) = try Self.listening()
-        let other = try HealthSocket.open(wanted, handed: [.init(name: "health", descriptor: unit)], keeper: kept.keeper)
+        let other = try HealthSocket.open(
+            wanted, handed: [.init(name: "health", descriptor: unit)], keeper: kept.keeper)
         let warning = try #require(other.warning(of: "hds-kms", configured: other.address))
         #expect(warning.text.text.contains("hds-kms-health.socket listens on 127.0.0.1:\(unitPort), where nobody"))
         close(other.descriptor)

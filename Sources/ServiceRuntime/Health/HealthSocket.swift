@@ -70,7 +70,8 @@ struct HealthSocket: Sendable {
                 "health-socket",
                 "\(service)-health.socket listens on \(reviewed: $0.description), where nobody answers: configured is "
                     + "\(reviewed: configured.description)",
-                fix: "give both the same address (systemctl edit), or: systemctl disable --now \(service)-health.socket")
+                fix: "give both the same address (systemctl edit), or: systemctl disable --now \(service)-health.socket"
+            )
         }
     }
 

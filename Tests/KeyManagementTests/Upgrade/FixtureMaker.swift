@@ -158,7 +158,8 @@ private struct OldStore {
         try Row.fetchAll(db, sql: query).map { row in
             let columns = Array(row.columnNames)
             let values = columns.map { literal(table, $0, row[$0] as DatabaseValue) }
-            return "INSERT INTO \(table) (\(columns.joined(separator: ", "))) VALUES (\(values.joined(separator: ", ")));"
+            return
+                "INSERT INTO \(table) (\(columns.joined(separator: ", "))) VALUES (\(values.joined(separator: ", ")));"
         }
     }
 

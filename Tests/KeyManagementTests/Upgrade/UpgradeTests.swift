@@ -110,7 +110,8 @@ struct UpgradeTests {
     }
 
     @Test(
-        "a PostgreSQL store at a step of the schema is brought up with its data", .enabled(if: TestPostgreSQL.isInstalled),
+        "a PostgreSQL store at a step of the schema is brought up with its data",
+        .enabled(if: TestPostgreSQL.isInstalled),
         arguments: postgresqlSteps)
     func postgresqlStep(_ name: String) async throws {
         let steps = String(name.prefix { $0 != "/" }) + "/steps"

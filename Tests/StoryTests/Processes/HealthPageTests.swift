@@ -5,7 +5,8 @@ import Testing
 extension StoryTests {
     /// The health address in a browser: a real service, a real Chromium.
     @Suite("The health page") struct HealthPageTests {
-        private static let browser = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].first {
+        private static let browser = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].first
+        {
             access($0, X_OK) == 0
         }
 
@@ -23,10 +24,13 @@ extension StoryTests {
                 ] + arguments + [url], folder: folder, within: .seconds(90))
         }
 
-        @Test("a browser shows state, alarms with fixes and pictures; a hostile text stays text; only its own script runs")
+        @Test(
+            "a browser shows state, alarms with fixes and pictures; a hostile text stays text; only its own script runs"
+        )
         func browser() async throws {
             guard Self.browser != nil else {
-                return print("skipped: THE HEALTH PAGE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
+                return print(
+                    "skipped: THE HEALTH PAGE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
             }
             // A folder that is not there, whose name would be markup.
             let hostile = "<img src=x onerror=document.title='taken'>"

@@ -33,7 +33,8 @@ extension StoryTests {
             }
         }
 
-        @Test("a backup is made and proved, a restore is rehearsed, both leave a report; a failure is told and reported")
+        @Test(
+            "a backup is made and proved, a restore is rehearsed, both leave a report; a failure is told and reported")
         func nights() async throws {
             try await Deployment.with(change: { domain in
                 mkdir(domain.path("backups"), 0o700)
@@ -57,7 +58,8 @@ extension StoryTests {
                 let reports = try await desk.reports()
                 #expect(reports.map { $0["kind"]?.string } == ["restore-drill", "backup"])
                 #expect(reports.allSatisfy { $0["passed"]?.boolean == true })
-                #expect(reports.allSatisfy { $0["opened"]?.integer ?? 0 >= 1 && $0["tables"]?.elements?.count ?? 0 > 3 })
+                #expect(
+                    reports.allSatisfy { $0["opened"]?.integer ?? 0 >= 1 && $0["tables"]?.elements?.count ?? 0 > 3 })
                 let file = try #require(reports[0]["file"]?.string)
                 #expect(access(file + ".verified", F_OK) == 0)
                 let names = try FileManager.default.contentsOfDirectory(atPath: desk.folder)

@@ -55,7 +55,7 @@ struct HealthPage {
         <section class="state" aria-label="State">
         <p class="word" id="word" data-live>\(word)</p>
         <p id="sentence" role="status" data-live>\(report.sentence)</p>
-        <p class="quiet" id="time" data-live>As of \(time(document.time)). \(document.isLive ? "The last self-test is recent." : "No self-test has passed of late.")</p>
+        <p class="quiet" id="time" data-live>As of \(time(document.time)). \(proof)</p>
         </section>
         <div id="alarms" data-live>\(alarms)</div>
         <div id="warnings" data-live>\(warnings)</div>
@@ -92,6 +92,10 @@ struct HealthPage {
         case .warn: return "Ready, with something to look at"
         case .fail, .pending: return "Working, but not whole"
         }
+    }
+
+    private var proof: HTML {
+        document.isLive ? "The last self-test is recent." : "No self-test has passed of late."
     }
 
     private var iconColour: HTML {
