@@ -17,7 +17,8 @@ struct TimerRuns {
     let scratch: String
 
     init(_ path: String, scratch: String) throws(DiagnosedError) {
-        (configuration, self.scratch) = (try .read(path), scratch)
+        configuration = try KMSServiceConfiguration.read(path)
+        self.scratch = scratch
     }
 
     func backUp() throws {

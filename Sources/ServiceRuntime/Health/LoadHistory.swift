@@ -103,9 +103,10 @@ package final class LoadHistory: Sendable {
         guard let index = new.firstIndex(where: { $0 >= rank }), index < counts.bounds.count else {
             return counts.bounds.last
         }
-        let lower = index == 0 ? (bound: 0, count: 0) : (counts.bounds[index - 1], new[index - 1])
-        let share = (rank - lower.count) / max(new[index] - lower.count, .leastNonzeroMagnitude)
-        return lower.bound + (counts.bounds[index] - lower.bound) * share
+        let lower = index == 0 ? 0.0 : counts.bounds[index - 1]
+        let below = index == 0 ? 0.0 : new[index - 1]
+        let share = (rank - below) / max(new[index] - below, .leastNonzeroMagnitude)
+        return lower + (counts.bounds[index] - lower) * share
     }
 }
 

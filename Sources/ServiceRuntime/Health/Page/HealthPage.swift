@@ -166,12 +166,12 @@ struct HealthPage {
             Sparkline(title: title, points: samples.map { ($0.time, value($0)) }, now: document.time, format: format)
                 .html
         }
-        var pictures = [picture("\(history.title) a second", \.rate, Figure.rate)]
+        var pictures = [picture("\(history.title) a second", { $0.rate }, Figure.rate)]
         if samples.contains(where: { $0.answerTime != nil }) {
-            pictures.append(picture("95 of 100 answered within", \.answerTime, Figure.seconds))
+            pictures.append(picture("95 of 100 answered within", { $0.answerTime }, Figure.seconds))
         }
-        pictures.append(picture("Processor", \.processor, Figure.share))
-        pictures.append(picture("Memory", \.memoryBytes, Figure.bytes))
+        pictures.append(picture("Processor", { $0.processor }, Figure.share))
+        pictures.append(picture("Memory", { $0.memoryBytes }, Figure.bytes))
         return HTML(pictures)
     }
 
