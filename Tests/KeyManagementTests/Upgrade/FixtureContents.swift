@@ -78,7 +78,7 @@ struct FixtureContents {
             token: TestTokens.token(user))
     }
 
-    /// Every session goes on, every key is what it was, nobody gets what he must not, and everything goes on from there.
+    /// Every session goes on, every key is what it was, nobody gets what he must not.
     func check(_ kms: TestKMS, _ name: String) async throws {
         for key in keys {
             let answer = try await client(of: key.user, on: kms).ask("retrieve", key.uri)
@@ -90,6 +90,10 @@ struct FixtureContents {
             }
             #expect(found.key.withUnsafeBytes { Array($0) } == octets, "\(name): \(key.uri)")
         }
+    }
+
+    /// Work goes on from there: what was not bound is bound, in the sessions of before, beside what is new.
+    func goOn(_ kms: TestKMS, _ name: String) async throws {
         let alice = try client(of: People.alice, on: kms)
         let unbound = try #require(keys.last { $0.user == People.alice && $0.octets != nil })
         let more = try await alice.createKeys(1)

@@ -12,12 +12,12 @@ import WireText
 @testable import KeyStorePostgreSQL
 @testable import KeyStoreSQLite
 
-/// Makes the fixtures of a release, once, when it is made (`deploy/make-fixture`); nothing else runs this.
-@Suite(.enabled(if: FixtureMaker.target != nil))
-struct FixtureMaker {
-    /// The folder to make, from the environment.
-    static let target = getenv("HDS_MAKE_FIXTURE").map { String(cString: $0) }
+/// The folder to make, from the environment.
+private let fixtureFolder = getenv("HDS_MAKE_FIXTURE").map { String(cString: $0) }
 
+/// Makes the fixtures of a release, once, when it is made (`deploy/make-fixture`); nothing else runs this.
+@Suite(.enabled(if: fixtureFolder != nil))
+struct FixtureMaker {
     private let clock = TestClock(Timestamp(seconds: Timestamp.now().seconds))
 
     private func write(_ bytes: [UInt8], to path: String) throws {
@@ -26,7 +26,7 @@ struct FixtureMaker {
 
     /// A store as the release leaves it: with sums, a rotated root key, sessions, a removed member, a deleted space.
     @Test func release() async throws {
-        let folder = try #require(Self.target)
+        let folder = try #require(fixtureFolder)
         let release = try #require(getenv("HDS_RELEASE").map { String(cString: $0) })
         let kek = try KeyEncryptionKey.create()
         try kek.save(toNewFile: folder + "/master-key")
@@ -63,7 +63,7 @@ struct FixtureMaker {
 
     /// Stores as they were at each step of the schema, their bound keys sealed as before there were erasable keys.
     @Test func steps() async throws {
-        let folder = try #require(Self.target) + "/steps"
+        let folder = try #require(fixtureFolder) + "/steps"
         mkdir(folder, 0o755)
         let place = TemporaryFolder()
         let kek = try KeyEncryptionKey.create()
