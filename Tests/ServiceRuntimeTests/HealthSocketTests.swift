@@ -67,7 +67,7 @@ extension HealthEndpointTests {
         }
     }
 
-    @Test("a new socket is given to systemd to keep, one that it has is not given again")
+    @Test("a socket is given to systemd to keep, one that it has is not given again")
     func keeping() throws {
         let kept = Kept()
         let address = NetworkAddress(host: "127.0.0.1", port: 0)
@@ -79,8 +79,16 @@ extension HealthEndpointTests {
         #expect(second.origin == .kept && second.descriptor == first.descriptor)
         let third = try HealthSocket.open(
             first.address, handed: [.init(name: "health", descriptor: first.descriptor)], keeper: kept.keeper)
-        #expect(third.origin == .unit && kept.calls.withLock { $0 } == ["keep kept-health"])
-        close(third.descriptor)
+        #expect(third.origin == .unit && kept.calls.withLock { $0 } == ["keep kept-health", "keep kept-health"])
+        // Of its unit and kept at once: one is used, the other closed, nothing is given or taken away.
+        let twin = Self.duplicate(third.descriptor)
+        let fourth = try HealthSocket.open(
+            first.address,
+            handed: [.init(name: "health", descriptor: third.descriptor), .init(name: "kept-health", descriptor: twin)],
+            keeper: kept.keeper)
+        #expect(fourth.descriptor == third.descriptor && fcntl(twin, F_GETFD) == -1)
+        #expect(kept.calls.withLock { $0.count } == 2)
+        close(fourth.descriptor)
     }
 
     @Test("a socket of another address is not used: the configuration decides; a unit's is told of")

@@ -10,8 +10,9 @@ import NIOCore
 /// 1. a socket unit, under the name `health` (`hds-kms-health.socket`; systemd.socket(5), FileDescriptorName=);
 /// 2. an earlier process of this service, which systemd kept it for under the name `kept-health` (sd_pid_notify_with_fds(3),
 ///    FDSTORE=1; systemd lets go of it when the service is stopped, so that nothing listens then);
-/// 3. opened now, and given to systemd to keep.
+/// 3. opened now.
 ///
+/// Whatever it is, systemd is given it to keep.
 /// One of another address than the configuration's is never used: the configuration has decided who may connect.
 struct HealthSocket: Sendable {
     /// A descriptor that systemd handed over.
@@ -38,11 +39,13 @@ struct HealthSocket: Sendable {
     static func open(_ address: NetworkAddress, handed: [Handed], keeper: Keeper = .systemd) throws -> HealthSocket {
         var found: (Handed, NetworkAddress)?
         var ignored: NetworkAddress?
-        var isKeptElsewhere = false
+        var (isKept, isKeptElsewhere) = (false, false)
         for socket in handed where socket.name == fromUnit || socket.name == kept {
             let place = listeningAddress(of: socket.descriptor)
-            if let place, found == nil, isSame(place, address) {
-                found = (socket, place)
+            if let place, isSame(place, address) {
+                if socket.name == kept { isKept = true }
+                // The same one twice: by its unit, and kept.
+                if found == nil { found = (socket, place) } else { close(socket.descriptor) }
                 continue
             }
             close(socket.descriptor)
@@ -52,6 +55,8 @@ struct HealthSocket: Sendable {
         if isKeptElsewhere { keeper.remove(kept) }
         if let (socket, place) = found {
             _ = fcntl(socket.descriptor, F_SETFD, FD_CLOEXEC)
+            // A unit's too: systemd closes the unit when the service crashes, and keeps what was given to it.
+            if !isKept { keeper.keep(socket.descriptor, kept) }
             return HealthSocket(
                 descriptor: socket.descriptor, origin: socket.name == kept ? .kept : .unit, address: place,
                 ignored: ignored)
