@@ -82,10 +82,9 @@ extension HealthEndpointTests {
         #expect(third.origin == .unit && kept.calls.withLock { $0 } == ["keep kept-health", "keep kept-health"])
         // Of its unit and kept at once: one is used, the other closed, nothing is given or taken away.
         let twin = Self.duplicate(third.descriptor)
+        let both = [("health", third.descriptor), ("kept-health", twin)]
         let fourth = try HealthSocket.open(
-            first.address,
-            handed: [.init(name: "health", descriptor: third.descriptor), .init(name: "kept-health", descriptor: twin)],
-            keeper: kept.keeper)
+            first.address, handed: both.map { .init(name: $0.0, descriptor: $0.1) }, keeper: kept.keeper)
         #expect(fourth.descriptor == third.descriptor && fcntl(twin, F_GETFD) == -1)
         #expect(kept.calls.withLock { $0.count } == 2)
         close(fourth.descriptor)
