@@ -73,8 +73,10 @@ struct HealthSocket: Sendable {
         ignored.map {
             StandingWarning(
                 "health-socket",
-                "\(service)-health.socket listens on \(reviewed: $0.description), where nobody answers: configured is "
-                    + "\(reviewed: configured.description)",
+                """
+                \(service)-health.socket listens on \(reviewed: $0.description), where nobody answers: configured is \
+                \(reviewed: configured.description)
+                """,
                 fix: "give both the same address (systemctl edit), or: systemctl disable --now \(service)-health.socket"
             )
         }
