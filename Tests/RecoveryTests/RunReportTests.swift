@@ -1,5 +1,6 @@
 import Diagnostics
 import Glibc
+import KeyStoreSQLite
 import MasterKey
 import TestServers
 import Testing
