@@ -28,6 +28,7 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
+let nioExtras: Target.Dependency = .product(name: "NIOExtras", package: "swift-nio-extras")
 let nioHTTPTypes: Target.Dependency = .product(name: "NIOHTTPTypes", package: "swift-nio-extras")
 let nioHTTPTypesHTTP1: Target.Dependency = .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
@@ -166,8 +167,7 @@ var targets: [Target] = [
         "ServiceRuntime",
         [
             "CSystemd", "TLSChannel", "Cryptography", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore,
-            nioPosix, lifecycle,
-            unixSignals, logging, yams,
+            nioPosix, nioExtras, lifecycle, unixSignals, logging, yams,
         ]),
 
     library("ControlSocket", ["WireText", "Diagnostics"]),
@@ -332,7 +332,8 @@ targets += [
         [
             "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
             "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "TestServers",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "StoreMigration",
+            "TestServers",
         ]),
     tests(
         "ServiceRuntimeTests",
@@ -381,7 +382,7 @@ targets += [
             "SignedPolicy", "KeyManagement", "MasterKey", "NodeList", "NodeEnrolment", "SecretMemory",
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
-            "SiteFailover",
+            "KeyStoreSQLite", "SiteFailover",
         ]),
     tests(
         "TokenIssuerTests",
@@ -438,9 +439,9 @@ targets += [
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hdsctl", "AuditTrail", "HDSClient", "KMSClient",
-            "KMSProtocol",
-            "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-extract", "hdsctl", "AuditTrail", "HDSClient",
+            "KMSClient", "KMSProtocol", "KMSService", "ServiceRuntime", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]

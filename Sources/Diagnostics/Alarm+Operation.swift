@@ -51,8 +51,9 @@ extension Alarm {
         title: "what has to work in an emergency was not rehearsed for long",
         text:
             "A backup that nobody restored and a failover that nobody tried are hopes. DETAIL says what was last "
-            + "rehearsed when. drill.overdue-days says how long is too long.",
-        fix: "For a restore: hdsctl restore FILE --verify proves a backup. For a failover: hdsctl failover promote "
+            + "rehearsed when, or why the last rehearsal failed. drill.overdue-days says how long is too long.",
+        fix: "For a restore: systemctl start hds-restore-drill, which a timer does each week, or hdsctl restore FILE "
+            + "--verify; hdsctl drill reports shows what came of it. For a failover: hdsctl failover promote "
             + "--switch-over, and back.",
         clears: "when it was rehearsed")
 }

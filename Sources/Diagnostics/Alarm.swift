@@ -266,9 +266,12 @@ extension Alarm {
     package static let backupStale = Alarm(
         "HDS-BACKUP-STALE", "c39e5a2f70b14d8f9a6b1e84d2c7f503", .warning,
         title: "there is no recent backup",
-        text: "What was stored since the newest backup is lost with the database. DETAIL says how old it is.",
-        fix: "Make one: hdsctl backup create, best by a timer, and copy the file to another place. backup.folder and "
-            + "backup.stale-after-hours say where and how often.",
+        text:
+            "What was stored since the newest backup is lost with the database. DETAIL says how old it is, or why the "
+            + "last nightly one failed.",
+        fix:
+            "Make one: systemctl start hds-backup, which a timer does each night, and copy the files to another place. "
+            + "backup.folder and backup.stale-after-hours say where and how often.",
         clears: "when there is a new backup")
 
     package static let storeRollback = Alarm(

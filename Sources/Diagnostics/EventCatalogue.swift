@@ -59,6 +59,11 @@ extension Event {
         "HDS-ALARM-CLEARED", "f10727b12bf7403d88bda37d072edf62", .notice, "@ALARM_ID@ cleared: @DETAIL@",
         explanation: "The reason for the alarm is gone.")
 
+    package static let journalTrial = Event(
+        "HDS-JOURNAL-TRIAL", "dda0955db55e4768bde6c02572464758", .info, "record @COUNT@ of the trial @TRACKING_ID@",
+        explanation:
+            "Somebody measures whether this machine's journal keeps up with the services (hdsctl journal-trial).")
+
     // MARK: key management
 
     package static let kmsRequest = Event(
@@ -199,6 +204,7 @@ extension Event {
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed, .serviceDown,
         .configurationRefused, .reloaded, .selfTestFailed, .standingWarning, .alarmCleared,
+        .journalTrial,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .nodeListTaken,

@@ -59,7 +59,8 @@ extension LogField {
 
     /// Every field, for the documentation page and the test of the names.
     package static let all: [LogField] = [
-        .kmsMethod, .kmsType, .kmsURI, .kmsRequestID, .trackingID, .userID, .effectiveUserID, .clientID, .status,
+        .kmsMethod, .kmsType, .kmsURI, .kmsRequestID, .trackingID, .userID, .effectiveUserID, .clientID, .auditID,
+        .rule, .status,
         .durationMicroseconds, .reason, .alarmID, .alarmState, .eventID, .errorCode, .fault, .detail, .fix, .check,
         .service, .version, .logger, .file, .address, .node, .organisation, .connectionID, .count, .fingerprint,
         .issuer, .subject,

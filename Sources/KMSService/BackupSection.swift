@@ -8,10 +8,14 @@ package struct BackupSection: Decodable, Sendable {
     /// Days until a backup of the erasable keys is deleted: what was erased is gone for good so long afterwards.
     package let erasableDays: Int
 
+    /// Days until the nightly backup deletes an older one; nil: it deletes none.
+    package let keepDays: Int?
+
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case folder
         case staleAfterHours = "stale-after-hours"
         case erasableDays = "erasable-days"
+        case keepDays = "keep-days"
     }
 
     package init(from decoder: any Decoder) throws {
@@ -19,5 +23,9 @@ package struct BackupSection: Decodable, Sendable {
         folder = try section.value(.folder)
         staleAfterHours = try section.value(.staleAfterHours, default: 26, in: 1...8760)
         erasableDays = try section.value(.erasableDays, default: 30, in: 1...3650)
+        keepDays = try section.optional(.keepDays)
+        guard keepDays.map({ (1...36_500).contains($0) }) ?? true else {
+            throw section.problem(.keepDays, "expected 1 to 36500")
+        }
     }
 }

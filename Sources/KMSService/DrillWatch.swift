@@ -19,13 +19,16 @@ package struct DrillSection: Decodable, Sendable {
 }
 
 /// Whether a restore and a failover were rehearsed of late, by what their tools leave: the receipt of a backup that was
-/// restored on trial, and the end of a run in the failover's journal. Looks every minute.
+/// restored on trial, and the end of a run in the failover's journal; and whether the last rehearsal by the timer went
+/// well, by its report. Looks every minute.
 struct DrillWatch: Service {
     struct Drill: Sendable {
         /// What was rehearsed, as an alarm names it.
         let subject: Loggable
         /// When it was last; nil: never, as far as this node can see.
         let last: @Sendable () async throws -> Timestamp?
+        /// What went wrong when it was rehearsed last; nil: nothing.
+        var failure: @Sendable () async -> Loggable? = { nil }
     }
 
     let drills: [Drill]
@@ -54,7 +57,9 @@ struct DrillWatch: Service {
             }
             let age = max(0, (now.seconds - last.seconds) / 86_400)
             let detail: Loggable = "the last \(drill.subject) was rehearsed \(Loggable(Int(age))) days ago"
-            if age >= Int64(days) {
+            if let failure = await drill.failure() {
+                alarms.raise(.drillOverdue, about: drill.subject, stage: 1, failure)
+            } else if age >= Int64(days) {
                 alarms.raise(.drillOverdue, about: drill.subject, detail)
             } else {
                 alarms.clear(.drillOverdue, about: drill.subject, detail)

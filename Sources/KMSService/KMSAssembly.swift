@@ -202,9 +202,15 @@ package enum KMSAssembly {
     private static func watches(_ kms: RunningKMS, _ context: ServiceContext) -> [any Service] {
         let (backups, host) = (kms.backups, kms.names.host)
         var drills = [
-            DrillWatch.Drill(subject: "restore") {
-                try await backups.verified().filter { $0.host == host }.map(\.verified).max()
-            }
+            DrillWatch.Drill(
+                subject: "restore",
+                last: { try await backups.verified().filter { $0.host == host }.map(\.verified).max() },
+                failure: {
+                    guard let newest = backups.reports.newest(.restoreDrill), let failure = newest.failure else {
+                        return nil
+                    }
+                    return "the rehearsal of \(reviewed: newest.started.iso8601) failed: \(reviewed: failure)"
+                })
         ]
         var watches: [any Service] = []
         if let cluster = kms.cluster, case .postgresql(let section) = kms.configuration.store.backend {

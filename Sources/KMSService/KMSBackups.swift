@@ -14,12 +14,6 @@ import WireText
 /// The service writes the file itself and does not hand it over the control socket: so whoever may use the socket gets no
 /// copy of all records, a backup has its mode and place whoever asked, and an asker who goes away leaves it whole.
 final class KMSBackups: Sendable {
-    struct Entry: Sendable {
-        let file: String
-        let header: BackupHeader
-    }
-
-    private static let ending = ".hdsbackup"
     /// What blocks, off the threads that answer requests; serial: two backups at once help nobody.
     private let thread = DispatchQueue(label: "hds.backup")
     private let section: BackupSection?
@@ -29,6 +23,8 @@ final class KMSBackups: Sendable {
     private let names: Backup.Names
     /// Brings what a backup says about this node up to date.
     private let prepare: @Sendable () async -> Void
+    /// What the timers left.
+    let reports: RunReports
     var host: String { names.host }
 
     init(
@@ -38,6 +34,7 @@ final class KMSBackups: Sendable {
         self.prepare = prepare
         self.credentials = credentials
         section = configuration.backup
+        reports = RunReports(folder: configuration.reportsFolder)
         store = configuration.store
         self.ring = ring
         names = Backup.Names(host: configuration.host, node: configuration.node)
@@ -51,7 +48,7 @@ final class KMSBackups: Sendable {
         // A version that another node has just made is to be in it.
         try await ring.refresh()
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
-        let file = "\(folder)/\(names.host)-\(compact)\(Self.ending)"
+        let file = "\(folder)/\(names.host)-\(compact)\(BackupFolder.ending)"
         let erasable = "\(folder)/\(names.host)-\(compact)\(ErasableBackup.ending)"
         let made = try await run { [ring, names, store, credentials] in
             // Both of one moment, the erasable keys first: a main file without them is of no use.
@@ -97,27 +94,9 @@ final class KMSBackups: Sendable {
     }
 
     /// Newest first. Files that are no backups, or damaged at their start, are left out.
-    func list(_ ending: String = KMSBackups.ending) async throws -> [Entry] {
+    func list(_ ending: String = BackupFolder.ending) async throws -> [BackupFolder.Entry] {
         let folder = try folder()
-        return try await run {
-            guard let directory = opendir(folder) else {
-                throw DiagnosedError(
-                    .backupFile, fault: .configuration, "the folder of backups \(folder) can not be read",
-                    found: String(cString: strerror(errno)), hint: "make it, with mode 0700, for the service's user")
-            }
-            defer { closedir(directory) }
-            var entries: [Entry] = []
-            while let entry = readdir(directory) {
-                let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                guard name.hasSuffix(ending), let header = try? Backup.header(of: "\(folder)/\(name)") else {
-                    continue
-                }
-                entries.append(Entry(file: "\(folder)/\(name)", header: header))
-            }
-            return entries.sorted { $0.header.created > $1.header.created }
-        }
+        return try await run { try BackupFolder(folder).list(ending) }
     }
 
     /// When the oldest backup of this KMS in the folder was made; nil when there is none.
@@ -139,11 +118,21 @@ final class KMSBackups: Sendable {
             let newest = try await list().first { $0.header.host == names.host }
             guard let newest else { return "there is no backup in the folder" }
             let hours = (now.milliseconds - newest.header.created.milliseconds) / 3_600_000
-            guard hours >= Int64(section.staleAfterHours) else { return nil }
+            guard hours >= Int64(section.staleAfterHours) else { return await failure() }
             return "the newest backup is \(Loggable(Int(hours))) hours old"
         } catch {
             return Loggable(error: error)
         }
+    }
+
+    /// What went wrong in the last run of the timer; nil when it went well, when there was none, or when a backup was
+    /// proved since.
+    private func failure() async -> Loggable? {
+        let newest = try? await run { [reports] in reports.newest(.backup) }
+        guard let newest, let failure = newest.failure else { return nil }
+        let proved = (try? await verified())?.filter { $0.host == names.host }.map(\.verified).max()
+        if let proved, proved > newest.ended { return nil }
+        return "the nightly backup of \(reviewed: newest.started.iso8601) failed: \(reviewed: failure)"
     }
 
     private func folder() throws(DiagnosedError) -> String {

@@ -169,6 +169,8 @@ package struct PostgreSQLSection: Decodable, Sendable {
 extension KMSServiceConfiguration {
     /// Where this node keeps what is no record: beside the SQLite file, or beside the audit trail.
     var dataFolder: String { (store.file ?? audit.folder)?.path.folder ?? "/" }
-    var journalFolder: String { journal?.folder?.path ?? dataFolder + "/removals" }
+    package var journalFolder: String { journal?.folder?.path ?? dataFolder + "/removals" }
     var auditFolder: String { audit.folder?.path ?? dataFolder + "/audit" }
+    /// What the timers of backup and rehearsal leave.
+    package var reportsFolder: String { dataFolder + "/reports" }
 }

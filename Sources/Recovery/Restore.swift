@@ -66,6 +66,18 @@ package enum Restore {
         }
     }
 
+    /// The whole of a restore, journals done again and frozen, into a throw-away folder below `folder`, and removes it again.
+    package static func rehearse(
+        _ path: String, with key: BackupKey, in folder: String = "/tmp", journals: [String],
+        sample: Int = defaultSample, now: Timestamp
+    ) async throws -> Outcome {
+        try await inThrowAway(folder) { place in
+            try await restore(
+                path, with: key, newKey: nil, toNew: "\(place)/trial.sqlite", journals: journals, sample: sample,
+                now: now)
+        }
+    }
+
     private static func inThrowAway<R>(_ folder: String, _ body: (String) async throws -> R) async throws -> R {
         var template = Array("\(folder)/hds-restore-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else {

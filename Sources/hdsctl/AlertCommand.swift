@@ -46,6 +46,8 @@ struct UnitEnd {
             }
         detail = "\(how) (\(result))"
         let log = "journalctl -u \(unit) -n 50"
+        // What a timer runs is tried again by it.
+        let isTimed = ["hds-backup", "hds-restore-drill"].contains { unit.hasPrefix($0) }
         fix =
             switch (code, status) {
             case ("exited", "78"):
@@ -53,7 +55,10 @@ struct UnitEnd {
             case ("exited", "243"):
                 "a credential is missing or can not be decrypted on this machine: compare LoadCredential= "
                     + "(systemctl cat \(unit)) with /etc/hds/credentials, then systemctl start \(unit)"
-            default: "\(log) says why; then systemctl start \(unit)"
+            default:
+                isTimed
+                    ? "\(log) says why, hdsctl drill reports as well; then systemctl start \(unit), or wait for its timer"
+                    : "\(log) says why; then systemctl start \(unit)"
             }
     }
 }

@@ -18,7 +18,7 @@ struct BackupCommand: ParsableCommand {
             one with the erasable keys, without which no key opens: the service deletes that after \
             backup.erasable-days, and copies of it must not be kept longer.
             """,
-        subcommands: [Create.self, List.self], defaultSubcommand: Create.self)
+        subcommands: [Create.self, List.self, Nightly.self], defaultSubcommand: Create.self)
 
     struct Create: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a backup.")
@@ -46,6 +46,19 @@ struct BackupCommand: ParsableCommand {
                 ])
             }
         }
+    }
+
+    struct Nightly: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a backup, prove it and leave a report (run by a timer).",
+            discussion: """
+                It needs the rights and the credentials of the service: systemctl start hds-backup. Without backup.folder \
+                it says so and does nothing. hdsctl drill reports shows what came of it.
+                """)
+
+        @OptionGroup var place: TimerOptions
+
+        func run() throws { try reporting { try TimerRuns(place.config, scratch: place.scratch).backUp() } }
     }
 
     struct List: ParsableCommand {

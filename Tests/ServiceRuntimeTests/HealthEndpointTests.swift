@@ -68,11 +68,12 @@ struct HTTPReply {
 
 @Suite("Health endpoint")
 struct HealthEndpointTests {
-    private let metrics = MetricRegistry()
-    private let health: HealthRegistry
+    let metrics = MetricRegistry()
+    let history = LoadHistory()
+    let health: HealthRegistry
     private let clock = ManualClock()
     private let liveness: Liveness
-    private let store = HealthCheck("store", "the database", gate: .required)
+    let store = HealthCheck("store", "the database", gate: .required)
 
     init() {
         health = HealthRegistry(events: RecordedEvents(), metrics: metrics)
@@ -80,12 +81,15 @@ struct HealthEndpointTests {
     }
 
     /// Runs the endpoint on a free port while `body` works, then stops it and waits for its end.
-    private func withEndpoint(_ body: (Int) async throws -> Void) async throws {
+    func withEndpoint(
+        at wanted: Int = 0, handed: [HealthSocket.Handed] = [], _ body: (Int) async throws -> Void
+    ) async throws {
         let (ports, found) = AsyncStream.makeStream(of: Int.self)
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let endpoint = HealthEndpoint(
-            ServiceIdentity(name: "hds-test", version: "1.2"), address: NetworkAddress(host: "127.0.0.1", port: 0),
-            health: health, liveness: liveness, metrics: metrics, group: MultiThreadedEventLoopGroup.singleton,
+            ServiceIdentity(name: "hds-test", version: "1.2"),
+            address: NetworkAddress(host: "127.0.0.1", port: wanted), health: health, liveness: liveness,
+            metrics: metrics, history: history, handed: handed, group: MultiThreadedEventLoopGroup.singleton,
             logger: logger, onListening: { found.yield($0.port) })
         let group = ServiceGroup(configuration: .init(services: [endpoint], logger: logger))
         try await withThrowingTaskGroup { tasks in
@@ -97,7 +101,7 @@ struct HealthEndpointTests {
         }
     }
 
-    private func ask(_ port: Int, _ request: String) async throws -> HTTPReply {
+    func ask(_ port: Int, _ request: String) async throws -> HTTPReply {
         try await onOwnThread {
             let connection = try RawConnection(port: port)
             defer { connection.end() }
@@ -105,8 +109,9 @@ struct HealthEndpointTests {
             return HTTPReply(connection.rest())
         }
     }
-    private func ask(_ port: Int, path: String, method: String = "GET") async throws -> HTTPReply {
-        try await ask(port, "\(method) \(path) HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    func ask(_ port: Int, path: String, method: String = "GET", accept: String = "*/*") async throws -> HTTPReply {
+        let lines = ["\(method) \(path) HTTP/1.1", "Host: localhost", "Accept: \(accept)", "Connection: close"]
+        return try await ask(port, lines.joined(separator: "\r\n") + "\r\n\r\n")
     }
 
     @Test("ready and alive are told apart, with reasons")
@@ -184,8 +189,8 @@ struct HealthEndpointTests {
             #expect(head.status == 200 && head.body.isEmpty && head.headers["content-length"] == "5")
             let post = try await ask(port, path: "/livez", method: "POST")
             #expect(post.status == 405 && post.headers["allow"] == "GET, HEAD")
-            let lost = try await ask(port, path: "/")
-            #expect(lost.status == 404 && lost.body.contains("/livez /readyz /healthz /metrics"))
+            let lost = try await ask(port, path: "/favicon.ico")
+            #expect(lost.status == 404 && lost.body.contains("/ /livez /readyz /healthz /metrics"))
         }
     }
 

@@ -8,6 +8,19 @@ run_packages=(openssl)
 # proxies.
 test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
     poppler-utils)
+# Without these some tests are skipped: a browser for the health page.
+wanted_packages=(chromium)
+
+# want_packages NAME...: installs what is missing where that can be done, and says so loudly where not.
+want_packages() {
+    local missing
+    mapfile -t missing < <(missing_packages "$@")
+    ((${#missing[@]})) || return 0
+    (require_packages "$@") && return 0
+    warn "######################################################################"
+    warn "## ${missing[*]} can not be installed: ITS TESTS ARE SKIPPED"
+    warn "######################################################################"
+}
 
 # require_swift: a toolchain that can build this.
 require_swift() {

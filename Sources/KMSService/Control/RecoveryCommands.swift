@@ -63,6 +63,20 @@ enum RecoveryCommands {
                     json.endArray()
                 }
             },
+            ControlCommand("reports") { arguments, _, _, _ in
+                _ = try ControlArguments(arguments, [])
+                let reports = kms.backups.reports.list()
+                return ControlAnswer { json in
+                    json.name("reports")
+                    json.beginArray()
+                    for report in reports {
+                        json.beginObject()
+                        report.write(to: &json)
+                        json.endObject()
+                    }
+                    json.endArray()
+                }
+            },
             ControlCommand("backup-list") { arguments, _, _, _ in
                 _ = try ControlArguments(arguments, [])
                 let entries = try await kms.backups.list()

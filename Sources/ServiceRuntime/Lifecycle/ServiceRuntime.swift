@@ -165,13 +165,15 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
         let watchdog = Notifier.watchdogTimeout
         let interval = min(section.selfTestInterval, watchdog.map { $0 / 2 } ?? section.selfTestInterval)
         let liveness = Liveness(maximumAge: watchdog ?? interval * 3, clock: ContinuousClock())
+        let history = LoadHistory()
         let listening = HealthCheck("health-address", "the health address", gate: .required)
         health.declare(listening)
         health.declare(SelfTestLoop<ContinuousClock>.check)
         return [
             HealthEndpoint(
                 identity, address: section.health.address, health: health, liveness: liveness, metrics: metrics,
-                group: context.eventLoopGroup, logger: log.logger("health")
+                history: history, handed: HealthSocket.handedToProcess(), group: context.eventLoopGroup,
+                logger: log.logger("health")
             ) { [health] in health.report(listening, .ok(Loggable(reviewed: $0.description))) },
             StatusAnnouncer(
                 identity: identity, health: health, notifier: notifier, events: events,
@@ -181,6 +183,7 @@ private struct ServiceRun<Configuration: RuntimeConfiguration>: Sendable {
                 interval: interval, clock: ContinuousClock(), test: plan.selfTest, notifier: notifier, health: health,
                 liveness: liveness, metrics: metrics, events: events),
             ProbeLoop(health: health, clock: ContinuousClock()),
+            LoadSampling(history: history, metrics: metrics, clock: ContinuousClock()),
         ] + plan.services + [
             DrainAnnouncer(
                 identity: identity, health: health, notifier: notifier, events: events, reason: { router.reason })

@@ -128,12 +128,12 @@ final class ChildProcess: Sendable {
     @discardableResult
     static func run(
         _ program: String, _ arguments: [String], folder: String, input: Input = .nothing,
-        environment: [String: String] = [:]
+        environment: [String: String] = [:], within limit: Duration = .seconds(30)
     ) async throws -> String {
         let output = folder + "/command-\(UUID().uuidString).log"
         defer { unlink(output) }
         let child = try ChildProcess(program, arguments, output: output, input: input, environment: environment)
-        guard try await child.end() == .exit(0) else {
+        guard try await child.end(within: limit) == .exit(0) else {
             throw NotInTime(what: "\(program) \(arguments)", limit: .zero, seen: child.tail())
         }
         return child.log()
