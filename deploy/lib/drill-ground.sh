@@ -230,7 +230,7 @@ provision_kms() {
 # officer_keys: ada may do everything alone but what needs a second one, ben is the second one.
 officer_keys() {
     local hdsctl=$nodes/layers/appliance/usr/bin/hdsctl entry entries=()
-    echo 'correct horse battery staple' >"$scratch/passphrase"
+    (umask 077; echo 'correct horse battery staple' >"$scratch/passphrase")
     while read -r id duties; do
         # shellcheck disable=SC2086 # words
         entry=$("$hdsctl" officer create "$scratch/$id.pem" --id "$id" --passphrase-file "$scratch/passphrase" \
@@ -246,6 +246,8 @@ ground() {
     auth_host=${full_name[auth]} core_host=${full_name[core]} listen_address=0.0.0.0
     make_domain "$scratch/domain" "$nodes/layers/appliance/usr/bin" info >"$scratch/domain.log" 2>&1 ||
         die "the domain could not be made" "$(tail -n 5 "$scratch/domain.log")"
+    # What nodes have is not for root alone, as make_domain leaves it.
+    umask 022
     # Clients know the core's next key, as nodes do.
     sed -i "s|\"corePins\": \[|&\"$(<"$scratch/domain/pki/core/next.pin")\", |" "$scratch/domain/domain.json"
     officer_keys
