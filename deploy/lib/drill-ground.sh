@@ -436,19 +436,19 @@ database_returns_as_standby() {
 # small_disk HOST FOLDER: the folder lies on a disk of 48 MiB from the next start of hds-kms on; own_disk: as before.
 small_disk() {
     node "$1" systemctl stop hds-kms
-    node "$1" mount -t tmpfs -o size=48m,mode=700 tmpfs /mnt
-    node "$1" cp -a "$2/." /mnt/
-    node "$1" chown --reference="$2" /mnt
-    node "$1" mount --move /mnt "$2"
+    node "$1" cp -a "$2" /root/kept
+    node "$1" mount -t tmpfs -o size=48m tmpfs "$2"
+    node "$1" cp -a /root/kept/. "$2/"
+    node "$1" rm -r /root/kept
     node "$1" systemctl start hds-kms
 }
 own_disk() {
     node "$1" systemctl stop hds-kms
-    node "$1" mkdir -p /root/kept
-    node "$1" cp -a "$2/." /root/kept/
+    node "$1" cp -a "$2" /root/kept
     node "$1" umount "$2"
     node "$1" find "$2" -mindepth 1 -delete
     node "$1" cp -a /root/kept/. "$2/"
+    node "$1" rm -r /root/kept
     node "$1" systemctl start hds-kms
 }
 

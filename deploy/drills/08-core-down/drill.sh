@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 drill() {
-    local counts
+    local in_all in_a_second
     core_down() {
         desk cut core kms-1,kms-2,kms-3,clients,auth
         node_power_failure core
@@ -19,8 +19,8 @@ drill() {
     recovered
     restored
     desk openings core
-    read -r _ counts[0] counts[1] <<<"$answer"
-    figure connectionsOfANode "${counts[0]}"
-    figure connectionsOfANodeInASecond "${counts[1]}"
-    ((counts[0] <= 40 && counts[1] <= 8)) || fault "the nodes storm the core: ${counts[*]} connections"
+    read -r _ in_all in_a_second <<<"$answer"
+    figure connectionsOfANode "$in_all"
+    figure connectionsOfANodeInASecond "$in_a_second"
+    ((in_all <= 40 && in_a_second <= 8)) || fault "the nodes storm the core: $answer"
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2034
 drill() {
     local root=$nodes/kms-1/root file host told saved=$scratch/saved
     officers kms-1
