@@ -5,9 +5,10 @@ import WireText
 
 @testable import KMSService
 
+private let hour: Int64 = 3_600_000
+
 /// A node whose clock is wrong judges nothing; neither the core nor the database alone can say so.
 @Suite("Witnesses of a node's clock") struct ClockWitnessesTests {
-    private static let hour: Int64 = 3_600_000
     private static let now = ClockWitnesses.Reading(wall: 1_800_000_000_000, boot: 500_000)
 
     private static func time(_ ahead: Int64) -> Timestamp { Timestamp(milliseconds: now.wall + ahead) }
@@ -29,7 +30,7 @@ import WireText
 
     @Test("before a core has said its time the database alone decides")
     func unlinked() {
-        #expect(ClockWitnesses().error(database: Self.time(-Self.hour), now: Self.now) == Self.hour)
+        #expect(ClockWitnesses().error(database: Self.time(-hour), now: Self.now) == hour)
         #expect(ClockWitnesses().error(database: Self.time(1000), now: Self.now) == nil)
     }
 
@@ -37,8 +38,8 @@ import WireText
     func jumps() {
         var witnesses = ClockWitnesses()
         witnesses.heard(core: 0, at: Self.time(0), now: Self.now)
-        let later = ClockWitnesses.Reading(wall: Self.now.wall + 10_000 + Self.hour, boot: Self.now.boot + 10_000)
-        #expect(witnesses.error(database: Self.time(10_000), now: later) == Self.hour)
+        let later = ClockWitnesses.Reading(wall: Self.now.wall + 10_000 + hour, boot: Self.now.boot + 10_000)
+        #expect(witnesses.error(database: Self.time(10_000), now: later) == hour)
         let right = ClockWitnesses.Reading(wall: Self.now.wall + 20_000, boot: Self.now.boot + 20_000)
         #expect(witnesses.error(database: Self.time(20_000), now: right) == nil)
     }
@@ -53,12 +54,12 @@ import WireText
         world.cluster.setClock(Self.time(0))
         await keeper.renew()
         #expect(keeper.lease.isHeld && !keeper.lease.isClockWrong)
-        reading.withLock { $0.wall += Self.hour }
+        reading.withLock { $0.wall += hour }
         await keeper.renew()
         #expect(!keeper.lease.isHeld && keeper.lease.isClockWrong)
         let alarm = try #require(world.health.alarms.current.first { $0.alarm.id == "HDS-LEASE-LOST" })
         #expect("\(alarm.detail)".contains("3600 s ahead") && "\(alarm.detail)".contains("set-ntp"), "\(alarm.detail)")
-        reading.withLock { $0.wall -= Self.hour }
+        reading.withLock { $0.wall -= hour }
         await keeper.renew()
         #expect(keeper.lease.isHeld && !keeper.lease.isClockWrong && world.alarms.isEmpty)
     }

@@ -88,7 +88,7 @@ import WireText
         #expect(first == second)
     }
 
-    @Test("while the clock of the node is wrong nothing is judged, so that no good request is refused; then all is as before")
+    @Test("while the clock of the node is wrong nothing is judged, so that no good request is refused")
     func wrongClock() async throws {
         let clock = Clock()
         let lease = ReleaseLease(clock: { clock.now })

@@ -19,7 +19,7 @@ final class DrillMeasure {
 
     /// Everybody was answered once.
     func atWork() async throws {
-        _ = try await eventually("people at work", within: Self.limit, seen: { nil }) {
+        _ = try await eventually("people at work", within: Self.limit) {
             await load.everybodyAnswered(after: blow)
         }
     }
