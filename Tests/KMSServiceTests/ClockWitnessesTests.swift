@@ -1,4 +1,7 @@
+import Diagnostics
 import KeyManagement
+import KeyStore
+import ServiceRuntime
 import Synchronization
 import Testing
 import WireText

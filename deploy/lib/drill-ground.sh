@@ -43,7 +43,9 @@ desk_start() {
             desk "$scratch/resolv.conf" "$bundle" 2>>"$scratch/desk.log"
     }
     desk_process=$DESK_PID
+    # Drills run in shells of their own, which do not have the descriptors of a coprocess.
     exec {desk_in}>&"${DESK[1]}" {desk_out}<&"${DESK[0]}"
+    eval "exec ${DESK[1]}>&- ${DESK[0]}<&-"
     while IFS= read -r -t 60 -u "$desk_out" line; do
         [[ $line == 'desk: ready '* ]] && break
         printf '%s\n' "$line" >>"$scratch/desk.log"
@@ -121,7 +123,7 @@ database_settings() {
 
 # make_standby HOST OF: takes a copy of the other one and follows it.
 make_standby() {
-    node "$1" systemctl stop postgresql
+    node "$1" systemctl stop postgresql@15-main postgresql
     node "$1" find /var/lib/postgresql/15/main -mindepth 1 -delete
     node "$1" setpriv --reuid=postgres --regid=postgres --init-groups pg_basebackup -h "${full_name[$2]}" \
         -U replicator -D /var/lib/postgresql/15/main -R -c fast --no-sync
@@ -234,7 +236,7 @@ officer_keys() {
     while read -r id duties; do
         # shellcheck disable=SC2086 # words
         entry=$("$hdsctl" officer create "$scratch/$id.pem" --id "$id" --passphrase-file "$scratch/passphrase" \
-            --duty $duties | grep '^{')
+            --duty $duties 2>>"$scratch/officers.log" | grep '^{')
         entries+=("$entry")
     done <<<$'ada policy freeze erasure compliance cluster\nben four-eyes'
     printf '{"officers": [%s]}\n' "$(IFS=,; echo "${entries[*]}")" >"$scratch/officers.json"

@@ -1,14 +1,11 @@
-import Foundation
 import Testing
 
 extension StoryTests {
     /// Not a test by itself: what `deploy/drill` talks to while it drills installed nodes.
-    @Suite("Desk of drills on installed nodes", .enabled(if: DrillDeskTests.folder != nil)) struct DrillDeskTests {
-        static let folder = ProcessInfo.processInfo.environment["HDS_DRILL_DESK"]
-
+    @Suite("Desk of drills on installed nodes", .enabled(if: DrillDesk.wanted != nil)) struct DrillDeskTests {
         @Test("Obeys until its input ends")
         func desk() async throws {
-            try await DrillDesk(reportsTo: try #require(Self.folder)).run()
+            try await DrillDesk(reportsTo: try #require(DrillDesk.wanted)).run()
         }
     }
 
