@@ -125,7 +125,7 @@ database_settings() {
 make_standby() {
     node "$1" systemctl stop postgresql@15-main postgresql
     node "$1" find /var/lib/postgresql/15/main -mindepth 1 -delete
-    node "$1" setpriv --reuid=postgres --regid=postgres --init-groups pg_basebackup -h "${full_name[$2]}" \
+    node "$1" setpriv --reuid=postgres --regid=postgres --init-groups --reset-env pg_basebackup -h "${full_name[$2]}" \
         -U replicator -D /var/lib/postgresql/15/main -R -c fast --no-sync
     # After its promotion it has no standby yet, and would wait for ever.
     node "$1" sed -i '/synchronous_standby_names/d' /var/lib/postgresql/15/main/postgresql.auto.conf
