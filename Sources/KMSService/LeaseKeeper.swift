@@ -15,7 +15,8 @@ import WireText
 /// 1. The lease counts from the moment before the renewal is sent, and is extended when all that came with it is in force.
 /// 2. A higher epoch is on this node's disk before it works in it, and the link is made anew under it.
 /// 3. A lower epoch, a closed one, or a removal from the cluster ends the lease at once.
-/// 4. While there is none, an alarm, the check `lease` and STATUS= say why and what to do.
+/// 4. While this node's clock is known to be wrong there is none, and nothing is judged (`ClockWitnesses`).
+/// 5. While there is none, an alarm, the check `lease` and STATUS= say why and what to do.
 final class LeaseKeeper: Service {
     static let check = HealthCheck("lease", "the lease to release keys", gate: .required)
 
@@ -43,6 +44,9 @@ final class LeaseKeeper: Service {
     private let events: any EventRecorder
     private let links: LinkHolder
     private let state: Mutex<Standing>
+    /// Since when the link stands of which the core's time is known, and what is known of this node's clock.
+    private let witnesses = Mutex<(link: Timestamp?, clocks: ClockWitnesses)>((nil, ClockWitnesses()))
+    private let reading: @Sendable () -> ClockWitnesses.Reading
     /// The settings as the last renewal brought them.
     private let last = Mutex<[[UInt8]?]?>(nil)
 
@@ -60,9 +64,12 @@ final class LeaseKeeper: Service {
     /// Refuses a database of an epoch that is over. `file`: nil for a store that one process has.
     init(
         _ cluster: any ClusterStore, node: String, release: String, file: EpochFile?, lease: ReleaseLease,
-        clock: any Clock<Duration> = ContinuousClock(), _ parts: Parts
+        clock: any Clock<Duration> = ContinuousClock(),
+        reading: @escaping @Sendable () -> ClockWitnesses.Reading = {
+            .init(wall: Timestamp.now().milliseconds, boot: KernelClock.bootNanoseconds() / 1_000_000)
+        }, _ parts: Parts
     ) async throws {
-        self.clock = clock
+        (self.clock, self.reading) = (clock, reading)
         (self.cluster, self.node, self.release, self.file, self.lease) = (cluster, node, release, file, lease)
         (freezes, memory, inForce) = (parts.freezes, parts.memory, parts.inForce)
         (health, metrics, events, links) = (parts.health, parts.metrics, parts.events, parts.links)
@@ -112,6 +119,7 @@ final class LeaseKeeper: Service {
                     settings: [FreezeBoard.setting, PolicyMemory.setting]))
             if answer.refusal == .epoch { return try changeEpoch(to: answer.epoch) }
             if let refusal = answer.refusal { throw Self.refused(refusal, node: node) }
+            if let time = answer.clock { try judgeClock(by: time) }
             try take(answer.settings, readAfter: known)
             lease.extend(sentAt: sent)
             state.withLock { state in
@@ -132,6 +140,25 @@ final class LeaseKeeper: Service {
         if let seen = try memory.seen(in: settings[1]) { inForce.learn(highest: seen.version) }
         lease.noteChange()
         last.withLock { $0 = settings }
+    }
+
+    private func judgeClock(by database: Timestamp) throws {
+        let now = reading()
+        let link = links.link?.state
+        let error = witnesses.withLock { witnesses in
+            if let since = link?.connectedSince, let offset = link?.clockOffsetMilliseconds, witnesses.link != since {
+                witnesses.link = since
+                witnesses.clocks.heard(core: offset, at: since, now: now)
+            }
+            return witnesses.clocks.error(database: database, now: now)
+        }
+        lease.judgeClock(isWrong: error != nil)
+        guard let error else { return }
+        throw DiagnosedError(
+            .leaseRefused, fault: .configuration, "the clock of this node is wrong",
+            expected: "the time of the database and of the core",
+            found: "\(abs(error) / 1000) s \(error > 0 ? "ahead" : "behind")",
+            hint: "set it right (timedatectl set-ntp true); other nodes answer meanwhile")
     }
 
     private func changeEpoch(to epoch: Int64) throws {

@@ -99,6 +99,7 @@ package final class RequestHandler: Sendable {
         if let newer = keyManagement.inForce.outdatedBy {
             return .decline("version \(newer) of the policy is in force on other nodes, and not on this one")
         }
+        guard keyManagement.lease?.isClockWrong != true else { return .decline("the clock of this node is wrong") }
         guard text.count <= Self.maximumLength else {
             return reset("the message is longer than \(Self.maximumLength) octets", source: source, now: now)
         }

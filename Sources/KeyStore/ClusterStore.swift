@@ -87,6 +87,8 @@ package struct LeaseAnswer: Sendable, Equatable {
     package var isSynchronous: Bool
     /// In the order in which they were asked for.
     package var settings: [[UInt8]?]
+    /// What time it is there; nil for a store that has no clock but this process's.
+    package var clock: Timestamp?
 
     package init(epoch: Int64, refusal: Refusal?, renewals: Int64, isSynchronous: Bool, settings: [[UInt8]?]) {
         self.epoch = epoch

@@ -12,6 +12,7 @@ package final class MemoryClusterStore: ClusterStore {
         var removed: Set<String> = []
         var invitations: [String: NodeInvitation] = [:]
         var isSynchronous = false
+        var clock: Timestamp?
         var fault: (@Sendable () async throws -> Void)?
     }
 
@@ -28,6 +29,8 @@ package final class MemoryClusterStore: ClusterStore {
     package func change(_ body: @Sendable (inout ClusterState) -> Void) { state.withLock { body(&$0.cluster) } }
     /// Whether commits wait for a standby from now on.
     package func setSynchronous(_ isSynchronous: Bool) { state.withLock { $0.isSynchronous = isSynchronous } }
+    /// What time renewals say that it is from now on.
+    package func setClock(_ clock: Timestamp?) { state.withLock { $0.clock = clock } }
     /// Runs before each renewal; nil: nothing does.
     package func setFault(_ fault: (@Sendable () async throws -> Void)?) { state.withLock { $0.fault = fault } }
 
@@ -42,6 +45,7 @@ package final class MemoryClusterStore: ClusterStore {
             var answer = LeaseAnswer(
                 epoch: state.cluster.epoch, refusal: nil, renewals: 0, isSynchronous: state.isSynchronous,
                 settings: settings)
+            answer.clock = state.clock
             if state.cluster.epoch != request.epoch {
                 answer.refusal = .epoch
             } else if state.removed.contains(request.node) {

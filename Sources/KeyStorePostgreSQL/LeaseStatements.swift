@@ -28,7 +28,8 @@ enum LeaseStatements {
             RETURNING renewals
         )
         SELECT state.epoch, coalesce(written.renewals, 0), state.synchronous, state.removed, state.open, state.known,
-            (SELECT value FROM settings WHERE name = $4), (SELECT value FROM settings WHERE name = $5)
+            (SELECT value FROM settings WHERE name = $4), (SELECT value FROM settings WHERE name = $5),
+            (extract(epoch FROM clock_timestamp()) * 1000)::bigint
         FROM state LEFT JOIN written ON true
         """, .text, .bigint, .text, .bytea, .bytea)
 

@@ -36,6 +36,7 @@ extension PostgreSQLKeyStore: ClusterStore {
                 epoch: try rows.integer(0, 0), refusal: nil, renewals: try rows.integer(0, 1),
                 isSynchronous: try isSet(2),
                 settings: request.settings.indices.map { rows.isNull(0, 6 + $0) ? nil : rows.bytes(0, 6 + $0) })
+            answer.clock = Timestamp(milliseconds: try rows.integer(0, 6 + LeaseStatements.settings))
             guard answer.renewals == 0 else { return answer }
             answer.refusal =
                 if answer.epoch != request.epoch {

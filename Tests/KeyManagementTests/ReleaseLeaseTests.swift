@@ -88,6 +88,26 @@ import WireText
         #expect(first == second)
     }
 
+    @Test("while the clock of the node is wrong nothing is judged, so that no good request is refused")
+    func wrongClock() async throws {
+        let clock = Clock()
+        let lease = ReleaseLease(clock: { clock.now })
+        lease.extend(sentAt: lease.now)
+        let kms = try await TestKMS.start(lease: lease)
+        let alice = try await TestClient.open(kms, People.alice)
+        let nowhere = try alice.wrapped("retrieve", "/nowhere")
+        lease.judgeClock(isWrong: true)
+        guard case .decline = await kms.handler.reply(to: nowhere, source: "") else {
+            Issue.record("a node whose clock is wrong refuses")
+            return
+        }
+        lease.judgeClock(isWrong: false)
+        guard case .answer = await kms.handler.reply(to: nowhere, source: "") else {
+            Issue.record("with the right clock nothing is answered")
+            return
+        }
+    }
+
     @Test("an answer that waits for its audit record is asked for the lease when it leaves, not before")
     func late() async throws {
         let clock = Clock()

@@ -15,6 +15,9 @@ package final class NetworkPlace: Sendable {
     package let cable: Int32
     private let namespace: Int32
 
+    /// Its namespace as a file, for programs that this process does not start; good for as long as this process lives.
+    package var path: String { "/proc/\(getpid())/fd/\(namespace)" }
+
     package static let packetOctets = 1400
     private static let home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC)
 

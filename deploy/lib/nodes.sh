@@ -29,15 +29,49 @@ node_base() {
     mv "$nodes/base.new" "$nodes/base"
 }
 
-declare -A node_supervisor=() node_leader=()
+# node_layer LAYER COMMAND...: what the command, run within the base tree, adds to it, made once. Nodes that name it in
+# node_layers have it. The command reaches the network of this machine and may install packages.
+node_layer() {
+    local layer=$nodes/layers/$1 status=0
+    shift
+    [[ -e $layer.made ]] && return
+    rm -rf --one-file-system "$layer" "$layer.work"
+    mkdir -p "$layer" "$layer.work" "$layer.root"
+    mount -t overlay overlay -o "lowerdir=$nodes/base,upperdir=$layer,workdir=$layer.work" "$layer.root"
+    cp /etc/resolv.conf "$layer.root/etc/resolv.conf"
+    # Nothing that is installed there may start here.
+    printf '#!/bin/sh\nexit 101\n' >"$layer.root/usr/sbin/policy-rc.d"
+    chmod 755 "$layer.root/usr/sbin/policy-rc.d"
+    unshare --mount --pid --fork --kill-child chroot "$layer.root" sh -c 'mount -t proc proc /proc && exec "$@"' sh "$@" \
+        </dev/null || status=$?
+    rm -f "$layer.root/usr/sbin/policy-rc.d" "$layer.root/etc/resolv.conf"
+    umount -l "$layer.root"
+    ((status == 0)) || return "$status"
+    touch "$layer.made"
+}
 
-# node_up NAME: boots; what the node wrote before, it still has. It has a loopback of its own and no other network.
+# What a node is made of besides the base tree, the uppermost layer first, and the network namespace that it is in; set
+# before node_up. Without a namespace it has a loopback of its own and no other network.
+declare -A node_layers=() node_network=()
+
+# node_mount NAME: its disk, at $nodes/NAME/root; what the node wrote before is there.
+node_mount() {
+    local root=$nodes/$1/root lower=$nodes/base layer
+    mkdir -p "$nodes/$1"/{upper,work,root}
+    mountpoint -q "$root" && return
+    for layer in $(printf '%s\n' ${node_layers[$1]:-} | tac); do lower=$nodes/layers/$layer:$lower; done
+    mount -t overlay overlay -o "lowerdir=$lower,upperdir=$nodes/$1/upper,workdir=$nodes/$1/work" "$root"
+}
+
+# node_leader NAME: the process id of its PID 1, or nothing when it is off. In a file, so that every shell knows it.
+node_leader() { cat "$nodes/$1/leader" 2>/dev/null || true; }
+
+# node_up NAME: boots; what the node wrote before, it still has.
 node_up() {
-    local name=$1 root=$nodes/$1/root cgroup=/sys/fs/cgroup tries
+    local name=$1 root=$nodes/$1/root cgroup=/sys/fs/cgroup network=--private-network supervisor leader tries
     [[ -d $cgroup/unified ]] && cgroup=$cgroup/unified
-    mkdir -p "$nodes/$name"/{upper,work,root}
-    mountpoint -q "$root" ||
-        mount -t overlay overlay -o "lowerdir=$nodes/base,upperdir=$nodes/$name/upper,workdir=$nodes/$name/work" "$root"
+    node_mount "$name"
+    [[ -z ${node_network[$name]:-} ]] || network=--network-namespace-path=${node_network[$name]}
     [[ -s $nodes/$name/machine-id ]] || tr -d - </proc/sys/kernel/random/uuid >"$nodes/$name/machine-id"
     cp "$nodes/$name/machine-id" "$root/etc/machine-id"
     mkdir -p "$root/var/log/journal" "$cgroup/hds-$name"
@@ -46,18 +80,27 @@ node_up() {
         # A cgroup of its own, or the payloads of two nodes meet.
         echo "$BASHPID" >"$cgroup/hds-$name/cgroup.procs"
         [[ ! -d /sys/fs/cgroup/systemd ]] || echo "$BASHPID" >"/sys/fs/cgroup/systemd/hds-$name/cgroup.procs"
+        # A pipe of the caller ends with the caller, and not with the node.
+        for descriptor in /proc/self/fd/*; do
+            descriptor=${descriptor##*/}
+            ((descriptor < 3 || descriptor == 255)) || eval "exec $descriptor>&-"
+        done
         exec setsid env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn --quiet -D "$root" -M "hds-$name" --boot \
-            --register=no --keep-unit --private-network --resolv-conf=off --timezone=off --link-journal=no \
+            --register=no --keep-unit "$network" --resolv-conf=off --timezone=off --link-journal=no \
             --capability=CAP_BPF,CAP_PERFMON,CAP_IPC_LOCK --system-call-filter=bpf --console=read-only \
             </dev/null >"$nodes/$name/console.log" 2>&1
     ) &
-    node_supervisor[$name]=$!
+    supervisor=$!
+    echo "$supervisor" >"$nodes/$name/supervisor"
     for ((tries = 0; tries < 600; tries++)); do
-        kill -0 "${node_supervisor[$name]}" 2>/dev/null || break
-        node_leader[$name]=$(pgrep -P "${node_supervisor[$name]}" | head -n 1 || true)
-        case $([[ -z ${node_leader[$name]} ]] || node "$name" systemctl is-system-running 2>/dev/null || true) in
-            running | degraded) return 0 ;;
-        esac
+        kill -0 "$supervisor" 2>/dev/null || break
+        leader=$(pgrep -P "$supervisor" | head -n 1 || true)
+        if [[ -n $leader ]]; then
+            echo "$leader" >"$nodes/$name/leader"
+            case $(node "$name" systemctl is-system-running 2>/dev/null || true) in
+                running | degraded) return 0 ;;
+            esac
+        fi
         sleep 0.1
     done
     tail -n 5 "$nodes/$name/console.log" >&2
@@ -66,22 +109,31 @@ node_up() {
 
 # node NAME COMMAND...: in the node's namespaces.
 node() {
-    local name=$1
+    local leader
+    leader=$(node_leader "$1")
     shift
-    nsenter -t "${node_leader[$name]}" -m -u -i -n -p -C -r -w -- "$@" </dev/null
+    [[ -n $leader ]] || return 125
+    nsenter -t "$leader" -m -u -i -n -p -C -r -w -- "$@" </dev/null
 }
 
 # node_power_failure NAME: everything in it is gone at once; what is on its disk stays.
 node_power_failure() {
-    kill -KILL "${node_leader[$1]}" 2>/dev/null || true
-    wait "${node_supervisor[$1]}" 2>/dev/null || true
-    unset "node_leader[$1]" "node_supervisor[$1]"
+    local supervisor tries
+    supervisor=$(cat "$nodes/$1/supervisor" 2>/dev/null || true)
+    kill -KILL "$(node_leader "$1")" 2>/dev/null || true
+    # A child of this shell, or of another one.
+    for ((tries = 0; tries < 600; tries++)); do
+        [[ -n $supervisor && -d /proc/$supervisor ]] || break
+        wait "$supervisor" 2>/dev/null || true
+        sleep 0.05
+    done
+    rm -f "$nodes/$1/leader" "$nodes/$1/supervisor"
 }
 
 # node_remove NAME: with all that it wrote.
 node_remove() {
     local cgroup
-    [[ -z ${node_leader[$1]:-} ]] || node_power_failure "$1"
+    [[ ! -e $nodes/$1/supervisor ]] || node_power_failure "$1"
     umount -l "$nodes/$1/root" 2>/dev/null || true
     rm -rf --one-file-system "${nodes:?}/$1"
     for cgroup in /sys/fs/cgroup/unified/hds-"$1" /sys/fs/cgroup/systemd/hds-"$1" /sys/fs/cgroup/hds-"$1"; do

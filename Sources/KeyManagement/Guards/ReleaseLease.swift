@@ -20,6 +20,7 @@ package final class ReleaseLease: Sendable {
 
     private let deadline = Atomic<Int64>(.min)
     private let changes = Atomic<Int64>(0)
+    private let clockIsWrong = Atomic<Bool>(false)
     private let clock: @Sendable () -> Int64
 
     /// `clock`: nanoseconds; it goes on while the machine sleeps.
@@ -54,6 +55,12 @@ package final class ReleaseLease: Sendable {
 
     /// Freezes or policy are others from now on. To be called when they are in force, before `extend`.
     package func noteChange() { changes.wrappingAdd(1, ordering: .acquiringAndReleasing) }
+
+    /// Whether what is judged by time is judged wrong here: then nothing is judged, not even refused.
+    package var isClockWrong: Bool { clockIsWrong.load(ordering: .acquiring) }
+
+    /// What core and database say of this node's clock.
+    package func judgeClock(isWrong: Bool) { clockIsWrong.store(isWrong, ordering: .releasing) }
 
     /// The database refused it: nothing leaves any more.
     package func end() { deadline.store(.min, ordering: .releasing) }

@@ -3,42 +3,31 @@ import TestServers
 /// One drill under way: people at work, the blow, and what is measured from then on.
 final class DrillRun {
     let cluster: DrillCluster
-    private(set) var report: DrillReport
-    private let load: KeyLoad
-    private(set) var blow = ContinuousClock.now
+    private let measure: DrillMeasure
     private var coreLogBefore = 0
 
     var wire: Wire { cluster.network.wire }
     var network: DrillNetwork { cluster.network }
     var node: ClusterNode { cluster.nodes[0] }
-
-    /// How long anything may take before the drill counts as failed.
-    static let limit = Duration.seconds(180)
+    var blow: ContinuousClock.Instant { measure.blow }
 
     private init(_ drill: Drill, _ cluster: DrillCluster) {
         self.cluster = cluster
-        report = DrillReport(name: drill.name)
-        load = KeyLoad(cluster.people, pause: .milliseconds(100))
+        measure = DrillMeasure(drill.name, shows: drill.shows, cluster.people)
     }
 
     static func run(_ drill: Drill, on cluster: DrillCluster) async throws -> DrillReport {
         let run = DrillRun(drill, cluster)
         do {
-            _ = try await eventually("people at work", within: Self.limit) {
-                await run.load.everybodyAnswered(after: run.blow)
-            }
+            try await run.measure.atWork()
             try await drill.run(run)
         } catch {
-            await run.load.stop()
+            await run.measure.stop()
             throw error
         }
-        await run.load.stop()
-        run.report.requests = await run.load.requests
-        run.report.failed = await run.load.failures.count
-        run.report.longestWait = await run.load.longest
-        for failure in Set(await run.load.failures) { print("failed: \(failure)") }
-        run.report.lost = try await run.load.missing()
-        return run.report
+        let report = try await run.measure.finish()
+        for failure in Set(await run.measure.failures()) { print("failed: \(failure)") }
+        return report
     }
 
     // MARK: - Steps of a drill
@@ -46,13 +35,14 @@ final class DrillRun {
     /// The fault begins: times count from here.
     func strike(_ fault: () async throws -> Void) async throws {
         coreLogBefore = cluster.coreLog.utf8.count
-        blow = .now
+        measure.strike()
         try await fault()
     }
 
     /// Waits until the system says what is wrong.
     func detected(_ what: String, _ look: () async throws -> Bool) async throws {
-        report.detection = try await eventually(what, within: Self.limit) {
+        let blow = blow
+        measure.report.detection = try await eventually(what, within: DrillMeasure.limit) {
             try await look() ? blow.duration(to: .now) : nil
         }
     }
@@ -65,13 +55,7 @@ final class DrillRun {
     }
 
     /// Waits until everybody had an answer to something asked after the blow.
-    func recovered() async throws {
-        let moment = blow
-        report.recovery = blow.duration(
-            to: try await eventually("an answer for everybody", within: Self.limit) {
-                await load.everybodyAnswered(after: moment)
-            })
-    }
+    func recovered() async throws { try await measure.recovered() }
 
     /// The fault lasts until so long after the blow.
     func hold(_ time: Duration) async throws { try await Task.sleep(until: blow + time) }
@@ -85,7 +69,8 @@ final class DrillRun {
     func whole() async throws {
         _ =
             try await eventually(
-                "every node ready and linked", within: Self.limit, seen: { "linked: \(cluster.linked().sorted())" }
+                "every node ready and linked", within: DrillMeasure.limit,
+                seen: { "linked: \(cluster.linked().sorted())" }
             ) {
                 await cluster.isWhole() ? true : nil
             } as Bool
@@ -96,13 +81,10 @@ final class DrillRun {
         let mended = ContinuousClock.now
         try await mend()
         try await whole()
-        _ = try await eventually("everybody goes on", within: Self.limit) {
-            await load.everybodyAnswered(after: mended)
-        }
-        report.restoration = mended.duration(to: .now)
+        try await measure.restored(since: mended)
     }
 
-    func figure(_ name: String, _ value: Int) { report.figures.append((name, value)) }
+    func figure(_ name: String, _ value: Int) { measure.report.figures.append((name, value)) }
 }
 
 extension Sequence where Element == UInt8 {

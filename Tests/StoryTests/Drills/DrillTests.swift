@@ -1,10 +1,14 @@
 import Foundation
+import Synchronization
 import TestServers
 import Testing
 
 extension StoryTests {
     /// The drills of docs/drills.md, which `deploy/drill` runs on a network of their own.
     @Suite("Drills", .serialized, .enabled(if: !Drill.wanted.isEmpty)) struct DrillTests {
+        /// Of this run, for the page.
+        private static let reports = Mutex<[DrillReport]>([])
+
         /// The cluster of the last drill, when it left it as it found it.
         private static let standing = Standing()
 
@@ -51,6 +55,12 @@ extension StoryTests {
             guard let file = ProcessInfo.processInfo.environment["HDS_DRILL_REPORT"] else { return }
             let before = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
             try (before + report.json + "\n").write(toFile: file, atomically: true, encoding: .utf8)
+            let reports = Self.reports.withLock { reports in
+                reports.append(report)
+                return reports
+            }
+            let page = DrillPage(title: "Drills on a network of hosts", reports: reports)
+            try page.html.write(toFile: file + ".html", atomically: true, encoding: .utf8)
         }
     }
 }
