@@ -189,6 +189,12 @@ var targets: [Target] = [
             "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
+    library(
+        "Provisioning",
+        [
+            "KMSService", "ServiceRuntime", "ControlSocket", "KMSProtocol", "MasterKey", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
+        ]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",
@@ -205,8 +211,9 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "KMSService", "ServiceRuntime",
-            "NodeList", "NodeEnrolment",
+            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
+            "ServiceRuntime",
+            "HTTPClient", "NodeList", "NodeEnrolment",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -342,6 +349,12 @@ targets += [
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
             "SiteFailover",
+        ]),
+    tests(
+        "ProvisioningTests",
+        [
+            "Provisioning", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

@@ -324,6 +324,6 @@ extension Alarm {
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
-        .standbyLag, .drillOverdue, .nodeUnlisted,
+        .standbyLag, .drillOverdue, .nodeUnlisted, .doctorFailed,
     ]
 }

@@ -100,24 +100,20 @@ final class KMSBackups: Sendable {
     func list(_ ending: String = KMSBackups.ending) async throws -> [Entry] {
         let folder = try folder()
         return try await run {
-            guard let directory = opendir(folder) else {
+            guard access(folder, R_OK | X_OK) == 0 else {
                 throw DiagnosedError(
                     .backupFile, fault: .configuration, "the folder of backups \(folder) can not be read",
                     found: String(cString: strerror(errno)), hint: "make it, with mode 0700, for the service's user")
             }
-            defer { closedir(directory) }
-            var entries: [Entry] = []
-            while let entry = readdir(directory) {
-                let name = withUnsafeBytes(of: entry.pointee.d_name) {
-                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
-                }
-                guard name.hasSuffix(ending), let header = try? Backup.header(of: "\(folder)/\(name)") else {
-                    continue
-                }
-                entries.append(Entry(file: "\(folder)/\(name)", header: header))
-            }
-            return entries.sorted { $0.header.created > $1.header.created }
+            return Self.entries(in: folder, ending)
         }
+    }
+
+    /// What lies in a folder, as the headers say it; no key is needed.
+    static func entries(in folder: String, _ ending: String = KMSBackups.ending) -> [Entry] {
+        FolderListing.names(in: folder).filter { $0.hasSuffix(ending) }.compactMap { name in
+            (try? Backup.header(of: "\(folder)/\(name)")).map { Entry(file: "\(folder)/\(name)", header: $0) }
+        }.sorted { $0.header.created > $1.header.created }
     }
 
     /// When the oldest backup of this KMS in the folder was made; nil when there is none.

@@ -16,7 +16,7 @@ enum Layers {
             "TokenIssuer", "HDSClient",
         ],
         ["ServiceRuntime", "ControlSocket"],
-        ["KMSService"],
+        ["KMSService", "Provisioning"],
         ["hds-kms", "hds-core", "hds-auth", "hdsctl", "hds", "hds-bench"],
     ]
     /// Foundations and protocols: bytes in, values out.
