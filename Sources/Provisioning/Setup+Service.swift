@@ -126,8 +126,15 @@ enum ServiceStart {
         _ = try systemctl(["daemon-reload"])
         let units = units(places)
         _ = try systemctl(["enable", "--quiet"] + units)
-        // Returns when the service says that it is ready.
-        _ = try systemctl(["start"] + units)
+        // Returns when the service says that it is ready; one that ends says why in its status.
+        do throws(DiagnosedError) {
+            _ = try systemctl(["start"] + units)
+        } catch {
+            let status = try? systemctl(["show", "-P", "StatusText", "hds-kms.service"])
+            let reason = status?.split(whereSeparator: \.isNewline).first.map(String.init)
+            throw DiagnosedError(
+                error.code, fault: error.fault, "hds-kms does not start", found: reason ?? error.found, hint: error.hint)
+        }
         return SetupLine("start", .made, "\(units.joined(separator: ", ")) enabled and started")
     }
 

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("The unit of a service, read as files")
 struct ServiceUnitTests {
-    private let root = TemporaryFolder()
+    private let root = TestServers.TemporaryFolder()
 
     private func write(_ text: String, to name: String, mode: mode_t = 0o644) throws {
         var folder = root.path

@@ -49,7 +49,11 @@ package struct Doctor: Sendable {
         do {
             configuration = try ConfigurationFile.read(place.configuration)
         } catch {
-            checks[0] = Self.refused(error)
+            checks[0] =
+                access(place.configuration, F_OK) == 0
+                ? Self.refused(error)
+                : DoctorCheck(
+                    "configuration", .fail, "there is no \(place.configuration) yet", fix: "hdsctl setup makes it")
             return DoctorReport(time: now, node: nil, checks: checks + DoctorMachine(unit, place.root).checks())
         }
         let health = HealthRegistry(events: Silence(), metrics: MetricRegistry())

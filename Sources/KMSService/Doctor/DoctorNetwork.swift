@@ -261,8 +261,9 @@ struct DoctorNetwork {
             let there = response.header("date").flatMap({ HTTPDate.parse($0) })
         else { return nil }
         let here = (before.milliseconds + Timestamp.now().milliseconds) / 2
-        // The header has whole seconds: in the middle of its second on average.
-        return Reading(host: host, milliseconds: there.milliseconds + 500 - here)
+        // The header has whole seconds, and servers make it once a second.
+        let ahead = there.milliseconds - here
+        return Reading(host: host, milliseconds: (-2000...1000).contains(ahead) ? 0 : ahead)
     }
 
     private func clock(_ readings: [Reading]) -> DoctorCheck {

@@ -170,7 +170,7 @@ extension StoryTests {
                 return finding(said, "issuer \(domain.authURL)").hasPrefix("pass") ? said : nil
             }
             #expect(finding(said, "clock").hasPrefix("fail"), "\(said.text)")
-            #expect(finding(said, "clock").contains("localhost's clock is 35"), "\(said.text)")
+            #expect(finding(said, "clock").contains("localhost's clock is 36"), "\(said.text)")
             try site.replace(other, with: own, in: "etc/hds/hds-kms.yaml")
             try await server.cut()
         }

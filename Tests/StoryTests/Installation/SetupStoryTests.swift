@@ -1,4 +1,7 @@
 import Foundation
+import HDSClient
+import KMSClient
+import KMSProtocol
 import TestServers
 import Testing
 import WireText
