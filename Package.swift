@@ -224,6 +224,11 @@ var targets: [Target] = [
             "Diagnostics", grdb, lifecycle,
         ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
+        "Provisioning",
+        [
+            "KMSService", "ServiceRuntime", "ControlSocket", "KMSProtocol", "MasterKey", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
+        ]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
     executable(
         "hds-core",
@@ -240,8 +245,9 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
-            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "KMSService", "ServiceRuntime",
-            "NodeList", "NodeEnrolment",
+            "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
+            "ServiceRuntime",
+            "HTTPClient", "NodeList", "NodeEnrolment",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -383,6 +389,12 @@ targets += [
             "KMSProtocol", "KeyStore", "HTTPServer", "HTTPClient", "JOSESignature", "Cryptography", "WireText",
             "Diagnostics", hummingbird, nioCore, nioPosix, "TestServers", "Escrow", "Recovery",
             "KeyStoreSQLite", "SiteFailover",
+        ]),
+    tests(
+        "ProvisioningTests",
+        [
+            "Provisioning", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

@@ -29,9 +29,9 @@ struct SocketFile: ~Copyable {
         let made =
             withSocketAddress(temporary) { bind(descriptor, $0, $1) } == 0
             // The file's mode before it can be found, and before anybody can wait in the queue.
-            && chmod(temporary, 0o660) == 0
-            && group.map { chown(temporary, uid_t.max, $0) == 0 } ?? true
-            && listen(descriptor, 64) == 0 && stat(temporary, &status) == 0 && rename(temporary, path) == 0
+            && chmod(temporary, 0o660) == 0 && stat(temporary, &status) == 0
+            && Self.give(temporary, status, to: group)
+            && listen(descriptor, 64) == 0 && rename(temporary, path) == 0
         guard made else {
             let failure = Self.trouble("can not be made", path)
             close(descriptor)
@@ -42,6 +42,13 @@ struct SocketFile: ~Copyable {
         self.descriptor = descriptor
         device = status.st_dev
         inode = status.st_ino
+    }
+
+    /// With the unit the socket belongs to the group from the beginning, for it is the process's own; the unit's filter of
+    /// system calls would not let it be given to any.
+    private static func give(_ path: String, _ status: stat, to group: UInt32?) -> Bool {
+        guard let group, status.st_gid != group else { return true }
+        return chown(path, uid_t.max, group) == 0
     }
 
     /// Closes it, and removes the file if it is still this one.

@@ -56,4 +56,12 @@ extension Alarm {
             + "--verify; hdsctl drill reports shows what came of it. For a failover: hdsctl failover promote "
             + "--switch-over, and back.",
         clears: "when it was rehearsed")
+    package static let doctorFailed = Alarm(
+        "HDS-DOCTOR-FAILED", "c7d83f1e5b0a4c62a1f94d7be2680935", .error,
+        title: "something that the service needs is not as it should be",
+        text:
+            "The hourly look (hds-doctor.timer) found it, perhaps before it matters: a file, a certificate, the way to the "
+            + "core, a database, the clock. DETAIL names the check, what was seen and what to do.",
+        fix: "Do what DETAIL says; hdsctl doctor looks at everything anew. Then: systemctl start hds-doctor.",
+        clears: "when a later look passes")
 }

@@ -327,6 +327,6 @@ extension Alarm {
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
-        .standbyLag, .drillOverdue, .nodeUnlisted, .indexConsent, .indexLag,
+        .standbyLag, .drillOverdue, .nodeUnlisted, .doctorFailed, .indexConsent, .indexLag,
     ]
 }

@@ -219,6 +219,7 @@ package enum KMSAssembly {
             let settings = section.settings(context.credentials, application: "hds-kms redundancy")
             watches.append(RedundancyWatch(cluster, settings, context.alarms))
         }
+        watches.append(DoctorWatch(file: Doctor.reportFile(of: kms.configuration), alarms: context.alarms))
         watches.append(DrillWatch(drills: drills, days: kms.configuration.drill.overdueDays, alarms: context.alarms))
         return watches
     }

@@ -14,14 +14,13 @@ package enum MasterKeyLocation: Sendable {
     package func open(_ credentials: Credentials) throws -> any RootKeyWrapping {
         switch self {
         case .secret(.file(let file)): return try KeyEncryptionKey.load(fromFile: file.path)
-        case .secret(.credential(let name)):
-            guard let folder = getenv("CREDENTIALS_DIRECTORY").map({ String(cString: $0) }) else {
-                throw DiagnosedError(
-                    .credentialMissing, fault: .configuration, "the secret credential:\(name) is asked from systemd",
-                    expected: "$CREDENTIALS_DIRECTORY", found: "no such folder",
-                    hint: "start the service as a systemd unit with LoadCredential=\(name):..., or name a file")
+        case .secret(let location):
+            guard let handed = credentials.handedOver(location) else {
+                return try credentials.withBytes(of: location) {
+                    try KeyEncryptionKey(text: $0, path: location.description)
+                }
             }
-            return try KeyEncryptionKey.load(fromFile: "\(folder)/\(name)", credentialsDirectory: folder)
+            return try KeyEncryptionKey.load(fromFile: handed.path, credentialsDirectory: handed.folder)
         case .token(let section):
             let pin = try credentials.withBytes(of: section.pin) { bytes in
                 let line = bytes.prefix { $0 != UInt8(ascii: "\n") && $0 != UInt8(ascii: "\r") }

@@ -1,5 +1,6 @@
 import Diagnostics
 import KeyStore
+package import MasterKey
 import NodeEnrolment
 import NodeList
 package import SecretMemory
@@ -22,6 +23,18 @@ package struct NodeJoining: Sendable {
     private let key: NodeKey
 
     package var node: String { configuration.node }
+    /// Of this machine's key.
+    package var fingerprint: String { key.nodeFingerprint.description }
+
+    /// How this machine stands to the keys in the database.
+    package enum Standing: Sendable {
+        /// There are none yet.
+        case empty
+        /// They are wrapped for it.
+        case known
+        /// They are there, and not for it.
+        case stranger
+    }
 
     /// Makes the node's key when there is none yet.
     package init(_ configuration: KMSServiceConfiguration, _ credentials: Credentials) throws {
@@ -35,6 +48,28 @@ package struct NodeJoining: Sendable {
         key = try NodeKey.open(folder: configuration.dataFolder)
     }
 
+    package func standing(masterKey: any RootKeyHolder) async throws -> Standing {
+        try await opened("hdsctl setup") { store in
+            let records = try await store.rootKeys().filter { $0.state.isOpen }
+            guard !records.isEmpty else { return .empty }
+            let isKnown = records.allSatisfy { $0.wraps[masterKey.holder] != nil || $0.wraps[key.holder] != nil }
+            return isKnown ? .known : .stranger
+        }
+    }
+
+    private func opened<R>(_ purpose: String, _ body: (any KeyStore) async throws -> R) async throws -> R {
+        let store = try await configuration.store.open(
+            credentials, application: "\(purpose) \(node)", observer: StoreObserver())
+        do {
+            let result = try await body(store)
+            await store.close()
+            return result
+        } catch {
+            await store.close()
+            throw error
+        }
+    }
+
     /// - Parameter patience: until a node that is there has to have answered.
     package func run(code text: consuming SecretBytes, patience: Duration) async throws -> Outcome {
         guard let code = InvitationCode(text) else {
@@ -42,16 +77,7 @@ package struct NodeJoining: Sendable {
                 .joinRefused, fault: .client, "this is no one-time code", expected: "26 letters and digits",
                 hint: "type it as hdsctl node invite showed it")
         }
-        let store = try await configuration.store.open(
-            credentials, application: "hdsctl node join \(node)", observer: StoreObserver())
-        do {
-            let outcome = try await ask(store, code, patience)
-            await store.close()
-            return outcome
-        } catch {
-            await store.close()
-            throw error
-        }
+        return try await opened("hdsctl node join") { try await ask($0, code, patience) }
     }
 
     private func ask(_ store: any KeyStore, _ code: InvitationCode, _ patience: Duration) async throws -> Outcome {
@@ -77,8 +103,8 @@ package struct NodeJoining: Sendable {
 }
 
 /// The KMS's public key as people compare it: 16 groups of four hexadecimal digits.
-enum ClusterFingerprint {
-    static func text(_ digest: [UInt8]) -> String {
+package enum ClusterFingerprint {
+    package static func text(_ digest: [UInt8]) -> String {
         let digits = Array(Hexadecimal.encode(digest))
         return stride(from: 0, to: digits.count, by: 4).map { String(digits[$0..<min($0 + 4, digits.count)]) }
             .joined(separator: "-")

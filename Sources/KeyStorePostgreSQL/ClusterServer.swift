@@ -38,7 +38,7 @@ package struct ClusterServer: Sendable {
 
     package let host: PostgreSQLSettings.Host
     private let settings: PostgreSQLSettings
-    private let schema: String
+    let schema: String
     private let diagnosis: StoreDiagnosis
 
     package init(_ settings: PostgreSQLSettings, host: PostgreSQLSettings.Host, schema: String = "hds_kms") {
@@ -209,7 +209,7 @@ package struct ClusterServer: Sendable {
         }
     }
 
-    private func connected<Value>(
+    func connected<Value>(
         within limit: Duration, _ body: (PostgreSQLConnection, ContinuousClock.Instant) throws -> Value
     ) throws -> Value {
         do {

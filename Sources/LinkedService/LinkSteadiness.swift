@@ -58,16 +58,24 @@ package final class LinkSteadiness: Sendable {
     /// A link was established, and the core said what time it is there.
     package func opened(clockOffset milliseconds: Int64?) {
         guard let milliseconds else { return }
+        let finding = Self.finding(clockOffset: milliseconds, of: "the core")
+        if finding.state == .ok {
+            health.alarms.clear(.clockSkew, finding.detail)
+        } else {
+            let isGross = milliseconds.magnitude > UInt64(Self.grossSkew)
+            health.alarms.raise(.clockSkew, stage: isGross ? 2 : 1, finding.detail)
+        }
+        health.report(Self.clock, finding)
+    }
+
+    /// What it means that the clock of another machine is ahead of this one.
+    static func finding(clockOffset milliseconds: Int64, of other: Loggable) -> HealthFinding {
         let distance = milliseconds.magnitude
         let detail: Loggable =
             distance < 1000
-            ? "within a second of the core's"
-            : "the core's clock is \(distance / 1000) s \(reviewed: milliseconds > 0 ? "ahead" : "behind")"
-        guard distance > UInt64(Self.skew) else {
-            health.alarms.clear(.clockSkew, detail)
-            return health.report(Self.clock, .ok(detail))
-        }
-        health.alarms.raise(.clockSkew, stage: distance > UInt64(Self.grossSkew) ? 2 : 1, detail)
-        health.report(Self.clock, .warn(detail, fix: Loggable(reviewed: Alarm.clockSkew.fix)))
+            ? "within a second of \(other)'s"
+            : "\(other)'s clock is \(distance / 1000) s \(reviewed: milliseconds > 0 ? "ahead" : "behind")"
+        return distance > UInt64(Self.skew)
+            ? .warn(detail, fix: Loggable(reviewed: Alarm.clockSkew.fix)) : .ok(detail)
     }
 }

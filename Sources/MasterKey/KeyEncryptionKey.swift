@@ -1,5 +1,5 @@
 import Cryptography
-import Diagnostics
+package import Diagnostics
 import Encryption
 import KeyStore
 package import SecretMemory
@@ -90,7 +90,8 @@ package struct KeyEncryptionKey: RootKeyWrapping {
     /// Header, space, fingerprint, space, key, line feed.
     private static let textCount = header.utf8.count + 1 + 16 + 1 + keyTextCount + 1
 
-    func text() -> SecretBytes {
+    /// As it stands in a file.
+    package func text() -> SecretBytes {
         let prefix = Array("\(Self.header) \(fingerprint) ".utf8)
         return SecretBytes(count: Self.textCount) { line in
             line.copyBytes(from: prefix)
@@ -104,7 +105,7 @@ package struct KeyEncryptionKey: RootKeyWrapping {
     }
 
     /// Reads the text form; `path` is for the error.
-    init(text: UnsafeRawBufferPointer, path: String) throws(DiagnosedError) {
+    package init(text: UnsafeRawBufferPointer, path: String) throws(DiagnosedError) {
         guard text.starts(with: Self.header.utf8.prefix(text.count)) else {
             throw Self.malformed(path, "a file that begins otherwise")
         }

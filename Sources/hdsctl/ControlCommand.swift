@@ -138,18 +138,24 @@ struct OfficerOptions: ParsableArguments {
             }
             return try client.send(command, arguments: arguments) { announce($0) }
         }
-        // What is signed names the KMS and the node, so the service is asked for its names first.
-        let service = try client.ping()
-        announce("signing for \(service.host), node \(service.node)")
-        let payload = try OfficerRequest.payload(
-            command: command, arguments: arguments, host: service.host, node: service.node, issued: .now())
-        let signature = try OfficerSignature.sign(payload, as: .request, with: key)
+        let signature = try Self.signature(of: command, arguments, with: key, for: client)
         if let requestOut {
             try OwnFile.write(Array((signature + "\n").utf8), toNew: requestOut)
             announce("the request lies in \(requestOut) and lives five minutes")
             return nil
         }
         return try client.send(command, arguments: arguments, signature: signature) { announce($0) }
+    }
+
+    /// What is signed names the KMS and the node, so the service is asked for its names first.
+    static func signature(
+        of command: String, _ arguments: JSONNode, with key: PrivateKey, for client: ControlClient
+    ) throws -> String {
+        let service = try client.ping()
+        announce("signing for \(service.host), node \(service.node)")
+        let payload = try OfficerRequest.payload(
+            command: command, arguments: arguments, host: service.host, node: service.node, issued: .now())
+        return try OfficerSignature.sign(payload, as: .request, with: key)
     }
 }
 

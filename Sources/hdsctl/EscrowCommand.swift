@@ -55,17 +55,8 @@ struct EscrowCommand: ParsableCommand {
                 if qr { _ = try ShareCode.picture(of: SecretBytes(copying: Array("probe".utf8))) }
                 // Before people write down words that nobody can be told about.
                 _ = try ControlClient(path: officer.control.socket).ping()
-                let ceremony = try EscrowCeremony(needed: needed, count: shares)
-                try words.give(ceremony.shares, codes: qr)
-                var writer = JSONWriter()
-                writer.beginObject()
-                writer.member("publicKey", Base64URL.encode(ceremony.publicKey.octets))
-                writer.member("needed", String(needed))
-                writer.member("commitments", ceremony.commitments.map { Base64URL.encode($0.publicKey) })
-                if replace { writer.member("replace", true) }
-                writer.endObject()
-                guard let answer = try officer.send("escrow-create", arguments: JSONDocument(writer.bytes()).root)
-                else { return }
+                let arguments = try Self.give(shares, needed: needed, replaces: replace, codes: qr, words)
+                guard let answer = try officer.send(Self.command, arguments: arguments) else { return }
                 guard !json else { return print(Terminal.plain(answer.rawText)) }
                 show([
                     "The escrow \(answer.text("fingerprint")) stands: \(needed) of \(shares) shares recover.",
@@ -73,6 +64,24 @@ struct EscrowCommand: ParsableCommand {
                         + "HDS-MASTERKEY-NOT-ESCROWED stands.",
                 ])
             }
+        }
+
+        static let command = "escrow-create"
+
+        /// Makes the shares and gives them to their holders; returns what the service is told.
+        static func give(
+            _ shares: Int, needed: Int, replaces: Bool = false, codes: Bool = false, _ words: WordsOptions
+        ) throws -> JSONNode {
+            let ceremony = try EscrowCeremony(needed: needed, count: shares)
+            try words.give(ceremony.shares, codes: codes)
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.member("publicKey", Base64URL.encode(ceremony.publicKey.octets))
+            writer.member("needed", String(needed))
+            writer.member("commitments", ceremony.commitments.map { Base64URL.encode($0.publicKey) })
+            if replaces { writer.member("replace", true) }
+            writer.endObject()
+            return try JSONDocument(writer.bytes()).root
         }
     }
 

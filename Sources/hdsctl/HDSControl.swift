@@ -14,8 +14,9 @@ import Diagnostics
             """,
         version: Release.version,
         subcommands: [
+            SetupCommand.self, DoctorCommand.self, StatusCommand.self,
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
-            PolicyCommand.self, ControlCommand.self, StatusCommand.self, ExplainCommand.self, AccessCommand.self,
+            PolicyCommand.self, ControlCommand.self, ExplainCommand.self, AccessCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
             RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,

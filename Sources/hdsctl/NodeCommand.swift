@@ -122,7 +122,7 @@ struct NodeCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                let joining = try NodeJoining(try .read(config), .ofProcess)
+                let joining = try NodeJoining(try .read(config), .ofAdministrator(ServiceUnit(unit: "hds-kms.service")))
                 let typed = SymmetricKey(
                     try codeFile.map { try OfficerKeyFile.passphrase(inFile: $0) }
                         ?? Terminal.secret("One-time code for \(joining.node): "))

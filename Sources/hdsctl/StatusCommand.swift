@@ -1,70 +1,64 @@
 import ArgumentParser
 import ControlSocket
 import Diagnostics
+import Glibc
+import ServiceRuntime
 import SignedPolicy
 import WireText
 
-/// `hdsctl status`: how the running KMS is, in plain lines.
+/// `hdsctl status`: how everything of the bundle on this machine is, on one screen.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "How the running KMS is: health, policy, officers, freezes, audit.",
-        discussion: "Exit code 0 when all is well or only warned about, 69 when a check fails or nobody answers.")
+        abstract:
+            "How the services of this machine are: health, nodes, alarms with what to do, rotation, backup, drills.",
+        discussion: """
+            Asks hds-kms over its control socket, and hds-auth and hds-core at their health addresses, where they are set up.
+            Exit code 0 when all is well or only warned about, 69 when a check fails or a service does not answer.
+            """)
 
     @OptionGroup var control: SocketOptions
-    @Flag(help: "Print one JSON object.")
+    @Option(help: "The folder with the configurations of the services.", completion: .directory)
+    var folder = "/etc/hds"
+    @Flag(help: "Show it anew until it is interrupted.")
+    var watch = false
+    @Option(help: "Seconds between two looks of --watch.")
+    var interval = 2
+    @Flag(help: "Print one JSON object, with --watch one a line.")
     var json = false
+
+    func validate() throws {
+        guard (1...3600).contains(interval) else { throw ValidationError("--interval takes 1 to 3600 seconds") }
+    }
 
     func run() throws {
         var isFailing = false
-        try reporting {
-            let empty = try JSONDocument(text: "{}").root
-            let answer = try ControlClient(path: control.socket).send("status", arguments: empty)
-            isFailing = answer["status"]?.string == "fail"
-            if json { return print(Terminal.plain(answer.rawText)) }
-            for line in Self.lines(answer) { print(Terminal.plain(line)) }
-        }
-        if isFailing { throw ExitCode(69) }
+        repeat {
+            let screen = StatusScreen(
+                kms: Self.kms(control.socket), others: OtherServices.look(folder),
+                isSetUp: access(folder + "/hds-kms.yaml", F_OK) == 0)
+            isFailing = screen.isFailing
+            if json {
+                print(Terminal.plain(screen.json))
+            } else {
+                // A terminal shows the new screen in the place of the old one.
+                if watch, isatty(STDOUT_FILENO) == 1 { print("\u{1B}[2J\u{1B}[H", terminator: "") }
+                show(screen.lines)
+            }
+            fflush(nil)
+            if watch { sleep(UInt32(interval)) }
+        } while watch
+        if isFailing { throw ExitCode(EX_UNAVAILABLE) }
     }
 
-    static func lines(_ answer: JSONNode) -> [String] {
-        func text(_ node: JSONNode?) -> String { node?.string ?? "-" }
-        func texts(_ node: JSONNode?) -> [String] { (node?.elements ?? []).compactMap(\.string) }
-        let program = "\(text(answer["service"])) \(text(answer["version"]))"
-        let place = "node \(text(answer["node"])) of \(text(answer["host"]))"
-        var lines = [
-            "\(program), \(place), running since \(text(answer["started"]))", "state     \(text(answer["sentence"]))",
-        ]
-        let policy = answer["policy"]
-        let version: Int64 = policy?["version"]?.integer ?? 0
-        if version == 0 {
-            lines.append("policy    none: nobody but members gets keys")
-        } else {
-            let services = texts(policy?["services"])
-            let named = services.isEmpty ? "no services" : "services: " + services.joined(separator: ", ")
-            lines.append("policy    version \(version), issued \(text(policy?["issued"])), \(named)")
+    /// What the KMS says, with its nodes where it can ask for them.
+    private static func kms(_ socket: String) -> Result<StatusScreen.KMS, DiagnosedError> {
+        Result { () throws(DiagnosedError) in
+            let client = try ControlClient(path: socket)
+            let empty = try ArgumentsWriter().node()
+            let status = try client.send("status", arguments: empty)
+            // These stand in the database, which may be away.
+            return StatusScreen.KMS(status: status, nodes: try? client.send("nodes", arguments: empty))
         }
-        let officers = (answer["officers"]?.elements ?? []).map { officer in
-            let duties = texts(officer["duties"]).joined(separator: ", ")
-            return "\(text(officer["id"])) (\(text(officer["name"])): \(duties))"
-        }
-        lines.append("officers  " + (officers.isEmpty ? "none: nobody can sign" : officers.joined(separator: "; ")))
-        let freezes: Int64 = answer["freezes"]?.integer ?? 0
-        lines.append(freezes == 0 ? "freezes   none" : "freezes   \(freezes) standing")
-        if let lease = answer["lease"] {
-            let epoch: Int64 = lease["epoch"]?.integer ?? 0
-            let commits = lease["synchronous"]?.boolean == true ? "synchronous" : "asynchronous"
-            lines.append(
-                lease["held"]?.boolean == true
-                    ? "lease     held, epoch \(epoch), commits \(commits)"
-                    : "lease     none, epoch \(epoch): \(text(lease["reason"]))")
-        }
-        let records: Int64 = answer["audit"]?["records"]?.integer ?? 0
-        let percent: Int64 = answer["audit"]?["percent"]?.integer ?? 0
-        let blocked = answer["audit"]?["blocked"]?.string.map { ", blocked: " + $0 } ?? ""
-        lines.append("audit     \(records) records, \(percent) % full\(blocked)")
-        for alarm in answer["alarms"]?.elements ?? [] { lines.append("alarm     " + text(alarm)) }
-        for warning in answer["warnings"]?.elements ?? [] { lines.append("warning   " + text(warning)) }
-        return lines
     }
 }

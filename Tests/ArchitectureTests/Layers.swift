@@ -20,7 +20,7 @@ enum Layers {
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
-        ["KMSService", "IndexerService"],
+        ["KMSService", "IndexerService", "Provisioning"],
         ["hds-kms", "hds-indexer", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract", "hds-bench"],
     ]
     /// Foundations and protocols: bytes in, values out.

@@ -11,12 +11,13 @@ import WireText
 enum ReadingCommands {
     static func all(_ kms: RunningKMS) -> [ControlCommand] {
         [
-            ControlCommand("status") { _, _, _, _ in status(kms) },
+            ControlCommand("status") { _, _, _, _ in await status(kms) },
             ControlCommand("policy") { _, _, _, _ in policy(kms) },
         ]
     }
 
-    private static func status(_ kms: RunningKMS) -> ControlAnswer {
+    private static func status(_ kms: RunningKMS) async -> ControlAnswer {
+        let details = await StatusDetails.of(kms)
         let report = kms.health.report
         let policy = kms.policy.current.signed
         let trail = kms.audit.trail.state
@@ -68,6 +69,7 @@ enum ReadingCommands {
             json.endObject()
             json.member("alarms", report.alarms.map { "\($0.alarm.id): \($0.detail.text)" })
             json.member("warnings", report.warnings.map(\.text.text))
+            details.write(to: &json)
         }
     }
 

@@ -75,6 +75,19 @@ package enum ConfigurationFile {
         }
     }
 
+    /// The keys in which two texts of a configuration differ, such as `core.pins`.
+    package static func differences(_ old: [UInt8], _ new: [UInt8]) -> [String] {
+        ConfigurationDifference.keys(old, new)
+    }
+
+    /// Where the service of that configuration serves its health, whatever else stands there; nil when that says nothing.
+    package static func healthAddress(in path: String) -> NetworkAddress? {
+        guard let bytes = try? contents(of: path), case .success(let root) = YAMLText.parse(bytes),
+            let text = root["runtime"]?["health"]?["address"]?.string
+        else { return nil }
+        return NetworkAddress(configurationText: text, folder: "/")
+    }
+
     private static func problem(for trouble: RegularFile.Trouble) -> ConfigurationError.Problem {
         switch trouble {
         case .unreadable(let reason):

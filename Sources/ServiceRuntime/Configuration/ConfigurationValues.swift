@@ -181,7 +181,7 @@ package struct FileLocation: ConfigurationValue, Hashable, CustomStringConvertib
     package var description: String { path }
 
     /// `path` seen from the process's working folder.
-    static func absolute(_ path: String) -> String {
+    package static func absolute(_ path: String) -> String {
         if path.hasPrefix("/") { return path }
         guard let folder = getcwd(nil, 0) else { return "/\(path)" }
         defer { free(folder) }

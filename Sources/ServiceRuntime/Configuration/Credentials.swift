@@ -11,11 +11,15 @@ package struct Credentials: Sendable {
 
     /// The folder that systemd made for this run of the service, or nil outside of systemd.
     let folder: String?
-    private let user: uid_t
+    /// For a tool that systemd hands nothing over: the unit whose secrets they are.
+    private let unit: ServiceUnit?
+    /// Whose files are taken beside those of root.
+    private let users: Set<uid_t>
 
-    package init(folder: String?) {
+    package init(folder: String?, unit: ServiceUnit? = nil) {
         self.folder = folder
-        user = geteuid()
+        self.unit = unit
+        users = Set([geteuid(), 0, unit?.userID].compactMap { $0 })
     }
 
     /// Those of this process.
@@ -23,10 +27,29 @@ package struct Credentials: Sendable {
         Credentials(folder: getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) })
     }
 
+    /// Those of a service's unit, for an administrator who may read the files that it hands over.
+    package static func ofAdministrator(_ unit: ServiceUnit) -> Credentials {
+        Credentials(folder: ofProcess.folder, unit: unit)
+    }
+
+    /// Whether systemd has handed it over to this process.
+    package func isHandedOver(_ location: SecretLocation) -> Bool {
+        guard case .credential(let name) = location, let folder else { return false }
+        return access("\(folder)/\(name)", R_OK) == 0
+    }
+
+    /// Where systemd has put it, or would have, with the folder; nil for files, and for a tool that is no unit.
+    package func handedOver(_ location: SecretLocation) -> (path: String, folder: String)? {
+        guard case .credential(let name) = location, let folder, unit?.sources[name] == nil || isHandedOver(location)
+        else { return nil }
+        return ("\(folder)/\(name)", folder)
+    }
+
     /// Calls `body` with the bytes of the secret.
     package func withBytes<Result: ~Copyable>(
         of location: SecretLocation, _ body: (UnsafeRawBufferPointer) throws -> Result
     ) throws -> Result {
+        if let (name, path) = encrypted(location) { return try Self.decrypting(name, path, body) }
         let (path, isHandedOver) = try place(of: location)
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -75,17 +98,52 @@ package struct Credentials: Sendable {
         }
     }
 
+    /// Name and file of a secret that only systemd's tool opens.
+    private func encrypted(_ location: SecretLocation) -> (name: String, path: String)? {
+        guard case .credential(let name) = location, !isHandedOver(location), let source = unit?.sources[name],
+            source.isEncrypted
+        else { return nil }
+        return (name, source.path)
+    }
+
+    /// Calls `body` with what `systemd-creds encrypt` has sealed to this machine; for root.
+    package static func decrypting<Result: ~Copyable>(
+        _ name: String, _ path: String, _ body: (UnsafeRawBufferPointer) throws -> Result
+    ) throws -> Result {
+        let ending = OtherProgram.run(
+            "/usr/bin/systemd-creds", ["decrypt", "--name=\(name)", path, "-"], output: .standard)
+        guard let ending, ending.code == 0, !ending.output.isEmpty else {
+            throw DiagnosedError(
+                .credentialMissing, fault: .configuration,
+                "the secret credential:\(name) is encrypted and does not open",
+                expected: "root, on the machine that \(path) was encrypted on",
+                found: ending.map { "systemd-creds ended with \($0.code)" } ?? "no systemd-creds",
+                hint: "run as root; or encrypt your copy of the secret anew: systemd-creds encrypt --name=\(name)")
+        }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: ending.output.count, alignment: 16)
+        defer {
+            if let start = buffer.baseAddress { explicit_bzero(start, buffer.count) }
+            buffer.deallocate()
+        }
+        var octets = ending.output
+        buffer.copyBytes(from: octets)
+        octets.withUnsafeMutableBytes { if let start = $0.baseAddress { explicit_bzero(start, $0.count) } }
+        return try body(UnsafeRawBufferPointer(buffer))
+    }
+
+    /// The file in which it is; whether systemd has made it for this process, and so answers for its mode.
     private func place(of location: SecretLocation) throws -> (path: String, isHandedOver: Bool) {
         switch location {
         case .file(let file): return (file.path, false)
         case .credential(let name):
-            guard let folder else {
+            if let handed = handedOver(location) { return (handed.path, true) }
+            guard let source = unit?.sources[name] else {
                 throw DiagnosedError(
                     .credentialMissing, fault: .configuration, "the secret \(location) is asked from systemd",
                     expected: "$CREDENTIALS_DIRECTORY", found: "no such folder",
                     hint: "start the service as a systemd unit with LoadCredential=\(name):..., or name a file")
             }
-            return ("\(folder)/\(name)", true)
+            return (source.path, false)
         }
     }
 
@@ -97,11 +155,12 @@ package struct Credentials: Sendable {
                 expected: "a file", found: "a folder, a pipe or a device")
         }
         if !isHandedOver {
-            guard status.st_uid == user || status.st_uid == 0 else {
+            let owner = unit?.userID ?? geteuid()
+            guard users.contains(status.st_uid) else {
                 throw DiagnosedError(
                     .credentialForeign, fault: .configuration, "the secret \(location) belongs to somebody else",
-                    expected: "owner \(user) or root", found: "owner \(status.st_uid)",
-                    hint: "chown \(user) \(location)")
+                    expected: "owner \(owner) or root", found: "owner \(status.st_uid)",
+                    hint: "chown \(owner) \(location)")
             }
             guard status.st_mode & 0o077 == 0 else {
                 throw DiagnosedError(

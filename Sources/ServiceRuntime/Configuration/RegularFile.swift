@@ -35,11 +35,10 @@ enum RegularFile {
 
 // Files that the configuration names and that hold no secret, such as certificates; secrets go through `Credentials`.
 extension FileLocation {
-    /// The whole file as UTF-8 text.
-    package func text(upTo maximumBytes: Int = 1 << 20) throws(DiagnosedError) -> String {
-        let bytes: [UInt8]
+    /// The whole file.
+    package func octets(upTo maximumBytes: Int = 1 << 20) throws(DiagnosedError) -> [UInt8] {
         do {
-            bytes = try RegularFile.read(path, upTo: maximumBytes)
+            return try RegularFile.read(path, upTo: maximumBytes)
         } catch {
             switch error {
             case .unreadable(let reason):
@@ -58,6 +57,11 @@ extension FileLocation {
                     hint: "correct the path in the configuration")
             }
         }
+    }
+
+    /// The whole file as UTF-8 text.
+    package func text(upTo maximumBytes: Int = 1 << 20) throws(DiagnosedError) -> String {
+        let bytes = try octets(upTo: maximumBytes)
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw DiagnosedError(
                 .fileUnreadable, fault: .configuration, "\(path) is no text", expected: "UTF-8, such as PEM",

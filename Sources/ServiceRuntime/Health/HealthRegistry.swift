@@ -104,6 +104,12 @@ package final class HealthRegistry: Sendable {
         for probe in probes where ids.contains(probe.check.id) { report(probe.check, await probe.look()) }
     }
 
+    /// Looks once at everything that is looked at in an interval, for a tool that is no service.
+    package func lookOnce() async -> HealthReport {
+        for probe in probes { report(probe.check, await probe.look()) }
+        return report
+    }
+
     // MARK: standing warnings
 
     /// Shown until withdrawn, and written to the journal once.

@@ -20,6 +20,17 @@ extension StoryTests {
 
             /// An officer with the duty cluster, known to the KMS and to the core.
             static func enrol(_ domain: Domain) async throws -> Desk {
+                let desk = try await enrolOfficer(domain)
+                try domain.replace(
+                    "control:\n", with: "officers:\n  file: ../officers.json\ncontrol:\n", in: "kms/hds-kms.yaml")
+                try domain.replace(
+                    "    kms-cluster:", with: "    node-list:\n      officers: ../officers.json\n    kms-cluster:",
+                    in: "core/hds-core.yaml")
+                return desk
+            }
+
+            /// Her key, and the file of officers beside the services' folders.
+            static func enrolOfficer(_ domain: Domain) async throws -> Desk {
                 let desk = Desk(domain: domain)
                 try domain.write("correct horse battery staple\n", to: "passphrase")
                 let text = try await desk.run(
@@ -27,11 +38,6 @@ extension StoryTests {
                     "cluster")
                 let entry = try #require(text.split(separator: "\n").first { $0.hasPrefix("{") })
                 try domain.write(#"{"officers": [\#(entry)]}"#, to: "officers.json", mode: 0o644)
-                try domain.replace(
-                    "control:\n", with: "officers:\n  file: ../officers.json\ncontrol:\n", in: "kms/hds-kms.yaml")
-                try domain.replace(
-                    "    kms-cluster:", with: "    node-list:\n      officers: ../officers.json\n    kms-cluster:",
-                    in: "core/hds-core.yaml")
                 return desk
             }
 
