@@ -213,17 +213,20 @@ var targets: [Target] = [
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
             "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
-            "HTTPClient", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature", "Cryptography", "SecretMemory",
+            "HTTPClient", "WebSocketChannel", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature",
+            "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
         ]),
     library(
         "IndexerService",
         [
             "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchIndexing",
-            "SearchProtocol", "TextAnalysis", "TextExtraction", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "SearchProtocol", "TextAnalysis", "TextExtraction", "Encryption", "Cryptography", "SecretMemory",
+            "WireText",
             "Diagnostics", grdb, lifecycle,
         ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
+    library(
         "Provisioning",
         [
             "KMSService", "ServiceRuntime", "ControlSocket", "KMSProtocol", "MasterKey", "Cryptography",

@@ -34,7 +34,8 @@ package struct LinkedService: Sendable {
         checks.use(pins: material.current.pins, inspection: material.current.inspection)
         let (credentials, material, checks) = (context.credentials, material, checks)
         context.health.watchAge(
-            ofSecret: "\(reviewed: Configuration.accountPlace).client-secret", days: configuration.account.renewAfterDays
+            ofSecret: "\(reviewed: Configuration.accountPlace).client-secret",
+            days: configuration.account.renewAfterDays
         ) {
             credentials.changed(material.current.secret)
         }

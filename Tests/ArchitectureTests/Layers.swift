@@ -2,7 +2,10 @@
 enum Layers {
     static let floors: [[String]] = [
         ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
-        ["Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming", "TextAnalysis"],
+        [
+            "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming",
+            "TextAnalysis",
+        ],
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
             "SearchProtocol", "SearchMatching",
