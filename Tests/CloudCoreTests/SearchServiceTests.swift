@@ -16,8 +16,14 @@ struct SearchServiceTests {
         let link: CoreLink
         private let running: RunningService
         private let states: AsyncStream<LinkState>
-        private let asked = Mutex<[SearchQuestion]>([])
-        var questions: [SearchQuestion] { asked.withLock { $0 } }
+        private let shared: Shared
+        var questions: [SearchQuestion] { shared.asked.withLock { $0 } }
+
+        /// What the closures of the link need.
+        private final class Shared: Sendable {
+            let asked = Mutex<[SearchQuestion]>([])
+            let link = Mutex<CoreLink?>(nil)
+        }
 
         init(
             _ bench: CoreBench, organisation: String = "acme", issuer: TestIssuer? = nil, service: String = "indexer",
@@ -26,19 +32,20 @@ struct SearchServiceTests {
             let issuer = issuer ?? bench.issuer
             let (states, sink) = AsyncStream.makeStream(of: LinkState.self)
             self.states = states
-            let holder = Mutex<CoreLink?>(nil)
-            let asked = asked
-            link = CoreLink(
+            let shared = Shared()
+            self.shared = shared
+            let link = CoreLink(
                 configuration: CoreLinkConfiguration(
                     url: "wss://localhost:\(bench.port)/link/v1", trust: bench.trust, node: "i1", service: service,
                     organisation: organisation, version: "1.0.0", destination: "\(service)://\(organisation)",
                     details: { "{}" }, token: { try issuer.serviceToken(scope: "link:\(service)") }),
                 handler: { delivery in
                     guard let question = try? SearchQuestion(decoding: delivery.text) else { return }
-                    asked.withLock { $0.append(question) }
-                    holder.withLock { $0 }?.answer(delivery, text: answer(question).encode())
+                    shared.asked.withLock { $0.append(question) }
+                    shared.link.withLock { $0 }?.answer(delivery, text: answer(question).encode())
                 }, state: { sink.yield($0) })
-            holder.withLock { $0 = link }
+            self.link = link
+            shared.link.withLock { $0 = link }
             running = RunningService([link])
         }
 
