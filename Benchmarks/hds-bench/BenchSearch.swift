@@ -11,7 +11,7 @@ import WireText
 /// Entries of real messages on one core, by turns with SQLite's FTS5 (porter, detail=full) on the same messages; octets of an
 /// entry; a query of two words in 1,000 rooms.
 struct BenchSearch {
-    private static let rounds = 5
+    private static let rounds = 3
 
     static func measure() throws -> [Measurement] {
         guard ChatCorpus.english.isAvailable else { return [] }

@@ -43,9 +43,13 @@ package final class EntryBuilder {
         for number in analyser.wordNumbers { body(analyser.word(number)) }
     }
 
-    package func entry(for message: IndexedMessage, in epoch: IndexEpoch) throws(DiagnosedError) -> SearchEntry {
+    package func entry(for message: IndexedMessage, in epoch: IndexEpoch) throws(DiagnosedError)
+        -> SearchEntry
+    {
         analyser.index(message.content, languages: epoch.languages)
-        if tokens.prepare(generation: analyser.generation) { variantCounts.removeAll(keepingCapacity: true) }
+        if tokens.prepare(generation: analyser.generation) {
+            variantCounts.removeAll(keepingCapacity: true)
+        }
         let body: SearchEntry.Body
         switch epoch.profile {
         case .list: body = list(epoch)
@@ -67,19 +71,22 @@ package final class EntryBuilder {
     ) throws(DiagnosedError) -> SearchEntry {
         let analyser = AnalyserID(rawValue: TextAnalyser.number)
         let authenticated = SearchEntry.authenticated(
-            profile: epoch.profile, analyser: analyser, room: epoch.room, epoch: epoch.epoch, message: message,
+            profile: epoch.profile, analyser: analyser, room: epoch.room, epoch: epoch.epoch,
+            message: message,
             sequence: sequence, body: body)
         return try SearchEntry(
-            profile: epoch.profile, analyser: analyser, room: epoch.room, epoch: epoch.epoch, message: message,
+            profile: epoch.profile, analyser: analyser, room: epoch.room, epoch: epoch.epoch,
+            message: message,
             sequence: sequence, body: body, mac: epoch.keys.mac(of: authenticated))
     }
 
     // MARK: Profiles
 
     private func token(_ term: Int32, variant: Int, _ epoch: IndexEpoch) -> SearchToken {
-        if let known = tokens[term, variant, epoch] { return known }
+        let key = TokenCache.key(term: term, variant: variant, epoch)
+        if let known = tokens[key] { return known }
         let token = epoch.keys.token(of: analyser.term(term), variant: variant)
-        tokens[term, variant, epoch] = token
+        tokens[key] = token
         return token
     }
 
@@ -94,7 +101,9 @@ package final class EntryBuilder {
         if index >= variantCounts.count {
             variantCounts.append(contentsOf: repeatElement(0, count: index - variantCounts.count + 256))
         }
-        if variantCounts[index] == 0 { variantCounts[index] = UInt8(VariantTable.count(of: analyser.term(term))) }
+        if variantCounts[index] == 0 {
+            variantCounts[index] = UInt8(VariantTable.count(of: analyser.term(term)))
+        }
         return Int(variantCounts[index])
     }
 
@@ -124,11 +133,11 @@ package final class EntryBuilder {
     }
 
     private func paddingToken(_ rank: UInt32, _ epoch: IndexEpoch) -> UInt64 {
-        // Terms have numbers from 0 up.
-        let number = -1 - Int32(rank)
-        if let known = tokens[number, 0, epoch] { return known.high }
+        // No term has so many variants.
+        let key = TokenCache.key(term: Int32(rank), variant: 0xFF, epoch)
+        if let known = tokens[key] { return known.high }
         let value = epoch.keys.paddingToken(rank: rank)
-        tokens[number, 0, epoch] = SearchToken(high: value, low: 0)
+        tokens[key] = SearchToken(high: value, low: 0)
         return value
     }
 
@@ -175,57 +184,43 @@ enum PaddingRank {
     }
 }
 
-/// Tokens that were made lately, each at the one place that its term and epoch give it.
+/// Tokens that were made lately, each at the one place that its term, variant and epoch give it.
 private struct TokenCache {
     private struct Place {
-        var term: Int32 = .max
-        var variant: Int32 = 0
-        var epoch: ObjectIdentifier?
+        /// 0: nothing yet; no epoch has the number 0.
+        var key: UInt64 = 0
         var token = SearchToken(high: 0, low: 0)
     }
 
-    private static let capacity = 1 << 17
-    private var places = [Place](repeating: Place(), count: capacity)
+    private static let bits = 17
+    private var places = [Place](repeating: Place(), count: 1 << bits)
     private var generation = 0
-    /// Holds on to the epochs that places name, so that no other gets their identity.
-    private var epochs: [ObjectIdentifier: IndexEpoch] = [:]
-    private var last: ObjectIdentifier?
 
-    /// Numbers of terms mean something else after the analyser forgot them.
+    /// Numbers of terms mean something else after the analyser forgot them: true if so.
     mutating func prepare(generation: Int) -> Bool {
-        if generation != self.generation || epochs.count > 4096 {
-            places = [Place](repeating: Place(), count: Self.capacity)
-            epochs = [:]
-            last = nil
-            defer { self.generation = generation }
-            return generation != self.generation
-        }
-        return false
+        guard generation != self.generation else { return false }
+        places = [Place](repeating: Place(), count: 1 << Self.bits)
+        self.generation = generation
+        return true
     }
 
-    subscript(term: Int32, variant: Int, epoch: IndexEpoch) -> SearchToken? {
+    static func key(term: Int32, variant: Int, _ epoch: IndexEpoch) -> UInt64 {
+        UInt64(epoch.number) << 32 | UInt64(variant) << 24 | UInt64(truncatingIfNeeded: term)
+    }
+
+    subscript(key: UInt64) -> SearchToken? {
         get {
-            let id = ObjectIdentifier(epoch)
-            let place = places[Self.index(term, variant, id)]
-            return place.term == term && place.variant == variant && place.epoch == id ? place.token : nil
+            let place = places[Self.index(key)]
+            return place.key == key ? place.token : nil
         }
         set {
-            let id = ObjectIdentifier(epoch)
-            if last != id {
-                epochs[id] = epoch
-                last = id
-            }
             guard let newValue else { return }
-            places[Self.index(term, variant, id)] =
-                Place(term: term, variant: Int32(variant), epoch: id, token: newValue)
+            places[Self.index(key)] = Place(key: key, token: newValue)
         }
     }
 
     @inline(__always)
-    private static func index(_ term: Int32, _ variant: Int, _ epoch: ObjectIdentifier) -> Int {
-        let mixed =
-            (UInt64(UInt32(bitPattern: term)) &+ UInt64(variant) << 32
-                ^ UInt64(UInt(bitPattern: epoch))) &* 0x9E37_79B9_7F4A_7C15
-        return Int(truncatingIfNeeded: mixed >> 47)
+    private static func index(_ key: UInt64) -> Int {
+        Int(truncatingIfNeeded: ((key ^ key >> 29) &* 0x9E37_79B9_7F4A_7C15) >> UInt64(64 - bits))
     }
 }

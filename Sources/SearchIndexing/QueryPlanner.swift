@@ -54,6 +54,7 @@ package struct QueryPlanner {
         var notes: Set<SearchPlan.Note> = []
         var compiled: [LanguageSet: CompiledQuery] = [:]
         var shared: [LanguageSet: Asked] = [:]
+        var weighed: [LanguageSet: [[(term: Term, variants: Int)]]] = [:]
         var cells: [SearchLookup.Cell] = []
         for epoch in capped(epochs, &notes) {
             let own: CompiledQuery
@@ -77,7 +78,12 @@ package struct QueryPlanner {
                 if case .never = asked {} else { notes.insert(.asksNothing) }
                 continue
             }
-            cells += try Self.cells(clauses, epoch, using: &random)
+            // What is the same for all rooms is worked out once.
+            let terms =
+                weighed[epoch.languages]
+                ?? clauses.map { $0.map { ($0, VariantTable.count(of: $0.octets[...])) } }
+            weighed[epoch.languages] = shared[epoch.languages] == nil ? nil : terms
+            try Self.addCells(of: terms, epoch, to: &cells, using: &random)
         }
         cells.shuffle(using: &random)
         return SearchPlan(
@@ -85,6 +91,7 @@ package struct QueryPlanner {
     }
 
     private func capped(_ epochs: [IndexEpoch], _ notes: inout Set<SearchPlan.Note>) -> [IndexEpoch] {
+        guard epochs.count > limits.epochsOfRoom else { return epochs }
         var byRoom: [String: [IndexEpoch]] = [:]
         for epoch in epochs { byRoom[epoch.room, default: []].append(epoch) }
         for (room, own) in byRoom where own.count > limits.epochsOfRoom {
@@ -160,36 +167,38 @@ package struct QueryPlanner {
 
     // MARK: From clauses to tokens
 
-    private static func cells(
-        _ clauses: [[Term]], _ epoch: IndexEpoch, using random: inout some RandomNumberGenerator
-    ) throws(DiagnosedError) -> [SearchLookup.Cell] {
+    private static func addCells(
+        of clauses: [[(term: Term, variants: Int)]], _ epoch: IndexEpoch, to cells: inout [SearchLookup.Cell],
+        using random: inout some RandomNumberGenerator
+    ) throws(DiagnosedError) {
         let most = SearchLookup.maximumTokensOfGroup
         var groups: [[SearchToken]] = []
+        groups.reserveCapacity(clauses.count)
         for clause in clauses {
-            var group: Set<SearchToken> = []
-            for term in clause {
-                let variants = epoch.profile == .padded ? VariantTable.count(of: term.octets[...]) : 1
-                for variant in 0..<variants { group.insert(epoch.keys.token(of: term.octets, variant: variant)) }
+            var group: [SearchToken] = []
+            for (term, variants) in clause {
+                for variant in 0..<(epoch.profile == .padded ? variants : 1) {
+                    group.append(epoch.keys.token(of: term.octets, variant: variant))
+                }
             }
-            groups.append(group.sorted())
+            group.sort()
+            groups.append(group)
         }
         // Without a group more is asked for, and never less; one group has to stay.
         let small = groups.filter { $0.count <= most }
         if !small.isEmpty {
             var chosen = Array(small.prefix(SearchLookup.maximumGroups))
             chosen.shuffle(using: &random)
-            return [
-                try SearchLookup.Cell(room: epoch.room, epoch: epoch.epoch, profile: epoch.profile, groups: chosen)
-            ]
+            cells.append(
+                try SearchLookup.Cell(room: epoch.room, epoch: epoch.epoch, profile: epoch.profile, groups: chosen))
+            return
         }
-        guard let large = groups.first else { return [] }
-        var cells: [SearchLookup.Cell] = []
+        guard let large = groups.first else { return }
         for start in stride(from: 0, to: large.count, by: most) {
             let part = Array(large[start..<min(start + most, large.count)])
             cells.append(
                 try SearchLookup.Cell(room: epoch.room, epoch: epoch.epoch, profile: epoch.profile, groups: [part]))
         }
-        return cells
     }
 
     private static func lookups(

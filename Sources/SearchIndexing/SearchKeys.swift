@@ -4,6 +4,7 @@ internal import Encryption
 package import SearchProtocol
 package import SecretMemory
 package import TextAnalysis
+internal import Synchronization
 internal import WireText
 
 /// What is derived from the search key of one room and epoch: a key for each purpose, none usable for another.
@@ -43,19 +44,16 @@ package final class SearchKeys: Sendable {
     }
 
     /// The token of a term; variants above 0 are further tokens of the same term.
-    package func token(of term: some Collection<UInt8>, variant: Int = 0) -> SearchToken {
-        var message: [UInt8]
-        if term.count <= Self.longestTerm {
-            message = Array(term)
-        } else {
-            // No class of terms is x.
-            message = [0x78, 0x1F] + SHA256.hash(Array(term))
-        }
+    package func token(of term: ArraySlice<UInt8>, variant: Int = 0) -> SearchToken {
+        // No class of terms is x.
+        var message = term.count <= Self.longestTerm ? Array(term) : [0x78, 0x1F] + SHA256.hash(Array(term))
         // 0x1f stands in no word.
         if variant > 0 { message += [0x1F, UInt8(truncatingIfNeeded: variant)] }
         let (high, low) = terms.prefix(for: message)
         return SearchToken(high: high, low: low)
     }
+
+    package func token(of term: [UInt8], variant: Int = 0) -> SearchToken { token(of: term[...], variant: variant) }
 
     /// Of one version of a message: 16 octets.
     func salt(message: String, sequence: UInt64, ciphertextDigest: [UInt8]) -> [UInt8] {
@@ -104,6 +102,10 @@ extension DiagnosedError.Code {
 /// Whoever changes the profile, the analyser or the languages of a room begins an epoch, so that every entry is found by the
 /// rules that it was made by. Immutable; any thread may use it.
 package final class IndexEpoch: Sendable {
+    private static let count = Atomic<UInt32>(0)
+
+    /// Tells epochs apart within this process: 1 and up.
+    let number = count.wrappingAdd(1, ordering: .relaxed).newValue
     package let room: String
     package let epoch: UInt32
     package let profile: SearchProfile

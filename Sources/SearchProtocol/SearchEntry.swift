@@ -52,7 +52,7 @@ package struct SearchEntry: Equatable, Sendable {
         switch body {
         case .tokens(let tokens):
             octets.append(search: UInt64(tokens.count), octets: 2)
-            for token in tokens { octets.append(search: token, octets: 8) }
+            octets.append(searchTokens: tokens)
         case .codewords(let salt, let codewords):
             octets.append(contentsOf: salt)
             octets.append(search: UInt64(codewords.count), octets: 2)

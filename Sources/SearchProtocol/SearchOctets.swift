@@ -73,7 +73,12 @@ struct SearchReader {
 
 extension [UInt8] {
     mutating func append(search number: UInt64, octets count: Int) {
-        for index in (0..<count).reversed() { append(UInt8(truncatingIfNeeded: number >> UInt64(8 * index))) }
+        Swift.withUnsafeBytes(of: number.bigEndian) { append(contentsOf: $0[(8 - count)...]) }
+    }
+
+    /// All in one piece: an entry is mostly these.
+    mutating func append(searchTokens tokens: [UInt64]) {
+        tokens.map(\.bigEndian).withUnsafeBytes { append(contentsOf: $0) }
     }
 
     mutating func append(searchName text: String) {

@@ -17,8 +17,10 @@ enum SpecialScanner {
     /// The last label of a name that is taken for a host without anything else that says so. Short and frozen: `it`, `no`
     /// and `in` are words that follow a full stop.
     private static let endings: Set<String> = [
-        "com", "org", "net", "edu", "gov", "mil", "info", "io", "dev", "app", "de", "fr", "es", "nl", "se", "dk", "fi",
-        "ru", "hu", "ro", "tr", "gr", "uk", "us", "ca", "au", "jp", "cn", "kr", "ch", "cz", "pl", "br", "eu",
+        "com", "org", "net", "edu", "gov", "mil", "info", "io", "dev", "app", "de", "fr", "es", "nl",
+        "se", "dk", "fi",
+        "ru", "hu", "ro", "tr", "gr", "uk", "us", "ca", "au", "jp", "cn", "kr", "ch", "cz", "pl", "br",
+        "eu",
     ]
 
     static func scan(_ points: [UInt32]) -> [Finding] {
@@ -33,7 +35,9 @@ enum SpecialScanner {
 
     private static func isSpace(_ point: UInt32) -> Bool {
         switch point {
-        case 0x09...0x0D, 0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000: true
+        case 0x09...0x0D, 0x20, 0x85, 0xA0, 0x1680, 0x2000...0x200A, 0x2028, 0x2029, 0x202F, 0x205F,
+            0x3000:
+            true
         default: false
         }
     }
@@ -58,16 +62,27 @@ enum SpecialScanner {
         addHost(chunk.prefix { $0 != slash && $0 != colon }, needsEnding: true, into: &findings)
     }
 
+    private static func isOpening(_ point: UInt32) -> Bool {
+        switch point {
+        case 0x28, 0x5B, 0x7B, 0x3C, 0x22, 0x27, 0xAB, 0x201C, 0x201E, 0x2018: true
+        default: false
+        }
+    }
+
+    private static func isClosing(_ point: UInt32) -> Bool {
+        switch point {
+        case 0x2E, 0x2C, 0x3B, 0x3A, 0x21, 0x3F, 0x29, 0x5D, 0x7D, 0x3E, 0x22, 0x27, 0xBB, 0x201D,
+            0x2019, 0x2026,
+            0x3001, 0x3002:
+            true
+        default: false
+        }
+    }
+
     /// Without the punctuation around it.
     private static func trimmed(_ chunk: ArraySlice<UInt32>) -> ArraySlice<UInt32> {
-        let opening: Set<UInt32> = [0x28, 0x5B, 0x7B, 0x3C, 0x22, 0x27, 0xAB, 0x201C, 0x201E, 0x2018]
-        let closing: Set<UInt32> = [
-            0x2E, 0x2C, 0x3B, 0x3A, 0x21, 0x3F, 0x29, 0x5D, 0x7D, 0x3E, 0x22, 0x27, 0xBB, 0x201D, 0x2019, 0x2026,
-            0x3001,
-            0x3002,
-        ]
-        let rest = chunk.drop(while: opening.contains)
-        guard let last = rest.lastIndex(where: { !closing.contains($0) }) else { return [] }
+        let rest = chunk.drop(while: isOpening)
+        guard let last = rest.lastIndex(where: { !isClosing($0) }) else { return [] }
         return rest[...last]
     }
 
@@ -89,7 +104,9 @@ enum SpecialScanner {
 
     private static func isMail(_ chunk: ArraySlice<UInt32>, _ sign: Int) -> Bool {
         let domain = chunk[(sign + 1)...]
-        guard !domain.contains(at), domain.contains(dot), labels(of: domain) != nil else { return false }
+        guard !domain.contains(at), domain.contains(dot), labels(of: domain) != nil else {
+            return false
+        }
         return chunk[..<sign].allSatisfy { isName($0) || $0 == 0x2B || $0 == 0x25 }
     }
 
@@ -118,9 +135,12 @@ enum SpecialScanner {
         _ name: ArraySlice<UInt32>, needsEnding: Bool, into findings: inout [Finding]
     ) {
         guard let labels = Self.labels(of: name), labels.count >= 2 else { return }
-        if needsEnding, let last = labels.last, !endings.contains(String(decoding: last, as: UTF8.self)) { return }
+        if needsEnding, let last = labels.last, !endings.contains(String(decoding: last, as: UTF8.self)) {
+            return
+        }
         for start in 0..<min(labels.count - 1, 4) {
-            findings.append(Finding(termClass: .surface, octets: Array(labels[start...].joined(separator: [0x2E]))))
+            findings.append(
+                Finding(termClass: .surface, octets: Array(labels[start...].joined(separator: [0x2E]))))
         }
     }
 
@@ -136,15 +156,20 @@ enum SpecialScanner {
         return labels.map { $0.map { isASCIILetter($0) ? UInt8($0 | 0x20) : UInt8($0) } }
     }
 
-    private static func isASCIILetter(_ point: UInt32) -> Bool { (0x61...0x7A).contains(point | 0x20) }
+    private static func isASCIILetter(_ point: UInt32) -> Bool {
+        (0x61...0x7A).contains(point | 0x20)
+    }
     private static func isDigit(_ point: UInt32) -> Bool { (0x30...0x39).contains(point) }
 
-    private static func isAlphanumeric(_ point: UInt32) -> Bool { isASCIILetter(point) || isDigit(point) }
+    private static func isAlphanumeric(_ point: UInt32) -> Bool {
+        isASCIILetter(point) || isDigit(point)
+    }
 
     /// What may stand in the name of a person or a tag.
     private static func isName(_ point: UInt32) -> Bool {
         if point < 0x80 {
-            return isASCIILetter(point) || isDigit(point) || point == 0x5F || point == 0x2D || point == dot
+            return isASCIILetter(point) || isDigit(point) || point == 0x5F || point == 0x2D
+                || point == dot
         }
         switch WordBreak.property(point) & 0x1F {
         case WordBreak.Property.aLetter, WordBreak.Property.hebrewLetter, WordBreak.Property.katakana,
@@ -157,5 +182,7 @@ enum SpecialScanner {
         }
     }
 
-    private static func folded(_ points: ArraySlice<UInt32>) -> [UInt8] { UTF8Text.encode(CaseFolding.fold(points)) }
+    private static func folded(_ points: ArraySlice<UInt32>) -> [UInt8] {
+        UTF8Text.encode(CaseFolding.fold(points))
+    }
 }

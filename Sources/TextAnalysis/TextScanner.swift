@@ -1,10 +1,10 @@
 /// Takes what a `TextScanner` finds in a text, in its order.
-protocol ScanSink: AnyObject {
+protocol ScanSink {
     /// A word, folded.
-    func word(_ octets: UnsafeBufferPointer<UInt8>)
+    mutating func word(_ octets: UnsafeBufferPointer<UInt8>)
     /// A run of characters that are not divided into words, folded.
-    func run(_ points: [UInt32], _ script: Script)
-    func special(_ finding: SpecialScanner.Finding)
+    mutating func run(_ points: [UInt32], _ script: Script)
+    mutating func special(_ finding: SpecialScanner.Finding)
 }
 
 /// Divides a text into words: UAX #29, then at `_ . : - /` as well, runs of Chinese, Japanese, Korean and Thai apart.
@@ -14,8 +14,8 @@ struct TextScanner {
     /// The word at hand, in lower case.
     private var scratch: [UInt8] = []
 
-    mutating func scan<Sink: ScanSink>(_ text: UnsafeBufferPointer<UInt8>, to sink: Sink) {
-        if !scanASCII(text, to: sink) { Self.scanAny(text, to: sink) }
+    mutating func scan<Sink: ScanSink>(_ text: UnsafeBufferPointer<UInt8>, to sink: inout Sink) {
+        if !scanASCII(text, to: &sink) { Self.scanAny(text, to: &sink) }
     }
 
     // MARK: ASCII
@@ -41,12 +41,16 @@ struct TextScanner {
     }
 
     /// False, and nothing told, if the text is not all ASCII.
-    private mutating func scanASCII<Sink: ScanSink>(_ text: UnsafeBufferPointer<UInt8>, to sink: Sink) -> Bool {
+    private mutating func scanASCII<Sink: ScanSink>(
+        _ text: UnsafeBufferPointer<UInt8>, to sink: inout Sink
+    ) -> Bool {
         var all: UInt8 = 0
         for octet in text { all |= octet }
         guard all < 0x80 else { return false }
         let hasSpecials = Self.mayHaveSpecials(text)
-        if hasSpecials { SpecialScanner.scan(text.map(UInt32.init)).forEach(sink.special) }
+        if hasSpecials {
+            for finding in SpecialScanner.scan(text.map(UInt32.init)) { sink.special(finding) }
+        }
         let longest = text.count
         if scratch.count < longest { scratch = [UInt8](repeating: 0, count: longest * 2) }
         Self.kinds.withUnsafeBufferPointer { kinds in
@@ -100,7 +104,9 @@ struct TextScanner {
                     return true
                 }
             case UInt8(ascii: "/"):
-                if index > 1, text[index - 1] == UInt8(ascii: "/"), text[index - 2] == UInt8(ascii: ":") { return true }
+                if index > 1, text[index - 1] == UInt8(ascii: "/"), text[index - 2] == UInt8(ascii: ":") {
+                    return true
+                }
             default: break
             }
         }
@@ -115,19 +121,22 @@ struct TextScanner {
     // MARK: Any text
 
     /// The long way, which is right for every text.
-    static func scanAny<Sink: ScanSink>(_ text: UnsafeBufferPointer<UInt8>, to sink: Sink) {
+    static func scanAny<Sink: ScanSink>(_ text: UnsafeBufferPointer<UInt8>, to sink: inout Sink) {
         let points = UTF8Text.decode(text)
-        if points.contains(where: { $0 == 0x40 || $0 == 0x23 || $0 == 0x2E || $0 == 0x2F || $0 > 0xFF00 }) {
-            SpecialScanner.scan(points).forEach(sink.special)
+        if points.contains(where: {
+            $0 == 0x40 || $0 == 0x23 || $0 == 0x2E || $0 == 0x2F || $0 > 0xFF00
+        }) {
+            for finding in SpecialScanner.scan(points) { sink.special(finding) }
         }
         let properties = points.map(WordBreak.property)
         let boundaries = WordBreak.boundaries(properties: properties)
         var pending = Pending()
         for index in boundaries.indices.dropLast() {
             pending.add(
-                segment: boundaries[index]..<boundaries[index + 1], points: points, properties: properties, to: sink)
+                segment: boundaries[index]..<boundaries[index + 1], points: points, properties: properties,
+                to: &sink)
         }
-        pending.end(sink)
+        pending.end(&sink)
     }
 
     /// What is not told yet: a run goes on over the boundaries of UAX #29, a word does not.
@@ -136,12 +145,12 @@ struct TextScanner {
         private var script: Script?
 
         mutating func add<Sink: ScanSink>(
-            segment: Range<Int>, points all: [UInt32], properties: [UInt8], to sink: Sink
+            segment: Range<Int>, points all: [UInt32], properties: [UInt8], to sink: inout Sink
         ) {
-            if script == .other { end(sink) }
+            if script == .other { end(&sink) }
             let first = properties[segment.lowerBound]
             if isEmoji(first) {
-                end(sink)
+                end(&sink)
                 points = Array(all[segment])
                 script = .other
                 return
@@ -153,14 +162,15 @@ struct TextScanner {
                     // Belongs to what it follows; on its own it is nothing.
                     let own = Script.of(point)
                     if own == .thai, script != .other {
-                        add(point, .thai, sink)
+                        add(point, .thai, &sink)
                     } else if script != nil {
                         points.append(point)
                     }
-                case WordBreak.Property.aLetter, WordBreak.Property.hebrewLetter, WordBreak.Property.numeric,
+                case WordBreak.Property.aLetter, WordBreak.Property.hebrewLetter,
+                    WordBreak.Property.numeric,
                     WordBreak.Property.katakana:
                     let own = Script.of(point)
-                    add(point, own == .cjk || own == .thai ? own : .other, sink)
+                    add(point, own == .cjk || own == .thai ? own : .other, &sink)
                 case WordBreak.Property.singleQuote where script == .other,
                     WordBreak.Property.midNum where script == .other:
                     points.append(point)
@@ -168,30 +178,32 @@ struct TextScanner {
                     points.append(0x27)
                 default:
                     let own = Script.of(point)
-                    if own == .cjk || own == .thai { add(point, own, sink) } else { end(sink) }
+                    if own == .cjk || own == .thai { add(point, own, &sink) } else { end(&sink) }
                 }
             }
         }
 
-        private mutating func add<Sink: ScanSink>(_ point: UInt32, _ kind: Script, _ sink: Sink) {
-            if script != kind { end(sink) }
+        private mutating func add<Sink: ScanSink>(_ point: UInt32, _ kind: Script, _ sink: inout Sink) {
+            if script != kind { end(&sink) }
             script = kind
             points.append(point)
         }
 
-        mutating func end<Sink: ScanSink>(_ sink: Sink) {
+        mutating func end<Sink: ScanSink>(_ sink: inout Sink) {
             defer {
                 points.removeAll(keepingCapacity: true)
                 script = nil
             }
             guard let script else { return }
             // A quote or comma at the end joined nothing: a script changed behind it.
-            while let last = points.last, last == 0x27 || last == 0x2C || last == 0x3B { points.removeLast() }
+            while let last = points.last, last == 0x27 || last == 0x2C || last == 0x3B {
+                points.removeLast()
+            }
             let folded = CaseFolding.fold(points)
             guard !folded.isEmpty else { return }
             if script == .other {
                 let octets = UTF8Text.encode(folded.map { isApostrophe($0) ? 0x27 : $0 })
-                octets.withUnsafeBufferPointer(sink.word)
+                octets.withUnsafeBufferPointer { sink.word($0) }
             } else {
                 sink.run(folded, script)
             }
@@ -203,6 +215,8 @@ struct TextScanner {
                 || property & WordBreak.pictographic != 0 && own != WordBreak.Property.aLetter
         }
 
-        private func isApostrophe(_ point: UInt32) -> Bool { point == 0x2018 || point == 0x2019 || point == 0xFF07 }
+        private func isApostrophe(_ point: UInt32) -> Bool {
+            point == 0x2018 || point == 0x2019 || point == 0xFF07
+        }
     }
 }

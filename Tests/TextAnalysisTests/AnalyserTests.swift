@@ -115,20 +115,22 @@ struct AnalyserTests {
 
     private static func compare(_ text: [UInt8], _ name: String) throws {
         guard text.allSatisfy({ $0 < 0x80 }) else { return }
-        let (short, long) = (Recorder(), Recorder())
+        var (short, long) = (Recorder(), Recorder())
         var scanner = TextScanner()
         text.withUnsafeBufferPointer {
-            scanner.scan($0, to: short)
-            TextScanner.scanAny($0, to: long)
+            scanner.scan($0, to: &short)
+            TextScanner.scanAny($0, to: &long)
         }
         #expect(short.found == long.found, "\(name): \(String(decoding: text, as: UTF8.self))")
     }
 
-    private final class Recorder: ScanSink {
+    private struct Recorder: ScanSink {
         var found: [String] = []
-        func word(_ octets: UnsafeBufferPointer<UInt8>) { found.append(String(decoding: octets, as: UTF8.self)) }
-        func run(_ points: [UInt32], _ script: Script) { found.append("\(script) \(points)") }
-        func special(_ finding: SpecialScanner.Finding) { found.append("\(finding)") }
+        mutating func word(_ octets: UnsafeBufferPointer<UInt8>) {
+            found.append(String(decoding: octets, as: UTF8.self))
+        }
+        mutating func run(_ points: [UInt32], _ script: Script) { found.append("\(script) \(points)") }
+        mutating func special(_ finding: SpecialScanner.Finding) { found.append("\(finding)") }
     }
 
     @Test("Indexing and reading find the same terms, whatever was read before", arguments: ChatCorpus.allCases)
