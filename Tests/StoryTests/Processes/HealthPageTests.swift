@@ -5,7 +5,7 @@ import Testing
 extension StoryTests {
     /// The health address in a browser: a real service, a real Chromium.
     @Suite("The health page") struct HealthPageTests {
-        private static let places: [String] = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]
+        private static let places: [String] = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
         private static let browser = places.first { access($0, X_OK) == 0 }
 
         /// Runs the browser without a window until the page has been renewed once; what it printed.
