@@ -1,24 +1,23 @@
 import Foundation
 import Glibc
+import HDSClient
 import Testing
 
 extension StoryTests {
     /// The health address in a browser: a real service, a real Chromium.
     @Suite("The health page") struct HealthPageTests {
-        private static let places: [String] = [
-            "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome",
-        ]
-        private static let browser = places.first { access($0, X_OK) == 0 }
+        private static let places: [String] = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
+        private static let program = places.first { access($0, X_OK) == 0 }
 
         /// Runs the browser without a window until the page has been renewed once; what it printed.
         private func browse(_ url: String, in folder: String, _ arguments: [String]) async throws -> String {
-            let browser = try #require(Self.browser)
+            let chromium = try #require(Self.program)
             let user = folder + "/browser"
             try? FileManager.default.createDirectory(atPath: user, withIntermediateDirectories: true)
             return try await ChildProcess.run(
                 "/usr/bin/env",
                 [
-                    "HOME=\(user)", "timeout", "-k", "5", "60", browser, "--headless", "--no-sandbox", "--disable-gpu",
+                    "HOME=\(user)", "timeout", "-k", "5", "60", chromium, "--headless", "--no-sandbox", "--disable-gpu",
                     "--disable-dev-shm-usage", "--disable-extensions", "--no-first-run", "--user-data-dir=\(user)",
                     "--hide-scrollbars", "--window-size=1120,1500", "--virtual-time-budget=12000",
                 ] + arguments + [url], folder: folder, within: .seconds(90))
@@ -27,8 +26,8 @@ extension StoryTests {
         @Test(
             "a browser shows state, alarms with fixes and pictures; a hostile text stays text; only its own script runs"
         )
-        func browser() async throws {
-            guard Self.browser != nil else {
+        func opened() async throws {
+            guard Self.program != nil else {
                 return print(
                     "skipped: THE HEALTH PAGE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
             }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import HDSClient
 import Testing
 import WireText
 

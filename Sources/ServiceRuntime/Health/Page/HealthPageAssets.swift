@@ -47,8 +47,9 @@ enum HealthPageAssets {
         .base{stroke:var(--rule);vector-effect:non-scaling-stroke}
         table{width:100%;border-collapse:separate;border-spacing:0;overflow:hidden}
         th,td{text-align:left;vertical-align:top;padding:.6rem .9rem;border-top:1px solid var(--rule)}
-        thead th{border-top:0;color:var(--soft);font-size:.85rem;font-weight:600}
+        thead th{border-top:0;color:var(--soft);font-size:.85rem;font-weight:600;white-space:nowrap}
         tbody th{font-weight:600}
+        tbody th .quiet{font-weight:400}
         td time{white-space:nowrap;color:var(--soft);font-size:.875rem;font-variant-numeric:tabular-nums}
         footer{padding-top:1.5rem;padding-bottom:2.5rem;display:flex;flex-wrap:wrap;align-items:center;gap:.5rem 1.25rem;\
         color:var(--soft);font-size:.875rem}
