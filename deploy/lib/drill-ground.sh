@@ -275,7 +275,7 @@ becomes() {
 }
 active() { node "$1" systemctl is-active --quiet "$2"; }
 main_pid() { node "$1" systemctl show -P MainPID "$2"; }
-ready() { node "$1" curl -fsS -o /dev/null --max-time 2 http://127.0.0.1:9440/readyz; }
+ready() { node "$1" curl -fs -o /dev/null --max-time 2 http://127.0.0.1:9440/readyz; }
 state() { printf '%s: %s\n' "$1" "$(node "$1" systemctl show -P StatusText hds-kms)"; }
 # alarm HOST ID: it stands.
 alarm() {

@@ -8,7 +8,7 @@ drill() {
     strike core_down
     detected 20 kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
     proof 40 kms-1 -u hds-kms "$(with_id HDS-CLOUD-UNREACHABLE)"
-    hold 25
+    hold 16
     core_back() {
         node_up core || fault "the core does not boot again"
         desk heal
