@@ -226,7 +226,7 @@ provision_kms() {
         >"$root/etc/systemd/system/hds-kms.service.d/database.conf"
     node "$1" systemctl daemon-reload
     node "$1" systemctl enable --quiet hds-kms
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 
 # officer_keys: ada may do everything alone but what needs a second one, ben is the second one.
@@ -435,14 +435,14 @@ database_returns_as_standby() {
     synchronous "$2"
 }
 
-# small_disk HOST FOLDER: the folder lies on a disk of 48 MiB from the next start of hds-kms on; own_disk: as before.
+# small_disk HOST FOLDER: the folder lies on a disk of 512 MiB from the next start of hds-kms on; own_disk: as before.
 small_disk() {
     node "$1" systemctl stop hds-kms
     node "$1" cp -a "$2" /root/kept
-    node "$1" mount -t tmpfs -o size=48m tmpfs "$2"
+    node "$1" mount -t tmpfs -o size=512m tmpfs "$2"
     node "$1" cp -a /root/kept/. "$2/"
     node "$1" rm -r /root/kept
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 own_disk() {
     node "$1" systemctl stop hds-kms
@@ -451,7 +451,7 @@ own_disk() {
     node "$1" find "$2" -mindepth 1 -delete
     node "$1" cp -a /root/kept/. "$2/"
     node "$1" rm -r /root/kept
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 
 # newer_packages FOLDER: the same programs as a newer release.
