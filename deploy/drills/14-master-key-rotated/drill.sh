@@ -14,9 +14,9 @@ drill() {
             node kms-1 kill -KILL "$old" || true
             wait $! || true
             kills=$((kills + 1))
-            becomes 30 new_process kms-1 hds-kms "$old" || fault "hds-kms does not come back while $1"
-            becomes 60 answers || fault "hds-kms does not answer after it was killed while $1"
-            becomes 60 ready kms-1 || fault "kms-1 is not ready after it was killed while $1"
+            becomes 150 new_process kms-1 hds-kms "$old" || fault "hds-kms does not come back while $1"
+            becomes 150 answers || fault "hds-kms does not answer after it was killed while $1"
+            becomes 150 ready kms-1 || fault "kms-1 is not ready after it was killed while $1"
         done
     }
     strike

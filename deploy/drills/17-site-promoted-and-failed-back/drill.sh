@@ -20,7 +20,7 @@ drill() {
     failed_back() {
         database_returns_as_standby "$old" "$new"
         node_up kms-1 || fault "kms-1 does not boot again"
-        becomes 60 whole || fault "not every node is ready before the way back"
+        becomes 150 whole || fault "not every node is ready before the way back"
         start=$(now)
         told=$(as_service kms-2 hdsctl failover failback --to "${full_name[$old]}:5432" --site a --json) ||
             fault "the way back failed: $told"

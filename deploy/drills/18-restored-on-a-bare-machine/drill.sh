@@ -28,7 +28,7 @@ drill() {
     node spare chown -R hds-kms:hds-kms /var/lib/hds-kms
     desk heal
     node spare systemctl enable --now --quiet hds-kms || fault "hds-kms does not start: $(state spare)"
-    becomes 60 ready spare || fault "the new machine is not ready: $(state spare)"
+    becomes 150 ready spare || fault "the new machine is not ready: $(state spare)"
     officers spare
     told=$(node spare hdsctl restore open --officer-key /root/ada.pem --passphrase-file /root/passphrase 2>&1) ||
         fault "an officer can not open it: $told"
