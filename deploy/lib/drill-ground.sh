@@ -325,13 +325,14 @@ journal_line() {
             at = $1; sub(/\./, "", at); $1 = ""; $2 = ""; sub(/^ +/, ""); print at, $0; exit }'
 }
 
-# detected SECONDS HOST MATCH...: waits for the line of a journal that says first what is wrong.
+# detected HOST MATCH...: waits for the line of a journal that says first what is wrong.
 detected() { prove detected "$@"; }
-# proof SECONDS HOST MATCH...: waits for a line of a journal that shows what happened.
+# proof HOST MATCH...: waits for a line of a journal that shows what happened.
 proof() { prove proof "$@"; }
+# As long as anything may take before the drill counts as failed.
 prove() {
-    local order=$1 deadline=$((SECONDS + $2)) host=$3 line=
-    shift 3
+    local order=$1 deadline=$((SECONDS + 180)) host=$2 line=
+    shift 2
     until line=$(journal_line "$host" "$@") && [[ -n $line ]]; do
         ((SECONDS < deadline)) || fault "the journal of $host has no entry with $*"
         sleep 0.2

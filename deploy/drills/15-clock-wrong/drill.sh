@@ -8,7 +8,7 @@ drill() {
     node kms-3 systemctl daemon-reload
     wrong_clock() { node kms-3 systemctl restart --no-block hds-kms || true; }
     strike wrong_clock
-    detected 60 kms-3 -u hds-kms "$(with_id HDS-CLOCK-SKEW)"
+    detected kms-3 -u hds-kms "$(with_id HDS-CLOCK-SKEW)"
     recovered
     hold 5
     right_clock() {
@@ -17,6 +17,6 @@ drill() {
         node kms-3 systemctl restart --no-block hds-kms
     }
     mend right_clock
-    proof 60 kms-3 -u hds-kms "$(with_id HDS-READY)"
+    proof kms-3 -u hds-kms "$(with_id HDS-READY)"
     restored
 }

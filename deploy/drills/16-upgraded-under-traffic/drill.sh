@@ -18,9 +18,9 @@ drill() {
         [[ $host == auth ]] || becomes 150 ready "$host" || fault "$host is not ready after its upgrade"
         cmp "$nodes/$host/root/etc/hds/$unit.yaml" "$scratch/before-$host" || fault "the upgrade of $host changed $unit.yaml"
     done
-    detected 10 kms-1 -u hds-kms "$(with_id HDS-STOPPING)"
-    proof 10 kms-1 -u hds-kms "$(with_id HDS-STOPPED)"
-    proof 10 kms-1 -u hds-kms "$(with_id HDS-READY)"
+    detected kms-1 -u hds-kms "$(with_id HDS-STOPPING)"
+    proof kms-1 -u hds-kms "$(with_id HDS-STOPPED)"
+    proof kms-1 -u hds-kms "$(with_id HDS-READY)"
     recovered
     mend
     restored
