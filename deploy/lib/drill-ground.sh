@@ -226,7 +226,7 @@ provision_kms() {
         >"$root/etc/systemd/system/hds-kms.service.d/database.conf"
     node "$1" systemctl daemon-reload
     node "$1" systemctl enable --quiet hds-kms
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 
 # officer_keys: ada may do everything alone but what needs a second one, ben is the second one.
@@ -275,7 +275,7 @@ becomes() {
 }
 active() { node "$1" systemctl is-active --quiet "$2"; }
 main_pid() { node "$1" systemctl show -P MainPID "$2"; }
-ready() { node "$1" curl -fsS -o /dev/null --max-time 2 http://127.0.0.1:9440/readyz; }
+ready() { node "$1" curl -fs -o /dev/null --max-time 2 http://127.0.0.1:9440/readyz; }
 state() { printf '%s: %s\n' "$1" "$(node "$1" systemctl show -P StatusText hds-kms)"; }
 # alarm HOST ID: it stands.
 alarm() {
@@ -325,13 +325,14 @@ journal_line() {
             at = $1; sub(/\./, "", at); $1 = ""; $2 = ""; sub(/^ +/, ""); print at, $0; exit }'
 }
 
-# detected SECONDS HOST MATCH...: waits for the line of a journal that says first what is wrong.
+# detected HOST MATCH...: waits for the line of a journal that says first what is wrong.
 detected() { prove detected "$@"; }
-# proof SECONDS HOST MATCH...: waits for a line of a journal that shows what happened.
+# proof HOST MATCH...: waits for a line of a journal that shows what happened.
 proof() { prove proof "$@"; }
+# As long as anything may take before the drill counts as failed.
 prove() {
-    local order=$1 deadline=$((SECONDS + $2)) host=$3 line=
-    shift 3
+    local order=$1 deadline=$((SECONDS + 180)) host=$2 line=
+    shift 2
     until line=$(journal_line "$host" "$@") && [[ -n $line ]]; do
         ((SECONDS < deadline)) || fault "the journal of $host has no entry with $*"
         sleep 0.2
@@ -435,14 +436,14 @@ database_returns_as_standby() {
     synchronous "$2"
 }
 
-# small_disk HOST FOLDER: the folder lies on a disk of 48 MiB from the next start of hds-kms on; own_disk: as before.
+# small_disk HOST FOLDER: the folder lies on a disk of 512 MiB from the next start of hds-kms on; own_disk: as before.
 small_disk() {
     node "$1" systemctl stop hds-kms
     node "$1" cp -a "$2" /root/kept
-    node "$1" mount -t tmpfs -o size=48m tmpfs "$2"
+    node "$1" mount -t tmpfs -o size=512m tmpfs "$2"
     node "$1" cp -a /root/kept/. "$2/"
     node "$1" rm -r /root/kept
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 own_disk() {
     node "$1" systemctl stop hds-kms
@@ -451,7 +452,7 @@ own_disk() {
     node "$1" find "$2" -mindepth 1 -delete
     node "$1" cp -a /root/kept/. "$2/"
     node "$1" rm -r /root/kept
-    node "$1" systemctl start hds-kms
+    node "$1" systemctl start --no-block hds-kms
 }
 
 # newer_packages FOLDER: the same programs as a newer release.

@@ -83,9 +83,17 @@ package actor EventSocket {
             connection = nil
             if readiness.isFulfilled { readiness = Awaited() }
             guard !Task.isCancelled else { return }
-            var wait: Int64
+            let wait: Int64
             (renewsToken, renewsDevice) = (false, false)
             switch ending {
+            case .failed(let error) where Reconnection.mayPass(error):
+                // Who waits is told why. It is tried again: a device between may go away, a certificate be renewed.
+                readiness.fulfil(.failure(error))
+                guard case .again(let milliseconds) = reconnection.step(after: .unreachable, jitter: .random(in: 0...1))
+                else { return }
+                try? await sleep.milliseconds(milliseconds)
+                readiness = Awaited()
+                continue
             case .failed(let error):
                 readiness.fulfil(.failure(error))
                 return

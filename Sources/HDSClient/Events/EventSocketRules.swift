@@ -161,6 +161,9 @@ struct Reconnection {
         }
     }
 
+    /// Whether it is about the core's certificate as it was seen now: nothing was sent, and another one may be seen later.
+    static func mayPass(_ error: DiagnosedError) -> Bool { error.code.rawValue.hasPrefix("tls-") }
+
     private mutating func backOff(_ jitter: Double) -> Int64 {
         defer { failures += 1 }
         let bound = min(Self.longest, 100 << Int64(min(failures, 10)))

@@ -156,6 +156,14 @@ struct ReconnectionTests {
         #expect(step(.closed(code: code, reason: code == 1000 ? "idle" : "")) == .again(after: 100))
     }
 
+    @Test("A core that shows a wrong certificate is tried again, for it may show the right one later")
+    func certificate() {
+        for code in ["tls-pin-mismatch", "tls-expired", "tls-untrusted"] as [DiagnosedError.Code] {
+            #expect(Reconnection.mayPass(DiagnosedError(code, fault: .peer, "the core's certificate")))
+        }
+        #expect(!Reconnection.mayPass(DiagnosedError(.notLoggedIn, fault: .client, "no login")))
+    }
+
     @Test("A refused token is renewed at once, and given up when new ones are refused too")
     func token() {
         let reconnection = Connecting()

@@ -6,7 +6,7 @@ drill() {
         node_power_failure kms-2
     }
     strike without_power
-    detected 20 core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-2
+    detected core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-2
     recovered
     start=$(now)
     power_returns() {
@@ -14,8 +14,8 @@ drill() {
         node_up kms-2 || fault "kms-2 does not boot again"
     }
     mend power_returns
-    proof 60 kms-2 -u hds-kms "$(with_id HDS-READY)"
-    proof 60 core "$(with_id HDS-CORE-LINK-ACCEPTED)" NODE=kms-2
+    proof kms-2 -u hds-kms "$(with_id HDS-READY)"
+    proof core "$(with_id HDS-CORE-LINK-ACCEPTED)" NODE=kms-2
     figure bootToReadyMilliseconds $((($(now) - start) / 1000000))
     restored
 }

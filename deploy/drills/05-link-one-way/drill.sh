@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2154
 drill() {
     strike desk cutway kms-1 core
-    detected 20 core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-1
-    proof 30 kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
+    detected core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-1
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
     recovered
     mend desk heal
-    proof 60 kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
     restored
 }

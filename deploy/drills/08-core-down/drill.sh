@@ -6,16 +6,16 @@ drill() {
         node_power_failure core
     }
     strike core_down
-    detected 20 kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
-    proof 40 kms-1 -u hds-kms "$(with_id HDS-CLOUD-UNREACHABLE)"
-    hold 25
+    detected kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
+    proof kms-1 -u hds-kms "$(with_id HDS-CLOUD-UNREACHABLE)"
+    hold 16
     core_back() {
         node_up core || fault "the core does not boot again"
         desk heal
     }
     mend core_back
-    proof 60 core -u hds-core "$(with_id HDS-READY)"
-    proof 60 kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
+    proof core -u hds-core "$(with_id HDS-READY)"
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
     recovered
     restored
     desk openings core

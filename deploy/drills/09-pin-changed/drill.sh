@@ -11,11 +11,11 @@ drill() {
         node core systemctl restart hds-core
     }
     strike core_shows "$made/other.key" "$made/other.pem"
-    detected 60 kms-1 -u hds-kms "$(with_id HDS-CLOUD-PIN-MISMATCH)"
+    detected kms-1 -u hds-kms "$(with_id HDS-CLOUD-PIN-MISMATCH)"
     hold 3
     if ready kms-1; then fault "kms-1 is ready at a core that it did not pin"; fi
     mend core_shows "$scratch/domain/pki/core/next.key" "$made/next.pem"
-    proof 60 kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
     recovered
     restored
 }

@@ -10,17 +10,17 @@ drill() {
     figure warnedSecondsBefore $((end - $(date +%s)))
     hold $((end + 1 - $(date +%s)))
     strike desk cut kms-1,kms-2,kms-3 core
-    proof 20 kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-DOWN)"
     desk heal
-    detected 60 kms-1 -u hds-kms -g 'expired'
+    detected kms-1 -u hds-kms -g 'expired'
     core_certificate "$key" "$made/new.pem" '90 days'
     renew() {
         give core "$made/new.pem" core.pem
         node core systemctl reload hds-core
     }
     mend renew
-    proof 20 core -u hds-core "$(with_id HDS-RELOADED)"
-    proof 60 kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
+    proof core -u hds-core "$(with_id HDS-RELOADED)"
+    proof kms-1 -u hds-kms "$(with_id HDS-LINK-UP)"
     recovered
     restored
     if alarm core HDS-CERT-EXPIRY; then fault "HDS-CERT-EXPIRY stands with the new certificate"; fi

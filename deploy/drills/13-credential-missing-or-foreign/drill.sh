@@ -19,7 +19,7 @@ drill() {
         install -m 600 "$scratch/sealed-on-$1" "$root$credentials/kms-master-key.sealed"
     }
     strike without_master_key
-    detected 30 kms-2 "$(with_id HDS-SERVICE-DOWN)"
+    detected kms-2 "$(with_id HDS-SERVICE-DOWN)"
     becomes 20 down_by_credential || fault "the unit without its master key is not down with 243"
     recovered
     printf '%s\n' '[Service]' 'LoadCredential=' "LoadCredential=kms-static-key:$credentials/kms-static-key.pem" \
@@ -31,14 +31,14 @@ drill() {
     node kms-2 systemctl reset-failed hds-kms
     node kms-2 systemctl start hds-kms 2>/dev/null && fault "the unit starts with what was sealed for another machine"
     becomes 20 down_by_credential || fault "the unit with a foreign credential is not down with 243"
-    proof 10 kms-2 -u hds-kms _PID=1 -g 'Failed to set up credentials|CREDENTIALS'
+    proof kms-2 -u hds-kms _PID=1 -g 'Failed to set up credentials|CREDENTIALS'
     own_again() {
         sealed kms-2
         node kms-2 systemctl reset-failed hds-kms
         node kms-2 systemctl start hds-kms
     }
     mend own_again
-    proof 30 kms-2 -u hds-kms "$(with_id HDS-READY)"
+    proof kms-2 -u hds-kms "$(with_id HDS-READY)"
     restored
     # As the other drills expect it.
     install -m 600 "$scratch/kms-2-master-key" "$root$credentials/kms-master-key"

@@ -14,14 +14,14 @@ drill() {
             node kms-1 kill -KILL "$old" || true
             wait $! || true
             kills=$((kills + 1))
-            becomes 30 new_process kms-1 hds-kms "$old" || fault "hds-kms does not come back while $1"
-            becomes 60 answers || fault "hds-kms does not answer after it was killed while $1"
-            becomes 60 ready kms-1 || fault "kms-1 is not ready after it was killed while $1"
+            becomes 150 new_process kms-1 hds-kms "$old" || fault "hds-kms does not come back while $1"
+            becomes 150 answers || fault "hds-kms does not answer after it was killed while $1"
+            becomes 150 ready kms-1 || fault "kms-1 is not ready after it was killed while $1"
         done
     }
     strike
     killed_while generate
-    detected 20 kms-1 -u hds-kms _PID=1 -g 'status=9/KILL'
+    detected kms-1 -u hds-kms _PID=1 -g 'status=9/KILL'
     recovered
     in_state inert || hdsctl kms-1 master-key generate >/dev/null
     killed_while stage
@@ -30,7 +30,7 @@ drill() {
     if in_state inert; then
         hdsctl kms-1 master-key promote >/dev/null || fault "the new version can not be promoted: $(rotation)"
     fi
-    proof 60 kms-1 -u hds-kms "$(with_id HDS-MASTERKEY-ROTATION-RUNNING)"
+    proof kms-1 -u hds-kms "$(with_id HDS-MASTERKEY-ROTATION-RUNNING)"
     killed_while status
     mend
     becomes 120 in_state retired || fault "the old version does not retire: $(rotation)"

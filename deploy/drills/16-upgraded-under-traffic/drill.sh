@@ -14,13 +14,13 @@ drill() {
         old=$(main_pid "$host" "$unit")
         node "$host" sh -c 'dpkg -i /srv/newer/*.deb' >"$scratch/upgrade-$host.log" 2>&1 ||
             fault "the upgrade of $host failed: $(tail -n 3 "$scratch/upgrade-$host.log")"
-        becomes 30 new_process "$host" "$unit" "$old" || fault "the upgrade of $host did not start $unit again"
-        [[ $host == auth ]] || becomes 60 ready "$host" || fault "$host is not ready after its upgrade"
+        becomes 150 new_process "$host" "$unit" "$old" || fault "the upgrade of $host did not start $unit again"
+        [[ $host == auth ]] || becomes 150 ready "$host" || fault "$host is not ready after its upgrade"
         cmp "$nodes/$host/root/etc/hds/$unit.yaml" "$scratch/before-$host" || fault "the upgrade of $host changed $unit.yaml"
     done
-    detected 10 kms-1 -u hds-kms "$(with_id HDS-STOPPING)"
-    proof 10 kms-1 -u hds-kms "$(with_id HDS-STOPPED)"
-    proof 10 kms-1 -u hds-kms "$(with_id HDS-READY)"
+    detected kms-1 -u hds-kms "$(with_id HDS-STOPPING)"
+    proof kms-1 -u hds-kms "$(with_id HDS-STOPPED)"
+    proof kms-1 -u hds-kms "$(with_id HDS-READY)"
     recovered
     mend
     restored

@@ -8,7 +8,7 @@ drill() {
         fault "no escrow: $(cat "$root/root/escrow.log")"
     [[ $(wc -l <"$scratch/words") == 3 ]] || fault "there are not three shares: $(cat "$root/root/escrow.log")"
     strike desk cut kms-1,kms-2,kms-3 core
-    detected 20 core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-1
+    detected core "$(with_id HDS-CORE-LINK-ENDED)" NODE=kms-1
     file=$(hdsctl kms-1 backup | head -n 1) || fault "no backup"
     mkdir -p "$saved/removals"
     cp "$root${file%.*}".* "$saved/"
@@ -28,11 +28,11 @@ drill() {
     node spare chown -R hds-kms:hds-kms /var/lib/hds-kms
     desk heal
     node spare systemctl enable --now --quiet hds-kms || fault "hds-kms does not start: $(state spare)"
-    becomes 60 ready spare || fault "the new machine is not ready: $(state spare)"
+    becomes 150 ready spare || fault "the new machine is not ready: $(state spare)"
     officers spare
     told=$(node spare hdsctl restore open --officer-key /root/ada.pem --passphrase-file /root/passphrase 2>&1) ||
         fault "an officer can not open it: $told"
-    proof 10 spare -u hds-kms "$(with_id HDS-READY)"
+    proof spare -u hds-kms "$(with_id HDS-READY)"
     figure bareMachineToOpenMilliseconds $((($(now) - start) / 1000000))
     recovered
     mend
