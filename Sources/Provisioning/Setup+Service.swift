@@ -133,7 +133,8 @@ enum ServiceStart {
             let status = try? systemctl(["show", "-P", "StatusText", "hds-kms.service"])
             let reason = status?.split(whereSeparator: \.isNewline).first.map(String.init)
             throw DiagnosedError(
-                error.code, fault: error.fault, "hds-kms does not start", found: reason ?? error.found, hint: error.hint)
+                error.code, fault: error.fault, "hds-kms does not start", found: reason ?? error.found, hint: error.hint
+            )
         }
         return SetupLine("start", .made, "\(units.joined(separator: ", ")) enabled and started")
     }

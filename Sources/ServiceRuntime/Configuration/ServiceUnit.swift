@@ -28,7 +28,9 @@ package struct ServiceUnit: Sendable {
     package init(unit: String, root: String = "") {
         self.unit = unit
         let folders = Self.folders.map { root + $0 }
-        let main: String? = folders.map { (folder: String) -> String in "\(folder)/\(unit)" }.first { access($0, R_OK) == 0 }
+        let main: String? = folders.map { (folder: String) -> String in "\(folder)/\(unit)" }.first {
+            access($0, R_OK) == 0
+        }
         isInstalled = main != nil
         // Drop-ins of all folders in the order of their names.
         var dropIns: [String: String] = [:]
