@@ -21,23 +21,27 @@ enum SetupQuestions {
     private static let questions: [Question] = [
         Question(
             key: "host", text: "DNS name of the KMS, which never changes (kms.example.com)",
-            judge: { $0.contains(".") && !$0.contains("/") && $0 == $0.lowercased() ? nil : "a DNS name in lower case" }
+            judge: {
+                $0.contains(".") && !$0.contains("/") && $0 == $0.lowercased()
+                    ? nil : "expected a DNS name in lower case"
+            }
         ),
         Question(key: "node", text: "Name of this node", standard: "kms-1"),
         Question(key: "organisation", text: "Id of the organisation, as tokens have it in org"),
         Question(
             key: "core.link", text: "Address of the core's link (wss://core.example.net:8443/link/v1)",
-            judge: { $0.hasPrefix("wss://") ? nil : "an address that begins with wss://" }),
+            judge: { $0.hasPrefix("wss://") ? nil : "expected an address that begins with wss://" }),
         Question(key: "core.ca", text: "File with the core's certification authority (PEM)", judge: isThere),
         Question(
             key: "core.pins", text: "Pins of the core's keys, the present one first, by spaces", isOptional: true,
             judge: { text in
-                text.split(separator: " ").allSatisfy { $0.hasPrefix("sha256/") } ? nil : "sha256/BASE64 each"
+                text.split(separator: " ").allSatisfy { $0.hasPrefix("sha256/") } ? nil : "expected sha256/BASE64 each"
             }),
         Question(
             key: "authorization.issuer", text: "Address of the authorization service (https://auth.example.com:8444)",
             judge: {
-                $0.hasPrefix("https://") && !$0.hasSuffix("/") ? nil : "https://HOST:PORT without a slash at the end"
+                $0.hasPrefix("https://") && !$0.hasSuffix("/")
+                    ? nil : "expected https://HOST:PORT without a slash at the end"
             }),
         Question(
             key: "authorization.ca", text: "File with the authorization service's certification authority (PEM)",
@@ -101,7 +105,7 @@ enum SetupQuestions {
                 continue
             }
             guard let objection = question.judge(value) else { return value }
-            say("  expected: \(objection)\n", terminal)
+            say("  \(objection)\n", terminal)
         }
     }
 

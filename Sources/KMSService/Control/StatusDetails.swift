@@ -23,7 +23,7 @@ struct StatusDetails: Sendable {
         let backup = try? await kms.backups.list().first { $0.header.host == kms.names.host }
         let proved = try? await kms.backups.verified().filter { $0.host == kms.names.host }.map(\.verified).max()
         var drills: [(subject: String, last: Timestamp?)] = [(subject: "restore", last: proved)]
-        if kms.cluster != nil {
+        if kms.configuration.store.file == nil {
             let journal = kms.configuration.dataFolder + "/failover.journal"
             drills.append((subject: "failover", last: FailoverJournal.lastDone(path: journal)))
         }
