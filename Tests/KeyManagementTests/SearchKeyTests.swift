@@ -1,7 +1,9 @@
 import KMSProtocol
 import KeyStore
 import MasterKey
+import SecretMemory
 import SignedPolicy
+import Synchronization
 import Testing
 import WireText
 
@@ -21,7 +23,7 @@ struct SearchKeyTests {
         let service: TestClient
 
         static func start(
-            _ kind: RollbackWorld.Kind = .sqlite, _ policy: Policy?, kmsPolicy: KMSPolicy = TestKMS.testPolicy()
+            _ kind: RollbackWorld.Kind, _ policy: Policy?, kmsPolicy: KMSPolicy = TestKMS.testPolicy()
         ) async throws -> World {
             let world = try RollbackWorld(kind)
             let node = try await world.start()
@@ -175,7 +177,7 @@ struct SearchKeyTests {
 
     @Test("members never see them: neither among keys of the space, nor by their id, nor in what they count")
     func hidden() async throws {
-        let world = try await World.start(Self.consent())
+        let world = try await World.start(.sqlite, Self.consent())
         let (key, space) = try await world.space()
         _ = try await world.create(space.uri)
         let id = SearchEpoch.id(space: String(space.uri.suffix(36)), epoch: 1)
@@ -211,7 +213,7 @@ struct SearchKeyTests {
                 "space-not-covered"
             ),
         ] as [(Policy?, String)] {
-            let world = try await World.start(policy)
+            let world = try await World.start(.sqlite, policy)
             let (_, space) = try await world.space()
             for (method, uri) in [
                 ("create", "\(space.uri)/searchKeys"), ("retrieve", "\(space.uri)/searchKeys"),
@@ -225,7 +227,7 @@ struct SearchKeyTests {
             #expect(try await world.service.ask("update", "\(space.uri)/searchKeys").status >= 403)
             await world.close()
         }
-        let world = try await World.start(Self.consent())
+        let world = try await World.start(.sqlite, Self.consent())
         #expect(
             try await world.service.ask(
                 "create", "kms://\(TestKMS.host)/resources/0b8cfd7e-5b1f-4f0e-9b0a-6f3a3f0b1c2d/searchKeys"
@@ -240,7 +242,7 @@ struct SearchKeyTests {
 
     @Test("a freeze of the space, of the service or of everything stops them, the first answer sent again as well")
     func frozen() async throws {
-        let world = try await World.start(Self.consent())
+        let world = try await World.start(.sqlite, Self.consent())
         let (_, space) = try await world.space()
         let wrapped = try world.service.wrapped("create", "\(space.uri)/searchKeys")
         #expect(try await world.service.send(wrapped).status == 201)
@@ -330,7 +332,7 @@ struct SearchKeyTests {
 
     @Test("memberships are for an indexer alone, and about persons")
     func membershipsRefused() async throws {
-        let world = try await World.start(Self.consent())
+        let world = try await World.start(.sqlite, Self.consent())
         let (_, space) = try await world.space()
         for (client, user) in [(world.alice, People.alice), (world.service, Self.indexer)] {
             let answer = try await client.ask("retrieve", "/memberships") {
@@ -400,7 +402,7 @@ struct SearchKeyTests {
 
     @Test("a key opens no query when others are on the list of its space, or it is somebody else's space")
     func notTheAskers() async throws {
-        let world = try await World.start(Self.consent())
+        let world = try await World.start(.sqlite, Self.consent())
         let (shared, space) = try await world.space(with: [People.bob])
         #expect(try await take(world, shared.uri, for: "search").status == 403)
         #expect(world.lastRule == "not-the-askers-key")
@@ -424,7 +426,7 @@ struct SearchKeyTests {
 
     @Test("an eDiscovery service opens report requests and no queries")
     func report() async throws {
-        let world = try await World.start(Self.consent(#""type": "ediscovery""#))
+        let world = try await World.start(.sqlite, Self.consent(#""type": "ediscovery""#))
         let (key, _) = try await world.space()
         #expect(try await take(world, key.uri, for: "search").status == 403)
         #expect(try await take(world, key.uri, for: "report").status == 200)
