@@ -199,7 +199,7 @@ var targets: [Target] = [
     library(
         "LinkedService",
         [
-            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "TLSChannel",
+            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "IssuerKeys", "TLSChannel",
             "Cryptography", "WireText",
             "Diagnostics", lifecycle,
         ]),
@@ -396,7 +396,7 @@ targets += [
     tests(
         "ProvisioningTests",
         [
-            "Provisioning", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography", "SecretMemory", "WireText",
+            "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", "TestServers",
         ]),
     tests(

@@ -12,7 +12,7 @@ package final class LinkSteadiness: Sendable {
     static let losses = 5
     static let window: Int64 = 600
     static let skew: Int64 = 30_000
-    static let grossSkew: Int64 = 300_000
+    package static let grossSkew: Int64 = 300_000
 
     private static let check = HealthCheck("link-steadiness", "how steadily the link stands")
     private static let clock = HealthCheck("clock", "the clock, compared with the core's")
@@ -69,7 +69,7 @@ package final class LinkSteadiness: Sendable {
     }
 
     /// What it means that the clock of another machine is ahead of this one.
-    static func finding(clockOffset milliseconds: Int64, of other: Loggable) -> HealthFinding {
+    package static func finding(clockOffset milliseconds: Int64, of other: Loggable) -> HealthFinding {
         let distance = milliseconds.magnitude
         let detail: Loggable =
             distance < 1000

@@ -8,7 +8,7 @@ import Synchronization
 /// Nothing is tried for the sake of it: what is told is what the service's own connections met.
 package final class NetworkWatch: Sendable {
     /// A connection has ten seconds in all.
-    static let slowLookup = Duration.seconds(2)
+    package static let slowLookup = Duration.seconds(2)
 
     private static let names = HealthCheck("dns", "the name service")
     private static let tunnels = HealthCheck("proxy", "the proxy")

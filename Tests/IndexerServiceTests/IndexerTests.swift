@@ -274,7 +274,7 @@ struct FeedEventTests {
             return
         }
         #expect(message.room == "r" && message.id == "m" && message.sequence == 4 && message.actor == "a")
-        #expect(message.type == "comment" && message.keyURI == "k" && message.fileNames.isEmpty)
+        #expect(message.type == "comment" && message.keyURI == "k" && message.files.isEmpty)
         guard
             case .deletion("r", "m", 5) = try event(
                 #"{"type":"activity","activity":{"id":"d","sequence":5,"verb":"delete","object":{"id":"m"},\#(target)}}"#

@@ -253,7 +253,7 @@ struct SearchKeyTests {
             try await world.node.freezes.order(freeze)
             #expect(try await world.service.ask("retrieve", "\(space.uri)/searchKeys").status == 403)
             #expect(try await world.service.send(wrapped).status == 403)
-            try await world.node.freezes.lift(freeze.id)
+            _ = try await world.node.freezes.lift(freeze.id)
         }
         #expect(try await world.all(space.uri).count == 1)
         await world.close()

@@ -1,5 +1,6 @@
 import Diagnostics
 import KMSService
+import LinkedService
 import ServiceRuntime
 import TestServers
 import Testing

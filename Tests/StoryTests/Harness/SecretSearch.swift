@@ -87,8 +87,7 @@ struct SecretSearch {
         let names = FileManager.default.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []
         return names.map { folder + "/" + $0 }.filter {
             // Not the control socket.
-            var status = stat()
-            return stat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+            (try? URL(filePath: $0).resourceValues(forKeys: [.isRegularFileKey]))?.isRegularFile == true
         }
     }
 }

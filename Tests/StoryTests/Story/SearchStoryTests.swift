@@ -3,6 +3,7 @@ import Foundation
 import HDSClient
 import HTTPClient
 import KMSClient
+import KMSProtocol
 import TestServers
 import TestVectors
 import Testing
