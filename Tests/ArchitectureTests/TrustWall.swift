@@ -128,7 +128,8 @@ struct TrustWall {
             "hds-extract", "DocumentText", neverReach: ["Cryptography", "SecretMemory", "HTTPClient", "KeyStore*"],
             because: "who is taken over by a document finds no key and no network"),
         .only(
-            "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "HardwareToken", "hdsctl", "hds-bench",
+            "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "Provisioning", "HardwareToken", "hdsctl",
+            "hds-bench",
             mayReach: ["MasterKey"], .direct,
             because: "what can open every record is in as few hands as possible"),
     ]

@@ -68,7 +68,8 @@ package enum OtherProgram {
     /// Two ends of a stream that no other program inherits: of a pipe that can only be said afterwards.
     private static func pipe() -> (reading: Int32, writing: Int32)? {
         var ends: [Int32] = [-1, -1]
-        let kind = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+        // SOCK_STREAM and SOCK_CLOEXEC: an optimised build does not see Glibc's names beside systemd's headers.
+        let kind: Int32 = 1 | 0o2000000
         guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else { return nil }
         return (ends[0], ends[1])
     }
