@@ -199,7 +199,8 @@ var targets: [Target] = [
     library(
         "LinkedService",
         [
-            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "IssuerKeys", "TLSChannel",
+            "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "IssuerKeys",
+            "TLSChannel",
             "Cryptography", "WireText",
             "Diagnostics", lifecycle,
         ]),
@@ -396,7 +397,8 @@ targets += [
     tests(
         "ProvisioningTests",
         [
-            "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography", "SecretMemory", "WireText",
+            "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography",
+            "SecretMemory", "WireText",
             "Diagnostics", "TestServers",
         ]),
     tests(

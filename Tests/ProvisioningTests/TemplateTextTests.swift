@@ -118,7 +118,7 @@ struct TemplateTextTests {
     @Test("answers are refused by path and line")
     func refused() throws {
         let error = #expect(throws: ConfigurationError.self) { try configuration("certificate:\n  pkcs13: x\n") }
-        #expect("\(error.map { "\($0)" } ?? "")".contains("certificate.pkcs13") && error?.problems[0].line == 11)
+        #expect("\(error.map { "\($0)" } ?? "")".contains("certificate.pkcs13") && error?.problems[0].line == 12)
         for wrong in [
             "certificate: {pkcs12: a, chain: b}", "policy: policy.signed", "escrow: {shares: 2, needed: 3}",
             "escrow: {shares: 5, needed: 1}", "machine-account: no-uuid", "master-key: {kept: nowhere}",

@@ -38,7 +38,16 @@ struct HealthServer {
                 do {
                     try await server.executeThenClose { accepted in
                         for try await connection in accepted {
-                            connections.addTask { await channel.handle(value: connection, logger: logger) }
+                            connections.addTask {
+                                // Detached, so that it does not hear of the stop by itself: Hummingbird would close a
+                                // connection whose first request is on its way. The pipeline hears of it, in order.
+                                let task = Task.detached { await channel.handle(value: connection, logger: logger) }
+                                await withTaskCancellationHandler {
+                                    await task.value
+                                } onCancel: {
+                                    task.cancel()
+                                }
+                            }
                         }
                     }
                 } catch {
