@@ -75,6 +75,7 @@ actor SpaceKeys {
         guard case .searchKeys(let made) = try await kms.perform(.createSearchKey(resource: resource)).body,
             let newest = made.first
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no search key") }
+        searchKeys[resource] = nil
         _ = try await all(of: resource)
         return try epoch(room, newest)
     }
@@ -96,7 +97,10 @@ actor SpaceKeys {
         guard case .searchKeys(let keys) = try await kms.perform(.retrieveSearchKeys(resource: resource)).body else {
             throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no search keys")
         }
-        searchKeys[resource] = Held(value: keys, until: now().adding(seconds: Consent.freshness))
+        // A resource without a key gets its first one at any time, from whichever indexer reads the feed then.
+        if !keys.isEmpty {
+            searchKeys[resource] = Held(value: keys, until: now().adding(seconds: Consent.freshness))
+        }
         return keys
     }
 

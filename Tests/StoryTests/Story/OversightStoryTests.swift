@@ -137,7 +137,7 @@ extension StoryTests {
                 ])
                 _ =
                     try await eventually("the policy in force", within: .seconds(60)) {
-                        try await desk.ask("status").contains("version 1") ? true : nil
+                        try await desk.ask("status").contains("policy    version 1,") ? true : nil
                     } as Bool
                 #expect(
                     try await desk.ask("freeze", "--user", alice.id, "--simulate").contains("second officer has to"))
