@@ -99,12 +99,17 @@ extension Setup {
         if let backup = answers.backup?.path, !backup.hasPrefix(places.state + "/") { folders.append(backup) }
         // Where every secret stands is known when all are there.
         guard wantedSecrets.allSatisfy({ secrets.found($0) != nil }) else { return }
-        guard let wanted = secrets.dropIn(wantedSecrets, folders: folders) else { return }
-        let present = try? FileLocation(places.dropIn).text()
-        step("unit", found: present == wanted ? places.dropIn : nil, would: "would make \(places.dropIn)") {
-            try PlacedFile.folder(places.dropIn.folder, mode: 0o755)
-            try PlacedFile.place(places.dropIn, mode: 0o644, replacing: true, text: wanted)
-            return SetupLine("unit", .made, places.dropIn)
+        let rehearsing = secrets.dropIn(wantedSecrets.filter { $0 == .masterKey }, folders: folders)
+        for (path, wanted) in [(places.dropIn, secrets.dropIn(wantedSecrets, folders: folders))]
+            + places.rehearsalDropIns.map({ ($0, rehearsing) })
+        {
+            guard let wanted else { continue }
+            let present = try? FileLocation(path).text()
+            step("unit", found: present == wanted ? path : nil, would: "would make \(path)") {
+                try PlacedFile.folder(path.folder, mode: 0o755)
+                try PlacedFile.place(path, mode: 0o644, replacing: true, text: wanted)
+                return SetupLine("unit", .made, path)
+            }
         }
     }
 }

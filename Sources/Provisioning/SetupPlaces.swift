@@ -20,7 +20,10 @@ package struct SetupPlaces: Sendable {
     package var state: String { root + "/var/lib/hds-kms" }
     package var runtime: String { root + "/run/hds-kms" }
     package var socket: String { runtime + "/control.sock" }
-    package var dropIn: String { root + "/etc/systemd/system/hds-kms.service.d/20-setup.conf" }
+    package var dropIn: String { dropIn(of: "hds-kms") }
+    /// Of the units that open what the KMS keeps without it.
+    package var rehearsalDropIns: [String] { ["hds-backup", "hds-restore-drill"].map { dropIn(of: $0) } }
+    private func dropIn(of unit: String) -> String { root + "/etc/systemd/system/\(unit).service.d/20-setup.conf" }
     package var unit: ServiceUnit { ServiceUnit(unit: "hds-kms.service", root: root) }
 
     /// Whether systemd runs this machine.
