@@ -83,11 +83,24 @@ extension HealthEndpointTests {
         // Of its unit and kept at once: one is used, the other closed, nothing is given or taken away.
         let twin = Self.duplicate(third.descriptor)
         let both = [("health", third.descriptor), ("kept-health", twin)]
+        let name = Self.name(of: twin)
         let fourth = try HealthSocket.open(
             first.address, handed: both.map { .init(name: $0.0, descriptor: $0.1) }, keeper: kept.keeper)
-        #expect(fourth.descriptor == third.descriptor && fcntl(twin, F_GETFD) == -1)
+        #expect(fourth.descriptor == third.descriptor)
+        // The number may be somebody else's by now; the twin has the socket of the other, which stays open.
+        #expect(name != nil && (fcntl(twin, F_GETFD) == -1 || Self.name(of: twin) != name))
         #expect(kept.calls.withLock { $0.count } == 2)
         close(fourth.descriptor)
+    }
+
+    /// What a descriptor is open on, by the kernel's name of it; its number is used again at once.
+    private static func name(of descriptor: Int32) -> String? {
+        var buffer = [UInt8](repeating: 0, count: 128)
+        let count = buffer.withUnsafeMutableBytes { buffer in
+            readlink(
+                "/proc/self/fd/\(descriptor)", buffer.baseAddress!.assumingMemoryBound(to: CChar.self), buffer.count)
+        }
+        return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
     }
 
     @Test("a socket of another address is not used: the configuration decides; a unit's is told of")
@@ -95,11 +108,12 @@ extension HealthEndpointTests {
         let kept = Kept()
         let (descriptor, port) = try Self.listening()
         let wanted = NetworkAddress(host: "127.0.0.1", port: 0)
+        let name = Self.name(of: descriptor)
         let new = try HealthSocket.open(
             wanted, handed: [.init(name: "kept-health", descriptor: descriptor)], keeper: kept.keeper)
         #expect(new.origin == .new && new.address.port != port && new.ignored == nil)
         #expect(kept.calls.withLock { $0 } == ["remove kept-health", "keep kept-health"])
-        #expect(fcntl(descriptor, F_GETFD) == -1, "it is closed, or its port would never be free")
+        #expect(name != nil && Self.name(of: descriptor) != name, "it is closed, or its port would never be free")
         close(new.descriptor)
 
         let (unit, unitPort) = try Self.listening()
