@@ -2,6 +2,7 @@ import Diagnostics
 import Glibc
 import LinkedService
 import ServiceRuntime
+import TextExtraction
 
 /// The indexer's health checks beside those of its link, with the alarms that follow from them.
 final class IndexerChecks: Sendable {
@@ -41,6 +42,12 @@ final class IndexerChecks: Sendable {
         health.declare(Self.files)
         if !section.areRead {
             health.report(Self.files, .ok("files are searched by their names, as configured"))
+        } else if access(section.reader, X_OK) == 0, access(TextExtractor.pdfConverter, X_OK) != 0 {
+            health.report(
+                Self.files,
+                .warn(
+                    "PDF files are searched by their names only: \(reviewed: TextExtractor.pdfConverter) is missing",
+                    fix: "apt-get install poppler-utils"))
         } else if access(section.reader, X_OK) == 0 {
             health.report(Self.files, .ok("text of files is read by a confined process"))
         } else {

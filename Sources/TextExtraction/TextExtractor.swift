@@ -5,6 +5,9 @@ import Glibc
 ///
 /// Calls block their thread for up to twice `limits.seconds`; callers bound how many run at once.
 package struct TextExtractor: Sendable {
+    /// What reads PDF (Debian: poppler-utils), in the place of `hds-extract`.
+    package static let pdfConverter = "/usr/bin/pdftotext"
+
     /// Path of `hds-extract`.
     package let program: String
     package let limits: ExtractionLimits

@@ -10,8 +10,6 @@ import TextExtraction
 /// poppler's `pdftotext`, which takes this program's place and keeps its confinement.
 @main
 enum HDSExtract {
-    private static let converter = "/usr/bin/pdftotext"
-
     static func main() {
         let arguments = CommandLine.arguments
         guard arguments.count == 2, let limits = ExtractionLimits(argument: arguments[1]) else {
@@ -66,7 +64,7 @@ enum HDSExtract {
     /// The document again as the standard input, in memory only.
     private static func prepareForAnother(_ octets: [UInt8]) {
         if isEncrypted(octets) { end(.protected) }
-        guard access(converter, X_OK) == 0 else { end(.unknownFormat) }
+        guard access(TextExtractor.pdfConverter, X_OK) == 0 else { end(.unknownFormat) }
         guard MemoryFile.becomeStandardInput(octets) else { end(.unconfined) }
     }
 
@@ -83,7 +81,7 @@ enum HDSExtract {
         let line = ["pdftotext", "-q", "-enc", "UTF-8", "-nopgbrk", "-", "-"]
         let words: [UnsafeMutablePointer<CChar>?] = line.map { strdup($0) } + [nil]
         let environment: [UnsafeMutablePointer<CChar>?] = [strdup("LC_ALL=C.UTF-8"), nil]
-        execve(converter, words, environment)
+        execve(TextExtractor.pdfConverter, words, environment)
         end(.unconfined)
     }
 

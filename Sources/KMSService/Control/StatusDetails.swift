@@ -35,32 +35,8 @@ struct StatusDetails: Sendable {
     }
 
     func write(to json: inout JSONWriter) {
-        json.name("checks")
-        json.beginArray()
-        for entry in report.checks {
-            json.beginObject()
-            json.member("id", entry.check.id)
-            json.member("title", entry.check.title)
-            json.member("state", entry.finding.state.rawValue)
-            json.member("detail", entry.finding.detail.text)
-            json.member("fix", ifPresent: entry.finding.fix?.text)
-            json.endObject()
-        }
-        json.endArray()
-        json.name("standing")
-        json.beginArray()
-        for standing in report.alarms {
-            json.beginObject()
-            json.member("id", standing.alarm.id)
-            json.member("severity", standing.alarm.severity.name)
-            json.member("title", standing.alarm.title)
-            json.member("subject", ifPresent: standing.subject.text.isEmpty ? nil : standing.subject.text)
-            json.member("detail", standing.detail.text)
-            json.member("since", standing.since.iso8601)
-            json.member("fix", standing.alarm.fix)
-            json.endObject()
-        }
-        json.endArray()
+        report.writeChecks(to: &json)
+        report.writeAlarms("standing", to: &json)
         json.name("rotation")
         json.beginObject()
         json.member("rootKey", rootVersion)

@@ -1,5 +1,5 @@
 import Diagnostics
-import WireText
+package import WireText
 
 /// The answers of the health address, made from a report.
 ///
@@ -32,10 +32,7 @@ struct HealthDocument {
         json.member("sentence", report.sentence)
         json.member("started", started.iso8601)
         json.member("time", time.iso8601)
-        json.name("checks")
-        json.beginArray()
-        for check in report.checks { write(check, to: &json) }
-        json.endArray()
+        report.writeChecks(to: &json)
         json.name("warnings")
         json.beginArray()
         for warning in report.warnings {
@@ -46,37 +43,9 @@ struct HealthDocument {
             json.endObject()
         }
         json.endArray()
-        json.name("alarms")
-        json.beginArray()
-        for standing in report.alarms { write(standing, to: &json) }
-        json.endArray()
+        report.writeAlarms("alarms", to: &json)
         json.endObject()
         return json.bytes()
-    }
-
-    private func write(_ entry: HealthReport.Check, to json: inout JSONWriter) {
-        json.beginObject()
-        json.member("id", entry.check.id)
-        json.member("title", entry.check.title)
-        json.member("state", entry.finding.state.rawValue)
-        json.member("since", entry.since.iso8601)
-        json.member("detail", entry.finding.detail.text)
-        json.member("fix", ifPresent: entry.finding.fix?.text)
-        json.member("gate", entry.check.gate.name)
-        json.endObject()
-    }
-
-    private func write(_ standing: AlarmBoard.Standing, to json: inout JSONWriter) {
-        json.beginObject()
-        json.member("id", standing.alarm.id)
-        json.member("severity", standing.alarm.severity.name)
-        json.member("title", standing.alarm.title)
-        json.member("subject", ifPresent: standing.subject.text.isEmpty ? nil : standing.subject.text)
-        json.member("detail", standing.detail.text)
-        json.member("since", standing.since.iso8601)
-        json.member("text", standing.alarm.text)
-        json.member("fix", standing.alarm.fix)
-        json.endObject()
     }
 
     /// `/readyz`: one line when ready, else one for each reason.
@@ -84,5 +53,44 @@ struct HealthDocument {
         if report.isReady { return "ready\n" }
         if report.isDraining { return "not ready: draining\n" }
         return report.obstacles.map { "not ready: \($0.check.title): \($0.finding.detail.text)\n" }.joined()
+    }
+}
+
+extension HealthReport {
+    /// Every check, as `/healthz` has it, under the name `checks`.
+    package func writeChecks(to json: inout JSONWriter) {
+        json.name("checks")
+        json.beginArray()
+        for entry in checks {
+            json.beginObject()
+            json.member("id", entry.check.id)
+            json.member("title", entry.check.title)
+            json.member("state", entry.finding.state.rawValue)
+            json.member("since", entry.since.iso8601)
+            json.member("detail", entry.finding.detail.text)
+            json.member("fix", ifPresent: entry.finding.fix?.text)
+            json.member("gate", entry.check.gate.name)
+            json.endObject()
+        }
+        json.endArray()
+    }
+
+    /// Every alarm that stands, as `/healthz` has it.
+    package func writeAlarms(_ name: String, to json: inout JSONWriter) {
+        json.name(name)
+        json.beginArray()
+        for standing in alarms {
+            json.beginObject()
+            json.member("id", standing.alarm.id)
+            json.member("severity", standing.alarm.severity.name)
+            json.member("title", standing.alarm.title)
+            json.member("subject", ifPresent: standing.subject.text.isEmpty ? nil : standing.subject.text)
+            json.member("detail", standing.detail.text)
+            json.member("since", standing.since.iso8601)
+            json.member("text", standing.alarm.text)
+            json.member("fix", standing.alarm.fix)
+            json.endObject()
+        }
+        json.endArray()
     }
 }

@@ -126,9 +126,8 @@ struct Site {
     }
 
     func mode(_ place: String) -> String {
-        var status = stat()
-        guard stat(path(place), &status) == 0 else { return "none" }
-        return String(status.st_mode & 0o7777, radix: 8)
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path(place))
+        return (attributes?[.posixPermissions] as? Int).map { String($0, radix: 8) } ?? "none"
     }
 
     /// Replaces a piece of a file that has to be in it.

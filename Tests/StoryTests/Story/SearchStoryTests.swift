@@ -82,6 +82,8 @@ extension StoryTests {
                   key: key.pem
                 index:
                   database: \(name).sqlite
+                  files:
+                    reader: \(Repository.program("hds-extract"))
                 runtime:
                   health:
                     address: 127.0.0.1:\(port)
@@ -200,6 +202,18 @@ extension StoryTests {
             #expect(try await bob.spaces.search("xylophone from:\(alice.email)").found.isEmpty)
             #expect(try await bob.spaces.search("mine alone").found.isEmpty, "a space that bob is not in")
             #expect(try await texts(alice.spaces.search("partitions", in: secret)) == ["partitions are mine alone"])
+
+            // What stands in a document, which is read in a process of its own; and its name.
+            let document = URL(filePath: #filePath).deletingLastPathComponent()
+                .appending(path: "../../TextExtractionTests/Documents/report.docx").standardized.path
+            _ = try await alice.spaces.sendFile(document, to: room) { _, _, _ in }
+            for words in ["\"recovered fully\"", "müller quarterly", "report.docx"] {
+                _ = try await eventually("the document by \(words)", within: .seconds(60), seen: { second.tail() }) {
+                    let found = try? await bob.spaces.search(words).found
+                    return found?.contains { if case .files = $0.entry.content { true } else { false } } == true
+                        ? true : nil
+                }
+            }
 
             // As people do it.
             let printed = try await ChildProcess.run(
