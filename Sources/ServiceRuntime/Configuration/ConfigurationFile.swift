@@ -93,7 +93,7 @@ package enum ConfigurationFile {
         case .unreadable(let reason):
             .init(
                 "the configuration file can not be read", expected: "a readable file", found: reason,
-                hint: "name the file with --configuration and give the service's user the right to read it")
+                hint: "name the file with --config and give the service's user the right to read it")
         case .notRegular:
             .init("this is no regular file", expected: "a YAML file", found: "a folder, a pipe or a device")
         case .tooLarge(let bytes):
