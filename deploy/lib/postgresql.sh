@@ -123,8 +123,8 @@ copy() {
 start() {
     "${as[@]}" "$programs/postgres" -D "$folder/data" </dev/null >>"$folder/log" 2>&1 &
     server=$!
-    local try
-    for try in {1..600}; do
+    local deadline=$((SECONDS + 30))
+    while ((SECONDS <= deadline)); do
         "$programs/pg_isready" -q -h "$folder" -p "$port" && return
         kill -0 "$server" 2>/dev/null || break
         sleep 0.05
