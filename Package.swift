@@ -162,6 +162,8 @@ var targets: [Target] = [
             "SearchProtocol", "TextAnalysis", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
 
+    library("EDiscoveryModel", ["WireText"]),
+
     // Layer 5: runtime
     library(
         "ServiceRuntime",

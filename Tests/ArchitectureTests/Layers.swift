@@ -8,7 +8,7 @@ enum Layers {
         ],
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
-            "SearchProtocol", "SearchMatching",
+            "SearchProtocol", "SearchMatching", "EDiscoveryModel",
         ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
