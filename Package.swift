@@ -459,8 +459,8 @@ targets += [
         [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-extract", "hdsctl", "AuditTrail", "HDSClient",
-            "KMSClient", "KMSProtocol", "KMSService", "ServiceRuntime", "HTTPClient", "WebSocketChannel", "TLSChannel",
-            "JOSEEncryption", "JOSESignature", "Cryptography",
+            "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime", "HTTPClient",
+            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]

@@ -85,7 +85,12 @@ struct Dialer: Sendable {
             .connectTimeout(Self.connectTimeout)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .resolver(
-                NameLookup(on: eventLoop, source: lookup) { observe(.lookup(host: host, time: $0, failed: $1)) }
+                NameLookup(on: eventLoop, source: lookup) { seen in
+                    switch seen {
+                    case .waiting: observe(.lookupWaits(host: host))
+                    case .done(let time, let failed): observe(.lookup(host: host, time: time, failed: failed))
+                    }
+                }
             )
             .connect(host: host, port: port, channelInitializer: initializer)
     }

@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Looks one name up for one connection, on threads of its own, and tells how long it took.
+/// Looks one name up for one connection, on threads of its own, and tells how long it took, or that it takes long.
 ///
 /// The system's resolver blocks for as long as it likes; two of these threads may wait while the connection's own time
 /// runs out. Addresses come in the order of RFC 6724; NIO tries them as RFC 8305 says (happy eyeballs), so that a dead
@@ -20,12 +20,18 @@ final class NameLookup: Resolver, Sendable {
     private let v6: EventLoopPromise<[SocketAddress]>
     private let source: Source
     private let isBegun = Atomic<Bool>(false)
-    /// On one of the threads, once.
-    private let observe: @Sendable (Duration, _ failed: Bool) -> Void
+    private let observe: @Sendable (Observation) -> Void
+
+    enum Observation: Equatable {
+        /// There is no answer after `WebRoute.slowLookup`. On the event loop, at most once, and not after `done`.
+        case waiting
+        /// On one of the threads, once.
+        case done(Duration, failed: Bool)
+    }
 
     init(
         on eventLoop: any EventLoop, source: @escaping Source = NameLookup.system,
-        observe: @escaping @Sendable (Duration, _ failed: Bool) -> Void
+        observe: @escaping @Sendable (Observation) -> Void
     ) {
         self.eventLoop = eventLoop
         v4 = eventLoop.makePromise()
@@ -55,7 +61,13 @@ final class NameLookup: Resolver, Sendable {
 
     private func begin(_ host: String, _ port: Int) {
         guard isBegun.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
+        // The system's resolver may wait for ten seconds and more: nobody should learn only then what holds everything up.
+        let isDone = Mutex(false)
+        let told = eventLoop.scheduleTask(in: TimeAmount(WebRoute.slowLookup)) { [observe] in
+            isDone.withLock { if !$0 { observe(.waiting) } }
+        }
         Self.threads.submit { [self] state in
+            defer { told.cancel() }
             guard case .active = state else {
                 v4.fail(ChannelError.eof)
                 v6.fail(ChannelError.eof)
@@ -66,11 +78,13 @@ final class NameLookup: Resolver, Sendable {
             let time = start.duration(to: .now)
             switch result {
             case .success(let addresses):
-                observe(time, false)
+                isDone.withLock { $0 = true }
+                observe(.done(time, failed: false))
                 v6.succeed(addresses.filter { if case .v6 = $0 { true } else { false } })
                 v4.succeed(addresses.filter { if case .v4 = $0 { true } else { false } })
             case .failure(let error):
-                observe(time, true)
+                isDone.withLock { $0 = true }
+                observe(.done(time, failed: true))
                 v6.fail(error)
                 v4.fail(error)
             }

@@ -7,9 +7,6 @@ import Synchronization
 ///
 /// Nothing is tried for the sake of it: what is told is what the service's own connections met.
 package final class NetworkWatch: Sendable {
-    /// A connection has ten seconds in all.
-    package static let slowLookup = Duration.seconds(2)
-
     private static let names = HealthCheck("dns", "the name service")
     private static let tunnels = HealthCheck("proxy", "the proxy")
 
@@ -56,6 +53,7 @@ package final class NetworkWatch: Sendable {
     package func take(_ report: WebRoute.Report) {
         switch report {
         case .lookup(let host, let time, let failed): lookup(host, time, failed)
+        case .lookupWaits(let host): slow(host, "\(reviewed: host) has no answer yet")
         case .tunnel(let target, let failure): tunnel(target, failure)
         }
     }
@@ -76,20 +74,25 @@ package final class NetworkWatch: Sendable {
 
     private func lookup(_ host: String, _ time: Duration, _ failed: Bool) {
         let subject = Loggable(reviewed: host)
-        let isSlow = time >= Self.slowLookup
+        if time >= WebRoute.slowLookup {
+            slow(host, "\(subject) took \(Int(time / .milliseconds(1))) ms\(failed ? " and was not found" : "")")
+            return
+        }
         // A refusal at once is a matter of the connection; it says nothing of the time.
-        if failed, !isSlow { return }
-        let slow = state.withLock { state in
-            if isSlow { state.slow.insert(host) } else { state.slow.remove(host) }
-            return state.slow.sorted()
-        }
-        if isSlow {
-            health.alarms.raise(
-                .dnsSlow, about: subject,
-                "\(subject) took \(Int(time / .milliseconds(1))) ms\(failed ? " and was not found" : "")")
-        } else {
-            health.alarms.clear(.dnsSlow, about: subject, "\(subject) was found in time")
-        }
+        if failed { return }
+        state.withLock { _ = $0.slow.remove(host) }
+        health.alarms.clear(.dnsSlow, about: subject, "\(subject) was found in time")
+        reportNames()
+    }
+
+    private func slow(_ host: String, _ detail: Loggable) {
+        state.withLock { _ = $0.slow.insert(host) }
+        health.alarms.raise(.dnsSlow, about: Loggable(reviewed: host), detail)
+        reportNames()
+    }
+
+    private func reportNames() {
+        let slow = state.withLock { $0.slow.sorted() }
         health.report(
             Self.names,
             slow.isEmpty

@@ -92,6 +92,16 @@ struct NetworkWatchTests {
         #expect(alarms.isEmpty && check("dns")?.state == .ok)
     }
 
+    @Test("[HDS-DNS-SLOW] a lookup that nobody answers raises it before it ends")
+    func unansweredLookup() {
+        let watch = NetworkWatch(health)
+        watch.take(.lookupWaits(host: "core.example"))
+        #expect(alarms == ["HDS-DNS-SLOW core.example"] && check("dns")?.state == .warn)
+        #expect(journal.text(of: "HDS-DNS-SLOW")?.contains("no answer yet") == true)
+        watch.take(.lookup(host: "core.example", time: .milliseconds(3), failed: false))
+        #expect(alarms.isEmpty && check("dns")?.state == .ok)
+    }
+
     // MARK: - Pins
 
     private static let pins = (0..<3).map { SPKIPin(digest: [UInt8](repeating: UInt8($0), count: 32))! }

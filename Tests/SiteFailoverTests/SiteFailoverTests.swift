@@ -106,7 +106,7 @@ import WireText
         var alone = world.settings
         alone.hosts = world.primary.settings.hosts
         var options = PostgreSQLKeyStore.Options()
-        (options.epoch, options.patience) = (2, .milliseconds(300))
+        (options.epoch, options.patience) = (2, .seconds(20))
         let settings = alone, wanted = options
         #expect(await world.code { try await PostgreSQLKeyStore.open(settings, options: wanted) } == .storeSuperseded)
         let survey = try await onOwnThread { try world.failover(seen: 2).survey() }

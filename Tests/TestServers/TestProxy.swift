@@ -35,8 +35,15 @@ package final class TestProxy: Sendable {
     package static func start(
         _ kind: Kind, at place: NetworkPlace? = nil, port known: Int? = nil
     ) async throws -> TestProxy {
-        let port = try known ?? LoopbackPort.take()
-        return try await onOwnThread {
+        // A port that was free may be somebody else's before the proxy has it.
+        for _ in 0..<2 where known == nil {
+            if let proxy = try? await start(kind, at: place, on: LoopbackPort.take()) { return proxy }
+        }
+        return try await start(kind, at: place, on: known ?? LoopbackPort.take())
+    }
+
+    private static func start(_ kind: Kind, at place: NetworkPlace?, on port: Int) async throws -> TestProxy {
+        try await onOwnThread {
             var template = Array("/tmp/hds-proxy-XXXXXX".utf8CString)
             guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
             let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
@@ -46,7 +53,8 @@ package final class TestProxy: Sendable {
             let child = try place.map { try $0.within(start) } ?? start()
             close(pipe.reading)
             let proxy = TestProxy(port: port, pipe: pipe, child: child)
-            guard proxy.line() == "ready" else { throw TestPKI.Failure(what: "a proxy: see \(folder)/log") }
+            let told = proxy.line()
+            guard told == "ready" else { throw TestPKI.Failure(what: "a proxy on port \(port): \(told)") }
             return proxy
         }
     }

@@ -1,6 +1,7 @@
 import Diagnostics
 import Glibc
 import NIOCore
+import NIOEmbedded
 import NIOPosix
 import Synchronization
 import TestServers
@@ -90,6 +91,52 @@ struct ConnectionWayTests {
         #expect(try NameLookup.system("127.0.0.1", 80) == [try SocketAddress(ipAddress: "127.0.0.1", port: 80)])
         #expect(try NameLookup.system("localhost", 80).isEmpty == false)
         await listener.close()
+    }
+
+    @Test("a lookup without an answer is told after two seconds, once, and one with an answer is not")
+    func waitingLookup() async throws {
+        let loop = NIOAsyncTestingEventLoop()
+        let told = Mutex<[NameLookup.Observation]>([])
+        let gate = DispatchGate()
+        let lookup = NameLookup(on: loop, source: { _, _ in gate.wait() }) { seen in told.withLock { $0.append(seen) } }
+        let v4 = lookup.initiateAQuery(host: "core.example", port: 443)
+        let v6 = lookup.initiateAAAAQuery(host: "core.example", port: 443)
+        await loop.advanceTime(by: .milliseconds(1_999))
+        #expect(told.withLock { $0 }.isEmpty)
+        await loop.advanceTime(by: .milliseconds(1))
+        #expect(told.withLock { $0 } == [.waiting])
+        gate.open()
+        await loop.run()
+        let found = v4.and(v6)
+        let isFound = Mutex(false)
+        found.whenSuccess { _ in isFound.withLock { $0 = true } }
+        while !isFound.withLock({ $0 }) { await loop.run() }
+        await loop.advanceTime(by: .seconds(10))
+        let all = told.withLock { $0 }
+        try #require(all.count == 2)
+        guard case .done(_, failed: false) = all[1] else {
+            Issue.record("\(all)")
+            return
+        }
+
+        let quick = NameLookup(on: loop, source: { _, _ in [] }) { seen in told.withLock { $0.append(seen) } }
+        let answer = quick.initiateAQuery(host: "core.example", port: 443)
+        let isAnswered = Mutex(false)
+        answer.whenSuccess { _ in isAnswered.withLock { $0 = true } }
+        while !isAnswered.withLock({ $0 }) { await loop.run() }
+        await loop.advanceTime(by: .seconds(10))
+        #expect(told.withLock { $0.filter { $0 == .waiting }.count } == 1)
+        await loop.shutdownGracefully()
+    }
+
+    /// What holds a thread until it is opened.
+    private final class DispatchGate: Sendable {
+        private let isOpen = Mutex(false)
+        func open() { isOpen.withLock { $0 = true } }
+        func wait() -> [SocketAddress] {
+            while !isOpen.withLock({ $0 }) { usleep(1_000) }
+            return []
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 #   ... ADDRESS                                            there instead of 127.0.0.1
 #   deploy/lib/proxy.sh --find                             1 unless both programs are on this machine
 #
-# FOLDER is made, and deleted at the end; every user has to be able to get there. squid knows the name other.example
+# FOLDER is made, and deleted at the end; every user has to be able to get there. Instead of `ready` a line says why not. squid knows the name other.example
 # (127.0.0.1), which nothing else on this machine can look up. Prints `ready`, and ends with its standard input, so that
 # no proxy is left behind by a test that dies.
 set -euo pipefail
@@ -23,7 +23,10 @@ if (($# != 3 && $# != 4)); then
 fi
 folder=$1 port=$2 kind=$3 address=${4:-127.0.0.1}
 server=
+is_ready=
 finish() {
+    # One line that says why, for the folder goes.
+    [[ -n $is_ready ]] || { tail -qn 3 log cache.log proxy.log 2>/dev/null || true; } | tr '\n' ' ' | cut -c 1-600
     [[ -n $server ]] && kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null
     cd /
     rm -rf "$folder"
@@ -78,6 +81,7 @@ server=$!
 for ((attempt = 0; attempt < 300; attempt++)); do
     kill -0 "$server" 2>/dev/null || exit 1
     if (exec 3<>"/dev/tcp/$address/$port") 2>/dev/null; then
+        is_ready=yes
         echo ready
         # Until the end of the input.
         cat >/dev/null

@@ -84,9 +84,14 @@ package struct WebRoute: Sendable {
     package enum Report: Sendable {
         /// A name was looked up here, or could not be.
         case lookup(host: String, time: Duration, failed: Bool)
+        /// A name has no answer yet after `slowLookup`; `lookup` follows when it has one.
+        case lookupWaits(host: String)
         /// A tunnel to that target stands; nil, or does not, with why.
         case tunnel(target: String, failure: DiagnosedError?)
     }
+
+    /// From then on a lookup is slow: a connection has ten seconds in all.
+    package static let slowLookup = Duration.seconds(2)
 
     private let current: @Sendable () -> WebProxy?
     /// Any thread; must not block.

@@ -43,7 +43,7 @@ struct DoctorNetwork {
                     fix: "check the names in the configuration and the name servers of this machine: getent ahosts HOST"
                 )
             }
-            let slow = done.filter { $0.value >= NetworkWatch.slowLookup }.keys.sorted()
+            let slow = done.filter { $0.value >= WebRoute.slowLookup }.keys.sorted()
             guard slow.isEmpty else {
                 return DoctorCheck(
                     "dns", .warn, "slow for \(slow.joined(separator: ", "))",

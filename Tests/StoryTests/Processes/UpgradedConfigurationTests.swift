@@ -1,4 +1,5 @@
 import Foundation
+import IndexerService
 import KMSService
 import Testing
 
@@ -20,10 +21,29 @@ extension StoryTests {
             let text = try String(contentsOfFile: path, encoding: .utf8)
             let _: Configuration = try ConfigurationFile.decode(Array(text.utf8), file: name, folder: "/etc/hds")
             // What stands there as a comment to be taken in, section by section.
-            for section in Self.optionalSections(text) {
+            // The example is an http proxy, which takes no authorities, as its comment says.
+            for section in Self.optionalSections(text.replacing("#   ca: /etc/hds/proxy-ca.pem\n", with: "")) {
+                let whole = Self.without(Self.replaced[String(section.prefix { $0 != ":" })], text) + "\n" + section
                 let _: Configuration = try ConfigurationFile.decode(
-                    Array((text + "\n" + section).utf8), file: name, folder: "/etc/hds")
+                    Array(whole.utf8), file: name, folder: "/etc/hds")
             }
+        }
+
+        /// Sections that stand instead of another.
+        private static let replaced = ["master-key-token": "master-key"]
+
+        /// The text without a section at the top; all of it without a name.
+        private static func without(_ section: String?, _ text: String) -> String {
+            guard let section else { return text }
+            var isInside = false
+            return text.split(separator: "\n", omittingEmptySubsequences: false).filter { line in
+                if line.hasPrefix("\(section):") {
+                    isInside = true
+                } else if !line.hasPrefix(" ") {
+                    isInside = false
+                }
+                return !isInside
+            }.joined(separator: "\n")
         }
 
         /// Sections at the top that are commented out as a whole.
@@ -46,6 +66,7 @@ extension StoryTests {
         @Test("each service takes them", arguments: releases)
         func taken(_ release: String) throws {
             try decode(release, "hds-kms", as: KMSServiceConfiguration.self)
+            try decode(release, "hds-indexer", as: IndexerConfiguration.self)
             try decode(release, "hds-auth", as: AuthConfiguration.self)
             try decode(release, "hds-core", as: CoreConfiguration.self)
         }
