@@ -66,6 +66,8 @@ final class BenchCore: Sendable {
                 case .answered(let id, let text): state.waiting.removeValue(forKey: id)?.resume(returning: text)
                 case .declined(let id, let reason):
                     state.waiting.removeValue(forKey: id)?.resume(throwing: BenchFailure("declined: \(reason)"))
+                case .dropped(let id, let reason):
+                    state.waiting.removeValue(forKey: id)?.resume(throwing: BenchFailure("dropped: \(reason)"))
                 case .credited:
                     for continuation in state.opened { continuation.resume() }
                     state.opened = []

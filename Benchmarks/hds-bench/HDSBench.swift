@@ -57,13 +57,13 @@ struct HDSBench: AsyncParsableCommand {
         try FileManager.default.createDirectory(
             at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         defer { try? FileManager.default.removeItem(at: folder) }
-        var lines: [Measurement] = []
+        var lines = Report(isJSON: json)
         // What was measured is shown, whatever fails later.
-        defer { show(lines) }
+        defer { lines.end() }
         let inProcess = InProcess(kms: try await BenchKMS(folder: folder), seconds: seconds)
         if wants(.openings) {
             let limit = try await inProcess.handshakeLimit()
-            lines.append(Measurement("crypto of one handshake alone", limit, "1/s"))
+            lines += [Measurement("crypto of one handshake alone", limit, "1/s")]
             lines += try await inProcess.sessionOpenings(limit: limit)
         }
         if wants(.retrievals) { lines += try await inProcess.retrievals() }
@@ -98,11 +98,23 @@ struct HDSBench: AsyncParsableCommand {
         }
     }
 
-    private func show(_ lines: [Measurement]) {
-        if json {
-            for line in lines { print(line.json) }
-        } else {
-            Table.print(lines)
-        }
+}
+
+/// What was measured: lines of JSON as they come, or one table at the end.
+private struct Report {
+    let isJSON: Bool
+    private var lines: [Measurement] = []
+
+    init(isJSON: Bool) { self.isJSON = isJSON }
+
+    static func += (report: inout Report, more: [Measurement]) {
+        report.lines += more
+        guard report.isJSON else { return }
+        for line in more { print(line.json) }
+        fflush(nil)
+    }
+
+    func end() {
+        if !isJSON { Table.print(lines) }
     }
 }

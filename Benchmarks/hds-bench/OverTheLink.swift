@@ -181,6 +181,7 @@ enum OverTheLink {
               certificate: \(pki.appending(path: "customer/kms.pem").path)
             master-key: \(masterKey.path)
             policy:
+              session-openings-per-second: 1000000
               requests-per-user-and-minute: 100000000
               requests-per-device-and-minute: 100000000
               key-reads-per-user-and-hour: 1000000000

@@ -86,8 +86,16 @@ package final class CoreLink: Service {
     }
 
     /// Tells the core that this delivery will not be answered here.
-    package func decline(_ delivery: LinkDelivery, reason: String) {
-        conversation(delivery.generation)?.decline(delivery.id, reason: reason)
+    /// - Parameter noted: called once. True: all that the core had sent of the same sender before it knew has come to the
+    ///   handler, or its link is gone. False: at once, for a core of an earlier release does not tell.
+    package func decline(
+        _ delivery: LinkDelivery, reason: String, noted: (@Sendable (_ isCertain: Bool) -> Void)? = nil
+    ) {
+        guard let conversation = conversation(delivery.generation) else {
+            noted?(true)
+            return
+        }
+        conversation.decline(delivery.id, reason: reason, noted: noted)
     }
 
     /// Tells the core that nobody will answer this delivery.

@@ -10,6 +10,10 @@ import WireText
 /// Any thread. Messages come on the event loop; answers from wherever the service made them. Frames are handed to the
 /// socket under the lock, so their order is that of the decisions; the socket sends together what comes together.
 final class LinkConversation: Sendable {
+    /// Whether what the core had sent of the same sender before it knew of a decline has come: true, it has; false, a core
+    /// of an earlier release does not tell.
+    typealias Noted = @Sendable (_ isCertain: Bool) -> Void
+
     /// What the rest of the service is told, outside the lock.
     enum Report: Sendable {
         case opened(LinkWelcome)
@@ -21,10 +25,15 @@ final class LinkConversation: Sendable {
         var half: LinkServiceHalf
         /// What this side closed with, and why.
         var ended: (code: LinkCloseCode, error: DiagnosedError?)?
+        var isLost = false
         /// Since welcome.
         var openFor: (@Sendable () -> Duration)?
         /// Callers that wait for their outcome.
         var callers: [UInt64: CheckedContinuation<LinkCallOutcome, Never>] = [:]
+        /// Declines of which the core has not taken note.
+        var notes: [UInt64: Noted] = [:]
+        /// The outcome of notes, for after the lock.
+        var noted: [Noted] = []
     }
 
     let generation: UInt64
@@ -74,7 +83,20 @@ final class LinkConversation: Sendable {
     }
 
     func answer(_ id: UInt64, text: [UInt8]) { _ = perform { $0.answer(id, text: text) } }
-    func decline(_ id: UInt64, reason: String) { _ = perform { $0.decline(id, reason: reason) } }
+    /// `noted` is called once, when the core has taken note or the socket is gone: then nothing comes of it any more.
+    func decline(_ id: UInt64, reason: String, noted: Noted?) {
+        let isAwaited = state.withLock { state in
+            guard let noted, state.half.isToldOfNotes else { return false }
+            guard state.ended == nil, !state.isLost else {
+                state.noted.append(noted)
+                return true
+            }
+            state.notes[id] = noted
+            return true
+        }
+        _ = perform { $0.decline(id, reason: reason) }
+        if !isAwaited { noted?(false) }
+    }
     func drop(_ id: UInt64, reason: String) { _ = perform { $0.drop(id, reason: reason) } }
     func subscribe(_ feed: String, from: LinkFeedStart, credit: UInt32) -> [Report] {
         perform { $0.subscribe(feed, from: from, credit: credit) }
@@ -89,7 +111,14 @@ final class LinkConversation: Sendable {
     /// What let this link be is over.
     func end(_ error: DiagnosedError) { _ = perform { $0.receivedMalformed(error) } }
     /// The socket is gone: nobody waits in vain.
-    func lost() { _ = perform { $0.lost() } }
+    func lost() {
+        state.withLock { state in
+            state.isLost = true
+            state.noted += state.notes.values
+            state.notes = [:]
+        }
+        _ = perform { $0.lost() }
+    }
 
     /// Asks the service of another destination; `begun` is given the call's id before anything can end it.
     func call(
@@ -126,7 +155,7 @@ final class LinkConversation: Sendable {
         _ step: (inout LinkServiceHalf, inout [UInt64: CheckedContinuation<LinkCallOutcome, Never>]) ->
             [LinkServiceHalf.Action]
     ) -> [Report] {
-        state.withLock { state in
+        let (reports, noted) = state.withLock { state in
             var reports: [Report] = []
             for action in step(&state.half, &state.callers) {
                 switch action {
@@ -140,12 +169,16 @@ final class LinkConversation: Sendable {
                 case .deliver(let id, let source, let text):
                     reports.append(.delivered(id: id, source: source, text: text))
                 case .feed(let frame): reports.append(.feed(frame))
+                case .noted(let id): state.notes.removeValue(forKey: id).map { state.noted.append($0) }
                 case .called(let id, let outcome): state.callers.removeValue(forKey: id)?.resume(returning: outcome)
                 case .close(let code, let error): close(code, error, &state)
                 }
             }
-            return reports
+            defer { state.noted = [] }
+            return (reports, state.noted)
         }
+        for noted in noted { noted(true) }
+        return reports
     }
 
     private func send(_ frame: LinkFrame, _ state: inout State) {

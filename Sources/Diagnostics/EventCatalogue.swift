@@ -141,6 +141,14 @@ extension Event {
             "A database was promoted, or the promise of synchronous commits was given up. This node works in the "
             + "new epoch from now on and serves no database of a lower one.")
 
+    package static let freezesRestored = Event(
+        "HDS-FREEZES-RESTORED", "d310683761db4e63bc42936aeba4119c", .warning,
+        "freezes were put back that the promoted database had lost",
+        explanation:
+            "A database was promoted without all of the log of the one before. What the officers had frozen or lifted "
+            + "last was lost in it, and known to this node, which put it back before it released any key.",
+        fix: "Compare hdsctl freeze list with what you ordered; everything else that was lost is not known.")
+
     package static let nodeListTaken = Event(
         "HDS-NODE-LIST", "bf4465efb9574405ae7e8293e2f655b9", .notice, "list of nodes @DETAIL@",
         explanation: "Which nodes there are has changed, by an officer's signature. The core is given the same list.")
@@ -207,7 +215,7 @@ extension Event {
         .journalTrial,
         .kmsRequest, .kmsRefusal, .kmsFailure, .kmsReset, .auditOpened, .journalOpened, .journalPruned, .auditHead,
         .auditDetailsDestroyed,
-        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .nodeListTaken,
+        .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored, .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
         .refreshTokenReused,

@@ -94,7 +94,7 @@ package enum KMSAssembly {
             federation: federation.settings)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
-        let lanes = RequestLanes(handler: handler, workers: workers)
+        let lanes = RequestLanes(handler: handler, workers: workers, awaitsNotes: true)
         checks.watch(store: store, section: configuration.store, audit: configuration.auditFolder)
         let certificate = CertificateFileInForce(configuration.staticKey.certificate)
         checks.watch(staticKeys, host: configuration.host, file: certificate)
@@ -278,7 +278,12 @@ package enum KMSAssembly {
                 inFlight.set(Double(lanes.waiting))
                 switch reply {
                 case .answer(let text): links.link?.answer(delivery, text: text)
-                case .decline(let reason): links.link?.decline(delivery, reason: reason)
+                case .decline(let reason):
+                    let noted: @Sendable (Bool) -> Void = {
+                        lanes.noted(delivery.text, source: delivery.source, isCertain: $0)
+                    }
+                    guard let link = links.link else { return noted(true) }
+                    link.decline(delivery, reason: reason, noted: noted)
                 case .drop(let reason):
                     storms.turnedAway()
                     links.link?.drop(delivery, reason: reason)

@@ -16,7 +16,9 @@ import WireText
 /// 2. A higher epoch is on this node's disk before it works in it, and the link is made anew under it.
 /// 3. A lower epoch, a closed one, or a removal from the cluster ends the lease at once.
 /// 4. While this node's clock is known to be wrong there is none, and nothing is judged (`ClockWitnesses`).
-/// 5. While there is none, an alarm, the check `lease` and STATUS= say why and what to do.
+/// 5. A database that was promoted may have lost freezes that this node knows. In the first renewal of an epoch that rose
+///    under it the node puts them back; in any other one an older list is somebody's work, and there is no lease.
+/// 6. While there is none, an alarm, the check `lease` and STATUS= say why and what to do.
 final class LeaseKeeper: Service {
     static let check = HealthCheck("lease", "the lease to release keys", gate: .required)
 
@@ -47,6 +49,8 @@ final class LeaseKeeper: Service {
     /// Since when the link stands of which the core's time is known, and what is known of this node's clock.
     private let witnesses = Mutex<(link: Timestamp?, clocks: ClockWitnesses)>((nil, ClockWitnesses()))
     private let reading: @Sendable () -> ClockWitnesses.Reading
+    /// The epoch rose, and there was no lease in it yet.
+    private let isNewEpoch = Mutex(false)
     /// The settings as the last renewal brought them.
     private let last = Mutex<[[UInt8]?]?>(nil)
 
@@ -120,7 +124,8 @@ final class LeaseKeeper: Service {
             if answer.refusal == .epoch { return try changeEpoch(to: answer.epoch) }
             if let refusal = answer.refusal { throw Self.refused(refusal, node: node) }
             if let time = answer.clock { try judgeClock(by: time) }
-            try take(answer.settings, readAfter: known)
+            try await take(answer.settings, readAfter: known)
+            isNewEpoch.withLock { $0 = false }
             lease.extend(sentAt: sent)
             state.withLock { state in
                 state.isSynchronous = answer.isSynchronous
@@ -133,9 +138,13 @@ final class LeaseKeeper: Service {
     }
 
     /// What the renewal brought along is in force when this returns.
-    private func take(_ settings: [[UInt8]?], readAfter known: Int64) throws {
+    private func take(_ settings: [[UInt8]?], readAfter known: Int64) async throws {
         let hasChanged = last.withLock { $0 != settings }
-        try freezes.take(settings[0], readAfter: known)
+        do {
+            try freezes.take(settings[0], readAfter: known)
+        } catch let error as DiagnosedError where error == FreezeBoard.rolledBack && isNewEpoch.withLock({ $0 }) {
+            if try await freezes.restore() { events.record(.freezesRestored) }
+        }
         guard hasChanged else { return }
         if let seen = try memory.seen(in: settings[1]) { inForce.learn(highest: seen.version) }
         lease.noteChange()
@@ -169,6 +178,7 @@ final class LeaseKeeper: Service {
         }
         try file?.raise(to: epoch)
         state.withLock { $0.epoch = epoch }
+        isNewEpoch.withLock { $0 = true }
         metrics.gauge(.leaseEpoch).set(Double(epoch))
         events.record(.epochRaised, [.detail: "from \(present) to \(epoch)"])
         links.link?.reconnect()

@@ -13,8 +13,8 @@ struct LaneTable<Item> {
     static var maximumHandshakes: Int { 8 }
     /// Octets of answers that wait for their records: a few large lists must not fill the memory.
     static var maximumOctets: Int { 16 << 20 }
-    /// So long after a decline the strings of its lane are declined, in milliseconds: the core, which pauses the link for
-    /// as long, had sent them before. Not prolonged by these.
+    /// So long after a decline the strings of its lane are declined, in milliseconds, when the core does not tell that it
+    /// knows (`noted`): it had sent them before, and pauses the link for as long. Not prolonged by these.
     static var declinePause: Int64 { 500 }
 
     typealias Settle = @Sendable () -> RequestHandler.Reply
@@ -65,8 +65,15 @@ struct LaneTable<Item> {
     private var numbers: [OctetKey: Int] = [:]
     private var lanes: [Int: Lane] = [:]
     private var next = 0
-    /// Lanes of which a string was declined, and until when.
-    private var declining: [OctetKey: Int64] = [:]
+    /// Lanes of which a string was declined.
+    private var declining: [OctetKey: Declining] = [:]
+
+    private struct Declining {
+        var until: Int64
+        /// Declines of which the core has not taken note.
+        var unnoted = 0
+        func holds(_ now: Int64) -> Bool { unnoted > 0 || now < until }
+    }
     private var sweep = 64
 
     init(maximumWaiting: Int, depth: Int, capacity: Int) {
@@ -77,8 +84,8 @@ struct LaneTable<Item> {
 
     /// `now`: milliseconds of a clock that does not jump.
     mutating func submit(_ item: Item, lane name: OctetKey, isHandshake: Bool, now: Int64) -> Admission {
-        if let until = declining[name] {
-            guard now >= until else { return .behindDeclined }
+        if let known = declining[name] {
+            guard !known.holds(now) else { return .behindDeclined }
             declining[name] = nil
         }
         guard waiting < maximumWaiting else {
@@ -183,10 +190,22 @@ struct LaneTable<Item> {
 
     private mutating func noteDecline(_ name: OctetKey, _ now: Int64) {
         if declining.count >= sweep {
-            declining = declining.filter { $0.value > now }
+            declining = declining.filter { $0.value.holds(now) }
             sweep = max(64, 2 * declining.count)
         }
-        declining[name] = now + Self.declinePause
+        declining[name, default: Declining(until: now)].until = now + Self.declinePause
+    }
+
+    /// A decline of the lane goes out, and it will be told when the core knows.
+    mutating func awaitNote(of name: OctetKey, now: Int64) {
+        declining[name, default: Declining(until: now)].unnoted += 1
+    }
+
+    /// The core knows of one of them. Not certain: it does not tell, and the pause has to do.
+    mutating func noted(_ name: OctetKey, isCertain: Bool) {
+        guard let known = declining[name], known.unnoted > 0 else { return }
+        declining[name]?.unnoted -= 1
+        if known.unnoted == 1, isCertain { declining[name] = nil }
     }
 
     private mutating func put(_ lane: Lane, _ number: Int) {

@@ -15,6 +15,7 @@ package final class RequestLanes: Sendable {
     private struct Item: Sendable {
         let text: [UInt8]
         let source: String
+        let lane: (name: OctetKey, isHandshake: Bool)
         let answer: @Sendable (RequestHandler.Reply) -> Void
     }
 
@@ -29,17 +30,21 @@ package final class RequestLanes: Sendable {
     private let handler: RequestHandler
     private let workers: any LaneWorkers
     private let clock: @Sendable () -> Int64
+    private let awaitsNotes: Bool
     private let state: Mutex<State>
 
     /// - Parameters:
     ///   - depth: how many answers of one lane wait for their record.
     ///   - capacity: how many of all lanes do, before each lane waits for its own.
+    ///   - awaitsNotes: `noted` is called for each decline; until then strings of its lane are declined.
     ///   - clock: milliseconds, never jumping.
     package init(
         handler: RequestHandler, workers: any LaneWorkers, maximumWaiting: Int = 10_000, depth: Int = 64,
-        capacity: Int = 1024, clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() }
+        capacity: Int = 1024, awaitsNotes: Bool = false,
+        clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() }
     ) {
         self.clock = clock
+        self.awaitsNotes = awaitsNotes
         self.handler = handler
         self.workers = workers
         state = Mutex(State(table: LaneTable(maximumWaiting: maximumWaiting, depth: depth, capacity: capacity)))
@@ -55,15 +60,31 @@ package final class RequestLanes: Sendable {
         _ text: [UInt8], source: String, answer: @escaping @Sendable (RequestHandler.Reply) -> Void
     ) {
         let lane = Self.lane(of: text, source: source)
-        let item = Item(text: text, source: source, answer: answer)
+        let item = Item(text: text, source: source, lane: lane, answer: answer)
         let now = clock()
         switch state.withLock({ $0.table.submit(item, lane: lane.name, isHandshake: lane.isHandshake, now: now) }) {
-        case .refused: answer(.decline("too many requests wait"))
-        case .behindDeclined: answer(.decline(RequestHandler.behindDeclined))
+        case .refused: send(.decline("too many requests wait"), to: item)
+        case .behindDeclined: send(.decline(RequestHandler.behindDeclined), to: item)
         case .storm: answer(.drop("too many session openings of this sender"))
         case .queued: break
         case .judge(let lane): judge(lane)
         }
+    }
+
+    /// The core has taken note of one decline of that string's lane: all that it had sent before has come. Not certain: it
+    /// does not tell.
+    package func noted(_ text: [UInt8], source: String, isCertain: Bool) {
+        let lane = Self.lane(of: text, source: source)
+        guard !lane.isHandshake else { return }
+        state.withLock { $0.table.noted(lane.name, isCertain: isCertain) }
+    }
+
+    private func send(_ reply: RequestHandler.Reply, to item: Item) {
+        if awaitsNotes, !item.lane.isHandshake, case .decline = reply {
+            let now = clock()
+            state.withLock { $0.table.awaitNote(of: item.lane.name, now: now) }
+        }
+        item.answer(reply)
     }
 
     /// Returns when nothing waits any more.
@@ -120,7 +141,7 @@ package final class RequestLanes: Sendable {
             guard !departure.answers.isEmpty else { return }
             // First all lines of the log, then all answers: each goes out in one piece.
             let (replies, isDeclined) = handler.log.together { Self.replies(departure) }
-            for (answer, reply) in zip(departure.answers, replies) { answer.item.answer(reply) }
+            for (answer, reply) in zip(departure.answers, replies) { send(reply, to: answer.item) }
             if isDeclined { declineBehind(lane, nil) }
             left = departure.answers.count
         }
@@ -143,7 +164,7 @@ package final class RequestLanes: Sendable {
     private func declineBehind(_ lane: Int, _ slot: Int?) {
         let now = clock()
         let unjudged = state.withLock { $0.table.decline(lane, slot: slot, now: now) }
-        for item in unjudged { item.answer(.decline(RequestHandler.behindDeclined)) }
+        for item in unjudged { send(.decline(RequestHandler.behindDeclined), to: item) }
     }
 
     /// The header text; for a handshake its sender or, without one, the header with the encrypted key behind it.

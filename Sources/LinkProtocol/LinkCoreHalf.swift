@@ -31,6 +31,7 @@ package struct LinkCoreHalf: Sendable {
     private var limit = 0
     private var callLimit = 0
     private var takesLists = false
+    private var sendsNotes = false
     /// Calls of the service that have no outcome yet.
     private var calls: Set<UInt64> = []
     /// Deliveries that the service takes now.
@@ -60,7 +61,8 @@ package struct LinkCoreHalf: Sendable {
             return [.answered(id: id, text: text)]
         case (.open, .decline(let id, let reason)):
             guard inFlight.remove(id) != nil else { return violated(.linkViolation("a decline has no delivery")) }
-            return [.declined(id: id, reason: reason)]
+            // Before anything that the decline lets be delivered.
+            return (sendsNotes ? [.send(.noted(id: id))] : []) + [.declined(id: id, reason: reason)]
         case (.open, .drop(let id, let reason)):
             guard inFlight.remove(id) != nil else { return violated(.linkViolation("a drop has no delivery")) }
             return [.dropped(id: id, reason: reason)]
@@ -101,6 +103,7 @@ package struct LinkCoreHalf: Sendable {
         limit = Int(welcome.credit)
         callLimit = Int(welcome.calls)
         takesLists = welcome.nodeList != nil
+        sendsNotes = welcome.sendsNotes
         return [.send(.welcome(welcome))]
     }
 

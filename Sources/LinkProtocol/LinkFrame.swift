@@ -13,6 +13,9 @@ package enum LinkFrame: Equatable, Sendable {
     case answer(id: UInt64, text: [UInt8])
     /// The service will not answer this one; the core may deliver it again, later or elsewhere.
     case decline(id: UInt64, reason: String)
+    /// The core has taken note of that decline: strings of its sender that the core sent before have come before this.
+    /// Only to a service that knows it (`LinkHello.knowsNotes`).
+    case noted(id: UInt64)
     /// This one will not be answered by anybody: its sender has used up what he may ask, or it is nothing.
     case drop(id: UInt64, reason: String)
     /// So many further deliveries are welcome.
@@ -44,6 +47,7 @@ package enum LinkFrame: Equatable, Sendable {
         case answer = 0x11
         case decline = 0x12
         case drop = 0x13
+        case noted = 0x14
         case credit = 0x20
         case publish = 0x30
         case nodes = 0x31
@@ -71,6 +75,7 @@ package enum LinkFrame: Equatable, Sendable {
             bytes.append(contentsOf: text)
             return bytes
         case .decline(let id, let reason): return Self.encode(.decline, id: id, reason: reason)
+        case .noted(let id): return Self.start(.noted, id: id, reserving: 0)
         case .drop(let id, let reason): return Self.encode(.drop, id: id, reason: reason)
         case .call(let id, let destination, let text):
             let name = Self.clipped(destination)
@@ -127,6 +132,9 @@ package enum LinkFrame: Equatable, Sendable {
             let id = try reader.integer(octets: 8)
             self = .refuse(id: id, reason: LinkCallRefusal(rawValue: try reader.restAsText()))
         case .decline: self = .decline(id: try reader.integer(octets: 8), reason: try reader.restAsText())
+        case .noted:
+            self = .noted(id: try reader.integer(octets: 8))
+            guard reader.isAtEnd else { throw .linkViolation("a note is longer than its field") }
         case .drop: self = .drop(id: try reader.integer(octets: 8), reason: try reader.restAsText())
         case .credit:
             let count = UInt32(truncatingIfNeeded: try reader.integer(octets: 4))

@@ -26,6 +26,8 @@ package struct LinkHello: Equatable, Sendable {
     package var proof: [UInt8]?
     /// The signed list of nodes, a compact JWS, as this node has it.
     package var nodeList: String?
+    /// It takes `noted` frames; false for an older service. Not proved: who changes it changes only when strings come again.
+    package var knowsNotes = true
 
     package static let nonceBytes = 32
     package static let proofBytes = 64
@@ -62,6 +64,7 @@ package struct LinkHello: Equatable, Sendable {
         nodeList =
             root["nodeList"] == nil
             ? nil : try root.text("nodeList", of: "hello", maximum: LinkFrame.maximumListBytes)
+        knowsNotes = root["notes"]?.boolean == true
     }
 
     /// What the node signs: that it speaks on this very connection, as whom and in which epoch. `exporter`: the TLS
@@ -91,6 +94,7 @@ package struct LinkHello: Equatable, Sendable {
         if let nonce { writer.member("nonce", Base64URL.encode(nonce)) }
         if let proof { writer.member("proof", Base64URL.encode(proof)) }
         writer.member("nodeList", ifPresent: nodeList)
+        if knowsNotes { writer.member("notes", true) }
         writer.endObject()
         return writer.text()
     }
@@ -116,6 +120,8 @@ package struct LinkWelcome: Equatable, Sendable {
     /// The version of the list of nodes that the core goes by, 0 for none yet. Nil from a core that keeps none: it is sent
     /// none.
     package var nodeList: Int64?
+    /// It sends a `noted` for each decline; false from an older core. Not signed, as `feeds`.
+    package var sendsNotes = false
 
     package static let signatureBytes = 64
 
@@ -152,6 +158,7 @@ package struct LinkWelcome: Equatable, Sendable {
         feeds = (root["feeds"]?.elements ?? []).compactMap(\.string)
         signature = try root.octets("signature", of: "welcome", count: Self.signatureBytes)
         nodeList = root["nodeList"] == nil ? nil : try root.integer("nodeList", of: "welcome")
+        sendsNotes = root["notes"]?.boolean == true
     }
 
     /// What the core signs: everything that it agrees to, for this hello and no other. Nil for a hello without a nonce.
@@ -180,6 +187,7 @@ package struct LinkWelcome: Equatable, Sendable {
         if !feeds.isEmpty { writer.member("feeds", feeds) }
         if let signature { writer.member("signature", Base64URL.encode(signature)) }
         if let nodeList { writer.member("nodeList", nodeList) }
+        if sendsNotes { writer.member("notes", true) }
         writer.endObject()
         return writer.text()
     }

@@ -11,6 +11,8 @@ package struct LinkServiceHalf: Sendable {
         /// The core has accepted the link.
         case opened(LinkWelcome)
         case deliver(id: UInt64, source: String, text: [UInt8])
+        /// The core knows that this one was declined: what it had sent of its sender before has come.
+        case noted(id: UInt64)
         /// The one outcome of a call of this service.
         case called(id: UInt64, LinkCallOutcome)
         /// Of a feed that this service subscribed to.
@@ -30,6 +32,10 @@ package struct LinkServiceHalf: Sendable {
     /// Places that became free and were not granted again yet.
     private var owed = 0
     private var outstanding: Set<UInt64> = []
+    /// The core tells when it has taken note of a decline.
+    package private(set) var isToldOfNotes = false
+    /// Declined, and not noted yet.
+    private var unnoted: Set<UInt64> = []
     /// The details changed between hello and welcome.
     private var owesDetails = false
     /// The core keeps a list of nodes; the one of the hello may have changed since.
@@ -69,6 +75,7 @@ package struct LinkServiceHalf: Sendable {
             var actions: [Action] = [.opened(welcome), .send(.credit(UInt32(window)))]
             if owesDetails { actions.append(.send(.publish(details: hello.details))) }
             takesLists = welcome.nodeList != nil
+            isToldOfNotes = welcome.sendsNotes
             if owesList, takesLists, let list = hello.nodeList { actions.append(.send(.nodes(list))) }
             return actions
         case (.open, .deliver(let id, let source, let text)):
@@ -78,7 +85,11 @@ package struct LinkServiceHalf: Sendable {
         case (.draining, .deliver(let id, _, _)):
             // No place is granted again: the core's credit runs dry and the string goes to another link.
             if let violation = judgeDelivery(id) { return violation }
+            if isToldOfNotes { unnoted.insert(id) }
             return [.send(.decline(id: id, reason: "the service is stopping"))]
+        case (.open, .noted(let id)), (.draining, .noted(let id)):
+            guard unnoted.remove(id) != nil else { return violated(.linkViolation("a note has no decline")) }
+            return [.noted(id: id)]
         case (.open, .reply(let id, let text)), (.draining, .reply(let id, let text)):
             guard calls.remove(id) != nil else { return violated(.linkViolation("a reply has no call")) }
             return [.called(id: id, .answered(text))]
@@ -124,8 +135,11 @@ package struct LinkServiceHalf: Sendable {
         settle(id, with: .answer(id: id, text: text))
     }
 
+    /// A core that tells so (`isToldOfNotes`) takes note of it: `.noted` follows, unless the link ends first.
     package mutating func decline(_ id: UInt64, reason: String) -> [Action] {
-        settle(id, with: .decline(id: id, reason: reason))
+        let actions = settle(id, with: .decline(id: id, reason: reason))
+        if isToldOfNotes, !actions.isEmpty { unnoted.insert(id) }
+        return actions
     }
 
     package mutating func drop(_ id: UInt64, reason: String) -> [Action] {
@@ -233,6 +247,7 @@ extension LinkFrame {
         case .answer: "answer"
         case .decline: "decline"
         case .drop: "drop"
+        case .noted: "noted"
         case .credit: "credit"
         case .publish: "publish"
         case .nodes: "nodes"

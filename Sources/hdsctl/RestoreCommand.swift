@@ -153,10 +153,22 @@ struct Restoring {
     func restore(
         to target: Restore.Target, key: BackupKey, newKey: (any RootKeyWrapping)?, journals: [String]
     ) throws {
-        let outcome = try waiting { [file, erasable] in
-            try await Restore.restore(
-                file, erasable: erasable, with: key, newKey: newKey, to: target, journals: journals, now: .now())
+        var (made, place) = (target, RestorePlace?.none)
+        if case .file(let path) = target {
+            let beside = try RestorePlace(path)
+            (made, place) = (.file(beside.working), beside)
         }
+        let outcome: Restore.Outcome
+        do {
+            outcome = try waiting { [file, erasable, made] in
+                try await Restore.restore(
+                    file, erasable: erasable, with: key, newKey: newKey, to: made, journals: journals, now: .now())
+            }
+        } catch {
+            place?.remove()
+            throw error
+        }
+        try place?.finish()
         report(outcome)
         if let report = outcome.report { show(RestoreWords.lines(report)) }
         let name =
@@ -166,7 +178,7 @@ struct Restoring {
             }
         show([
             "The key store \(name) is whole and frozen.",
-            "Next: give it to the service's user (chown), start hds-kms on it, look at hdsctl restore status, and let an",
+            "Next: see that it belongs to the service's user, start hds-kms on it, look at hdsctl restore status, and let an",
             "officer open it: hdsctl restore open --officer-key FILE",
         ])
     }

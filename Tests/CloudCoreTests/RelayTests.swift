@@ -182,6 +182,38 @@ struct RelayTests {
         #expect(bench.receive(.decline(id: id, reason: "overload"), from: 1).deliveries.map(\.link) == [2])
     }
 
+    @Test("behind a declined string nothing of its sender is delivered until all that is in flight is settled")
+    func settling() {
+        var bench = RelayBench()
+        bench.open(1)
+        let ids = bench.submit("a", "b", "c").deliveries.map(\.id)
+        bench.open(2)
+        let actions = bench.receive(.decline(id: ids[0], reason: "no lease"), from: 1)
+        #expect(actions.first == .send(1, .noted(id: ids[0])) && actions.deliveries.isEmpty)
+        #expect(bench.submit("d").deliveries.isEmpty)
+        #expect(bench.submit("e", from: "d2").deliveries.map(\.link) == [2], "others go on")
+        #expect(bench.tick(1_000).deliveries.isEmpty)
+        #expect(bench.receive(.decline(id: ids[1], reason: "behind"), from: 1).deliveries.isEmpty)
+        let last = bench.receive(.decline(id: ids[2], reason: "behind"), from: 1)
+        #expect(last.first == .send(1, .noted(id: ids[2])))
+        #expect(last.deliveries.map(\.id).prefix(3) == ids.prefix(3) && last.deliveries.map(\.link) == [2, 2, 2, 2])
+    }
+
+    @Test("a service of an earlier release gets no notes, and none of the others loses its place by it")
+    func withoutNotes() {
+        var bench = RelayBench()
+        var hello = RelayBench.hello(node: "n1")
+        hello.knowsNotes = false
+        bench.relay.connected(1, grant: RelayBench.grant, now: bench.now)
+        let welcome = bench.receive(.hello(hello), from: 1)
+        let tells = welcome.contains { if case .send(1, .welcome(let welcome)) = $0 { welcome.sendsNotes } else { false } }
+        #expect(!tells)
+        bench.receive(.credit(4), from: 1)
+        let id = bench.submit("a").deliveries[0].id
+        let actions = bench.receive(.decline(id: id, reason: "overload"), from: 1)
+        #expect(!actions.contains(.send(1, .noted(id: id))))
+    }
+
     @Test("a dropped string is forgotten, whoever waits is told, and what follows goes out at once on the same link")
     func dropped() {
         var bench = RelayBench()

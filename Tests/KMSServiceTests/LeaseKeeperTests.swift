@@ -121,6 +121,45 @@ import WireText
         #expect(keeper.lease.isHeld && world.alarms.isEmpty)
     }
 
+    @Test("a freeze that a promoted database has lost is put back in the new epoch; in the old one there is no lease")
+    func lostFreeze() async throws {
+        let world = try await World()
+        let keeper = try await world.keeper()
+        let other = try await FreezeBoard(store: world.bench.store, vault: world.bench.vault)
+        func order(_ reason: String) async throws -> [UInt8]? {
+            try await other.order(Freeze(scope: .everything, reason: reason, orderedBy: "o", since: .now()))
+            return try await world.bench.store.setting(FreezeBoard.setting)
+        }
+        let older = try #require(try await order("first"))
+        let newer = try await order("second")
+        await keeper.renew()
+        #expect(keeper.lease.isHeld && world.freezes.standing.count == 2)
+
+        func restored() -> Int { world.bench.events.details(of: .freezesRestored).count }
+        func putBack() async throws {
+            let change = StoreChange(writes: [.putSetting(name: FreezeBoard.setting, value: older)])
+            #expect(try await world.bench.store.commit(change) == .committed)
+        }
+        try await putBack()
+        await keeper.renew()
+        #expect(restored() == 0, "in one epoch it is somebody's work")
+        #expect(try await world.bench.store.setting(FreezeBoard.setting) == older)
+
+        world.cluster.change { $0.epoch = 2 }
+        await keeper.renew()
+        #expect(keeper.epoch == 2 && !keeper.lease.isHeld)
+        await keeper.renew()
+        #expect(keeper.lease.isHeld && world.freezes.standing.map(\.reason) == ["first", "second"])
+        #expect(try await world.bench.store.setting(FreezeBoard.setting) == newer)
+        #expect(restored() == 1)
+
+        // Only the first renewal of an epoch may.
+        try await putBack()
+        await keeper.renew()
+        #expect(restored() == 1)
+        #expect(try await world.bench.store.setting(FreezeBoard.setting) == older)
+    }
+
     @Test("nodes of different releases raise [HDS-VERSION-SKEW] until they are of one")
     func skew() async throws {
         let world = try await World()

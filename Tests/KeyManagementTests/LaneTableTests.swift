@@ -147,6 +147,49 @@ struct LaneTableTests {
         #expect(third.answers.map { $0.settle() } == [.answer([])])
     }
 
+    @Test(
+        "where the core tells, a lane declines until it knows of every decline, however long; where it does not, for a pause"
+    )
+    func notes() {
+        var table = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 64)
+        let lane = OctetKey([1])
+        func submit(_ item: Int, at now: Int64) -> LaneTable<Int>.Admission {
+            table.submit(item, lane: lane, isHandshake: false, now: now)
+        }
+        func declineOne(at now: Int64) {
+            _ = submit(0, at: now)
+            _ = table.take(1)
+            _ = table.decline(1, slot: 0, now: now)
+            _ = table.settle(1, slot: 0) { .decline("no lease") }
+            _ = table.take(1)
+            _ = table.depart(1, left: 0)
+            _ = table.depart(1, left: 1)
+        }
+        declineOne(at: 0)
+        table.awaitNote(of: lane, now: 0)
+        let early = submit(1, at: 10_000)
+        #expect(early == .behindDeclined)
+        table.awaitNote(of: lane, now: 10_000)
+        table.noted(lane, isCertain: true)
+        let still = submit(2, at: 20_000)
+        #expect(still == .behindDeclined, "one of two is not noted")
+        table.noted(lane, isCertain: true)
+        if case .judge = submit(3, at: 10) {} else { Issue.record("it may come again at once") }
+
+        var old = LaneTable<Int>(maximumWaiting: 100, depth: 64, capacity: 0)
+        _ = old.submit(0, lane: lane, isHandshake: false, now: 0)
+        _ = old.decline(1, slot: nil, now: 0)
+        old.awaitNote(of: lane, now: 0)
+        old.noted(lane, isCertain: false)
+        let (inPause, after) = (
+            old.submit(1, lane: lane, isHandshake: false, now: 499),
+            old.submit(2, lane: lane, isHandshake: false, now: 500)
+        )
+        #expect(inPause == .behindDeclined && after != .behindDeclined)
+        // A note of nothing is nothing.
+        old.noted(OctetKey([9]), isCertain: true)
+    }
+
     @Test("where too many wait, a session's next string does not get in before the one that was turned away")
     func refused() {
         var table = LaneTable<Int>(maximumWaiting: 1, depth: 4, capacity: 4)

@@ -85,6 +85,42 @@ struct CoreLinkTests {
         }
     }
 
+    @Test("who declines is told when the core knows, or that its link is gone, or at once that this core does not tell")
+    func notes() async throws {
+        try await ScriptedCore.run { core in
+            let service = try TestLink(port: core.port)
+            let told = Mutex<[String]>([])
+            func decline(_ id: UInt64, _ peer: ScriptedCore.Peer) async throws {
+                try await peer.deliver(id, "q")
+                service.link.decline(try await service.delivery(), reason: "r") { isCertain in
+                    told.withLock { $0.append("\(id) \(isCertain)") }
+                }
+                while true {
+                    guard case .decline = try await peer.next() else { continue }
+                    return
+                }
+            }
+            let old = try await core.next()
+            try await old.welcome()
+            try await decline(1, old)
+            #expect(told.withLock { $0 } == ["1 false"])
+            old.close(.goingAway)
+
+            let peer = try await core.next()
+            try await peer.welcome(change: { $0.sendsNotes = true })
+            try await service.wait { $0.phase == .open }
+            try await decline(2, peer)
+            try await decline(3, peer)
+            #expect(told.withLock { $0 } == ["1 false"])
+            try await peer.send(.noted(id: 3))
+            while told.withLock({ $0.count }) < 2 { await Task.yield() }
+            peer.close(.goingAway)
+            while told.withLock({ $0.count }) < 3 { await Task.yield() }
+            #expect(told.withLock { $0 } == ["1 false", "3 true", "2 true"])
+            await service.stop()
+        }
+    }
+
     @Test("a lost link is connected again at once; answers to its deliveries are dropped, the new ones count")
     func reconnects() async throws {
         try await ScriptedCore.run { core in

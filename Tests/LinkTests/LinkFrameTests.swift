@@ -15,7 +15,7 @@ struct LinkFrameTests {
         .hello(hello), .welcome(welcome), .deliver(id: 1, source: "device", text: Array("eyJ.x.y".utf8)),
         .deliver(id: .max, source: "", text: []), .answer(id: 0x0102_0304_0506_0708, text: [0, 255, 10]),
         .answer(id: 0, text: []), .decline(id: 3, reason: "overloaded"), .decline(id: 4, reason: ""),
-        .drop(id: 5, reason: "x"),
+        .drop(id: 5, reason: "x"), .noted(id: 10),
         .credit(0),
         .credit(.max), .publish(details: "{\"a\":\"ü\"}"),
         .call(id: 6, destination: "kms://kms.other.example.com", text: Array("eyJ.x.y".utf8)),
@@ -38,6 +38,7 @@ struct LinkFrameTests {
                 == [0x10, 0, 0, 0, 0, 0, 0, 1, 2, 0, 2, 0x61, 0x62, 9, 8])
         #expect(LinkFrame.answer(id: 5, text: [7]).encode() == [0x11, 0, 0, 0, 0, 0, 0, 0, 5, 7])
         #expect(LinkFrame.decline(id: 6, reason: "x").encode() == [0x12, 0, 0, 0, 0, 0, 0, 0, 6, 0x78])
+        #expect(LinkFrame.noted(id: 6).encode() == [0x14, 0, 0, 0, 0, 0, 0, 0, 6])
         #expect(LinkFrame.credit(0x0A0B_0C0D).encode() == [0x20, 0x0A, 0x0B, 0x0C, 0x0D])
         #expect(LinkFrame.publish(details: "{}").encode() == [0x30, 0x7B, 0x7D])
         #expect(

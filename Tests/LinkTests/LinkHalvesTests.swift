@@ -99,6 +99,37 @@ struct LinkHalvesTests {
         }
     }
 
+    @Test("a core that says so notes each decline before anything else, and a note without a decline is a violation")
+    func notes() {
+        var welcome = Self.welcome()
+        welcome.sendsNotes = true
+        var core = LinkCoreHalf()
+        _ = core.received(.hello(LinkFrameTests.hello))
+        _ = core.accept(welcome)
+        _ = core.received(.credit(4))
+        _ = core.deliver(id: 1, source: "s", text: [1])
+        #expect(
+            core.received(.decline(id: 1, reason: "r")) == [.send(.noted(id: 1)), .declined(id: 1, reason: "r")])
+
+        var service = Self.service()
+        _ = service.connected()
+        _ = service.received(.welcome(welcome))
+        #expect(service.isToldOfNotes)
+        _ = service.received(.deliver(id: 1, source: "s", text: [1]))
+        _ = service.decline(1, reason: "r")
+        #expect(service.received(.noted(id: 1)) == [.noted(id: 1)])
+        #expect(service.received(.noted(id: 1)).closeCode == .protocolViolated)
+        // A service that drains is told as well.
+        var draining = Self.service()
+        _ = draining.connected()
+        _ = draining.received(.welcome(welcome))
+        _ = draining.received(.deliver(id: 1, source: "s", text: [1]))
+        _ = draining.drain()
+        _ = draining.received(.deliver(id: 2, source: "s", text: [1]))
+        #expect(draining.received(.noted(id: 2)) == [.noted(id: 2)])
+        #expect(!Self.openService().isToldOfNotes, "a core of an earlier release")
+    }
+
     @Test("a delivery without credit, and one id twice, are violations")
     func deliveryViolations() {
         var service = Self.openService(window: 1)

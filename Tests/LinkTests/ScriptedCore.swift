@@ -39,11 +39,13 @@ final class ScriptedCore: Sendable {
         @discardableResult
         func welcome(
             credit: Int64 = 100, heartbeatSeconds: Int64 = 5, serverTime: Timestamp = .now(),
+            change: (inout LinkWelcome) -> Void = { _ in },
             sign: (LinkHello, LinkWelcome) throws -> [UInt8]? = { _, _ in nil }
         ) async throws -> UInt32 {
             let hello = try await hello()
             var welcome = LinkWelcome(
                 connection: "c-7", heartbeatSeconds: heartbeatSeconds, credit: credit, serverTime: serverTime)
+            change(&welcome)
             welcome.signature = try sign(hello, welcome)
             try await send(.welcome(welcome))
             guard case .credit(let granted) = try await next() else { throw Ended(closure: nil) }

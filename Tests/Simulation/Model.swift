@@ -68,6 +68,8 @@ struct Asked {
     var order: UInt64?
     var firstFinal: [UInt8]?
     var effects = 0
+    /// An answer of it went to the device.
+    var isAnswered = false
     var isAcknowledged = false
 }
 
@@ -104,6 +106,8 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
     private var lastEffect: [String: [ArraySlice<UInt8>: UInt64]] = [:]
     private var lost: Set<[UInt8]> = []
     private var freezeIsOn: [String: Bool] = [:]
+    /// By the sealed list, whether it freezes.
+    private var freezeValues: [[UInt8]: Bool] = [:]
     private let names = KMSNames(host: World.host)
     private(set) var counts: [String: Int] = [:]
     /// Which server counts.
@@ -160,7 +164,7 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
     // MARK: Commits
 
     func committed(_ server: Database.Server, _ change: StoreChange) {
-        for case .putSetting(FreezeBoard.setting, _) in change.writes { frozen(server.name) }
+        for case .putSetting(FreezeBoard.setting, let value) in change.writes { frozen(server.name, value) }
         guard let digest = change.digest, let asked = strings[digest] else { return }
         let hasEffect = change.writes.contains {
             switch $0 {
@@ -180,7 +184,9 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
             strings[digest]?.effects += 1
             if asked.effects > 0 { violated("once", "\(asked.name) took effect twice") }
         }
-        if let order = asked.order {
+        // A string whose answer the device has may come again, and have effect where the first one had none (500) or was lost
+        // with a primary: what followed it is no reason to refuse it.
+        if let order = asked.order, !asked.isAnswered {
             if let last = lastEffect[server]?[asked.lane], last > order {
                 violated("order", "\(asked.name) took effect after a later string of its session")
             }
@@ -208,8 +214,11 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
 
     // MARK: Freezes and leases
 
-    private func frozen(_ server: String) {
-        let isOn = !(freezeIsOn[server] ?? false)
+    private func frozen(_ server: String, _ value: [UInt8]) {
+        // An order changes what was; what is put back after a loss is what it was.
+        let isOn = freezeValues[value] ?? !(freezeIsOn[server] ?? false)
+        freezeValues[value] = isOn
+        guard isOn != freezeIsOn[server] ?? false else { return }
         freezeIsOn[server] = isOn
         trace.note("\(server) commits \(isOn ? "a freeze" : "its end")")
         if isOn {
@@ -264,6 +273,7 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
         trace.note("the core passes \(asked.name) on")
         count("answers")
         if epoch < fence { violated("epoch", "\(asked.name) was answered from epoch \(epoch), \(fence) was accepted") }
+        strings[digest]?.isAnswered = true
         if let last = lastAnswered[asked.lane], last > id {
             violated("order", "\(asked.name) was answered after a later string of its session")
         }

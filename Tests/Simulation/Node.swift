@@ -18,6 +18,8 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
     let name: String
     private let world: World
     private let folder = TemporaryFolder()
+    /// Tasks that never end keep the node, and its folder with it.
+    func removeFolder() { folder.end() }
     private(set) var process: Process
     private(set) var freezes: FreezeBoard?
     private(set) var link: CoreLink?
@@ -99,7 +101,7 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
             clock: { [self] in world.wall.adding(milliseconds: skew) })
         let lanes = RequestLanes(
             handler: handler, workers: process, maximumWaiting: Self.maximumWaiting, depth: 4, capacity: 16,
-            clock: { scheduler.now / 1000 })
+            awaitsNotes: true, clock: { scheduler.now / 1000 })
         let link = makeLink(process, lanes, links, keeper)
         links.hold(link)
         guard !process.isDead else { return }
@@ -130,7 +132,12 @@ final class Node: @unchecked Sendable {  // only the thread of the run uses it
                     let answer: () -> Void = {
                         switch reply {
                         case .answer(let text): links.link?.answer(delivery, text: text)
-                        case .decline(let reason): links.link?.decline(delivery, reason: reason)
+                        case .decline(let reason):
+                            let noted: @Sendable (Bool) -> Void = {
+                                lanes.noted(delivery.text, source: delivery.source, isCertain: $0)
+                            }
+                            guard let link = links.link else { return noted(true) }
+                            link.decline(delivery, reason: reason, noted: noted)
                         case .drop(let reason): links.link?.drop(delivery, reason: reason)
                         }
                     }

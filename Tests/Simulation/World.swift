@@ -134,6 +134,7 @@ final class World: @unchecked Sendable {  // only the thread of the run uses it
         // Tasks that were cancelled end.
         for _ in 0..<20_000 where scheduler.step() {}
         scheduler.clear()
+        for node in nodes { node.removeFolder() }
         (nodes, clients, core) = ([], [], nil)
         database.committed = { _, _ in }
         database.granted = { _, _, _ in }

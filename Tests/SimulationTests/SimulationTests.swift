@@ -24,8 +24,13 @@ import Testing
     }
 
     /// Before they were mended: an answer overtook one whose string was declined (1), a key left under a freeze with the first
-    /// answer to a string that came again (59, 1018, 1055).
-    @Test("Seeds that have found a fault stay well", arguments: [1, 59, 1018, 1055] as [UInt64])
+    /// answer to a string that came again (59, 1018, 1055); a string overtook a declined one on a slow way (93840363402096,
+    /// 93840363402817); a freeze was lost with a primary and its nodes never went on (93840363402370, 93840363403174).
+    @Test(
+        "Seeds that have found a fault stay well",
+        arguments: [
+            1, 59, 1018, 1055, 93_840_363_402_096, 93_840_363_402_817, 93_840_363_402_370, 93_840_363_403_174,
+        ] as [UInt64])
     func found(_ seed: UInt64) async throws {
         let outcome = try await onOwnThread { try World.run(Plan(seed: seed)) }
         #expect(outcome.violations == [])

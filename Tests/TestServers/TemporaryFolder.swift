@@ -6,11 +6,14 @@ package final class TemporaryFolder: Sendable {
     package let path: String
 
     package init() {
-        path = "/tmp/hds-core-test-\(UUIDText.random())"
+        path = "/tmp/hds-test-\(UUIDText.random())"
         mkdir(path, 0o700)
     }
 
-    deinit { Self.remove(path) }
+    deinit { end() }
+
+    /// Takes the folder away now, where somebody may hold this for ever. Again has no effect.
+    package func end() { Self.remove(path) }
 
     /// The names in a folder of this one, without dots.
     package func names(in folder: String) -> [String] { Self.names(path + "/" + folder) }

@@ -133,6 +133,9 @@ struct Relay: Sendable {
         var pending = 0
         var inFlight = 0
         var link: LinkID?
+        /// One of its strings was declined and others are in flight: nothing is delivered until these are settled, so
+        /// that what is declined with it keeps its place.
+        var isSettling = false
     }
 
     let limits: Limits
@@ -360,6 +363,9 @@ struct Relay: Sendable {
                 counts.declined += 1
                 links[link]?.pausedUntil = now + limits.declinePauseMilliseconds
                 requeue(id)
+                if let source = requests[id]?.source, sources[source]?.inFlight ?? 0 > 0 {
+                    sources[source]?.isSettling = true
+                }
                 actions += dispatch(links[link]?.grant.destination ?? "", now: now)
             case .dropped(let id, _):
                 guard let request = forget(id) else { continue }
@@ -425,6 +431,7 @@ struct Relay: Sendable {
             feeds: grant.feeds)
         welcome.signature = sign(hello, welcome)
         welcome.nodeList = admissions[destination]?.version
+        welcome.sendsNotes = hello.knowsNotes
         for case .send(let frame) in links[link]?.half.accept(welcome) ?? [] { actions.append(.send(link, frame)) }
         actions.append(.opened(link, hello))
         return actions
@@ -458,7 +465,7 @@ struct Relay: Sendable {
             guard let roomiest = roomiestLink(of: lane, now: now) else { break }
             var target = roomiest
             if let source = sources[request.source], source.inFlight > 0, let bound = source.link {
-                guard hasRoom(bound, now: now) else {
+                guard hasRoom(bound, now: now), !source.isSettling else {
                     position += 1
                     continue
                 }
@@ -504,7 +511,9 @@ struct Relay: Sendable {
     private mutating func releaseSource(_ request: Request) {
         guard request.link != nil else { return }
         sources[request.source]?.inFlight -= 1
-        if sources[request.source]?.inFlight == 0 { sources[request.source]?.link = nil }
+        guard sources[request.source]?.inFlight == 0 else { return }
+        sources[request.source]?.link = nil
+        sources[request.source]?.isSettling = false
     }
 
     /// The string is settled. Its id may still stand in the queues, where it is skipped.

@@ -1,4 +1,4 @@
-import Diagnostics
+package import Diagnostics
 import KMSProtocol
 package import KeyStore
 import Synchronization
@@ -101,6 +101,30 @@ package final class FreezeBoard: Sendable {
         return lifted
     }
 
+    /// Puts what is known here back into a store that has an older list, for a database that was promoted without all of
+    /// the log (docs/failover.md). A newer list stays, and one that is not genuine throws. False: nothing was to be done.
+    package func restore() async throws -> Bool {
+        for _ in 0..<16 {
+            let known = state.withLock { (value: $0.value, version: $0.version) }
+            let value = try await store.setting(Self.setting)
+            guard let own = known.value, try read(value).version < known.version else {
+                try await refresh()
+                return false
+            }
+            let change = StoreChange(
+                writes: [.putSetting(name: Self.setting, value: own)],
+                expectations: [.setting(name: Self.setting, value: value)])
+            if try await store.commit(change) == .committed {
+                try await refresh()
+                return true
+            }
+        }
+        throw Self.conflict
+    }
+
+    private static let conflict = DiagnosedError(
+        "freeze-conflict", fault: .store, "others change the freezes at the same time", hint: "try again")
+
     private func change(_ body: (inout [Freeze]) throws -> Void) async throws {
         for _ in 0..<16 {
             let value = try await store.setting(Self.setting)
@@ -120,8 +144,7 @@ package final class FreezeBoard: Sendable {
                 return
             }
         }
-        throw DiagnosedError(
-            "freeze-conflict", fault: .store, "others change the freezes at the same time", hint: "try again")
+        throw Self.conflict
     }
 
     private func read(_ value: [UInt8]?) throws -> (freezes: [Freeze], version: Int64) {
@@ -144,7 +167,7 @@ package final class FreezeBoard: Sendable {
         }
     }
 
-    private static let rolledBack = DiagnosedError(
+    package static let rolledBack = DiagnosedError(
         "store-rollback", fault: .store, "the list of freezes in the store is older than the one known",
         expected: "a version that only rises", hint: "somebody put back an old row; find out who has write access")
 

@@ -82,6 +82,13 @@ extension StoryTests {
                         ], input: words[2] + "\n" + words[2] + "\n")
                 }
                 #expect(!FileManager.default.fileExists(atPath: domain.path("bare/two")))
+                if geteuid() == 0 {
+                    try await Self.recoverForService(domain) {
+                        try await ChildProcess.run(
+                            tool, ["escrow", "recover", file, "--words-fd", "0"] + $0, folder: domain.folder,
+                            input: .text(words[2] + "\n" + words[0] + "\n"))
+                    }
+                }
 
                 // What was recovered serves, under its new master key; the answer counts in the old installation.
                 for service in Service.allCases { try deployment.start(service) }
@@ -106,6 +113,26 @@ extension StoryTests {
                     Issue.record("what was acknowledged before the backup is not readable")
                     return
                 }
+            }
+        }
+
+        /// Root recovers into the folder of a service: the store is the service's, and nothing else is left of it.
+        private static func recoverForService(
+            _ domain: Domain, _ recover: ([String]) async throws -> String
+        ) async throws {
+            let folder = domain.path("service"), nobody: uid_t = 65_534
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            #expect(chmod(folder, 0o700) == 0 && chown(folder, nobody, nobody) == 0)
+            let words = ["--to", folder + "/kms.sqlite", "--new-master-key", domain.path("bare/third")]
+            #expect(try await recover(words).contains("is whole and frozen"))
+            let attributes = try FileManager.default.attributesOfItem(atPath: folder + "/kms.sqlite")
+            #expect((attributes[.ownerAccountID] as? NSNumber)?.uint32Value == nobody)
+            #expect((attributes[.posixPermissions] as? NSNumber)?.intValue == 0o600)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["kms.sqlite"])
+            let beside = try FileManager.default.contentsOfDirectory(atPath: domain.folder)
+            #expect(!beside.contains { $0.hasPrefix(".hds-restore") })
+            await #expect(throws: NotInTime.self, "what is there is never overwritten") {
+                _ = try await recover(["--to", folder + "/kms.sqlite", "--new-master-key", domain.path("bare/fourth")])
             }
         }
 

@@ -34,7 +34,8 @@ drill() {
     killed_while status
     mend
     becomes 120 in_state retired || fault "the old version does not retire: $(rotation)"
-    hdsctl kms-1 master-key certificate >"$nodes/kms-1/root/root/rotation.json" || fault "there is no certificate"
+    certified() { hdsctl kms-1 master-key certificate >"$nodes/kms-1/root/root/rotation.json" 2>/dev/null; }
+    becomes 60 certified || fault "there is no certificate"
     fingerprint=$(hdsctl kms-1 attestation-key fingerprint /var/lib/hds-kms/attestation.key)
     certificate=$(hdsctl kms-1 master-key verify-certificate /root/rotation.json --key "$fingerprint") ||
         fault "the certificate is not right: $certificate"
