@@ -239,6 +239,7 @@ final class LeaseKeeper: Service {
     func compareReleases() async {
         guard let leases = try? await cluster.leases() else { return }
         let live = leases.filter { $0.age < .seconds(5) && !$0.isRemoved }
+        lease.noteOthers(live.contains { $0.node != node })
         let releases = Set(live.map(\.release))
         state.withLock { $0.releases = releases }
         guard releases.count > 1 else {

@@ -53,7 +53,7 @@ extension RequestHandler {
     ) -> PendingReply {
         // What grants something leaves under the lease, also when no record of it is kept.
         guard let ticket = ticket ?? (answer.isSuccess && keyManagement.lease != nil ? .kept : nil) else {
-            guard !isForOthers(answer) else { return .decline(ReleaseLease.missing) }
+            if let reason = reasonForOthers(answer, entry) { return .decline(reason) }
             log.request(entry, status: answer.status, reason: answer.reason)
             return .answer(text)
         }
@@ -117,9 +117,33 @@ extension RequestHandler {
         }
     }
 
-    /// Whether a fault is this node's own, for it is cut off from the database: another one may answer.
-    private func isForOthers(_ answer: KMSAnswer) -> Bool {
-        answer.status >= 500 && answer.status != KMSStatus.notImplemented && keyManagement.lease?.isHeld == false
+    /// Why a fault is this node's own, and another one may answer: it is cut off from the database, or it can not keep
+    /// records and is not alone. Nil: the fault is told.
+    private func reasonForOthers(_ answer: KMSAnswer, _ entry: RequestLogEntry) -> String? {
+        guard let lease = keyManagement.lease, answer.status >= 500, answer.status != KMSStatus.notImplemented else {
+            return nil
+        }
+        guard lease.isHeld else { return ReleaseLease.missing }
+        return lease.hasOthers && Self.isBlocked(entry.rule) ? ReleaseLease.blocked : nil
+    }
+
+    private static func isBlocked(_ rule: String?) -> Bool { rule == auditBlocked || rule == journalBlocked }
+    private static let auditBlocked = "audit-blocked"
+    private static let journalBlocked = "journal-blocked"
+
+    /// The rule of a refusal by what went wrong on this node.
+    static func rule(of error: any Error) -> String {
+        switch (error as? DiagnosedError)?.code {
+        case .auditBlocked: auditBlocked
+        case .journalBlocked: journalBlocked
+        default: "internal-error"
+        }
+    }
+
+    /// Why an opening that failed goes to another node; nil: the failure is told.
+    func reasonForOthers(_ error: any Error) -> String? {
+        guard Self.isBlocked(Self.rule(of: error)), let lease = keyManagement.lease, lease.hasOthers else { return nil }
+        return ReleaseLease.blocked
     }
 
     private func mayLeave(_ entry: RequestLogEntry) -> Bool {
@@ -133,14 +157,9 @@ extension RequestHandler {
     ) -> Reply {
         var entry = entry
         entry.renewAuditID(at: now)
-        entry.rule =
-            switch (error as? DiagnosedError)?.code {
-            case .auditBlocked: "audit-blocked"
-            case .journalBlocked: "journal-blocked"
-            default: "internal-error"
-            }
+        entry.rule = Self.rule(of: error)
         var answer = KMSAnswer(KMSFailure(KMSStatus.internalError, "internal error"), requestID: requestID)
-        guard !isForOthers(answer) else { return .decline(ReleaseLease.missing) }
+        if let reason = reasonForOthers(answer, entry) { return .decline(reason) }
         do {
             let wrapped = try wrap(&answer, session: session)
             noteRefusal(entry, answer, now)
@@ -156,6 +175,7 @@ extension RequestHandler {
 extension ReleaseLease {
     /// Why a string is declined: the core gives it to another node.
     static let missing = "this node has no lease to release keys"
+    static let blocked = "this node can not keep its records"
 }
 
 extension RequestHandler {

@@ -75,7 +75,8 @@ extension RequestHandler {
                     if !claimants.isEmpty { federation?.observer.contested(content.userID, claimants) }
                     sessions.remember(content, id: id)
                     if case .user = opening.holder { noteDevice(content.clientID, of: content.userID, now) }
-                    return leave(signedAnswer, answer, when: ticket, entry) { [self, entry] _ in
+                    return leave(signedAnswer, answer, when: ticket, entry) { [self, entry] error in
+                        if let reason = reasonForOthers(error) { return .decline(reason) }
                         var entry = entry
                         entry.renewAuditID(at: now)
                         return refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now)
@@ -90,6 +91,7 @@ extension RequestHandler {
             return .ready(refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now))
         } catch {
             log.failure(error, while: "opening a session")
+            if let reason = reasonForOthers(error) { return .decline(reason) }
             entry.renewAuditID(at: now)
             return .ready(refuse(KMSFailure(KMSStatus.internalError, "internal error"), key, &entry, now))
         }

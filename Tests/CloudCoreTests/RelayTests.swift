@@ -206,7 +206,9 @@ struct RelayTests {
         hello.knowsNotes = false
         bench.relay.connected(1, grant: RelayBench.grant, now: bench.now)
         let welcome = bench.receive(.hello(hello), from: 1)
-        let tells = welcome.contains { if case .send(1, .welcome(let welcome)) = $0 { welcome.sendsNotes } else { false } }
+        let tells = welcome.contains {
+            if case .send(1, .welcome(let welcome)) = $0 { welcome.sendsNotes } else { false }
+        }
         #expect(!tells)
         bench.receive(.credit(4), from: 1)
         let id = bench.submit("a").deliveries[0].id

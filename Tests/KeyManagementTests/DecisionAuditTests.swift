@@ -1,5 +1,6 @@
 import AuditTrail
 import Diagnostics
+import Encryption
 import FoundationEssentials
 import KMSProtocol
 import KeyManagement
@@ -29,11 +30,11 @@ struct DecisionAuditTests {
 
         deinit { try? FileManager.default.removeItem(atPath: folder) }
 
-        func start() async throws -> TestKMS {
+        func start(lease: ReleaseLease? = nil) async throws -> TestKMS {
             var configuration = AuditTrailConfiguration(folder: folder, node: "kms-1", key: key)
             configuration.fileSystem = disk
             return try await TestKMS.start(
-                store: store, kek: kek, audit: try await AuditTrail.open(configuration))
+                store: store, kek: kek, lease: lease, audit: try await AuditTrail.open(configuration))
         }
 
         /// Decisions in the trail: method, type, rule and status.
@@ -113,6 +114,32 @@ struct DecisionAuditTests {
         }
         #expect(text.contains("not-a-member"), "the search sees what is there")
         #expect(try world.verify().unsealed == 0)
+    }
+
+    @Test("a node that can not keep its records declines where others can answer, and tells the fault where it is alone")
+    func blockedAmongOthers() async throws {
+        let world = try World()
+        let lease = ReleaseLease(clock: { 0 })
+        lease.extend(sentAt: 0)
+        let kms = try await world.start(lease: lease)
+        let alice = try await TestClient.open(kms, People.alice)
+        let keys = try await alice.createKeys(2)
+        world.disk.isFull.withLock { $0 = true }
+        for hasOthers in [true, false, true] {
+            lease.noteOthers(hasOthers)
+            let own = try P256Agreement.generate()
+            for text in [
+                try alice.wrapped("retrieve", keys[0].uri),
+                try alice.wrapped("create", "/keys") { $0.member("count", 1) },
+                try TestClient.opening(kms, People.bob, x: own.publicX, y: own.publicY),
+            ] {
+                let reply = await kms.handler.reply(to: text, source: "")
+                if case .answer = reply { #expect(!hasOthers) } else { #expect(hasOthers) }
+            }
+        }
+        world.disk.isFull.withLock { $0 = false }
+        await kms.audit?.probe(now: kms.clock.now)
+        #expect(try await alice.status(retrieving: keys[0].uri) == 200)
     }
 
     @Test("while nothing can be kept no key is released and nothing is changed; when the disk is back, all goes on")

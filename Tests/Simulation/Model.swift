@@ -252,8 +252,8 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
         }
         guard asked.purpose.isMutating, asked.firstFinal != text else { return }
         guard let status = asked.status(text), status != 401, status != 429, status < 500 else { return }
-        // A first answer with keys stays back while they are frozen.
-        if status == 403, asked.firstFinal != nil, asked.purpose.releasesKey, wasFrozen(since: asked.sent) { return }
+        // An answer with keys stays back while they are frozen, the first one too: a copy of the string may bring it later.
+        if status == 403, asked.purpose.releasesKey, wasFrozen(since: asked.sent) { return }
         if asked.firstFinal != nil, !lost.contains(digest) {
             violated("first answer", "\(asked.name) has two different final answers")
         }

@@ -21,6 +21,7 @@ package final class ReleaseLease: Sendable {
     private let deadline = Atomic<Int64>(.min)
     private let changes = Atomic<Int64>(0)
     private let clockIsWrong = Atomic<Bool>(false)
+    private let others = Atomic<Bool>(false)
     private let clock: @Sendable () -> Int64
 
     /// `clock`: nanoseconds; it goes on while the machine sleeps.
@@ -61,6 +62,10 @@ package final class ReleaseLease: Sendable {
 
     /// What core and database say of this node's clock.
     package func judgeClock(isWrong: Bool) { clockIsWrong.store(isWrong, ordering: .releasing) }
+
+    /// Whether other nodes hold a lease: what only this one can not do, they can.
+    package var hasOthers: Bool { others.load(ordering: .relaxed) }
+    package func noteOthers(_ are: Bool) { others.store(are, ordering: .relaxed) }
 
     /// The database refused it: nothing leaves any more.
     package func end() { deadline.store(.min, ordering: .releasing) }
