@@ -116,7 +116,8 @@ struct DecisionAuditTests {
         #expect(try world.verify().unsealed == 0)
     }
 
-    @Test("a node that can not keep its records declines where others can answer, and tells the fault where it is alone")
+    @Test(
+        "a node that can not keep its records declines where others can answer, and tells the fault where it is alone")
     func blockedAmongOthers() async throws {
         let world = try World()
         let lease = ReleaseLease(clock: { 0 })
