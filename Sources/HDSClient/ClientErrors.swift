@@ -27,6 +27,9 @@ extension DiagnosedError.Code {
     package static let passphraseWrong: Self = "passphrase-wrong"
     package static let passphraseNeeded: Self = "passphrase-needed"
 
+    // Spaces
+    package static let messageUnknown: Self = "message-unknown"
+
     // Cloud
     package static let cloudRefused: Self = "cloud-refused"
     package static let cloudAnswer: Self = "cloud-answer"

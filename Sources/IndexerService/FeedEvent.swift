@@ -39,7 +39,7 @@ enum FeedEvent: Sendable {
         guard let room = activity["target"]?["id"]?.string, let sequence = activity["sequence"]?.integer, sequence > 0
         else { return .other }
         switch activity["verb"]?.string {
-        case "post", "share": return FeedMessage(activity).map { .message($0) } ?? .other
+        case "post", "share", "edit": return FeedMessage(activity).map { .message($0) } ?? .other
         case "delete":
             guard let message = activity["object"]?["id"]?.string else { return .other }
             return .deletion(room: room, message: message, sequence: UInt64(sequence))
@@ -72,19 +72,21 @@ struct FeedMessage: Sendable {
         let record: EncryptedText?
     }
 
+    /// A message, or the edit that gives one its text: then under the message's id, and later than all before.
     init?(_ activity: JSONNode) {
-        guard let id = activity["id"]?.string, let room = activity["target"]?["id"]?.string,
+        guard let own = activity["id"]?.string, let room = activity["target"]?["id"]?.string,
             let sequence = activity["sequence"]?.integer, sequence > 0, let verb = activity["verb"]?.string,
-            verb == "post" || verb == "share", let key = activity["encryptionKeyUrl"]?.string,
+            ["post", "share", "edit"].contains(verb), let key = activity["encryptionKeyUrl"]?.string,
             let published = activity["published"]?.string.flatMap({ Timestamp(iso8601: $0) }),
             let object = activity["object"]
         else { return nil }
+        guard let id = verb == "edit" ? object["id"]?.string : own else { return nil }
         self.id = id
         self.room = room
         self.sequence = UInt64(sequence)
         self.published = published
         actor = activity["actor"]?.string?.lowercased() ?? ""
-        type = verb == "post" ? "comment" : "content"
+        type = verb == "share" ? "content" : "comment"
         keyURI = key
         text = object["displayName"]?.string.map { EncryptedText(received: $0) }
         files = (object["files"]?.elements ?? []).compactMap { file in

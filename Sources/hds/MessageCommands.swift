@@ -61,6 +61,58 @@ struct PostCommand: AsyncParsableCommand {
     }
 }
 
+struct EditCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "edit", abstract: "Give one of your messages another text.",
+        discussion: """
+            Everybody in the space reads the new text in the place of the old one, and sees that it was edited. The number \
+            of a message is what 'hds read' shows before it.
+            """)
+
+    @Argument(help: "Name, or beginning of the id.") var space: String
+    @Argument(help: "Number of the message.") var number: Int64
+    @Argument(help: "The new text.") var text: [String]
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.withClient { client in
+            let found = try await client.spaces.find(space)
+            let entry = try await client.spaces.entry(number, in: found)
+            try await client.spaces.edit(entry.id, to: text.joined(separator: " "), in: found)
+            common.tellDone("Message \(number) of '\(space)' has its new text, encrypted.", "edited", number)
+        }
+    }
+}
+
+struct DeleteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "delete", abstract: "Delete one of your messages, or what you shared.",
+        discussion: "Who sent it and when stays, what it said goes. The number is what 'hds read' shows before it.")
+
+    @Argument(help: "Name, or beginning of the id.") var space: String
+    @Argument(help: "Number of the message.") var number: Int64
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await common.withClient { client in
+            let found = try await client.spaces.find(space)
+            try await client.spaces.delete(try await client.spaces.entry(number, in: found).id, in: found)
+            common.tellDone("Message \(number) of '\(space)' is deleted.", "deleted", number)
+        }
+    }
+}
+
+extension CommonOptions {
+    fileprivate func tellDone(_ text: String, _ member: String, _ number: Int64) {
+        guard json else { return Terminal.output.line(text) }
+        var json = JSONWriter()
+        json.beginObject()
+        json.member(member, number)
+        json.endObject()
+        Terminal.output.line(json.text())
+    }
+}
+
 struct ReadCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "read", abstract: "Read the messages of a space.",
@@ -153,8 +205,14 @@ actor EntryPrinter {
         case .added(let person): json.member("added", person)
         case .left(let person): json.member("left", person)
         case .keyChanged: json.member("keyChanged", true)
+        case .edited(let message, let text):
+            json.member("edits", message)
+            json.member("text", text)
+        case .deleted(let message): json.member("deletes", message)
+        case .tombstone: json.member("deleted", true)
         case .unreadable(let reason): json.member("unreadable", reason)
         }
+        json.member("edited", ifPresent: entry.edited?.iso8601)
         json.endObject()
         return json.text()
     }
@@ -166,7 +224,8 @@ actor EntryPrinter {
         let head = out.styled("#\(entry.sequence)  \(time)  ", .dim)
         switch entry.content {
         case .text(let text):
-            out.line(head + out.styled(actor, .cyan) + "  " + out.clean(text, lines: true))
+            let mark = entry.edited == nil ? "" : out.styled("  (edited)", .dim)
+            out.line(head + out.styled(actor, .cyan) + "  " + out.clean(text, lines: true) + mark)
         case .files(let files):
             for file in files {
                 let size = file.size.map { " (\(Size.text(Int($0))))" } ?? ""
@@ -178,6 +237,10 @@ actor EntryPrinter {
         case .left(let person):
             let who = await name(person)
             out.line(head + out.styled(person == entry.actor ? "\(who) left" : "\(actor) took \(who) out", .dim))
+        case .edited(_, let text):
+            out.line(head + out.styled("\(actor) edited a message: ", .dim) + out.clean(text, lines: true))
+        case .deleted: out.line(head + out.styled("\(actor) deleted a message", .dim))
+        case .tombstone: out.line(head + out.styled(actor, .cyan) + "  " + out.styled("deleted", .dim))
         case .keyChanged: out.line(head + out.styled("\(actor) changed the key", .dim))
         case .unreadable(let reason):
             out.line(head + out.styled(actor, .cyan) + "  " + out.styled("can not be read: \(out.clean(reason))", .red))

@@ -65,7 +65,7 @@ struct SearchCommand: AsyncParsableCommand {
         case .text(let text): json.member("text", text)
         case .files(let files): json.member("files", files.map(\.name))
         case .unreadable(let reason): json.member("unreadable", reason)
-        case .added, .left, .keyChanged: break
+        case .added, .left, .keyChanged, .edited, .deleted, .tombstone: break
         }
         json.endObject()
         return json.text()
@@ -94,7 +94,7 @@ private actor FoundPrinter {
             for file in files { out.line("\(head)  \(actor)  file: \(highlighted(file.name))") }
         case .unreadable(let reason):
             out.line("\(head)  \(actor)  " + out.styled("can not be read: \(out.clean(reason))", .red))
-        case .added, .left, .keyChanged: break
+        case .added, .left, .keyChanged, .edited, .deleted, .tombstone: break
         }
     }
 

@@ -206,6 +206,51 @@ struct SearchServiceTests {
         }
     }
 
+    @Test("an edited message has its new text in its old place, by its author alone; deleted, nothing of any text is left")
+    func edits() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            func edit(_ message: String, _ user: TestUser, _ text: String) async throws -> CoreBench.Answer {
+                try await bench.send(
+                    "POST", "/conversations/\(room.id)/activities", token: user.token,
+                    json: #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"#
+                        + #""objectType":"comment","id":"\#(message)","displayName":"\#(TestTexts.content(text))"}}"#)
+            }
+            func page() async throws -> CoreBench.Answer {
+                try await bench.send("GET", "/conversations/\(room.id)/activities", token: room.bob.token)
+            }
+            let message = room.messages[1]
+            #expect(try await edit(message, room.bob, "his").status == 403)
+            #expect(try await edit(room.id, room.alice, "none").status == 404)
+            let first = try await edit(message, room.alice, "second thought")
+            #expect(first.status == 201 && first.json["object"]?["id"]?.string == message)
+            #expect(first.json["sequence"]?.integer == 4 && first.json["verb"]?.string == "edit")
+            #expect(try await edit(message, room.alice, "third thought").status == 201)
+            let plain = try await bench.send(
+                "POST", "/conversations/\(room.id)/activities", token: room.alice.token,
+                json: #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"id":"\#(message)","displayName":"clear"}}"#)
+            #expect(plain.status == 400, "what a client forgot to encrypt")
+            let shown = try await page().json["items"]?.elements?[1]
+            #expect(shown?["object"]?["displayName"]?.string == TestTexts.content("third thought"))
+            #expect(shown?["sequence"]?.integer == 2 && shown?["verb"]?.string == "post" && shown?["edited"] != nil)
+            #expect(try await !page().text.contains(TestTexts.content("two")))
+
+            let gone = try await bench.send(
+                "POST", "/conversations/\(room.id)/activities", token: room.alice.token,
+                json: #"{"verb":"delete","object":{"objectType":"activity","id":"\#(message)"}}"#)
+            #expect(gone.status == 201)
+            #expect(try await edit(message, room.alice, "after all").status == 409)
+            let last = try await page()
+            #expect(
+                last.json["items"]?.elements?.compactMap { $0["verb"]?.string }
+                    == ["post", "tombstone", "post", "edit", "edit", "delete"])
+            for text in ["two", "second thought", "third thought"] {
+                #expect(!last.text.contains(TestTexts.content(text)), "\(text)")
+            }
+            await room.kms.stop()
+        }
+    }
+
     @Test("a sealed query goes to the indexer with the person's rooms, and its messages come back as they are")
     func query() async throws {
         try await CoreBench.run { bench in

@@ -276,6 +276,16 @@ struct FeedEventTests {
         #expect(message.room == "r" && message.id == "m" && message.sequence == 4 && message.actor == "a")
         #expect(message.type == "comment" && message.keyURI == "k" && message.files.isEmpty)
         guard
+            case .message(let edit) = try event(
+                #"{"type":"activity","activity":{"id":"e","sequence":9,"verb":"edit","actor":"A","encryptionKeyUrl":"k2",\#(target),"object":{"id":"m","displayName":"j2"}}}"#
+            )
+        else {
+            Issue.record("no edit")
+            return
+        }
+        #expect(edit.id == "m" && edit.sequence == 9 && edit.keyURI == "k2" && edit.type == "comment")
+        #expect(edit.digest != message.digest)
+        guard
             case .deletion("r", "m", 5) = try event(
                 #"{"type":"activity","activity":{"id":"d","sequence":5,"verb":"delete","object":{"id":"m"},\#(target)}}"#
             )

@@ -94,6 +94,17 @@ struct ActivityRoutes {
             json.member("displayName", ifPresent: name)
             json.member("content", ifPresent: try object.optionalContent("content", maximum: Self.maximumTextBytes))
             if verb == .share { draft.files = try files(of: object, to: &json) }
+        case .edit:
+            let object = try body.object("object")
+            let message = try object.uuid("id")
+            draft.message = message
+            draft.encryptionKeyURL = try body.keyURL("encryptionKeyUrl")
+            json.member("objectType", "comment")
+            json.member("id", message)
+            guard let name = try object.optionalContent("displayName", maximum: Self.maximumTextBytes) else {
+                throw Refusal(.badRequest, "object.displayName is missing: a compact JWE")
+            }
+            json.member("displayName", name)
         case .add, .leave:
             let person = try body.object("object").uuid("id")
             draft.person = person

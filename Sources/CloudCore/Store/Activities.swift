@@ -25,9 +25,8 @@ extension CloudStore {
             try Self.judge(draft, conversation, db)
             let sequence = conversation.lastSequence + 1
             try Self.apply(draft, sequence: sequence, to: &conversation, db)
-            let deleted = try draft.message.flatMap {
-                try Self.deleteMessage($0, by: draft.actor, in: draft.conversation, db)
-            }
+            let deleted = try draft.verb == .delete ? Self.deleteMessage(of: draft, db) : nil
+            if draft.verb == .edit { try Self.editMessage(of: draft, now: now, db) }
             let json = Self.json(of: draft, id: id, conversationURL: url, sequence: sequence, now: now)
             try db.execute(
                 sql: """
@@ -106,7 +105,7 @@ extension CloudStore {
     ) throws {
         let isAtHome = draft.actor.organisation == conversation.organisation
         switch draft.verb {
-        case .post, .delete: return
+        case .post, .edit, .delete: return
         case .updateKey:
             guard isAtHome else { throw guest }
         case .share:
@@ -144,7 +143,7 @@ extension CloudStore {
         _ draft: ActivityDraft, sequence: Int64, to conversation: inout ConversationRecord, _ db: Database
     ) throws {
         switch draft.verb {
-        case .post, .delete: return
+        case .post, .edit, .delete: return
         case .updateKey:
             try db.execute(
                 sql: "UPDATE conversation SET defaultKeyURL = ? WHERE id = ?",

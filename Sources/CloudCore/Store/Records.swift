@@ -47,12 +47,12 @@ struct FileRecord: Equatable, Sendable {
 }
 
 enum Verb: String, Sendable, CaseIterable {
-    case post, share, delete, add, leave, updateKey
+    case post, share, edit, delete, add, leave, updateKey
 
     /// Whether the step is also one at the KMS.
     var needsKMS: Bool {
         switch self {
-        case .post, .share, .delete: false
+        case .post, .share, .edit, .delete: false
         case .add, .leave, .updateKey: true
         }
     }
@@ -68,7 +68,7 @@ struct ActivityDraft: Equatable, Sendable {
     var encryptionKeyURL: String?
     /// Organisations besides the actor's whose users may be added.
     var partners: [String] = []
-    /// The message that a `delete` is about.
+    /// The message that an `edit` or `delete` is about.
     var message: String?
     /// Ids of the files that a `share` names.
     var files: [String] = []

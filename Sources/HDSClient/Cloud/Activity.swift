@@ -11,6 +11,11 @@ package struct Activity: Sendable {
         case add(person: String)
         case leave(person: String)
         case updateKey
+        /// That message has this text from then on; nil when it was deleted later.
+        case edit(message: String, EncryptedText?)
+        case delete(message: String)
+        /// What was deleted.
+        case tombstone
         /// A verb of another release.
         case other(String)
     }
@@ -32,6 +37,8 @@ package struct Activity: Sendable {
     package let clientTempID: String?
     /// The wrapped answer of the KMS, for the author of the request only.
     package let kmsMessage: String?
+    /// When its text was last changed.
+    package let edited: Timestamp?
 
     init?(_ node: JSONNode) {
         guard let id = node["id"]?.string, let sequence = node["sequence"]?.integer, let verb = node["verb"]?.string,
@@ -51,6 +58,13 @@ package struct Activity: Sendable {
             guard let person = object?["id"]?.string?.lowercased(), UUIDText.isValid(person) else { return nil }
             kind = verb == "add" ? .add(person: person) : .leave(person: person)
         case "updateKey": kind = .updateKey
+        case "edit", "delete":
+            guard let message = object?["id"]?.string else { return nil }
+            kind =
+                verb == "delete"
+                ? .delete(message: message)
+                : .edit(message: message, object?["displayName"]?.string.map { EncryptedText(received: $0) })
+        case "tombstone": kind = .tombstone
         default: kind = .other(verb.loggable)
         }
         self.id = id
@@ -62,6 +76,7 @@ package struct Activity: Sendable {
             node["encryptionKeyUrl"]?.string ?? object?["encryptionKeyUrl"]?.string
             ?? node["target"]?["encryptionKeyUrl"]?.string
         clientTempID = node["clientTempId"]?.string
+        edited = node["edited"]?.string.flatMap { Timestamp(iso8601: $0) }
         kmsMessage = node["kmsMessage"]?.string
     }
 

@@ -139,6 +139,8 @@ package struct CloudService: Sendable {
     enum Draft: Sendable {
         case post(EncryptedText, keyURI: String)
         case share([(name: EncryptedText, size: Int, url: String, record: EncryptedText)], keyURI: String)
+        case edit(message: String, EncryptedText, keyURI: String)
+        case delete(message: String)
         case add(person: String, kmsMessage: String)
         case leave(person: String, kmsMessage: String)
         case updateKey(String, kmsMessage: String)
@@ -173,6 +175,22 @@ package struct CloudService: Sendable {
                 json.endObject()
             }
             json.endArray()
+            json.endObject()
+        case .edit(let message, let text, let keyURI):
+            json.member("verb", "edit")
+            json.member("encryptionKeyUrl", keyURI)
+            json.name("object")
+            json.beginObject()
+            json.member("objectType", "comment")
+            json.member("id", message)
+            json.member("displayName", text.jwe)
+            json.endObject()
+        case .delete(let message):
+            json.member("verb", "delete")
+            json.name("object")
+            json.beginObject()
+            json.member("objectType", "activity")
+            json.member("id", message)
             json.endObject()
         case .add(let person, let kmsMessage): Self.write("add", person, kmsMessage, to: &json)
         case .leave(let person, let kmsMessage): Self.write("leave", person, kmsMessage, to: &json)

@@ -25,6 +25,11 @@ package struct SpaceEntry: Sendable {
         case added(person: String)
         case left(person: String)
         case keyChanged
+        /// That message has this text from then on.
+        case edited(message: String, String)
+        case deleted(message: String)
+        /// A message that its author deleted.
+        case tombstone
         /// Encrypted with a key that is refused, or changed on its way; with the reason.
         case unreadable(String)
     }
@@ -35,6 +40,8 @@ package struct SpaceEntry: Sendable {
     /// User id; the cloud's word.
     package let actor: String
     package let content: Content
+    /// When the text was last changed; nil for one that stands as it was posted.
+    package let edited: Timestamp?
 }
 
 /// A file in a space.

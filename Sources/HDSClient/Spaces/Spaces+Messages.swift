@@ -14,6 +14,31 @@ extension Spaces {
         return try await send(.post(encrypted, keyURI: key.uri), to: space).sequence
     }
 
+    /// Gives one of one's own messages another text; others see that it was edited. `id`: of the message.
+    @discardableResult
+    package func edit(_ id: String, to text: String, in space: Space) async throws -> Int64 {
+        try Self.checkLength(text)
+        let key = try await writingKey(of: space)
+        let encrypted = try EncryptedText(encrypting: text, under: key.key)
+        return try await send(.edit(message: id, encrypted, keyURI: key.uri), to: space).sequence
+    }
+
+    /// Deletes one of one's own messages, or what one shared, with all that its edits said.
+    package func delete(_ id: String, in space: Space) async throws {
+        _ = try await send(.delete(message: id), to: space)
+    }
+
+    /// The entry of that number, as `hds read` shows it.
+    package func entry(_ number: Int64, in space: Space) async throws -> SpaceEntry {
+        let found = number < 1 ? nil : try await page(of: space, since: number - 1, limit: 1).entries.first
+        guard let found, found.sequence == number else {
+            throw DiagnosedError(
+                .messageUnknown, fault: .client, "there is no message of this number in the space",
+                found: "\(number)", hint: "hds read shows the number of each message")
+        }
+        return found
+    }
+
     package static func checkLength(_ text: String) throws(DiagnosedError) {
         guard text.utf8.count <= EncryptedText.maximumLength else {
             throw DiagnosedError(
@@ -62,6 +87,12 @@ extension Spaces {
         case .leave(let person): content = .left(person: person)
         case .updateKey: content = .keyChanged
         case .other: return nil
+        case .tombstone: content = .tombstone
+        case .delete(let message): content = .deleted(message: message)
+        // Its text went with the message.
+        case .edit(_, nil): return nil
+        case .edit(let message, let text?):
+            content = try await opened(activity, in: space) { .edited(message: message, try text.text(with: $0.key)) }
         case .post(let text):
             content = try await opened(activity, in: space) { .text(try text.text(with: $0.key)) }
         case .share(let files):
@@ -76,7 +107,7 @@ extension Spaces {
         }
         return SpaceEntry(
             id: activity.id, sequence: activity.sequence, published: activity.published, actor: activity.actor,
-            content: content)
+            content: content, edited: activity.edited)
     }
 
     /// Decrypts with the key that the activity names, when the KMS says that it belongs to this space.

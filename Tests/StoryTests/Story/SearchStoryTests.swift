@@ -203,6 +203,26 @@ extension StoryTests {
             #expect(try await bob.spaces.search("mine alone").found.isEmpty, "a space that bob is not in")
             #expect(try await texts(alice.spaces.search("partitions", in: secret)) == ["partitions are mine alone"])
 
+            // An edited message is found by its new words alone, a deleted one by none.
+            let number = try await bob.spaces.post("a remark about zeppelins", in: room)
+            let remark = try await bob.spaces.entry(number, in: room).id
+            func found(_ words: String, _ expected: [String]) async throws {
+                _ = try await eventually("\(words): \(expected)", within: .seconds(60), seen: { second.tail() }) {
+                    let found = try? await alice.spaces.search(words)
+                    return found.map(texts) == expected ? true : nil
+                }
+            }
+            try await found("zeppelins", ["a remark about zeppelins"])
+            await #expect(throws: (any Error).self) { try await alice.spaces.edit(remark, to: "not mine", in: room) }
+            try await bob.spaces.edit(remark, to: "a remark about submarines", in: room)
+            try await found("submarines", ["a remark about submarines"])
+            try await found("zeppelins", [])
+            let edited = try await alice.spaces.entry(number, in: room)
+            #expect(edited.edited != nil)
+            if case .text(let text) = edited.content { #expect(text == "a remark about submarines") }
+            try await bob.spaces.delete(remark, in: room)
+            try await found("submarines", [])
+
             // What stands in a document, which is read in a process of its own; and its name.
             let document = URL(filePath: #filePath).deletingLastPathComponent()
                 .appending(path: "../../TextExtractionTests/Documents/report.docx").standardized.path
