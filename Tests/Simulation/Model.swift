@@ -35,10 +35,11 @@ struct Asked {
             switch self {
             case .ping: "ping"
             case .createKey: "create key"
-            case .createSpace(_, let members): "create space with \(members.count)"
-            case .read: "read key"
-            case .add(let user, _): "add \(user.prefix(4))"
-            case .remove(let user, _): "remove \(user.prefix(4))"
+            case .createSpace(let key, let members):
+                "create space of key \(key.suffix(4)) with \(members.map { $0.prefix(4) }.joined(separator: " "))"
+            case .read(let key): "read key \(key.suffix(4))"
+            case .add(let user, let space): "add \(user.prefix(4)) to \(space.suffix(4))"
+            case .remove(let user, let space): "remove \(user.prefix(4)) from \(space.suffix(4))"
             }
         }
         var releasesKey: Bool {
@@ -196,7 +197,8 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
         case .createSpace(let key, let members):
             for case .insertResource(let resource) in change.writes {
                 let space = names.resource(resource.id)
-                spaces[key] = Space(uri: space, owner: asked.user)
+                // One that an old primary makes as well is nobody's.
+                if server == primary || spaces[key] == nil { spaces[key] = Space(uri: space, owner: asked.user) }
                 for user in members {
                     membership[server, default: [:]][.init(user: user, space: space)] = [(scheduler.now, nil)]
                 }
