@@ -77,7 +77,7 @@ struct AttestationKeyCommand: ParsableCommand {
         func run() throws {
             try reporting {
                 let next = try AttestationPublicKey(fromFile: new)
-                print(try AttestationKey.load(fromFile: old).succession(to: next.key, at: .now()))
+                print(try AttestationKey.load(fromFile: old, isOfService: true).succession(to: next.key, at: .now()))
             }
         }
     }

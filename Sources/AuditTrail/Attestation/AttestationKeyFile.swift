@@ -11,8 +11,9 @@ extension AttestationKey {
     /// Reads a key file: a regular file, no symbolic link, owned by this user or root, open to nobody else.
     ///
     /// A file directly in `credentialsDirectory` is systemd's to guard.
+    /// - Parameter isOfService: root looks at the key of a service, which has a user of its own.
     package static func load(
-        fromFile path: String,
+        fromFile path: String, isOfService: Bool = false,
         credentialsDirectory: String? = getenv("CREDENTIALS_DIRECTORY").map { String(cString: $0) }
     ) throws -> AttestationKey {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
@@ -25,7 +26,7 @@ extension AttestationKey {
                 expected: "a PEM file of an attestation key", hint: "hdsctl attestation-key create makes one")
         }
         if !isCredential(path, in: credentialsDirectory) {
-            let isOwn = status.st_uid == geteuid() || status.st_uid == 0
+            let isOwn = status.st_uid == geteuid() || status.st_uid == 0 || (isOfService && geteuid() == 0)
             guard isOwn, status.st_mode & 0o7177 == 0 else {
                 throw DiagnosedError(
                     .attestationKeyFile, fault: .configuration, "the key file \(path) is open to others",
@@ -87,7 +88,7 @@ package struct AttestationPublicKey: Sendable {
     package init(fromFile path: String) throws {
         let text = String(decoding: try SmallFile.read(path, limit: 64 << 10), as: UTF8.self)
         if text.contains("PRIVATE KEY-----") {
-            key = try AttestationKey.load(fromFile: path).publicKey
+            key = try AttestationKey.load(fromFile: path, isOfService: true).publicKey
         } else if text.contains("-----BEGIN PUBLIC KEY-----") {
             key = try PublicKey(pem: text)
         } else {
