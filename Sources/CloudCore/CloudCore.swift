@@ -148,6 +148,9 @@ package final class CloudCore: Service {
                 if round % 240 == 0 {
                     try? await self.services.store.forgetAnswers(
                         before: self.services.wall().adding(seconds: -Self.answerSeconds))
+                    if let life = self.services.configuration.messageSeconds {
+                        await self.services.expire(before: self.services.wall().adding(seconds: -life))
+                    }
                     if let life = self.services.configuration.feedSeconds {
                         try? await self.services.store.forgetFeedItems(
                             before: self.services.wall().adding(seconds: -life))

@@ -68,6 +68,8 @@ package struct CloudCoreConfiguration: Sendable {
     package var linkKey: PrivateKey?
     /// Both sides of a link send a sign of life at this interval; three missed ends it.
     package var heartbeatSeconds: Int64 = 1
+    /// After so many seconds a message is deleted, with its files; nil: never.
+    package var messageSeconds: Int64?
     /// After so many seconds an item is forgotten from the feeds; nil: never.
     package var feedSeconds: Int64?
 

@@ -30,6 +30,11 @@ enum FeedEvent: Sendable {
                 throw Self.malformed("a resource without its members")
             }
             self = .resource(room: room, resource)
+        case "expired":
+            guard let room = root["conversation"]?.string, let message = root["message"]?.string,
+                let sequence = root["sequence"]?.integer, sequence > 0
+            else { throw Self.malformed("an expired message without its members") }
+            self = .deletion(room: room, message: message, sequence: UInt64(sequence))
         case "too-long": self = .tooLong(room: root["conversation"]?.string ?? "")
         default: self = .other
         }

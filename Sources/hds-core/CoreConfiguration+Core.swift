@@ -13,6 +13,7 @@ extension CoreConfiguration {
             organisations: try organisations.map { try $0.organisation(credentials) },
             linkKey: try link.map { try $0.key(credentials) })
         core.heartbeatSeconds = linkHeartbeat.components.seconds
+        core.messageSeconds = messageRetention?.components.seconds
         core.feedSeconds = feedRetention?.components.seconds
         return core
     }

@@ -63,6 +63,9 @@ import ServiceRuntime
 /// # it had not answered goes to another. Optional; this is the default.
 /// link-heartbeat: 1s
 ///
+/// # After how long messages are deleted, with their files (1d or more). Optional; without it they stay.
+/// message-retention: 3650d
+///
 /// # How long items stay in the log that services follow (1h or more); a service that was away for longer misses some and is
 /// # told so. Optional; without it they stay.
 /// feed-retention: 90d
@@ -81,6 +84,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     let organisations: [OrganisationSection]
     let maximumConnections: Int
     let linkHeartbeat: Duration
+    let messageRetention: Duration?
     let feedRetention: Duration?
     let runtime: RuntimeSection
 
@@ -90,6 +94,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         case tls, store, link, organisations
         case maximumConnections = "maximum-connections"
         case linkHeartbeat = "link-heartbeat"
+        case messageRetention = "message-retention"
         case feedRetention = "feed-retention"
         case runtime
     }
@@ -121,6 +126,10 @@ struct CoreConfiguration: RuntimeConfiguration {
         }
         maximumConnections = try section.value(.maximumConnections, default: 10_000, in: 16...1_000_000)
         linkHeartbeat = try section.value(.linkHeartbeat, default: .seconds(1), in: .seconds(1) ... .seconds(60))
+        messageRetention = try section.optional(.messageRetention)
+        guard messageRetention.map({ $0 >= .seconds(86_400) }) ?? true else {
+            throw section.problem(.messageRetention, "expected 1d at least")
+        }
         feedRetention = try section.optional(.feedRetention)
         guard feedRetention.map({ $0 >= .seconds(3600) }) ?? true else {
             throw section.problem(.feedRetention, "expected 1h at least")

@@ -40,6 +40,13 @@ struct AttestationKeyTests {
         #expect(throws: DiagnosedError(.attestationKeyFile, fault: .configuration, "")) {
             try AttestationKey.load(fromFile: path)
         }
+        // Root identifies the key of a service, and works with no other user's.
+        guard geteuid() == 0 else { return }
+        #expect(chmod(path, 0o600) == 0 && chown(path, 65_534, 65_534) == 0)
+        #expect(try AttestationPublicKey(fromFile: path).fingerprint == key.fingerprint)
+        #expect(throws: DiagnosedError(.attestationKeyFile, fault: .configuration, "")) {
+            try AttestationKey.load(fromFile: path)
+        }
     }
 
     @Test("A statement is believed only as what it is, from a key that is believed")

@@ -199,6 +199,16 @@ struct RelayTests {
         #expect(last.deliveries.map(\.id).prefix(3) == ids.prefix(3) && last.deliveries.map(\.link) == [2, 2, 2, 2])
     }
 
+    @Test("an answer that was the last thing in flight lets the declined one go at once")
+    func settledByAnswer() {
+        var bench = RelayBench()
+        bench.open(1)
+        let ids = bench.submit("a", "b").deliveries.map(\.id)
+        bench.open(2)
+        #expect(bench.receive(.decline(id: ids[1], reason: "no lease"), from: 1).deliveries.isEmpty)
+        #expect(bench.receive(.answer(id: ids[0], text: []), from: 1).deliveries.map(\.id) == [ids[1]])
+    }
+
     @Test("a service of an earlier release gets no notes, and none of the others loses its place by it")
     func withoutNotes() {
         var bench = RelayBench()

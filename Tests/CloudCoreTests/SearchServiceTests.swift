@@ -1,4 +1,5 @@
 import CoreLink
+import Glibc
 import LinkProtocol
 import SearchProtocol
 import Synchronization
@@ -206,7 +207,9 @@ struct SearchServiceTests {
         }
     }
 
-    @Test("an edited message has its new text in its old place, by its author alone; deleted, nothing of any text is left")
+    @Test(
+        "an edited message has its new text in its old place, by its author alone; deleted, nothing of any text is left"
+    )
     func edits() async throws {
         try await CoreBench.run { bench in
             let room = try await Room(bench)
@@ -228,7 +231,9 @@ struct SearchServiceTests {
             #expect(try await edit(message, room.alice, "third thought").status == 201)
             let plain = try await bench.send(
                 "POST", "/conversations/\(room.id)/activities", token: room.alice.token,
-                json: #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"id":"\#(message)","displayName":"clear"}}"#)
+                json:
+                    #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"id":"\#(message)","displayName":"clear"}}"#
+            )
             #expect(plain.status == 400, "what a client forgot to encrypt")
             let shown = try await page().json["items"]?.elements?[1]
             #expect(shown?["object"]?["displayName"]?.string == TestTexts.content("third thought"))
@@ -247,6 +252,51 @@ struct SearchServiceTests {
             for text in ["two", "second thought", "third thought"] {
                 #expect(!last.text.contains(TestTexts.content(text)), "\(text)")
             }
+            await room.kms.stop()
+        }
+    }
+
+    @Test(
+        "messages whose time is over go with texts, edits, files and entries, and the feed tells of each; others stay")
+    func retention() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let indexer = try await Indexer(bench).open()
+            let upload = try SearchUpload(room.messages.map { try Self.entry(room.id, $0, tokens: [1]) })
+            #expect(try await indexer.call(.upload(upload)) == .stored)
+            let path = "/conversations/\(room.id)/activities"
+            let shared = try await bench.upload([7], as: room.alice)
+            for _ in 0..<2 {
+                let share = TestTexts.share(shared)
+                #expect(try await bench.send("POST", path, token: room.alice.token, json: share).status == 201)
+            }
+            let services = try #require(bench.core).services
+            let after = Timestamp.now().adding(milliseconds: 5)
+            await services.expire(before: after.adding(seconds: -3600))
+            #expect(try await Self.found(indexer, room.id, 1).count == 3, "nothing is that old")
+            while Timestamp.now() <= after { await Task.yield() }
+            let late = try await bench.send("POST", path, token: room.alice.token, json: TestTexts.post("late"))
+            #expect(late.status == 201)
+
+            #expect(try await bench.send("GET", shared, token: room.bob.token).body == [7])
+            await services.expire(before: after)
+            let page = try await bench.send("GET", path, token: room.bob.token)
+            let verbs = page.json["items"]?.elements?.compactMap { $0["verb"]?.string }
+            #expect(verbs == ["tombstone", "tombstone", "tombstone", "tombstone", "tombstone", "post"])
+            #expect(!page.text.contains(TestTexts.content("two")) && page.text.contains(TestTexts.content("late")))
+            #expect(try await Self.found(indexer, room.id, 1).isEmpty)
+            #expect(try await bench.send("GET", shared, token: room.alice.token).status == 404)
+            let id = try #require(shared.split(separator: "/").last.flatMap { FileID($0) })
+            #expect(access(services.files.path(of: id), F_OK) != 0, "its octets are gone")
+            let items = try await services.store.feedItems(of: "acme", after: 0, limit: 100, octets: 1 << 20)
+            let told = items.map { String(decoding: $0.octets, as: UTF8.self) }.filter { $0.contains("\"expired\"") }
+            #expect(told.count == 5 && told[0].contains(room.messages[0]))
+            await services.expire(before: after)
+            #expect(
+                try await services.store.feedItems(of: "acme", after: 0, limit: 100, octets: 1 << 20).count
+                    == items.count,
+                "again, without effect")
+            await indexer.stop()
             await room.kms.stop()
         }
     }

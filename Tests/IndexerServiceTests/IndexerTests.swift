@@ -294,6 +294,13 @@ struct FeedEventTests {
             return
         }
         guard
+            case .deletion("r", "m", 4) = try event(
+                #"{"type":"expired","conversation":"r","message":"m","sequence":4}"#)
+        else {
+            Issue.record("nothing has expired")
+            return
+        }
+        guard
             case .removal("r") = try event(
                 #"{"type":"activity","activity":{"id":"l","sequence":6,"verb":"leave","object":{"id":"x"},\#(target)}}"#
             )

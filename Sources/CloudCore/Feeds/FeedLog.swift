@@ -106,6 +106,18 @@ extension CloudStore {
         try log(conversation.organisation, conversation.id, sequence: nil, json: json.text(), now: now, db)
     }
 
+    /// A message was deleted because its time was over.
+    static func log(expired: DeletedMessage, now: Timestamp, _ db: Database) throws {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("type", "expired")
+        json.member("conversation", expired.conversation)
+        json.member("message", expired.message)
+        json.member("sequence", expired.sequence)
+        json.endObject()
+        try log(expired.organisation, expired.conversation, sequence: nil, json: json.text(), now: now, db)
+    }
+
     private static func log(
         _ organisation: String, _ conversation: String, sequence: Int64?, json: String?, now: Timestamp, _ db: Database
     ) throws {

@@ -93,6 +93,14 @@ final class FileStore: Sendable {
         }
     }
 
+    /// The octets go; who reads them at this moment reads to the end.
+    func remove(_ id: FileID) async throws {
+        let path = path(of: id)
+        try await run {
+            guard unlink(path) == 0 || errno == ENOENT else { throw Self.failure("a file can not be removed", path) }
+        }
+    }
+
     func path(of id: FileID) -> String { folder(of: id) + "/" + id.text }
     private func folder(of id: FileID) -> String { directory + "/" + id.text.prefix(2) }
 

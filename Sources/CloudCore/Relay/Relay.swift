@@ -349,6 +349,7 @@ struct Relay: Sendable {
             case .send(let frame): actions.append(.send(link, frame))
             case .greeted(let hello): actions += judge(hello, link, now: now, wall: wall)
             case .answered(let id, let text):
+                let wasSettling = requests[id].map { sources[$0.source]?.isSettling == true } ?? false
                 guard let request = forget(id) else {
                     counts.late += 1
                     continue
@@ -359,6 +360,8 @@ struct Relay: Sendable {
                 } else {
                     actions.append(.answered(request.origin, text))
                 }
+                // What waited for this one may go now.
+                if wasSettling { actions += dispatch(request.destination, now: now) }
             case .declined(let id, _):
                 counts.declined += 1
                 links[link]?.pausedUntil = now + limits.declinePauseMilliseconds

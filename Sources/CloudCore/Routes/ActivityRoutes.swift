@@ -56,10 +56,8 @@ struct ActivityRoutes {
         }
         switch outcome {
         case .stored(let activity): return answer(.created, activity)
-        case .deleted(let activity, let message, let sequence, let organisation):
-            // The indexer, which reads of it in the feed, would do it as well; this way it is gone at once.
-            try? await services.search.index.bury(
-                message, in: draft.conversation, of: organisation, sequence: sequence)
+        case .deleted(let activity, let message):
+            await services.forget(message)
             return answer(.created, activity)
         case .duplicate(let activity): return answer(.ok, activity)
         }

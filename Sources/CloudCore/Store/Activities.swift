@@ -25,7 +25,9 @@ extension CloudStore {
             try Self.judge(draft, conversation, db)
             let sequence = conversation.lastSequence + 1
             try Self.apply(draft, sequence: sequence, to: &conversation, db)
-            let deleted = try draft.verb == .delete ? Self.deleteMessage(of: draft, db) : nil
+            let deleted =
+                try draft.verb == .delete
+                ? Self.deleteMessage(of: draft, organisation: conversation.organisation, db) : nil
             if draft.verb == .edit { try Self.editMessage(of: draft, now: now, db) }
             let json = Self.json(of: draft, id: id, conversationURL: url, sequence: sequence, now: now)
             try db.execute(
@@ -47,9 +49,7 @@ extension CloudStore {
                 logged(organisation)
             }
             let stored = StoredActivity(json: json, kmsAnswer: kmsAnswer)
-            guard let deleted, let message = draft.message else { return .stored(stored) }
-            return .deleted(
-                stored, message: message, sequence: deleted, organisation: conversation.organisation)
+            return deleted.map { .deleted(stored, $0) } ?? .stored(stored)
         }
     }
 

@@ -28,17 +28,71 @@ extension CloudStore {
             arguments: [text, key, now.iso8601, draft.conversation, sequence])
     }
 
-    /// Puts a tombstone in the place of a message, and takes the texts out of its edits. Only its author deletes it. Answers
-    /// its number; nil when it is deleted already.
-    static func deleteMessage(of draft: ActivityDraft, _ db: Database) throws -> Int64? {
+    /// A message that is gone, with what has to go elsewhere.
+    struct DeletedMessage: Equatable, Sendable {
+        var organisation: String
+        var conversation: String
+        var message: String
+        /// Its number in the conversation.
+        var sequence: Int64
+        /// Files that nobody shares any more: their octets have no use.
+        var files: [String] = []
+    }
+
+    /// Deletes the message that the draft is about; only its author does. Nil when it is deleted already.
+    static func deleteMessage(
+        of draft: ActivityDraft, organisation: String, _ db: Database
+    ) throws -> DeletedMessage? {
         let (sequence, root) = try ownMessage(of: draft, to: "deletes", db)
         guard root["verb"]?.string != Self.tombstone else { return nil }
+        var deleted = DeletedMessage(
+            organisation: organisation, conversation: draft.conversation, message: root["id"]?.string ?? "",
+            sequence: sequence)
+        try bury(&deleted, root, db)
+        return deleted
+    }
+
+    /// Deletes messages that were published before that time, the oldest first, at most `limit`; whoever reads the feed
+    /// learns of each.
+    func expire(before time: Timestamp, now: Timestamp, limit: Int = 500) async throws -> [DeletedMessage] {
+        try await pool.write { [logged] db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT conversation.organisation, activity.conversation, activity.sequence, activity.json
+                    FROM activity JOIN conversation ON conversation.id = activity.conversation
+                    WHERE activity.published < ? AND json_extract(activity.json, '$.verb') IN ('post', 'share')
+                    ORDER BY activity.published LIMIT ?
+                    """, arguments: [time.milliseconds, limit])
+            let all = try rows.map { row -> DeletedMessage in
+                let root = try JSONDocument(Array((row["json"] as String).utf8)).root
+                var deleted = DeletedMessage(
+                    organisation: row["organisation"], conversation: row["conversation"],
+                    message: root["id"]?.string ?? "", sequence: row["sequence"])
+                try Self.bury(&deleted, root, db)
+                try Self.log(expired: deleted, now: now, db)
+                return deleted
+            }
+            db.afterNextTransaction { _ in for organisation in Set(all.map(\.organisation)) { logged(organisation) } }
+            return all
+        }
+    }
+
+    /// So that the oldest message is found without a look at all.
+    static let messagesByTime = """
+        CREATE INDEX messagesByTime ON activity (published)
+            WHERE json_extract(json, '$.verb') IN ('post', 'share');
+        """
+
+    /// Puts a tombstone in the place of a message, and takes the texts out of its edits and the files out of the
+    /// conversation.
+    private static func bury(_ deleted: inout DeletedMessage, _ root: JSONNode, _ db: Database) throws {
         var json = JSONWriter()
         json.beginObject()
-        json.member("id", root["id"]?.string ?? "")
-        json.member("sequence", sequence)
+        json.member("id", deleted.message)
+        json.member("sequence", deleted.sequence)
         json.member("published", root["published"]?.string ?? "")
-        json.member("actor", draft.actor.user)
+        json.member("actor", root["actor"]?.string ?? "")
         json.member("verb", Self.tombstone)
         json.name("object")
         json.beginObject()
@@ -47,21 +101,43 @@ extension CloudStore {
         json.name("target")
         json.beginObject()
         json.member("objectType", "conversation")
-        json.member("id", draft.conversation)
+        json.member("id", deleted.conversation)
         json.member("url", root["target"]?["url"]?.string ?? "")
         json.endObject()
         json.endObject()
         try db.execute(
             sql: "UPDATE activity SET json = ? WHERE conversation = ? AND sequence = ?",
-            arguments: [json.text(), draft.conversation, sequence])
+            arguments: [json.text(), deleted.conversation, deleted.sequence])
         try db.execute(
             sql: """
                 UPDATE activity SET json = json_remove(json, '$.object.displayName')
                 WHERE conversation = ? AND sequence > ? AND json_extract(json, '$.verb') = 'edit'
                     AND json_extract(json, '$.object.id') = ?
                 """,
-            arguments: [draft.conversation, sequence, draft.message])
-        return sequence
+            arguments: [deleted.conversation, deleted.sequence, deleted.message])
+        for file in root["object"]?["files"]?.elements ?? [] {
+            guard let id = file["url"]?.string?.split(separator: "/").last.map(String.init) else { continue }
+            if try release(id, from: deleted.conversation, db) { deleted.files.append(id) }
+        }
+    }
+
+    /// Whether nobody shares the file any more; it is forgotten then.
+    private static func release(_ file: String, from conversation: String, _ db: Database) throws -> Bool {
+        let isShared = try Bool.fetchOne(
+            db,
+            sql: """
+                SELECT 1 FROM activity, json_each(activity.json, '$.object.files') AS shared
+                WHERE conversation = ?1 AND json_extract(activity.json, '$.verb') = 'share'
+                    AND json_extract(shared.value, '$.url') LIKE '%/' || ?2
+                """, arguments: [conversation, file])
+        guard isShared == nil else { return false }
+        try db.execute(
+            sql: "DELETE FROM fileShare WHERE file = ? AND conversation = ?", arguments: [file, conversation])
+        guard try Bool.fetchOne(db, sql: "SELECT 1 FROM fileShare WHERE file = ?", arguments: [file]) == nil else {
+            return false
+        }
+        try db.execute(sql: "DELETE FROM file WHERE id = ?", arguments: [file])
+        return true
     }
 
     /// The message that the draft is about, which has to be its actor's.

@@ -67,6 +67,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("node lists") { try $0.execute(sql: nodeLists) }
         migrator.registerMigration("feeds") { try $0.execute(sql: feedTables) }
         migrator.registerMigration("deletions") { try $0.execute(sql: deletions) }
+        migrator.registerMigration("retention") { try $0.execute(sql: messagesByTime) }
         return migrator
     }()
 

@@ -86,8 +86,7 @@ struct StoredActivity: Equatable, Sendable {
 /// What became of a draft.
 enum AppendOutcome: Equatable, Sendable {
     case stored(StoredActivity)
-    /// A message was deleted, with its number in the conversation.
-    case deleted(StoredActivity, message: String, sequence: Int64, organisation: String)
+    case deleted(StoredActivity, CloudStore.DeletedMessage)
     /// The same `clientTempId` of the same user was there.
     case duplicate(StoredActivity)
 }
