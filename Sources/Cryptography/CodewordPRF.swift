@@ -41,6 +41,19 @@ package struct CodewordPRF: ~Copyable {
         return result
     }
 
+    /// The codeword of the 16 octets of two numbers, big endian.
+    package mutating func codeword(high: UInt64, low: UInt64) -> UInt32 {
+        precondition(hasCipher, "the PRF needs a key")
+        var block = (high.bigEndian, low.bigEndian)
+        return unsafe withUnsafeMutableBytes(of: &block) { block in
+            let octets = unsafe block.baseAddress!.assumingMemoryBound(to: UInt8.self)  // 16 octets
+            var written: Int32 = 0
+            requireSuccess(
+                unsafe EVP_EncryptUpdate(context, octets, &written, octets, Int32(Self.inputByteCount)), "PRF")
+            return unsafe UInt32(block[0]) << 16 | UInt32(block[1]) << 8 | UInt32(block[2])
+        }
+    }
+
     /// The codewords of inputs that stand one after the other, 16 octets each; many at once cost least.
     package mutating func codewords(for inputs: [UInt8], _ body: (Int, UInt32) -> Void) {
         precondition(hasCipher && inputs.count % Self.inputByteCount == 0, "the PRF needs a key and whole inputs")

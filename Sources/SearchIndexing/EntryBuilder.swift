@@ -77,7 +77,7 @@ package final class EntryBuilder {
         return try SearchEntry(
             profile: epoch.profile, analyser: analyser, room: epoch.room, epoch: epoch.epoch,
             message: message,
-            sequence: sequence, body: body, mac: epoch.keys.mac(of: authenticated))
+            sequence: sequence, body: body, mac: epoch.keys.mac(of: authenticated), authenticated: authenticated)
     }
 
     // MARK: Profiles
@@ -116,13 +116,13 @@ package final class EntryBuilder {
             let count = variants(of: term)
             let first = token(term, variant: 0, epoch)
             // PRF over message, sequence and term: the same version of a message always gets the same variant.
-            let variant = count > 1 ? Int(prf.codeword(for: first.octets)) % count : 0
+            let variant = count > 1 ? Int(prf.codeword(high: first.high, low: first.low)) % count : 0
             numbers.append(variant == 0 ? first.high : token(term, variant: variant, epoch).high)
         }
         var result = Self.ascending(&numbers)
         var draw: UInt64 = 0
         while result.isEmpty || result.count % 8 != 0, result.count < SearchEntry.maximumTokens {
-            let value = prf.codeword(for: SearchToken(high: .max, low: draw).octets)
+            let value = prf.codeword(high: .max, low: draw)
             draw += 1
             let filling = paddingToken(PaddingRank.rank(of: value), epoch)
             let place = result.firstIndex { $0 >= filling } ?? result.endIndex
@@ -155,7 +155,7 @@ package final class EntryBuilder {
         prf.rekey(high: choices.high, low: choices.low)
         var draw: UInt64 = 0
         while result.isEmpty || result.count % 8 != 0, result.count < SearchEntry.maximumTokens {
-            let filling = prf.codeword(for: SearchToken(high: .max, low: draw).octets)
+            let filling = prf.codeword(high: .max, low: draw)
             draw += 1
             let place = result.firstIndex { $0 >= filling } ?? result.endIndex
             if place < result.endIndex, result[place] == filling { continue }

@@ -34,6 +34,14 @@ package struct SearchEntry: Equatable, Sendable {
     package let body: Body
     /// Under the room's key of purpose `mac`; the service can not check it, who made it can.
     package let mac: [UInt8]
+    /// As `encode` gives it, where whoever made the entry had it anyway.
+    private let encoded: [UInt8]?
+
+    package static func == (left: SearchEntry, right: SearchEntry) -> Bool {
+        left.profile == right.profile && left.analyser == right.analyser && left.room == right.room
+            && left.epoch == right.epoch && left.message == right.message && left.sequence == right.sequence
+            && left.body == right.body && left.mac == right.mac
+    }
 
     /// Everything before the MAC, which is what the MAC is of.
     package static func authenticated(
@@ -62,9 +70,10 @@ package struct SearchEntry: Equatable, Sendable {
         return octets
     }
 
+    /// - Parameter authenticated: what the MAC was made of, as `authenticated` gave it for the same values.
     package init(
         profile: SearchProfile, analyser: AnalyserID, room: String, epoch: UInt32, message: String, sequence: UInt64,
-        body: Body, mac: [UInt8]
+        body: Body, mac: [UInt8], authenticated: [UInt8]? = nil
     ) throws(DiagnosedError) {
         try SearchName.check(room, "the room")
         try SearchName.check(message, "the message id")
@@ -80,6 +89,7 @@ package struct SearchEntry: Equatable, Sendable {
         self.sequence = sequence
         self.body = body
         self.mac = mac
+        encoded = authenticated.map { $0 + mac }
     }
 
     package var authenticated: [UInt8] {
@@ -88,7 +98,7 @@ package struct SearchEntry: Equatable, Sendable {
             body: body)
     }
 
-    package func encode() -> [UInt8] { authenticated + mac }
+    package func encode() -> [UInt8] { encoded ?? authenticated + mac }
 
     package init(decoding octets: [UInt8]) throws(DiagnosedError) {
         var reader = SearchReader(octets)
@@ -120,6 +130,7 @@ package struct SearchEntry: Equatable, Sendable {
         self.sequence = sequence
         self.body = body
         self.mac = mac
+        encoded = nil
     }
 
     private static func check(_ body: Body, _ profile: SearchProfile) throws(DiagnosedError) {

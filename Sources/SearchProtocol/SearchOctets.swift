@@ -78,7 +78,7 @@ extension [UInt8] {
 
     /// All in one piece: an entry is mostly these.
     mutating func append(searchTokens tokens: [UInt64]) {
-        tokens.map(\.bigEndian).withUnsafeBytes { append(contentsOf: $0) }
+        tokens.map { $0.bigEndian }.withUnsafeBytes { append(contentsOf: $0) }
     }
 
     mutating func append(searchName text: String) {
