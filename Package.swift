@@ -163,6 +163,7 @@ var targets: [Target] = [
         ]),
 
     library("EDiscoveryModel", ["WireText"]),
+    library("EDiscoveryCollection", ["EDiscoveryModel", "KMSClient", "WireText", "Diagnostics"]),
 
     // Layer 5: runtime
     library(
@@ -229,6 +230,14 @@ var targets: [Target] = [
             "Diagnostics", grdb, lifecycle,
         ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
+    library(
+        "EDiscoveryService",
+        [
+            "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
+            "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
+            lifecycle,
+        ]),
+    executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
     library(
         "Provisioning",
         [
