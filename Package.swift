@@ -464,11 +464,18 @@ targets += [
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
+        "EDiscoveryCollectionTests",
+        [
+            "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
+        ]),
+    tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-extract", "hdsctl", "AuditTrail", "HDSClient",
-            "KMSClient", "KMSProtocol", "KMSService", "ServiceRuntime", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
+            "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "ServiceRuntime", "HTTPClient",
+            "WebSocketChannel", "TLSChannel",
             "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

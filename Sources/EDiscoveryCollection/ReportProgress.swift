@@ -44,7 +44,8 @@ package struct ReportProgress: Sendable, Equatable {
     }
 
     /// A space is done. What comes after the limit is not taken.
-    package mutating func done(space: String, items found: [CollectedItem], limit: Int, fails: Bool) -> [CollectedItem] {
+    package mutating func done(space: String, items found: [CollectedItem], limit: Int, fails: Bool) -> [CollectedItem]
+    {
         guard state == .collecting else { return [] }
         let taken = Array(found.prefix(max(0, limit - items)))
         items += taken.count

@@ -77,14 +77,17 @@ package struct ReportRequest: Sendable, Equatable {
             throw Self.refused("limits.maxBytes", "limits.maxItems: octets are not counted in this release")
         }
         let onLimit = node["limits"]?["onLimit"]?.string ?? "stopPartial"
-        guard ["stopPartial", "fail"].contains(onLimit) else { throw Self.refused("limits.onLimit", "stopPartial or fail") }
+        guard ["stopPartial", "fail"].contains(onLimit) else {
+            throw Self.refused("limits.onLimit", "stopPartial or fail")
+        }
         failsOnLimit = onLimit == "fail"
         idempotencyKey = node["idempotencyKey"]?.string
     }
 
     private static func refused(_ place: String, _ expected: String) -> DiagnosedError {
         DiagnosedError(
-            .reportRequest, fault: .client, "the request for a report can not be done", expected: "\(place): \(expected)")
+            .reportRequest, fault: .client, "the request for a report can not be done",
+            expected: "\(place): \(expected)")
     }
 
     private static func texts(_ node: JSONNode?, _ place: String) throws(DiagnosedError) -> [String] {

@@ -5,7 +5,9 @@ package import WireText
 /// Opens texts on behalf of somebody who could read them. What can not be opened is a problem of the item; what is only away
 /// for the moment is thrown, and the space is collected anew.
 package protocol TextOpening: Sendable {
-    func text(_ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]) async throws -> Result<String, Unopened>
+    func text(_ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]) async throws -> Result<
+        String, Unopened
+    >
 }
 
 /// Why a text stays closed.
@@ -89,6 +91,10 @@ package struct SpaceCollection: Sendable {
             published: message.published, author: people(message.author), parent: message.parent,
             participants: log.participants(at: message.published).map(people))
         item.deletion = message.deletion.map { .init(at: $0.at, by: people($0.by)) }
+        if message.isGone {
+            item.problems.append(
+                Problem(.decryptFailed, "it was deleted before the worker read it: its content is gone"))
+        }
         let readers = log.readers(at: message.published)
         if let text = message.text {
             item.text = try await open(text, message.keyURI, readers, &item.problems)

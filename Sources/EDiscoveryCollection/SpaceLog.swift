@@ -28,6 +28,8 @@ package struct SpaceLog: Sendable {
         /// Later texts, in their order.
         package var edits: [(text: Sealed, at: Timestamp, by: String)] = []
         package var deletion: (at: Timestamp, by: String)?
+        /// The core had taken its content away before it came into the mirror.
+        package var isGone = false
     }
 
     package struct Membership: Sendable {
@@ -69,7 +71,9 @@ package struct SpaceLog: Sendable {
         guard let at = node["published"]?.string.flatMap({ Timestamp(iso8601: $0) }) else { return }
         let creator = node["creator"]?.string?.lowercased() ?? ""
         let key = node["encryptionKeyUrl"]?.string ?? ""
-        created = (at, creator, node["displayName"]?.string.map { Sealed(text: EncryptedText(received: $0), keyURI: key) })
+        created = (
+            at, creator, node["displayName"]?.string.map { Sealed(text: EncryptedText(received: $0), keyURI: key) }
+        )
         let members = (node["participants"]?.elements ?? []).compactMap { $0["id"]?.string?.lowercased() }
         for member in Set(members + [creator]) where !member.isEmpty { join(member, at) }
     }
@@ -100,6 +104,12 @@ package struct SpaceLog: Sendable {
                     id: id, sequence: UInt64(sequence), published: at, author: actor,
                     isShare: node["verb"]?.string == "share", parent: node["parent"]?["id"]?.string, keyURI: key,
                     text: object?["displayName"]?.string.map { EncryptedText(received: $0) }, files: files))
+        case "tombstone":
+            places[id] = messages.count
+            messages.append(
+                Message(
+                    id: id, sequence: UInt64(sequence), published: at, author: actor, isShare: false, parent: nil,
+                    keyURI: key, text: nil, files: [], isGone: true))
         case "edit":
             guard let place = object?["id"]?.string.flatMap({ places[$0] }), let text = object?["displayName"]?.string
             else { return }

@@ -32,7 +32,8 @@ actor Collector {
     func work() async {
         do {
             let key = try await consent.sealingKey()
-            for report in try mirror.reports(under: key) where [.accepted, .collecting].contains(report.progress.state) {
+            for report in try mirror.reports(under: key) where [.accepted, .collecting].contains(report.progress.state)
+            {
                 do {
                     try await collect(report)
                 } catch let refused as ContentKeys.OfficerRefused {
@@ -64,8 +65,9 @@ actor Collector {
         while let own = present, own.progress.state == .collecting, !Task.isCancelled {
             key = try await consent.sealingKey()
             let started = ContinuousClock.now
-            guard let (space, octets) = try mirror.space(
-                after: own.progress.checkpoint, until: own.until, under: key)
+            guard
+                let (space, octets) = try mirror.space(
+                    after: own.progress.checkpoint, until: own.until, under: key)
             else {
                 try mirror.update(own.id, under: key) { report in
                     report.progress.finish()
@@ -80,7 +82,8 @@ actor Collector {
             let took = started.duration(to: .now)
             var count = 0
             present = try mirror.update(own.id, under: key) { report in
-                report.progress.milliseconds += took.components.seconds * 1000
+                report.progress.milliseconds +=
+                    took.components.seconds * 1000
                     + took.components.attoseconds / 1_000_000_000_000_000
                 let taken = report.progress.done(
                     space: space, items: found, limit: request.maximumItems, fails: request.failsOnLimit)

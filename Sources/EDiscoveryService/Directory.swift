@@ -19,7 +19,9 @@ struct Directory: Sendable {
         guard let list = root["people"]?.elements else { throw Self.malformed("no member people") }
         var people: [String: Person] = [:], ids: [String: String] = [:]
         for node in list {
-            guard let id = node["id"]?.string?.lowercased(), !id.isEmpty else { throw Self.malformed("a person without id") }
+            guard let id = node["id"]?.string?.lowercased(), !id.isEmpty else {
+                throw Self.malformed("a person without id")
+            }
             let emails = (node["emails"]?.strings ?? []).map { $0.lowercased() }
             people[id] = Person(id: id, email: emails.first, name: node["name"]?.string)
             for email in emails {

@@ -49,7 +49,9 @@ package enum EDiscoveryAssembly {
             report: { error in
                 health.report(
                     collectingCheck,
-                    error.map { .warn(Loggable($0), fix: "see the other checks; it goes on by itself when that is mended") }
+                    error.map {
+                        .warn(Loggable($0), fix: "see the other checks; it goes on by itself when that is mended")
+                    }
                         ?? .ok("reports are worked at"))
             },
             counted: { count in for _ in 0..<count { items.increment() } })

@@ -84,7 +84,8 @@ actor OfficerDesk {
         guard let text = try? EncryptedText(received: message).text(with: key.key),
             let command = try? JSONDocument(text: text, limits: Self.limits).root,
             command["type"]?.string == "command", let id = command["id"]?.string, UUIDText.isValid(id),
-            let name = command["command"]?.string, let time = command["time"]?.string.flatMap({ Timestamp(iso8601: $0) })
+            let name = command["command"]?.string,
+            let time = command["time"]?.string.flatMap({ Timestamp(iso8601: $0) })
         else { throw Refused(status: 400, reason: "the command does not open under its key, or is malformed") }
         // From here on everything that is answered is sealed.
         var status = 200
@@ -137,7 +138,8 @@ actor OfficerDesk {
         } catch let refusal as KMSRefusal where [403, 404].contains(refusal.status) {
             try note(name, key.userID, matter, nil, "refused", under: sealing)
             throw Refused(
-                status: 403, reason: "the KMS does not take you for a compliance officer of this matter: \(refusal.reason)")
+                status: 403,
+                reason: "the KMS does not take you for a compliance officer of this matter: \(refusal.reason)")
         }
         return matter
     }

@@ -54,7 +54,8 @@ struct EDiscoveryCommand: AsyncParsableCommand {
                 }
                 guard action == .items else { return Terminal.output.line(answer.body) }
                 let root = try JSONDocument(
-                    text: answer.body, limits: .init(maximumNodes: 500_000, maximumBytes: 4 << 20)).root
+                    text: answer.body, limits: .init(maximumNodes: 500_000, maximumBytes: 4 << 20)
+                ).root
                 for item in root["items"]?.elements ?? [] { Terminal.output.line(item.rawText) }
                 guard let next = root["next"]?.integer, next > after else { return }
                 after = next

@@ -23,7 +23,8 @@ struct HDSCommand: AsyncParsableCommand {
         version: Release.version,
         subcommands: [
             LoginCommand.self, LogoutCommand.self, StatusCommand.self, SpacesCommand.self, SpaceCommand.self,
-            PostCommand.self, ReadCommand.self, SearchCommand.self, EDiscoveryCommand.self, SendFileCommand.self, GetFileCommand.self,
+            PostCommand.self, ReadCommand.self, SearchCommand.self, EDiscoveryCommand.self, SendFileCommand.self,
+            GetFileCommand.self,
             FilesCommand.self,
             RotateCommand.self, KeyCommand.self, KeysCommand.self, ProfileCommand.self, PassphraseCommand.self,
         ])

@@ -25,7 +25,8 @@ enum Layers {
         ["LinkedService"],
         ["KMSService", "IndexerService", "EDiscoveryService", "Provisioning"],
         [
-            "hds-kms", "hds-indexer", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract", "hds-bench",
+            "hds-kms", "hds-indexer", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",
+            "hds-bench",
         ],
     ]
     /// Foundations and protocols: bytes in, values out.
