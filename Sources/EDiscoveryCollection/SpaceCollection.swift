@@ -74,7 +74,9 @@ package struct SpaceCollection: Sendable {
 
     private func isMeant(_ message: SpaceLog.Message) -> Bool {
         isInRange(message.published) && (request.includesDeleted || message.deletion == nil)
-            && request.kinds.contains(message.isShare ? .file : .message)
+            && (request.kinds.contains(message.isShare ? .file : .message)
+                // What is gone could have been a file.
+                || (message.isGone && request.kinds.contains(.file)))
     }
 
     private func custodians(_ author: String, _ participants: [String]) -> [String] {

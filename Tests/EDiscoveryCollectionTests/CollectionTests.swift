@@ -113,6 +113,7 @@ let beginning = Array(
         let found = try await find(#"{"name":"r"}"#, feed: feed)
         #expect(found.map(\.id) == ["a1"] && found[0].deletion != nil)
         #expect(found[0].problems.map(\.problemClass) == [.decryptFailed])
+        #expect(try await find(#"{"name":"r","types":["file"]}"#, feed: feed) == found, "it could have been a file")
     }
 
     @Test("Context stands beside its hit, once, and is no hit") func context() async throws {
