@@ -28,8 +28,10 @@ actor Collector {
         self.counted = counted
     }
 
-    /// Works at everything that is not over; what is only away for the moment is tried again with the next call.
+    /// Works at everything that is not over; what is only away for the moment is tried again with the next call, and keeps no
+    /// other report from its turn.
     func work() async {
+        var trouble: DiagnosedError?
         do {
             let key = try await consent.sealingKey()
             for report in try mirror.reports(under: key) where [.accepted, .collecting].contains(report.progress.state)
@@ -41,14 +43,19 @@ actor Collector {
                         report.progress.fail(refused.reason)
                         return []
                     }
+                } catch {
+                    trouble = Self.diagnosed(error)
                 }
             }
-            report(nil)
-        } catch let error as DiagnosedError {
-            report(error)
         } catch {
-            report(DiagnosedError(.mirror, fault: .store, "the worker's database does not work", found: "\(error)"))
+            trouble = Self.diagnosed(error)
         }
+        report(trouble)
+    }
+
+    private static func diagnosed(_ error: any Error) -> DiagnosedError {
+        error as? DiagnosedError
+            ?? DiagnosedError(.mirror, fault: .store, "the worker's database does not work", found: "\(error)")
     }
 
     private func collect(_ report: Report) async throws {

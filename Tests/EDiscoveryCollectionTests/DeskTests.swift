@@ -20,6 +20,7 @@ private final class FakeKMS: KMSAsking {
     let asked = Mutex<[String]>([])
     let consents = Mutex(true)
     let away = Mutex(false)
+    let ended = Mutex(false)
 
     private func refusal(_ status: Int, _ reason: String) -> KMSRefusal {
         var answer = KMSAnswer(status: status, requestID: nil)
@@ -52,6 +53,7 @@ private final class FakeKMS: KMSAsking {
             return KMSAnswer(status: 200, requestID: nil)
         case .useKey(let uri, .content):
             if away.withLock({ $0 }) { throw refusal(503, "away") }
+            if ended.withLock({ $0 }) { throw refusal(403, "this person is no officer (not-an-agent)") }
             asked.withLock {
                 $0.append("\(uri) \(behalf?.person ?? "-") \(behalf?.officer ?? "-") \(behalf?.matter ?? "-")")
             }
@@ -214,6 +216,19 @@ private final class FakeKMS: KMSAsking {
         #expect(
             world.kms.asked.withLock { $0 }.allSatisfy { $0.hasSuffix("ada carol m7") },
             "in the officer's name and matter")
+    }
+
+    @Test("An officer whose capacity has ended gets a failed report that says so, and no item") func ended()
+        async throws
+    {
+        let world = try World()
+        try world.fill(["r1"])
+        let report = try await world.create()
+        world.kms.ended.withLock { $0 = true }
+        await world.collector.work()
+        let kept = try #require(try world.mirror.report(report, under: world.kms.key))
+        #expect(kept.progress.state == .failed && kept.progress.reason?.contains("not-an-agent") == true)
+        #expect(try world.mirror.items(of: report, after: 0, count: 9, under: world.kms.key).isEmpty)
     }
 
     @Test("What arrives after a report was ordered is not part of it, and what came first at a place stays")
