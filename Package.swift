@@ -467,7 +467,7 @@ targets += [
         "EDiscoveryCollectionTests",
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
-            "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
+            "ServiceRuntime", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
         ]),
     tests(
         "StoryTests",
