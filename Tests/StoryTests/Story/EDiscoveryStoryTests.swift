@@ -251,6 +251,21 @@ extension StoryTests {
             let trail = try await ask(carol, "audit.query").rawText
             #expect(trail.contains("\"outcome\":\"refused\"") && trail.contains("reports.items"))
 
+            // As officers do it.
+            func hds(_ arguments: [String]) async throws -> String {
+                try await ChildProcess.run(
+                    Repository.program("hds"), ["ediscovery"] + arguments + ["--matter", "m7"], folder: domain.folder,
+                    environment: ["HDS_HOME": domain.path("home-carol-first")])
+            }
+            try domain.write(request, to: "home-carol-first-request.json")
+            let made = try await hds(["create", "--request", domain.path("home-carol-first-request.json")])
+            let own = try #require(try JSONDocument(text: made).root["id"]?.string)
+            _ = try await finished(carol, own, second)
+            #expect(try await hds(["items", own]).split(separator: "\n").map(String.init) == found)
+            #expect(try await hds(["show", own]).contains("completedWithWarnings"))
+            #expect(try await hds(["delete", own]).contains(own))
+            await #expect(throws: (any Error).self) { try await hds(["show", own]) }
+
             // Nowhere in the clear: neither in the core, nor on the worker's disk, nor in a log.
             var search = SecretSearch()
             for text in [
