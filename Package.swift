@@ -163,6 +163,7 @@ var targets: [Target] = [
         ]),
 
     library("EDiscoveryModel", ["WireText"]),
+    library("EDiscoveryCollection", ["EDiscoveryModel", "KMSClient", "WireText", "Diagnostics"]),
 
     // Layer 5: runtime
     library(
@@ -229,6 +230,14 @@ var targets: [Target] = [
             "Diagnostics", grdb, lifecycle,
         ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
+    library(
+        "EDiscoveryService",
+        [
+            "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
+            "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
+            lifecycle,
+        ]),
+    executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
     library(
         "Provisioning",
         [
@@ -455,12 +464,18 @@ targets += [
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
     tests(
+        "EDiscoveryCollectionTests",
+        [
+            "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
+            "ServiceRuntime", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
+        ]),
+    tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-extract", "hdsctl", "AuditTrail", "HDSClient",
-            "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime", "HTTPClient",
-            "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
+            "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
+            "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]

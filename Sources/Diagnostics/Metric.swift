@@ -104,6 +104,15 @@ extension Metric {
     package static let indexQueries = Metric(
         "hds_index_queries_total", .counter, "Searches by the status of their answer.", labels: ["status"])
 
+    // hds-ediscovery
+    package static let ediscoveryItems = Metric(
+        "hds_ediscovery_items_total", .counter, "Items that reports have found.")
+    package static let ediscoveryBehind = Metric(
+        "hds_ediscovery_behind", .gauge, "Items of the feed that are not in the mirror.")
+    package static let ediscoveryCommands = Metric(
+        "hds_ediscovery_commands_total", .counter, "Commands of officers by the status of the answer's cover.",
+        labels: ["status"])
+
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
     package static let linkConnects = Metric(
@@ -125,7 +134,8 @@ extension Metric {
         .processCPU, .processStart, .kmsRequests, .kmsRequestTime, .kmsResets, .kmsReplays, .kmsDropped,
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
-        .indexMessages, .indexFiles, .indexBehind, .indexQueries, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
+        .indexMessages, .indexFiles, .indexBehind, .indexQueries, .ediscoveryItems,
+        .ediscoveryBehind, .ediscoveryCommands, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
         .coreEventSockets, .signIns, .tokens,
     ]
 }

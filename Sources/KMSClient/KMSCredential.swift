@@ -12,6 +12,8 @@ package struct KMSCredential: Sendable {
     package var assertion: Redacted<String>?
     /// Whose rights count, for agents of the organisation.
     package var onBehalfOf: String?
+    /// The matter for which somebody acts on behalf of another.
+    package var matter: String?
     /// Of a service whose tokens are bound to it.
     package var serviceKey: ServiceKey?
 

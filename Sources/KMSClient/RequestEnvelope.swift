@@ -30,6 +30,7 @@ enum RequestEnvelope {
         credential.bearer?.reveal { json.member("bearer", $0) }
         credential.assertion?.reveal { json.member("assertion", $0) }
         json.member("onBehalfOf", ifPresent: credential.onBehalfOf)
+        json.member("matter", ifPresent: credential.matter)
         if let proof, let key = credential.serviceKey {
             json.name("jwk")
             JWK(publicKey: key.privateKey.publicKey, kid: nil, x5c: key.chain.map(\.der)).write(to: &json)

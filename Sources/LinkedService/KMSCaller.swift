@@ -52,9 +52,27 @@ package actor KMSCaller {
         self.now = now
     }
 
+    /// Whose rights count for a request, and for which compliance officer and matter it is made (docs/kms-extensions.md).
+    package struct Behalf: Sendable, Hashable {
+        package let person: String
+        package let officer: String
+        package let matter: String?
+
+        package init(of person: String, officer: String, matter: String?) {
+            self.person = person
+            self.officer = officer
+            self.matter = matter
+        }
+    }
+
     /// The answer to a request; a refusal is thrown.
     @discardableResult
     package func perform(_ operation: KMSOperation) async throws -> KMSAnswer {
+        try await perform(operation, on: nil)
+    }
+
+    @discardableResult
+    package func perform(_ operation: KMSOperation, on behalf: Behalf?) async throws -> KMSAnswer {
         await take()
         defer { give() }
         var renewsToken = false
@@ -63,7 +81,13 @@ package actor KMSCaller {
             if renewsToken { tokens().discard(.kms) }
             renewsToken = false
             let session = try await liveSession()
-            let request = try session.wrap(operation, as: try await credential(), at: now())
+            var credential = try await credential()
+            if let behalf {
+                credential.userID = behalf.officer
+                credential.onBehalfOf = behalf.person
+                credential.matter = behalf.matter
+            }
+            let request = try session.wrap(operation, as: credential, at: now())
             let text = try await call(request.text)
             if SignedMessage.hasForm(text) {
                 guard case .reset(let reset) = try SignedMessage(text, signedBy: key()) else {

@@ -19,12 +19,15 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction",
+            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
-        ["KMSService", "IndexerService", "Provisioning"],
-        ["hds-kms", "hds-indexer", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract", "hds-bench"],
+        ["KMSService", "IndexerService", "EDiscoveryService", "Provisioning"],
+        [
+            "hds-kms", "hds-indexer", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",
+            "hds-bench",
+        ],
     ]
     /// Foundations and protocols: bytes in, values out.
     static let pure = Set(floors[1] + floors[2])

@@ -92,6 +92,10 @@ struct TrustWall {
             "IndexerService", "hds-indexer", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
             because: "an indexer gets keys from the KMS, one by one, and never from its store"),
         .modules(
+            "EDiscoveryService", "EDiscoveryCollection", "hds-ediscovery",
+            neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
+            because: "what collects for an officer gets each key from the KMS, which judges for whom"),
+        .modules(
             "LinkedService", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
             because: "what every linked service shares must not bring the key store to services that only ask the KMS"),
         .modules(

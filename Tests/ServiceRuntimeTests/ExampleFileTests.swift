@@ -19,7 +19,8 @@ struct ExampleFileTests {
     }
 
     @Test(
-        "each shows every key of the section runtime, with its default", arguments: ["hds-kms", "hds-auth", "hds-core"])
+        "each shows every key of the section runtime, with its default",
+        arguments: ["hds-kms", "hds-auth", "hds-core", "hds-ediscovery"])
     func runtimeSection(service: String) throws {
         let part = try runtimePart(of: service)
         let shown = try ConfigurationFile.decode(Array(part.utf8), file: service, as: RuntimeOnly.self).runtime

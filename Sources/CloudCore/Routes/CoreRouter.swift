@@ -17,6 +17,7 @@ struct CoreRouter {
         ActivityRoutes(services: services).add(to: guarded)
         FileRoutes(services: services).add(to: guarded)
         SearchRoutes(services: services).add(to: guarded)
+        EDiscoveryRoutes(services: services).add(to: guarded)
         return router
     }
 }

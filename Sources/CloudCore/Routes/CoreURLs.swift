@@ -10,6 +10,7 @@ struct CoreURLs: Sendable {
     var files: String { base + "/files" }
     var directory: String { base + "/directory" }
     var search: String { base + "/search" }
+    var ediscovery: String { base + "/ediscovery" }
 
     func device(_ id: String) -> String { devices + "/" + id }
     func webSocket(ofDevice id: String) -> String {

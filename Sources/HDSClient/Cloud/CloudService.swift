@@ -248,6 +248,23 @@ package struct CloudService: Sendable {
         return SearchAnswer(items: items.compactMap { Activity($0) }, leftOut: leftOut)
     }
 
+    // MARK: - eDiscovery
+
+    /// The sealed parts of the worker's answer.
+    func ediscovery(_ command: EncryptedText, keyURI: String) async throws -> [EncryptedText] {
+        guard let url = bootstrap.ediscovery else {
+            throw DiagnosedError(.cloudAnswer, fault: .peer, "this core has no eDiscovery")
+        }
+        var json = JSONWriter(reserving: 4096)
+        json.beginObject()
+        json.member("message", command.jwe)
+        json.member("encryptionKeyUrl", keyURI)
+        json.endObject()
+        let root = try await object(post("", at: url, json, timeout: .seconds(40)), "take the command")
+        guard let messages = root["messages"]?.strings else { throw CloudError.malformed("messages") }
+        return messages.map { EncryptedText(received: $0) }
+    }
+
     // MARK: - Files
 
     func createFile() async throws -> (uploadURL: String, downloadURL: String) {

@@ -127,9 +127,11 @@ package struct Bootstrap: Sendable, Equatable {
     package let directory: String
     /// Nil: a core without search.
     package let search: String?
+    /// Nil: a core without eDiscovery.
+    package let ediscovery: String?
 
     package var services: [String] {
-        [encryption, devices, conversations, files, directory] + (search.map { [$0] } ?? [])
+        [encryption, devices, conversations, files, directory] + [search, ediscovery].compactMap { $0 }
     }
 
     package init(json: [UInt8]) throws(DiagnosedError) {
@@ -147,6 +149,7 @@ package struct Bootstrap: Sendable, Equatable {
                 expected: "encryption, devices, conversations, files and directory")
         }
         search = root["search"]?.string
+        ediscovery = root["ediscovery"]?.string
         authorizationServer = server
         kmsCluster = cluster
         self.encryption = encryption

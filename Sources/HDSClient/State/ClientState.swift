@@ -20,6 +20,8 @@ package struct ClientState: Sendable {
     package var spaces: [String: SpaceMemory] = [:]
     /// URI of the key under which searches are sealed: the user's own, for nothing else.
     package var searchKey: String?
+    /// URI of the key for commands to the eDiscovery worker.
+    package var reportKey: String?
     /// Persons seen, by user id.
     package var people: [String: Person] = [:]
 
@@ -121,6 +123,7 @@ extension ClientState {
         }
         json.endArray()
         json.member("searchKey", ifPresent: searchKey)
+        json.member("reportKey", ifPresent: reportKey)
         json.name("people")
         json.beginArray()
         for (id, person) in people {
@@ -189,6 +192,7 @@ extension ClientState {
                 staleKeys: Set(node["staleKeys"]?.strings ?? []))
         }
         searchKey = root["searchKey"]?.string
+        reportKey = root["reportKey"]?.string
         for node in root["people"]?.elements ?? [] {
             guard let id = node["id"]?.string, let email = node["email"]?.string else { continue }
             people[id] = Person(email: email, name: node["name"]?.string ?? email)

@@ -13,13 +13,17 @@ final class Person: Sendable {
     let client: Client
 
     /// Logs in on a fresh state folder.
-    static func logIn(_ name: String, in deployment: Deployment, device: String = "first") async throws -> Person {
+    ///
+    /// - Parameter password: nil for the people that every domain has.
+    static func logIn(
+        _ name: String, in deployment: Deployment, device: String = "first", password: String? = nil
+    ) async throws -> Person {
         let store = try StateStore.open(folder: deployment.domain.path("home-\(name)-\(device)")) { nil }
         let login = Login(store)
         try login.pin(try deployment.profile())
         let email = name + "@" + deployment.domain["mail_domain"]
         _ = try await login.logIn(
-            email: email, proof: .password(Redacted(deployment.domain.password(of: name))))
+            email: email, proof: .password(Redacted(password ?? deployment.domain.password(of: name))))
         return Person(name: name, email: email, store: store, client: try await Client.connect(store))
     }
 

@@ -1,0 +1,14 @@
+// Alarms of the eDiscovery worker.
+extension Alarm {
+    package static let ediscoveryConsent = Alarm(
+        "HDS-EDISCOVERY-CONSENT", "0fd1d1c05c0e4a0aa1bfa4a9f4d1d6b7", .error,
+        title: "the eDiscovery worker may not read",
+        text:
+            "The KMS refuses this service its keys: the signed policy names no consent for it, the consent is over, or the "
+            + "release of keys is frozen. Nothing is mirrored, collected or answered; nothing is lost, the feed waits. DETAIL "
+            + "says by which rule.",
+        fix:
+            "If it is meant to read, name it under services in a new version of the policy (type ediscovery, mayActOnBehalf, "
+            + "subject the id of its account), sign it and copy it to every node of the KMS. If not, stop the service.",
+        clears: "when the KMS gives it its keys")
+}

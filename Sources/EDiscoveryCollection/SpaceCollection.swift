@@ -1,0 +1,230 @@
+package import EDiscoveryModel
+package import KMSClient
+package import WireText
+
+/// Opens texts on behalf of somebody who could read them. What can not be opened is a problem of the item; what is only away
+/// for the moment is thrown, and the space is collected anew.
+package protocol TextOpening: Sendable {
+    func text(_ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]) async throws -> Result<
+        String, Unopened
+    >
+}
+
+/// Why a text stays closed.
+package struct Unopened: Error, Sendable, Equatable {
+    package let problem: Problem
+    package init(_ problem: Problem) { self.problem = problem }
+}
+
+/// What a report finds in one space: the same from the same log, however often.
+package struct SpaceCollection: Sendable {
+    private let request: ReportRequest
+    /// Ids of the subjects, e-mails resolved. Empty: everybody.
+    private let subjects: Set<String>
+    private let people: @Sendable (String) -> Person
+    private let opener: any TextOpening
+    private let scan: KeywordScan
+
+    package init(
+        _ request: ReportRequest, subjects: Set<String>, people: @escaping @Sendable (String) -> Person,
+        opener: any TextOpening
+    ) {
+        self.request = request
+        self.subjects = subjects
+        self.people = people
+        self.opener = opener
+        scan = KeywordScan(request)
+    }
+
+    package func items(of log: SpaceLog) async throws -> [CollectedItem] {
+        var found: [CollectedItem] = []
+        // Context is of messages by their place, whether they are hits or not.
+        var hits = Set<Int>(), opened: [Int: CollectedItem] = [:]
+        for (place, message) in log.messages.enumerated() {
+            guard isMeant(message) else { continue }
+            let custodians = custodians(message.author, log.participants(at: message.published))
+            guard subjects.isEmpty || !custodians.isEmpty else { continue }
+            var item = try await item(of: message, in: log)
+            let texts = [item.text].compactMap { $0 } + item.history.compactMap(\.text) + item.files.compactMap(\.name)
+            // What could not be opened could have the word: it is shown with its problem, never left out.
+            guard scan.matches(texts) || (!scan.isEmpty && !item.problems.isEmpty) else { continue }
+            item.custodians = custodians
+            if !request.includesHistory { item.history = [] }
+            hits.insert(place)
+            opened[place] = item
+        }
+        for hit in hits.sorted() {
+            let near = max(0, hit - request.before)...min(log.messages.count - 1, hit + request.after)
+            for place in near where opened[place] == nil {
+                guard request.includesDeleted || log.messages[place].deletion == nil else { continue }
+                var item = try await item(of: log.messages[place], in: log)
+                item.isContext = true
+                opened[place] = item
+            }
+        }
+        found += opened.values
+        if request.kinds.contains(.membership), scan.isEmpty { found += memberships(log) }
+        if request.kinds.contains(.spaceInfo), scan.isEmpty, let item = try await beginning(log) { found.append(item) }
+        return found.sorted()
+    }
+
+    private func isInRange(_ time: Timestamp) -> Bool {
+        request.start.map { $0 <= time } ?? true && request.end.map { time < $0 } ?? true
+    }
+
+    private func isMeant(_ message: SpaceLog.Message) -> Bool {
+        isInRange(message.published) && (request.includesDeleted || message.deletion == nil)
+            && (request.kinds.contains(message.isShare ? .file : .message)
+                // What is gone could have been a file.
+                || (message.isGone && request.kinds.contains(.file)))
+    }
+
+    private func custodians(_ author: String, _ participants: [String]) -> [String] {
+        switch request.role {
+        case .author: subjects.contains(author) ? [author] : []
+        case .participant: subjects.intersection(participants + [author]).sorted()
+        case .recipient: subjects.intersection(participants).subtracting([author]).sorted()
+        }
+    }
+
+    private func item(of message: SpaceLog.Message, in log: SpaceLog) async throws -> CollectedItem {
+        var item = CollectedItem(
+            id: message.id, kind: message.isShare ? .share : .message, space: log.id, sequence: message.sequence,
+            published: message.published, author: people(message.author), parent: message.parent,
+            participants: log.participants(at: message.published).map(people))
+        item.deletion = message.deletion.map { .init(at: $0.at, by: people($0.by)) }
+        if message.isGone {
+            item.problems.append(
+                Problem(.decryptFailed, "it was deleted before the worker read it: its content is gone"))
+        }
+        let readers = log.readers(at: message.published)
+        if let text = message.text {
+            item.text = try await open(text, message.keyURI, readers, &item.problems)
+        }
+        for edit in message.edits {
+            item.history.append(.init(text: item.text, until: edit.at, editor: people(edit.by)))
+            item.text = try await open(edit.text.text, edit.text.keyURI, log.readers(at: edit.at), &item.problems)
+        }
+        for file in message.files {
+            let name = try await opener.text(file.name, keyURI: message.keyURI, onBehalfOf: readers)
+            if case .failure(let unopened) = name {
+                item.problems.append(Problem(.fileName, unopened.problem.text))
+            }
+            item.files.append(
+                CollectedFile(name: try? name.get(), mediaType: file.mediaType, size: file.size))
+        }
+        return item
+    }
+
+    private func open(
+        _ text: EncryptedText, _ keyURI: String, _ readers: [String], _ problems: inout [Problem]
+    ) async throws -> String? {
+        // An empty key means that the text is plain.
+        guard !keyURI.isEmpty else { return text.jwe }
+        switch try await opener.text(text, keyURI: keyURI, onBehalfOf: readers) {
+        case .success(let text): return text
+        case .failure(let unopened):
+            problems.append(unopened.problem)
+            return nil
+        }
+    }
+
+    private func memberships(_ log: SpaceLog) -> [CollectedItem] {
+        log.memberships.compactMap { event in
+            guard isInRange(event.at), subjects.isEmpty || subjects.contains(event.person) else { return nil }
+            return CollectedItem(
+                id: event.id, kind: event.joined ? .joined : .left, space: log.id, sequence: event.sequence,
+                published: event.at, author: people(event.actor), subject: people(event.person),
+                participants: log.participants(at: event.at).map(people),
+                custodians: subjects.isEmpty ? [] : [event.person])
+        }
+    }
+
+    private func beginning(_ log: SpaceLog) async throws -> CollectedItem? {
+        guard let created = log.created, isInRange(created.at),
+            subjects.isEmpty || !custodians(created.by, log.participants(at: created.at)).isEmpty
+        else { return nil }
+        var item = CollectedItem(
+            id: log.id, kind: .spaceCreated, space: log.id, sequence: 0, published: created.at,
+            author: people(created.by), participants: log.participants(at: created.at).map(people))
+        if let title = created.title {
+            item.text = try await open(title.text, title.keyURI, log.readers(at: created.at), &item.problems)
+        }
+        return item
+    }
+}
+
+extension CollectedItem {
+    /// As an officer gets it. The same item gives the same octets.
+    package func write(to json: inout JSONWriter) {
+        json.beginObject()
+        json.member("activityId", id)
+        json.member("kind", kind.rawValue)
+        json.member("containerId", space)
+        json.member("sequence", Int64(clamping: sequence))
+        json.member("published", published.iso8601)
+        json.name("author")
+        author.write(to: &json)
+        json.member("text", ifPresent: text)
+        json.name("history")
+        json.beginArray()
+        for version in history {
+            json.beginObject()
+            json.member("text", ifPresent: version.text)
+            json.member("until", version.until.iso8601)
+            json.name("editor")
+            version.editor.write(to: &json)
+            json.endObject()
+        }
+        json.endArray()
+        if let deletion {
+            json.name("deletion")
+            json.beginObject()
+            json.member("at", deletion.at.iso8601)
+            json.name("by")
+            deletion.by.write(to: &json)
+            json.endObject()
+        }
+        json.name("files")
+        json.beginArray()
+        for file in files {
+            json.beginObject()
+            json.member("displayName", ifPresent: file.name)
+            json.member("mimeType", ifPresent: file.mediaType)
+            if let size = file.size { json.member("fileSize", Int64(clamping: size)) }
+            json.endObject()
+        }
+        json.endArray()
+        if let subject {
+            json.name("subject")
+            subject.write(to: &json)
+        }
+        json.member("parent", ifPresent: parent)
+        json.name("participants")
+        json.beginArray()
+        for person in participants { person.write(to: &json) }
+        json.endArray()
+        json.member("custodians", custodians)
+        json.member("context", isContext)
+        json.name("problems")
+        json.beginArray()
+        for problem in problems {
+            json.beginObject()
+            json.member("class", problem.problemClass.rawValue)
+            json.member("text", problem.text)
+            json.endObject()
+        }
+        json.endArray()
+        json.endObject()
+    }
+}
+
+extension Person {
+    func write(to json: inout JSONWriter) {
+        json.beginObject()
+        json.member("id", id)
+        json.member("email", ifPresent: email)
+        json.member("name", ifPresent: name)
+        json.endObject()
+    }
+}

@@ -1,0 +1,174 @@
+package import Diagnostics
+package import KMSClient
+package import WireText
+
+/// What happened in one space, in its order, as the core's feed told it: still encrypted. Author and time are the core's word.
+package struct SpaceLog: Sendable {
+    package struct Sealed: Sendable {
+        package let text: EncryptedText
+        package let keyURI: String
+    }
+
+    package struct File: Sendable {
+        package let name: EncryptedText
+        package let mediaType: String?
+        package let size: UInt64?
+    }
+
+    package struct Message: Sendable {
+        package let id: String
+        package let sequence: UInt64
+        package let published: Timestamp
+        package let author: String
+        package let isShare: Bool
+        package let parent: String?
+        package let keyURI: String
+        package let text: EncryptedText?
+        package let files: [File]
+        /// Later texts, in their order.
+        package var edits: [(text: Sealed, at: Timestamp, by: String)] = []
+        package var deletion: (at: Timestamp, by: String)?
+        /// The core had taken its content away before it came into the mirror.
+        package var isGone = false
+    }
+
+    package struct Membership: Sendable {
+        package let id: String
+        package let sequence: UInt64
+        package let at: Timestamp
+        package let actor: String
+        package let person: String
+        package let joined: Bool
+    }
+
+    package struct Interval: Sendable, Equatable {
+        package let joined: Timestamp
+        package var left: Timestamp?
+    }
+
+    package let id: String
+    package private(set) var created: (at: Timestamp, by: String, title: Sealed?)?
+    package private(set) var messages: [Message] = []
+    package private(set) var memberships: [Membership] = []
+    /// By person, ascending.
+    package private(set) var intervals: [String: [Interval]] = [:]
+    private var places: [String: Int] = [:]
+
+    /// - Parameter items: of the feed, of this space alone: what tells of the space, then activities in the order of their sequence.
+    package init(id: String, items: [[UInt8]]) throws(DiagnosedError) {
+        self.id = id
+        for octets in items {
+            let root = try JSONDocument(octets, limits: FeedPlace.limits).root
+            if let conversation = root["conversation"], conversation.kind == .object {
+                begin(conversation)
+            } else if let activity = root["activity"] {
+                take(activity)
+            }
+        }
+    }
+
+    private mutating func begin(_ node: JSONNode) {
+        guard let at = node["published"]?.string.flatMap({ Timestamp(iso8601: $0) }) else { return }
+        let creator = node["creator"]?.string?.lowercased() ?? ""
+        let key = node["encryptionKeyUrl"]?.string ?? ""
+        created = (
+            at, creator, node["displayName"]?.string.map { Sealed(text: EncryptedText(received: $0), keyURI: key) }
+        )
+        let members = (node["participants"]?.elements ?? []).compactMap { $0["id"]?.string?.lowercased() }
+        for member in Set(members + [creator]) where !member.isEmpty { join(member, at) }
+    }
+
+    private mutating func join(_ person: String, _ at: Timestamp) {
+        if let last = intervals[person]?.last, last.left == nil { return }
+        intervals[person, default: []].append(Interval(joined: at))
+    }
+
+    private mutating func take(_ node: JSONNode) {
+        guard let id = node["id"]?.string, let sequence = node["sequence"]?.integer, sequence > 0,
+            let at = node["published"]?.string.flatMap({ Timestamp(iso8601: $0) })
+        else { return }
+        let actor = node["actor"]?.string?.lowercased() ?? ""
+        let object = node["object"]
+        let key = node["encryptionKeyUrl"]?.string ?? ""
+        switch node["verb"]?.string {
+        case "post", "share":
+            let files = (object?["files"]?.elements ?? []).compactMap { file -> File? in
+                guard let name = file["displayName"]?.string else { return nil }
+                return File(
+                    name: EncryptedText(received: name), mediaType: file["mimeType"]?.string,
+                    size: file["fileSize"]?.integer.flatMap { UInt64(exactly: $0) })
+            }
+            places[id] = messages.count
+            messages.append(
+                Message(
+                    id: id, sequence: UInt64(sequence), published: at, author: actor,
+                    isShare: node["verb"]?.string == "share", parent: node["parent"]?["id"]?.string, keyURI: key,
+                    text: object?["displayName"]?.string.map { EncryptedText(received: $0) }, files: files))
+        case "tombstone":
+            places[id] = messages.count
+            messages.append(
+                Message(
+                    id: id, sequence: UInt64(sequence), published: at, author: actor, isShare: false, parent: nil,
+                    keyURI: key, text: nil, files: [], isGone: true))
+        case "edit":
+            guard let place = object?["id"]?.string.flatMap({ places[$0] }), let text = object?["displayName"]?.string
+            else { return }
+            messages[place].edits.append((Sealed(text: EncryptedText(received: text), keyURI: key), at, actor))
+        case "delete":
+            guard let place = object?["id"]?.string.flatMap({ places[$0] }), messages[place].deletion == nil else {
+                return
+            }
+            messages[place].deletion = (at, actor)
+        case "add", "leave":
+            let joined = node["verb"]?.string == "add"
+            let person = object?["id"]?.string?.lowercased() ?? actor
+            if joined {
+                join(person, at)
+            } else if let last = intervals[person]?.indices.last, intervals[person]?[last].left == nil {
+                intervals[person]?[last].left = at
+            }
+            memberships.append(
+                Membership(id: id, sequence: UInt64(sequence), at: at, actor: actor, person: person, joined: joined))
+        default: break
+        }
+    }
+
+    /// Who was in the space then (joined <= t < left), by id.
+    package func participants(at time: Timestamp) -> [String] {
+        intervals.filter { $0.value.contains { $0.joined <= time && time < $0.left ?? Timestamp(milliseconds: .max) } }
+            .keys.sorted()
+    }
+
+    /// For whom a key of that time is asked for: who is still in the space first, then who left last.
+    package func readers(at time: Timestamp) -> [String] {
+        func left(_ person: String) -> Timestamp {
+            intervals[person]?.last?.left ?? Timestamp(milliseconds: .max)
+        }
+        return participants(at: time).sorted { (left($1), $0) < (left($0), $1) }
+    }
+}
+
+/// Where an item of the feed belongs.
+package struct FeedPlace: Sendable, Equatable {
+    package let space: String
+    /// 0: it tells of the space itself.
+    package let sequence: UInt64
+
+    static let limits = JSONDocument.Limits(maximumDepth: 12, maximumNodes: 20_000, maximumBytes: 1 << 20)
+
+    /// Nil for what has no place, such as an activity that was too long for the feed.
+    package init?(_ octets: [UInt8]) {
+        guard let root = try? JSONDocument(octets, limits: Self.limits).root else { return nil }
+        switch root["type"]?.string {
+        case "conversation":
+            guard let id = root["conversation"]?["id"]?.string else { return nil }
+            (space, sequence) = (id, 0)
+        case "activity":
+            guard let id = root["activity"]?["target"]?["id"]?.string,
+                let number = root["activity"]?["sequence"]?.integer, number > 0
+            else { return nil }
+            (space, sequence) = (id, UInt64(number))
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,167 @@
+import CoreLink
+import Cryptography
+import Diagnostics
+import EDiscoveryCollection
+import FoundationEssentials
+import KMSClient
+import LinkProtocol
+import LinkedService
+import ServiceLifecycle
+package import ServiceRuntime
+import Synchronization
+import WireText
+
+/// Puts the eDiscovery worker together from its configuration: link, KMS, feed, mirror, officers' commands.
+package enum EDiscoveryAssembly {
+    package static let identity = ServiceIdentity(name: "hds-ediscovery", version: Release.version)
+    private static let consentCheck = HealthCheck(
+        "consent", "the organisation's consent to this service", gate: .required)
+    private static let storeCheck = HealthCheck("store", "the worker's database", gate: .required)
+    private static let collectingCheck = HealthCheck("collecting", "work at reports")
+
+    package static func start(
+        _ configuration: EDiscoveryConfiguration, _ context: ServiceContext
+    ) async throws -> ServicePlan<EDiscoveryConfiguration> {
+        let linked = try LinkedService(configuration, context, now: Timestamp.now())
+        let pinned = KMSKeyInForce(try configuration.kms.staticKey())
+        let serviceKey = try configuration.kms.serviceKey(context.credentials)
+        let directory = try configuration.mirror.directory.map { place in
+            guard let data = FileManager.default.contents(atPath: place.path) else {
+                throw DiagnosedError(
+                    "directory", fault: .configuration, "the directory of people can not be read", found: place.path)
+            }
+            return try Directory([UInt8](data))
+        }
+        let mirror = try Mirror(path: configuration.mirror.database.path)
+        let kms = KMSCaller(
+            linked.links, key: { pinned.current },
+            account: .init(
+                clientID: "ediscovery/\(configuration.node)", subject: configuration.account.clientID, key: serviceKey),
+            tokens: { linked.material.current.tokens })
+        let health = context.health
+        health.declare(consentCheck)
+        health.declare(collectingCheck)
+        let consent = Consent(kms) { report($0, health) }
+        let desk = OfficerDesk(consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory())
+        let items = context.metrics.counter(.ediscoveryItems)
+        let collector = Collector(
+            consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
+            report: { error in
+                health.report(
+                    collectingCheck,
+                    error.map {
+                        .warn(Loggable($0), fix: "see the other checks; it goes on by itself when that is mended")
+                    }
+                        ?? .ok("reports are worked at"))
+            },
+            counted: { count in for _ in 0..<count { items.increment() } })
+        let settings = LinkSettings(
+            configuration, version: identity.version,
+            destination: { [organisation = configuration.organisation] in "ediscovery://\(organisation)" })
+        let commands = Commands(desk, linked.links, metrics: context.metrics)
+        let link = linked.link(configuration, settings) { commands.take($0) }
+        let behind = context.metrics.gauge(.ediscoveryBehind)
+        // A database that is new begins with all that the core still has.
+        let start: LinkFeedStart = try mirror.last() == 0 ? .after(0) : .acknowledged
+        let reader = FeedReader(
+            link, feed: "conversations", batch: configuration.mirror.batch, from: start,
+            window: UInt32(configuration.mirror.batch * 2),
+            state: { if case .reading(let count) = $0 { behind.set(Double(count)) } }
+        ) { batch in
+            let key = try await consent.sealingKey()
+            let placed = batch.compactMap { item in FeedPlace(item.octets).map { (place: $0, octets: item.octets) } }
+            try mirror.add(placed, under: key)
+        }
+        health.probe(storeCheck, every: .seconds(15)) {
+            do {
+                try mirror.check()
+                return .ok("reading and durable writing work")
+            } catch {
+                return .fail(error)
+            }
+        }
+        return ServicePlan(
+            services: [
+                ConsentTurns {
+                    // Before there is a link the KMS can not be asked.
+                    if link.state.phase == .open { await consent.renew() }
+                }, CollectorTurns(collector: collector), commands, reader, link,
+            ],
+            selfTest: { try mirror.check() },
+            reload: { new in
+                let fresh = try linked.prepare(new, now: .now())
+                let key = try new.kms.staticKey()
+                try await linked.renew(link, settings, with: fresh) { _ in }
+                pinned.use(key)
+            }, reloadable: LinkedService.reloadable(EDiscoveryConfiguration.self) + ["kms.certificate"],
+            finish: { try? mirror.close() })
+    }
+
+    /// What the KMS said when it was asked for the key that goes with the consent.
+    private static func report(_ state: Consent.State, _ health: HealthRegistry) {
+        switch state {
+        case .granted:
+            health.alarms.clear(.ediscoveryConsent, "the KMS gives this service its keys")
+            health.report(consentCheck, .ok("the KMS gives this service its keys"))
+        case .refused(let error):
+            health.alarms.raise(.ediscoveryConsent, Loggable(error))
+            health.report(consentCheck, .fail(error))
+        case .unknown(let error):
+            health.report(
+                consentCheck,
+                .warn(
+                    error.map { Loggable($0) } ?? "the KMS did not answer",
+                    fix: "see that hds-kms runs and is linked to the same core"))
+        }
+    }
+}
+
+private struct ConsentTurns: Service {
+    let body: @Sendable () async -> Void
+    func run() async throws { await recurring(every: .seconds(30), body) }
+}
+
+/// The static key of the KMS as the configuration in force pins it. Any thread.
+private final class KMSKeyInForce: Sendable {
+    private let key: Mutex<VerifiedStaticKey>
+    init(_ key: VerifiedStaticKey) { self.key = Mutex(key) }
+    var current: VerifiedStaticKey { key.withLock { $0 } }
+    func use(_ new: VerifiedStaticKey) { key.withLock { $0 = new } }
+}
+
+/// Commands that came over the link, each answered when its turn comes.
+final class Commands: Service {
+    private let desk: OfficerDesk
+    private let links: LinkHolder
+    private let metrics: MetricRegistry
+    private let incoming: AsyncStream<LinkDelivery>
+    private let sink: AsyncStream<LinkDelivery>.Continuation
+    private static let mostWaiting = 50
+
+    init(_ desk: OfficerDesk, _ links: LinkHolder, metrics: MetricRegistry) {
+        self.desk = desk
+        self.links = links
+        self.metrics = metrics
+        (incoming, sink) = AsyncStream.makeStream(
+            of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
+    }
+
+    func take(_ delivery: LinkDelivery) {
+        switch sink.yield(delivery) {
+        case .enqueued: break
+        default: links.link?.decline(delivery, reason: "too many commands wait")
+        }
+    }
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            for await delivery in incoming {
+                let answer = await desk.answer(delivery.text)
+                metrics.counter(.ediscoveryCommands, ["\(answer.status)"]).increment()
+                links.link?.answer(delivery, text: answer.encoded())
+            }
+        } onGracefulShutdown: {
+            self.sink.finish()
+        }
+    }
+}

@@ -1,0 +1,55 @@
+package import LinkedService
+package import ServiceRuntime
+
+/// The configuration of `hds-ediscovery`: one YAML file, every key documented in config/hds-ediscovery.yaml.
+package struct EDiscoveryConfiguration: LinkedConfiguration {
+    package static let kind = "ediscovery"
+    package static let accountPlace = "service-account"
+
+    package let runtime: RuntimeSection
+    package let node: String
+    package let organisation: String
+    package let core: CoreSection
+    package let proxy: ProxySection?
+    package let account: ServiceAccountSection
+    package let kms: PinnedKMSSection
+    package let mirror: MirrorSection
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case runtime, node, organisation, core, proxy
+        case account = "service-account"
+        case kms, mirror
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        runtime = try section.value(.runtime)
+        node = try section.value(.node)
+        organisation = try section.value(.organisation)
+        core = try section.value(.core)
+        proxy = try section.optional(.proxy)
+        account = try section.value(.account)
+        kms = try section.value(.kms)
+        mirror = try section.value(.mirror)
+        guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
+    }
+}
+
+/// What the worker keeps, and who is who.
+package struct MirrorSection: Decodable, Sendable {
+    /// SQLite file, sealed.
+    package let database: FileLocation
+    /// JSON file of the customer's people; nil: subjects are named by their ids only.
+    package let directory: FileLocation?
+    /// At most so many items of the feed are written at once.
+    package let batch: Int
+
+    package enum CodingKeys: String, CodingKey, CaseIterable { case database, directory, batch }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        database = try section.value(.database)
+        directory = try section.optional(.directory)
+        batch = try section.value(.batch, default: 256, in: 1...1_000)
+    }
+}

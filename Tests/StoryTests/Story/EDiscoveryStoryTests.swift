@@ -1,0 +1,301 @@
+import Diagnostics
+import Foundation
+import HDSClient
+import HTTPClient
+import TestServers
+import Testing
+import WireText
+
+extension StoryTests {
+    @Suite("eDiscovery, with real people and real processes") struct EDiscoveryStoryTests {
+        private static let password = "correct-horse-of-carol"
+
+        private func prepare() async throws -> Deployment {
+            let domain = try await Domain.make()
+            func run(_ program: String, _ arguments: [String]) async throws -> String {
+                try await ChildProcess.run(program, arguments, folder: domain.folder)
+            }
+            let made = """
+                mkdir -p "$1/ediscovery"
+                openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/ediscovery/key.pem" 2>/dev/null
+                openssl pkey -in "$1/ediscovery/key.pem" -pubout -out "$1/ediscovery/key.pub"
+                chmod 600 "$1/ediscovery/key.pem"
+                """
+            _ = try await run("bash", ["-euc", made, "key", domain.folder])
+            _ = try await run(
+                Repository.program("hds-auth"),
+                [
+                    "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-ediscovery",
+                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations", "--grant",
+                    "kms",
+                    "--key", domain.path("ediscovery/key.pub"), "--secret-file",
+                    domain.path("ediscovery/client-secret"),
+                ])
+            // Who is the officer: a person like any other, for the authorization service.
+            let account = """
+                printf '%s\n' "$2" | "$1" add-account --accounts "$3" --email "carol@$4" --name Carol --organisation example
+                """
+            _ = try await run(
+                "bash",
+                [
+                    "-euc", account, "account", Repository.program("hds-auth"), Self.password,
+                    domain.path("auth/accounts.yaml"), domain["mail_domain"],
+                ])
+            try domain.write("the passphrase of ada\n", to: "ada.pass")
+            let ada = try await run(
+                Repository.program("hdsctl"),
+                [
+                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
+                    domain.path("ada.pass"),
+                ])
+            let officer = try #require(ada.split(separator: "\n").first { $0.hasPrefix("{") })
+            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
+            try domain.replace(
+                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
+                in: "kms/hds-kms.yaml")
+            return Deployment(domain)
+        }
+
+        private func startWorker(in deployment: Deployment) throws -> (child: ChildProcess, port: Int) {
+            let domain = deployment.domain
+            let port = try LoopbackPort.take()
+            let kms = try domain.read("kms/hds-kms.yaml")
+            // The same core, pins and authorities as the KMS's.
+            let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
+            try domain.write(
+                """
+                node: ediscovery-1
+                organisation: example
+                \(core)service-account:
+                  token-endpoint: \(domain.authURL)/token
+                  ca: ../pki/customer/root.pem
+                  client-id: hds-ediscovery
+                  client-secret: client-secret
+                kms:
+                  host: \(Domain.kmsHost)
+                  certificate: ../pki/customer/kms.pem
+                  key: key.pem
+                mirror:
+                  database: mirror.sqlite
+                  directory: people.json
+                runtime:
+                  health:
+                    address: 127.0.0.1:\(port)
+                  log: {level: debug, format: text}
+                  allow-root: \(kms.contains("allow-root: true"))
+
+                """, to: "ediscovery/hds-ediscovery.yaml")
+            let child = try ChildProcess(
+                Repository.program("hds-ediscovery"), ["--config", domain.path("ediscovery/hds-ediscovery.yaml")],
+                output: domain.path("log/ediscovery.log"))
+            return (child, port)
+        }
+
+        private func sign(_ version: Int, _ rest: String, in domain: Domain) async throws {
+            try domain.write(
+                "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(rest)", to: "policy-\(version).yaml")
+            try await ChildProcess.run(
+                Repository.program("hdsctl"),
+                [
+                    "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
+                    "--passphrase-file", domain.path("ada.pass"),
+                ], folder: domain.folder)
+            try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
+        }
+
+        @Test(
+            "An officer with consent gets what was written, said and deleted, also over a kill; nobody else does [HDS-EDISCOVERY-CONSENT]",
+            .timeLimit(.minutes(5)))
+        func story() async throws {
+            let deployment = try await prepare()
+            var workers: [ChildProcess] = []
+            do {
+                try await deployment.startAll()
+                try await play(deployment, &workers)
+                for child in workers { try await child.cut() }
+                try await deployment.end()
+            } catch {
+                for child in workers { try? await child.cut() }
+                try? await deployment.end()
+                throw error
+            }
+        }
+
+        private func ask(
+            _ officer: Person, _ command: String, _ body: String? = nil, matter: String? = "m7"
+        ) async throws -> JSONNode {
+            let answer = try await officer.spaces.ediscovery(command, matter: matter, body: body)
+            guard answer.status == 200 else { throw Refused(text: "\(answer.status) \(answer.body)") }
+            return try JSONDocument(text: answer.body).root
+        }
+
+        private struct Refused: Error { let text: String }
+
+        private func finished(_ officer: Person, _ id: String, _ worker: ChildProcess) async throws -> JSONNode {
+            try await eventually("the report", within: .seconds(60), seen: { worker.tail() }) {
+                guard let report = try? await ask(officer, "reports.get", #"{"id":"\#(id)"}"#) else { return nil }
+                let state = report["state"]?.string ?? ""
+                return state.hasPrefix("completed") || state == "failed" ? report : nil
+            }
+        }
+
+        private func items(_ officer: Person, _ id: String) async throws -> [String] {
+            try await ask(officer, "reports.items", #"{"id":"\#(id)"}"#)["items"]?.elements?.map(\.rawText) ?? []
+        }
+
+        private func play(_ deployment: Deployment, _ workers: inout [ChildProcess]) async throws {
+            let domain = deployment.domain
+            let alice = try await Person.logIn("alice", in: deployment)
+            let bob = try await Person.logIn("bob", in: deployment)
+            let carol = try await Person.logIn("carol", in: deployment, password: Self.password)
+            try domain.write(
+                #"{"people":[{"id":"\#(alice.id)","name":"Alice","emails":["\#(alice.email)","al@alias.test"]},"#
+                    + #"{"id":"\#(bob.id)","name":"Bob","emails":["\#(bob.email)"]}]}"#, to: "ediscovery/people.json")
+            let room = try await alice.spaces.create(name: "Merger", with: [bob.email])
+            let other = try await alice.spaces.create(name: "Lunch", with: [])
+            try await alice.spaces.post("the zanzibar contract is unsigned", in: room)
+            try await bob.spaces.post("I sign nothing", in: room)
+            try await alice.spaces.post("soup at noon, no zanzibar", in: other)
+            let bobs = try await alice.entries(of: room).last?.id ?? ""
+            try await delete(bobs, of: bob, in: room, deployment)
+            let document = URL(filePath: #filePath).deletingLastPathComponent()
+                .appending(path: "../../TextExtractionTests/Documents/report.docx").standardized.path
+            _ = try await alice.spaces.sendFile(document, to: room) { _, _, _ in }
+            try await bob.spaces.leave(room)
+            try await alice.spaces.post("bob is gone", in: room)
+
+            // Without a consent it gets nothing, and says so.
+            let (first, port) = try startWorker(in: deployment)
+            workers.append(first)
+            _ = try await eventually("the refusal", within: .seconds(60), seen: { first.tail() }) {
+                let health = try? await HealthAddress(port: port, place: nil).answer("/healthz")
+                return health.map { String(decoding: $0.body, as: UTF8.self).contains("HDS-EDISCOVERY-CONSENT") }
+                    == true
+                    ? true : nil
+            }
+            await #expect(throws: (any Error).self) { try await ask(carol, "reports.list") }
+
+            try await sign(
+                1,
+                "agents:\n  - {user: \(carol.id), matter: m7, notAfter: 2099-12-31}\nservices:\n"
+                    + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+            _ = try await eventually("the consent", within: .seconds(60), seen: { first.tail() }) {
+                (try? await ask(carol, "reports.list")) != nil ? true : nil
+            }
+            // Who is no officer, and an officer of another matter.
+            for (person, matter) in [(alice, "m7"), (carol, "m8")] {
+                let answer = try await person.spaces.ediscovery("reports.list", matter: matter, body: nil)
+                #expect(answer.status == 403, "\(answer.body)")
+            }
+            // Nobody of that address is an error with the list.
+            let unknown = try await carol.spaces.ediscovery(
+                "reports.create", matter: "m7",
+                body: #"{"name":"x","caseId":"m7","subjects":{"emails":["nobody@nowhere.test"]}}"#)
+            #expect(unknown.status == 400 && unknown.body.contains("nobody@nowhere.test"), "\(unknown.body)")
+
+            // Everything of bob: also what he deleted, and nothing from after he left or from where he never was.
+            let request =
+                #"{"name":"bob","caseId":"m7","subjects":{"emails":["\#(bob.email.uppercased())"]},"#
+                + #""types":["message","file","membership","spaceInfo"]}"#
+            let lastPost = try await eventually("the mirror", within: .seconds(60), seen: { first.tail() }) {
+                let all = try await ask(carol, "reports.create", #"{"name":"all","caseId":"m7"}"#)["id"]?.string ?? ""
+                _ = try await finished(carol, all, first)
+                let found = try await items(carol, all)
+                return found.contains { $0.contains("bob is gone") } ? found : nil
+            }
+            #expect(lastPost.count == 5, "\(lastPost)")
+            // What is deleted once it was read stays readable; what was deleted before is named as gone.
+            let contract = try #require(
+                try await alice.entries(of: room).first {
+                    if case .text(let text) = $0.content { text.contains("zanzibar") } else { false }
+                })
+            try await delete(contract.id, of: alice, in: room, deployment)
+            _ = try await eventually("the deletion", within: .seconds(60), seen: { first.tail() }) {
+                let all = try await ask(carol, "reports.create", #"{"name":"all","caseId":"m7"}"#)["id"]?.string ?? ""
+                _ = try await finished(carol, all, first)
+                let found = try await items(carol, all)
+                return found.contains { $0.contains("zanzibar contract") && $0.contains("\"deletion\":{") } ? true : nil
+            }
+            let report = try await ask(carol, "reports.create", request)["id"]?.string ?? ""
+            let done = try await finished(carol, report, first)
+            #expect(done["state"]?.string == "completedWithWarnings", "\(done.rawText)")
+            #expect(done["summary"]?["errors"]?["decryptFailed"]?.integer == 1, "\(done.rawText)")
+            let found = try await items(carol, report)
+            let texts = try found.compactMap { try JSONDocument(text: $0).root["text"]?.string }
+            #expect(texts == ["Merger", "the zanzibar contract is unsigned"], "\(found)")
+            #expect(found.contains { $0.contains("content is gone") && $0.contains("\"deletion\":{") })
+            #expect(found.contains { $0.contains("report.docx") })
+            #expect(found.contains { $0.contains("\"kind\":\"left\"") })
+
+            // A word: parts of words count, and what is gone could have had it.
+            let word = try await ask(
+                carol, "reports.create", #"{"name":"w","caseId":"m7","keywords":{"terms":["ANZIBA"]}}"#)
+            let hits = word["id"]?.string ?? ""
+            _ = try await finished(carol, hits, first)
+            let hit = try await items(carol, hits).map { try JSONDocument(text: $0).root }
+            #expect(
+                Set(hit.compactMap { $0["text"]?.string }) == [
+                    "the zanzibar contract is unsigned", "soup at noon, no zanzibar",
+                ])
+            #expect(hit.count == 3)
+
+            // Killed as soon as the order is taken: another process finds exactly the same.
+            let again = try await ask(carol, "reports.create", request)["id"]?.string ?? ""
+            kill(first.pid, SIGKILL)
+            try await first.cut()
+            let (second, _) = try startWorker(in: deployment)
+            workers.append(second)
+            _ = try await finished(carol, again, second)
+            #expect(try await items(carol, again) == found)
+            let trail = try await ask(carol, "audit.query").rawText
+            #expect(trail.contains("\"outcome\":\"refused\"") && trail.contains("reports.items"))
+
+            // As officers do it.
+            func hds(_ arguments: [String]) async throws -> String {
+                try await ChildProcess.run(
+                    Repository.program("hds"), ["ediscovery"] + arguments + ["--matter", "m7"], folder: domain.folder,
+                    environment: ["HDS_HOME": domain.path("home-carol-first")])
+            }
+            try domain.write(request, to: "home-carol-first-request.json")
+            let made = try await hds(["create", "--request", domain.path("home-carol-first-request.json")])
+            let own = try #require(try JSONDocument(text: made).root["id"]?.string)
+            _ = try await finished(carol, own, second)
+            #expect(try await hds(["items", own]).split(separator: "\n").map(String.init) == found)
+            #expect(try await hds(["show", own]).contains("completedWithWarnings"))
+            #expect(try await hds(["delete", own]).contains(own))
+            await #expect(throws: (any Error).self) { try await hds(["show", own]) }
+
+            // Nowhere in the clear: neither in the core, nor on the worker's disk, nor in a log.
+            var search = SecretSearch()
+            for text in [
+                "the zanzibar contract is unsigned", "soup at noon, no zanzibar", "ANZIBA", "nobody@nowhere.test",
+            ] {
+                search.add("a text", text)
+            }
+            let files = SecretSearch.files(below: domain.folder).filter {
+                !$0.hasPrefix(domain.path("home-")) && !$0.hasPrefix(domain.path("pki/"))
+            }
+            #expect(files.contains { $0.hasSuffix("mirror.sqlite") })
+            let findings = try search.findings(in: files)
+            #expect(findings.isEmpty, "\(findings)")
+            for person in [alice, bob, carol] { await person.close() }
+        }
+
+        /// As clients delete their message at the core.
+        private func delete(_ message: String, of person: Person, in space: Space, _ deployment: Deployment)
+            async throws
+        {
+            let token = try #require(try person.store.current().tokens).cloud.reveal { $0 }
+            let web = try deployment.coreClient()
+            let answer = try await web.send(
+                WebRequest(
+                    method: "POST", url: deployment.domain.coreURL + "/conversations/\(space.id)/activities",
+                    headers: [("Authorization", "Bearer " + token), ("Content-Type", "application/json")],
+                    body: Array(
+                        #"{"verb":"delete","object":{"objectType":"activity","id":"\#(message)"}}"#.utf8)))
+            #expect((200...299).contains(answer.status), "\(answer.status)")
+            await web.close()
+        }
+    }
+}
