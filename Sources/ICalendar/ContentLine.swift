@@ -128,7 +128,7 @@ package struct ContentLine: Sendable, Equatable {
         let isQuoted = rest.first == UInt8(ascii: "\"")
         if isQuoted { rest.removeFirst() }
         let value = rest.prefix { octet in
-            isQuoted ? octet != UInt8(ascii: "\"") : !Array(",;:\"".utf8).contains(octet)
+            octet != UInt8(ascii: "\"") && (isQuoted || !isSeparator(octet))
         }
         rest = rest.dropFirst(value.count)
         if isQuoted, rest.popFirst() == nil { throw .malformed(line: number, expected: "a closing quote") }
@@ -144,6 +144,10 @@ package struct ContentLine: Sendable, Equatable {
         }
     }
 
+    private static func isSeparator(_ octet: UInt8) -> Bool {
+        octet == UInt8(ascii: ",") || octet == UInt8(ascii: ";") || octet == UInt8(ascii: ":")
+    }
+
     /// Without control characters other than the tab, as section 3.1 wants values.
     private static func isPlain(_ value: String) -> Bool {
         value.utf8.allSatisfy { $0 >= 32 && $0 != 127 || $0 == 9 }
@@ -152,7 +156,7 @@ package struct ContentLine: Sendable, Equatable {
     /// RFC 6868: `^` as `^^`, `"` as `^'`; in quotes where a separator stands inside.
     private static func quoted(_ value: String) -> String {
         let escaped = value.replacing("^", with: "^^").replacing("\"", with: "^'")
-        return escaped.utf8.contains { Array(",;:".utf8).contains($0) } ? "\"\(escaped)\"" : escaped
+        return escaped.utf8.contains(where: isSeparator) ? "\"\(escaped)\"" : escaped
     }
 
     private static func uncareted(_ value: String) -> String {
