@@ -84,6 +84,7 @@ var targets: [Target] = [
     library("NodeList", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library("Introspection", ["WireText", "Diagnostics"]),
     library("SearchProtocol", ["WireText", "Diagnostics"]),
+    library("ICalendar", ["Diagnostics"]),
     library("SearchMatching", ["SearchProtocol", "Cryptography", "Diagnostics"]),
 
     // Layer 3: transport and persistence
@@ -310,6 +311,7 @@ targets += [
     executable("simulator", ["Simulation", argumentParser], path: "Tests/simulator"),
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
+    tests("ICalendarTests", ["ICalendar", "Diagnostics", "TestServers"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",

@@ -8,7 +8,7 @@ enum Layers {
         ],
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
-            "SearchProtocol", "SearchMatching", "EDiscoveryModel",
+            "SearchProtocol", "SearchMatching", "EDiscoveryModel", "ICalendar",
         ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
