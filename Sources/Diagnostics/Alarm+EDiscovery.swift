@@ -11,4 +11,14 @@ extension Alarm {
             "If it is meant to read, name it under services in a new version of the policy (type ediscovery, mayActOnBehalf, "
             + "subject the id of its account), sign it and copy it to every node of the KMS. If not, stop the service.",
         clears: "when the KMS gives it its keys")
+    package static let ediscoveryStuck = Alarm(
+        "HDS-EDISCOVERY-STUCK", "a38f754682d3411883c7dc3c6b757137", .warning,
+        title: "reports of the eDiscovery worker do not go on",
+        text:
+            "For a minute and more something has been in the way of the work at reports. Nothing is lost: a report goes on behind "
+            + "the last whole space. DETAIL says what it is.",
+        fix:
+            "Look at the health address of hds-ediscovery: the consent, the answers of the KMS, the worker's database and its "
+            + "disk. It goes on by itself when that is mended.",
+        clears: "when the work goes on")
 }

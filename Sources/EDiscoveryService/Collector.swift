@@ -105,12 +105,3 @@ actor Collector {
         }
     }
 }
-
-/// The collector's turn: when a command asks for it, and every few seconds.
-struct CollectorTurns: Service {
-    let collector: Collector
-
-    func run() async throws {
-        await recurring(every: .seconds(1)) { await collector.work() }
-    }
-}

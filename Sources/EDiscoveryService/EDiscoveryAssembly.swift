@@ -17,7 +17,6 @@ package enum EDiscoveryAssembly {
     private static let consentCheck = HealthCheck(
         "consent", "the organisation's consent to this service", gate: .required)
     private static let storeCheck = HealthCheck("store", "the worker's database", gate: .required)
-    private static let collectingCheck = HealthCheck("collecting", "work at reports")
 
     package static func start(
         _ configuration: EDiscoveryConfiguration, _ context: ServiceContext
@@ -40,20 +39,13 @@ package enum EDiscoveryAssembly {
             tokens: { linked.material.current.tokens })
         let health = context.health
         health.declare(consentCheck)
-        health.declare(collectingCheck)
+        let watch = CollectingWatch(health)
         let consent = Consent(kms) { report($0, health) }
         let desk = OfficerDesk(consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory())
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(
             consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
-            report: { error in
-                health.report(
-                    collectingCheck,
-                    error.map {
-                        .warn(Loggable($0), fix: "see the other checks; it goes on by itself when that is mended")
-                    }
-                        ?? .ok("reports are worked at"))
-            },
+            report: { watch.take($0) },
             counted: { count in for _ in 0..<count { items.increment() } })
         let settings = LinkSettings(
             configuration, version: identity.version,
@@ -82,10 +74,10 @@ package enum EDiscoveryAssembly {
         }
         return ServicePlan(
             services: [
-                ConsentTurns {
+                Recurring(every: .seconds(60)) {
                     // Before there is a link the KMS can not be asked.
                     if link.state.phase == .open { await consent.renew() }
-                }, CollectorTurns(collector: collector), commands, reader, link,
+                }, Recurring(every: .seconds(1)) { await collector.work() }, commands, reader, link,
             ],
             selfTest: { try mirror.check() },
             reload: { new in
@@ -114,19 +106,6 @@ package enum EDiscoveryAssembly {
                     fix: "see that hds-kms runs and is linked to the same core"))
         }
     }
-}
-
-private struct ConsentTurns: Service {
-    let body: @Sendable () async -> Void
-    func run() async throws { await recurring(every: .seconds(30), body) }
-}
-
-/// The static key of the KMS as the configuration in force pins it. Any thread.
-private final class KMSKeyInForce: Sendable {
-    private let key: Mutex<VerifiedStaticKey>
-    init(_ key: VerifiedStaticKey) { self.key = Mutex(key) }
-    var current: VerifiedStaticKey { key.withLock { $0 } }
-    func use(_ new: VerifiedStaticKey) { key.withLock { $0 = new } }
 }
 
 /// Commands that came over the link, each answered when its turn comes.

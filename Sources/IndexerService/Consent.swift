@@ -2,67 +2,21 @@ import Diagnostics
 import KMSClient
 import KMSProtocol
 import LinkedService
-import SecretMemory
 import WireText
 
-/// Whether the organisation lets this service read, and the key that comes with it: what the service stores is sealed under
-/// it (security model, rule 30).
-///
-/// Rules:
-/// 1. The KMS is asked once a minute. Its word counts for five minutes, so that a KMS that is away for a moment stops nothing.
-/// 2. When it refuses, everything that was unsealed is forgotten at once, and nothing is read, indexed or answered.
-actor Consent {
-    /// How long anything that the KMS gave stays in memory.
-    static let freshness: Int64 = 300
+typealias Consent = ServiceConsent
 
-    enum State: Sendable {
-        case unknown(DiagnosedError?)
-        case granted
-        case refused(DiagnosedError)
-    }
-
-    private let kms: any KMSAsking
-    private let now: @Sendable () -> Timestamp
-    /// Told each outcome; forgets what was unsealed when it is a refusal.
-    private let changed: @Sendable (State) async -> Void
-    private var held: (key: SymmetricKey, until: Timestamp)?
-
+extension ServiceConsent {
+    /// Of the indexer.
     init(
         _ kms: any KMSAsking, now: @escaping @Sendable () -> Timestamp = { .now() },
         changed: @escaping @Sendable (State) async -> Void
     ) {
-        self.kms = kms
-        self.now = now
-        self.changed = changed
-    }
-
-    /// Asks the KMS now.
-    func renew() async {
-        do {
-            guard case .sealingKey(let key) = try await kms.perform(.createSealingKey).body else {
-                throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no sealing key")
-            }
-            held = (key.key, now().adding(seconds: Self.freshness))
-            await changed(.granted)
-        } catch let refusal as KMSRefusal {
-            held = nil
-            await changed(.refused(refusal.diagnosed))
-        } catch {
-            await changed(.unknown(error as? DiagnosedError))
-        }
-    }
-
-    /// The key, asked for if there is none that counts; throws what is in the way.
-    func sealingKey() async throws -> SymmetricKey {
-        if let held, now() < held.until { return held.key }
-        held = nil
-        await renew()
-        guard let held else {
-            throw DiagnosedError(
+        self.init(
+            missing: DiagnosedError(
                 .indexConsent, fault: .configuration, "the KMS gives this service no keys at present",
-                hint: "see HDS-INDEX-CONSENT and the check consent")
-        }
-        return held.key
+                hint: "see HDS-INDEX-CONSENT and the check consent"),
+            now: now, ask: { try await kms.perform(.createSealingKey) }, changed: changed)
     }
 }
 

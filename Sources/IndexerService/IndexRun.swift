@@ -2,6 +2,7 @@ import CoreLink
 import Diagnostics
 import KMSClient
 import KMSProtocol
+import LinkedService
 import SearchIndexing
 import SearchProtocol
 import SecretMemory

@@ -128,27 +128,6 @@ package enum IndexerAssembly {
     }
 }
 
-/// The static key of the KMS as the configuration in force pins it. Any thread.
-private final class KMSKeyInForce: Sendable {
-    private let key: Mutex<VerifiedStaticKey>
-    init(_ key: VerifiedStaticKey) { self.key = Mutex(key) }
-    var current: VerifiedStaticKey { key.withLock { $0 } }
-    func use(_ new: VerifiedStaticKey) { key.withLock { $0 = new } }
-}
-
-/// Does something at once and then after each pause, until the service stops.
-private struct Recurring: Service {
-    let pause: Duration
-    let body: @Sendable () async -> Void
-
-    init(every pause: Duration, _ body: @escaping @Sendable () async -> Void) {
-        self.pause = pause
-        self.body = body
-    }
-
-    func run() async throws { await recurring(every: pause, body) }
-}
-
 /// Searches that came over the link, each answered when its turn comes; what waits at a stop is declined, for another indexer.
 final class Questions: Service {
     private let desk: QuestionDesk

@@ -3,6 +3,7 @@ import Diagnostics
 import KMSClient
 import KMSProtocol
 import LinkProtocol
+import LinkedService
 import SearchIndexing
 import SearchProtocol
 import SecretMemory

@@ -1,6 +1,7 @@
 import Diagnostics
 import KMSClient
 import KMSProtocol
+import LinkedService
 import SearchIndexing
 import SearchProtocol
 import TextAnalysis

@@ -9,3 +9,15 @@ package func recurring(every pause: Duration, _ body: @escaping @Sendable () asy
         }
     }
 }
+
+/// `recurring` as a service of its own.
+package struct Recurring: Service {
+    private let pause: Duration
+    private let body: @Sendable () async -> Void
+
+    package init(every pause: Duration, _ body: @escaping @Sendable () async -> Void) {
+        (self.pause, self.body) = (pause, body)
+    }
+
+    package func run() async throws { await recurring(every: pause, body) }
+}
