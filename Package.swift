@@ -205,7 +205,7 @@ var targets: [Target] = [
         [
             "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "IssuerKeys",
             "TLSChannel",
-            "Cryptography", "WireText",
+            "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", lifecycle,
         ]),
 
