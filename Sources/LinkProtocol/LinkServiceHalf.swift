@@ -138,9 +138,16 @@ package struct LinkServiceHalf: Sendable {
     /// A core that tells so (`isToldOfNotes`) takes note of it: `.noted` follows, unless the link ends first.
     package mutating func decline(_ id: UInt64, reason: String) -> [Action] {
         let actions = settle(id, with: .decline(id: id, reason: reason))
-        if isToldOfNotes, !actions.isEmpty { unnoted.insert(id) }
+        guard isToldOfNotes, !actions.isEmpty else { return actions }
+        unnoted.insert(id)
+        // What is on its way is bounded by the window; a core that notes nothing must not fill the memory.
+        guard unnoted.count <= max(Self.leastUnnoted, 16 * window) else {
+            return actions + violated(.linkViolation("the core says that it notes declines, and does not"))
+        }
         return actions
     }
+
+    private static let leastUnnoted = 1024
 
     package mutating func drop(_ id: UInt64, reason: String) -> [Action] {
         settle(id, with: .drop(id: id, reason: reason))

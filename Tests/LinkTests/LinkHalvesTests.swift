@@ -128,6 +128,16 @@ struct LinkHalvesTests {
         _ = draining.received(.deliver(id: 2, source: "s", text: [1]))
         #expect(draining.received(.noted(id: 2)) == [.noted(id: 2)])
         #expect(!Self.openService().isToldOfNotes, "a core of an earlier release")
+        // One that says so and never does is left.
+        var endless = Self.service(window: 1)
+        _ = endless.connected()
+        _ = endless.received(.welcome(welcome))
+        for id in 1...1024 as ClosedRange<UInt64> {
+            _ = endless.received(.deliver(id: id, source: "s", text: [1]))
+            #expect(endless.decline(id, reason: "r").closeCode == nil)
+        }
+        _ = endless.received(.deliver(id: 1025, source: "s", text: [1]))
+        #expect(endless.decline(1025, reason: "r").closeCode == .protocolViolated)
     }
 
     @Test("a delivery without credit, and one id twice, are violations")
