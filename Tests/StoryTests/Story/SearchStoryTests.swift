@@ -220,8 +220,22 @@ extension StoryTests {
             let edited = try await alice.spaces.entry(number, in: room)
             #expect(edited.edited != nil)
             if case .text(let text) = edited.content { #expect(text == "a remark about submarines") }
-            try await bob.spaces.delete(remark, in: room)
-            try await found("submarines", [])
+            // As people do it.
+            func hds(_ words: String...) async throws -> String {
+                try await ChildProcess.run(
+                    Repository.program("hds"), words, folder: domain.folder,
+                    environment: ["HDS_HOME": domain.path("home-bob-first")])
+            }
+            #expect(try await hds("edit", room.id, "\(number)", "a", "remark about dirigibles").contains("new text"))
+            try await found("dirigibles", ["a remark about dirigibles"])
+            let shown = try await hds("read", room.id, "--since", "\(number - 1)")
+            #expect(shown.contains("a remark about dirigibles  (edited)"), "\(shown)")
+            #expect(try await hds("delete", room.id, "\(number)").contains("is deleted"))
+            try await found("dirigibles", [])
+            #expect(try await hds("read", room.id, "--since", "\(number - 1)").contains("deleted"))
+            await #expect(throws: (any Error).self, "what is deleted has no text any more") {
+                _ = try await hds("edit", room.id, "\(number)", "again")
+            }
 
             // What stands in a document, which is read in a process of its own; and its name.
             let document = URL(filePath: #filePath).deletingLastPathComponent()
