@@ -279,8 +279,9 @@ package enum KMSAssembly {
                 switch reply {
                 case .answer(let text): links.link?.answer(delivery, text: text)
                 case .decline(let reason):
+                    let lane = RequestLanes.lane(of: delivery.text, source: delivery.source)
                     let noted: @Sendable (Bool) -> Void = {
-                        lanes.noted(delivery.text, source: delivery.source, isCertain: $0)
+                        lanes.noted(lane, isCertain: $0)
                     }
                     guard let link = links.link else { return noted(true) }
                     link.decline(delivery, reason: reason, noted: noted)

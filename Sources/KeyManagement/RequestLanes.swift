@@ -15,7 +15,7 @@ package final class RequestLanes: Sendable {
     private struct Item: Sendable {
         let text: [UInt8]
         let source: String
-        let lane: (name: OctetKey, isHandshake: Bool)
+        let lane: Lane
         let answer: @Sendable (RequestHandler.Reply) -> Void
     }
 
@@ -71,12 +71,22 @@ package final class RequestLanes: Sendable {
         }
     }
 
-    /// The core has taken note of one decline of that string's lane: all that it had sent before has come. Not certain: it
+    /// The core has taken note of one decline of that lane: all that it had sent before has come. Not certain: it
     /// does not tell.
-    package func noted(_ text: [UInt8], source: String, isCertain: Bool) {
-        let lane = Self.lane(of: text, source: source)
+    package func noted(_ lane: Lane, isCertain: Bool) {
         guard !lane.isHandshake else { return }
         state.withLock { $0.table.noted(lane.name, isCertain: isCertain) }
+    }
+
+    /// Where a string belongs; not the string, which may be large.
+    package struct Lane: Sendable {
+        fileprivate let name: OctetKey
+        fileprivate let isHandshake: Bool
+    }
+
+    package static func lane(of text: [UInt8], source: String) -> Lane {
+        let (name, isHandshake) = Self.name(of: text, source: source)
+        return Lane(name: name, isHandshake: isHandshake)
     }
 
     private func send(_ reply: RequestHandler.Reply, to item: Item) {
@@ -168,7 +178,7 @@ package final class RequestLanes: Sendable {
     }
 
     /// The header text; for a handshake its sender or, without one, the header with the encrypted key behind it.
-    private static func lane(of text: [UInt8], source: String) -> (name: OctetKey, isHandshake: Bool) {
+    private static func name(of text: [UInt8], source: String) -> (name: OctetKey, isHandshake: Bool) {
         let head = text.prefix(2048)
         guard let dot = head.firstIndex(of: UInt8(ascii: ".")) else {
             return (OctetKey(Array(head.prefix(64))), false)

@@ -35,11 +35,10 @@ struct Asked {
             switch self {
             case .ping: "ping"
             case .createKey: "create key"
-            case .createSpace(let key, let members):
-                "create space of key \(key.suffix(4)) with \(members.map { $0.prefix(4) }.joined(separator: " "))"
-            case .read(let key): "read key \(key.suffix(4))"
-            case .add(let user, let space): "add \(user.prefix(4)) to \(space.suffix(4))"
-            case .remove(let user, let space): "remove \(user.prefix(4)) from \(space.suffix(4))"
+            case .createSpace(_, let members): "create space with \(members.count)"
+            case .read: "read key"
+            case .add(let user, _): "add \(user.prefix(4))"
+            case .remove(let user, _): "remove \(user.prefix(4))"
             }
         }
         var releasesKey: Bool {
@@ -96,6 +95,7 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
     private(set) var violations: [Violation] = []
     private var strings: [[UInt8]: Asked] = [:]
     private var byName = 0
+    private var numbers: [String: Int] = [:]
     /// By node, when its last renewals were sent.
     private var grants: [String: [(sent: Int64, server: String)]] = [:]
     /// By server, when everything was frozen, and when that ended.
@@ -144,9 +144,22 @@ final class Model: @unchecked Sendable {  // only the thread of the run uses it
         strings[SHA256.hash(text)] = Asked(
             name: name, device: client, user: user, lane: Self.lane(text), purpose: purpose, sent: scheduler.now,
             status: status)
-        trace.note("\(client) sends \(name): \(purpose)")
+        trace.note("\(client) sends \(name): \(purpose)\(about(purpose))")
         count("sent")
         return name
+    }
+
+    /// Which key or space, by a number in the order in which they came: ids are other ones in every run.
+    private func about(_ purpose: Asked.Purpose) -> String {
+        let uri: String
+        switch purpose {
+        case .ping, .createKey: return ""
+        case .createSpace(let key, _), .read(let key): uri = key
+        case .add(_, let space), .remove(_, let space): uri = space
+        }
+        let number = numbers[uri] ?? numbers.count + 1
+        numbers[uri] = number
+        return " of \(number)"
     }
 
     func name(_ digest: [UInt8]) -> String { strings[digest]?.name ?? "handshake" }
