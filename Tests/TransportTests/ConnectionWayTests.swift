@@ -93,6 +93,24 @@ struct ConnectionWayTests {
         await listener.close()
     }
 
+    @Test("a dial whose lookup nobody answers tells it while it waits")
+    func waitingDial() async throws {
+        let gate = DispatchGate()
+        let told = Mutex<[String]>([])
+        var dialer = Dialer(
+            group: MultiThreadedEventLoopGroup.singleton, tls: nil,
+            route: WebRoute { report in
+                guard case .lookupWaits(let host) = report else { return }
+                told.withLock { $0.append(host) }
+                gate.open()
+            })
+        // The answer comes only when it was told.
+        dialer.lookup = { _, _ in gate.wait() }
+        let error = await dialer.failure(try WebURL("http://localhost:9/", schemes: ("http", "https")).origin)
+        #expect(error?.code == .httpConnectFailed)
+        #expect(told.withLock { $0 } == ["localhost"])
+    }
+
     @Test("a lookup without an answer is told after two seconds, once, and one with an answer is not")
     func waitingLookup() async throws {
         let loop = NIOAsyncTestingEventLoop()
