@@ -1,4 +1,5 @@
 import CoreLink
+import GRDB
 import Glibc
 import LinkProtocol
 import SearchProtocol
@@ -252,6 +253,21 @@ struct SearchServiceTests {
             for text in ["two", "second thought", "third thought"] {
                 #expect(!last.text.contains(TestTexts.content(text)), "\(text)")
             }
+            // Who reads the feed only now learns what who was there learned: each as it was when it was said.
+            let fed = try await bench.fed().compactMap { try? JSONDocument($0).root["activity"] }
+            let told = fed.map { activity in
+                ["one", "two", "three", "second thought", "third thought"].first {
+                    activity["object"]?["displayName"]?.string == TestTexts.content($0)
+                }
+            }
+            #expect(
+                told.suffix(6) == ["one", "two", "three", "second thought", "third thought", nil], "\(told)")
+            #expect(fed.allSatisfy { $0["edited"] == nil && $0["verb"]?.string != "tombstone" })
+            // It goes with the items of the feed.
+            let store = try #require(bench.core).services.store
+            try await store.forgetFeedItems(before: Timestamp.now().adding(seconds: 1))
+            let kept = try await store.pool.read { try Int.fetchOne($0, sql: "SELECT count(*) FROM feedBefore") }
+            #expect(kept == 0)
             await room.kms.stop()
         }
     }
@@ -279,10 +295,14 @@ struct SearchServiceTests {
             #expect(late.status == 201)
 
             #expect(try await bench.send("GET", shared, token: room.bob.token).body == [7])
+            let edit =
+                #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"objectType":"comment","#
+                + #""id":"\#(room.messages[1])","displayName":"\#(TestTexts.content("late edit"))"}}"#
+            #expect(try await bench.send("POST", path, token: room.alice.token, json: edit).status == 201)
             await services.expire(before: after)
             let page = try await bench.send("GET", path, token: room.bob.token)
             let verbs = page.json["items"]?.elements?.compactMap { $0["verb"]?.string }
-            #expect(verbs == ["tombstone", "tombstone", "tombstone", "tombstone", "tombstone", "post"])
+            #expect(verbs == ["tombstone", "tombstone", "tombstone", "tombstone", "tombstone", "post", "edit"])
             #expect(!page.text.contains(TestTexts.content("two")) && page.text.contains(TestTexts.content("late")))
             #expect(try await Self.found(indexer, room.id, 1).isEmpty)
             #expect(try await bench.send("GET", shared, token: room.alice.token).status == 404)
@@ -291,6 +311,10 @@ struct SearchServiceTests {
             let items = try await services.store.feedItems(of: "acme", after: 0, limit: 100, octets: 1 << 20)
             let told = items.map { String(decoding: $0.octets, as: UTF8.self) }.filter { $0.contains("\"expired\"") }
             #expect(told.count == 5 && told[0].contains(room.messages[0]))
+            for text in ["two", "late edit"] {
+                let encrypted = TestTexts.content(text)
+                #expect(try await !bench.fed().contains { String(decoding: $0, as: UTF8.self).contains(encrypted) })
+            }
             await services.expire(before: after)
             #expect(
                 try await services.store.feedItems(of: "acme", after: 0, limit: 100, octets: 1 << 20).count
@@ -375,5 +399,13 @@ struct SearchServiceTests {
             await refusing.stop()
             await room.kms.stop()
         }
+    }
+}
+
+extension CoreBench {
+    /// All that the feed of the organisation tells to who begins to read now.
+    fileprivate func fed() async throws -> [[UInt8]] {
+        try await #require(core).services.store.feedItems(of: "acme", after: 0, limit: 1000, octets: 4 << 20)
+            .map(\.octets)
     }
 }

@@ -6,7 +6,8 @@ import WireText
 /// The log of what happens in an organisation's conversations, for services that follow all of it.
 ///
 /// Every item is written in the transaction of what it tells, with the next cursor of its organisation: 1, 2, 3, without
-/// gaps. Activities are logged by reference, for they are kept anyway.
+/// gaps. Activities are logged by reference, for they are kept anyway; one that is changed later is kept as it was
+/// (`feedBefore`) for as long as its item is, so a reader that comes late learns the same as one that was there.
 extension CloudStore {
     /// Who reads: the cursor that a service has acknowledged is one for all its nodes.
     struct FeedReaderKey: Hashable, Sendable {
@@ -60,7 +61,24 @@ extension CloudStore {
             SELECT organisation, 1, max(cursor) FROM feedLog GROUP BY organisation;
         """
 
+    /// Activities as they were logged, of those that were edited or deleted since.
+    static let feedBefore = """
+        CREATE TABLE feedBefore (
+            conversation TEXT NOT NULL, sequence INTEGER NOT NULL, published INTEGER NOT NULL, json TEXT NOT NULL,
+            PRIMARY KEY (conversation, sequence)) STRICT, WITHOUT ROWID;
+        CREATE INDEX feedBeforeByTime ON feedBefore (published);
+        """
+
     // MARK: writing, inside the transaction of what is told
+
+    /// The activity is about to be changed: the feed goes on to tell it as it was.
+    static func keepForFeed(_ conversation: String, sequence: Int64, _ db: Database) throws {
+        try db.execute(
+            sql: """
+                INSERT OR IGNORE INTO feedBefore (conversation, sequence, published, json)
+                SELECT conversation, sequence, published, json FROM activity WHERE conversation = ? AND sequence = ?
+                """, arguments: [conversation, sequence])
+    }
 
     /// An activity that stands in its table.
     static func log(
@@ -168,9 +186,12 @@ extension CloudStore {
             let rows = try Row.fetchCursor(
                 db,
                 sql: """
-                    SELECT cursor, feedLog.conversation, feedLog.sequence, feedLog.json, activity.json AS activity
+                    SELECT cursor, feedLog.conversation, feedLog.sequence, feedLog.json,
+                        coalesce(feedBefore.json, activity.json) AS activity
                     FROM feedLog LEFT JOIN activity
                         ON activity.conversation = feedLog.conversation AND activity.sequence = feedLog.sequence
+                    LEFT JOIN feedBefore
+                        ON feedBefore.conversation = feedLog.conversation AND feedBefore.sequence = feedLog.sequence
                     WHERE organisation = ? AND cursor > ? ORDER BY cursor LIMIT ?
                     """, arguments: [organisation, Int64(clamping: cursor), limit])
             var items: [FeedItem] = []
@@ -221,6 +242,7 @@ extension CloudStore {
     /// Forgets what was logged before a time, oldest first; the conversations themselves stay.
     func forgetFeedItems(before time: Timestamp) async throws {
         try await pool.write { db in
+            try db.execute(sql: "DELETE FROM feedBefore WHERE published < ?", arguments: [time.milliseconds])
             let ends = try Row.fetchAll(db, sql: "SELECT organisation, oldest, last FROM feedEnd")
             for end in ends {
                 let organisation: String = end["organisation"]

@@ -4,7 +4,8 @@ import WireText
 /// What becomes of messages that their authors edit or delete.
 ///
 /// An edit is an activity of its own, and the message has its text from then on, in its old place. Of a deleted message only
-/// who and when stay; what its edits said goes with it.
+/// who and when stay; what its edits said goes with it. Who reads the feed learns what was there before, for as long as the
+/// feed goes back; of what was deleted for its age nothing is left there either (docs/decisions/102).
 extension CloudStore {
     /// The verb of what was deleted.
     static let tombstone = "tombstone"
@@ -20,6 +21,7 @@ extension CloudStore {
         guard let object = try? JSONDocument(Array(draft.objectJSON.utf8)).root,
             let text = object["displayName"]?.string, let key = draft.encryptionKeyURL
         else { throw Refusal(.badRequest, "an edit needs object.displayName and encryptionKeyUrl") }
+        try keepForFeed(draft.conversation, sequence: sequence, db)
         try db.execute(
             sql: """
                 UPDATE activity SET json = json_set(json, '$.object.displayName', ?, '$.encryptionKeyUrl', ?, '$.edited', ?)
@@ -48,8 +50,21 @@ extension CloudStore {
         var deleted = DeletedMessage(
             organisation: organisation, conversation: draft.conversation, message: root["id"]?.string ?? "",
             sequence: sequence)
+        try keepForFeed(deleted.conversation, sequence: sequence, db)
+        for edit in try edits(of: deleted, db) { try keepForFeed(deleted.conversation, sequence: edit, db) }
         try bury(&deleted, root, db)
         return deleted
+    }
+
+    /// The places of a message's edits.
+    private static func edits(of message: DeletedMessage, _ db: Database) throws -> [Int64] {
+        try Int64.fetchAll(
+            db,
+            sql: """
+                SELECT sequence FROM activity WHERE conversation = ? AND sequence > ?
+                    AND json_extract(json, '$.verb') = 'edit' AND json_extract(json, '$.object.id') = ?
+                """,
+            arguments: [message.conversation, message.sequence, message.message])
     }
 
     /// Deletes messages that were published before that time, the oldest first, at most `limit`; whoever reads the feed
@@ -69,6 +84,11 @@ extension CloudStore {
                 var deleted = DeletedMessage(
                     organisation: row["organisation"], conversation: row["conversation"],
                     message: root["id"]?.string ?? "", sequence: row["sequence"])
+                for sequence in try [deleted.sequence] + Self.edits(of: deleted, db) {
+                    try db.execute(
+                        sql: "DELETE FROM feedBefore WHERE conversation = ? AND sequence = ?",
+                        arguments: [deleted.conversation, sequence])
+                }
                 try Self.bury(&deleted, root, db)
                 try Self.log(expired: deleted, now: now, db)
                 return deleted
@@ -108,13 +128,13 @@ extension CloudStore {
         try db.execute(
             sql: "UPDATE activity SET json = ? WHERE conversation = ? AND sequence = ?",
             arguments: [json.text(), deleted.conversation, deleted.sequence])
-        try db.execute(
-            sql: """
-                UPDATE activity SET json = json_remove(json, '$.object.displayName')
-                WHERE conversation = ? AND sequence > ? AND json_extract(json, '$.verb') = 'edit'
-                    AND json_extract(json, '$.object.id') = ?
-                """,
-            arguments: [deleted.conversation, deleted.sequence, deleted.message])
+        for edit in try edits(of: deleted, db) {
+            try db.execute(
+                sql: """
+                    UPDATE activity SET json = json_remove(json, '$.object.displayName')
+                    WHERE conversation = ? AND sequence = ?
+                    """, arguments: [deleted.conversation, edit])
+        }
         for file in root["object"]?["files"]?.elements ?? [] {
             guard let id = file["url"]?.string?.split(separator: "/").last.map(String.init) else { continue }
             if try release(id, from: deleted.conversation, db) { deleted.files.append(id) }

@@ -205,7 +205,7 @@ extension StoryTests {
                 return found.contains { $0.contains("bob is gone") } ? found : nil
             }
             #expect(lastPost.count == 5, "\(lastPost)")
-            // What is deleted once it was read stays readable; what was deleted before is named as gone.
+            // What was deleted stays readable, before it was read and after.
             let contract = try #require(
                 try await alice.entries(of: room).first {
                     if case .text(let text) = $0.content { text.contains("zanzibar") } else { false }
@@ -219,16 +219,15 @@ extension StoryTests {
             }
             let report = try await ask(carol, "reports.create", request)["id"]?.string ?? ""
             let done = try await finished(carol, report, first)
-            #expect(done["state"]?.string == "completedWithWarnings", "\(done.rawText)")
-            #expect(done["summary"]?["errors"]?["decryptFailed"]?.integer == 1, "\(done.rawText)")
+            #expect(done["state"]?.string == "completed", "\(done.rawText)")
             let found = try await items(carol, report)
             let texts = try found.compactMap { try JSONDocument(text: $0).root["text"]?.string }
-            #expect(texts == ["Merger", "the zanzibar contract is unsigned"], "\(found)")
-            #expect(found.contains { $0.contains("content is gone") && $0.contains("\"deletion\":{") })
+            #expect(texts == ["Merger", "the zanzibar contract is unsigned", "I sign nothing"], "\(found)")
+            #expect(found.contains { $0.contains("I sign nothing") && $0.contains("\"deletion\":{") })
             #expect(found.contains { $0.contains("report.docx") })
             #expect(found.contains { $0.contains("\"kind\":\"left\"") })
 
-            // A word: parts of words count, and what is gone could have had it.
+            // A word: parts of words count.
             let word = try await ask(
                 carol, "reports.create", #"{"name":"w","caseId":"m7","keywords":{"terms":["ANZIBA"]}}"#)
             let hits = word["id"]?.string ?? ""
@@ -238,7 +237,7 @@ extension StoryTests {
                 Set(hit.compactMap { $0["text"]?.string }) == [
                     "the zanzibar contract is unsigned", "soup at noon, no zanzibar",
                 ])
-            #expect(hit.count == 3)
+            #expect(hit.count == 2)
 
             // Killed as soon as the order is taken: another process finds exactly the same.
             let again = try await ask(carol, "reports.create", request)["id"]?.string ?? ""
@@ -262,7 +261,7 @@ extension StoryTests {
             let own = try #require(try JSONDocument(text: made).root["id"]?.string)
             _ = try await finished(carol, own, second)
             #expect(try await hds(["items", own]).split(separator: "\n").map(String.init) == found)
-            #expect(try await hds(["show", own]).contains("completedWithWarnings"))
+            #expect(try await hds(["show", own]).contains("completed"))
             #expect(try await hds(["delete", own]).contains(own))
             await #expect(throws: (any Error).self) { try await hds(["show", own]) }
 
