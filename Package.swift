@@ -235,7 +235,7 @@ var targets: [Target] = [
         "EDiscoveryService",
         [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
-            "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
+            "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
             lifecycle,
         ]),
     executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
@@ -469,7 +469,8 @@ targets += [
         "EDiscoveryCollectionTests",
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
-            "ServiceRuntime", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
+            "ServiceRuntime", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
+            grdb,
         ]),
     tests(
         "StoryTests",

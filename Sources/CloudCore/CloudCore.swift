@@ -34,7 +34,8 @@ package final class CloudCore: Service {
         let feeds = LateFeeds()
         let store = try CloudStore(path: configuration.databasePath) { feeds.wake($0) }
         let files = try FileStore(directory: configuration.filesPath)
-        let search = SearchService(index: try SearchIndex(path: configuration.searchPath), store: store, files: files)
+        let search = SearchService(
+            index: try SearchIndex(path: configuration.searchPath), wall: wall, store: store, files: files)
         let events = EventHub(clock: clock, wall: wall)
         let linkKey = LinkKey(configuration.linkKey)
         self.linkKey = linkKey

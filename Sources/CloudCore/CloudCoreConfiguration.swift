@@ -93,14 +93,14 @@ package struct CloudCoreConfiguration: Sendable {
     }
 
     /// By destination, which other destinations its service may call: a KMS those of partners, a worker the KMS of its own
-    /// organisation, and an indexer the core's search service.
+    /// organisation, and an indexer or eDiscovery worker the core's search service.
     var callable: [String: Set<String>] {
         var callable: [String: Set<String>] = [:]
         for organisation in organisations {
             callable[organisation.kmsCluster] = Set(partners(of: organisation.id).map(\.kmsCluster))
             for kind in FeedHub.services {
                 var destinations: Set = [organisation.kmsCluster]
-                if kind == SearchService.kind { destinations.insert(SearchService.destination) }
+                if SearchService.kinds[kind] != nil { destinations.insert(SearchService.destination) }
                 callable["\(kind)://\(organisation.id)"] = destinations
             }
         }

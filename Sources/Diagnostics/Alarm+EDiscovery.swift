@@ -21,4 +21,14 @@ extension Alarm {
             "Look at the health address of hds-ediscovery: the consent, the answers of the KMS, the worker's database and its "
             + "disk. It goes on by itself when that is mended.",
         clears: "when the work goes on")
+    package static let ediscoveryUpkeep = Alarm(
+        "HDS-EDISCOVERY-UPKEEP", "43db5abbf24d4ffa89441141f253d801", .warning,
+        title: "the eDiscovery worker does not fetch files or does not destroy what it should",
+        text:
+            "For a minute and more something has been in the way: files of messages are not fetched into the mirror, or what retention, "
+            + "a purge or an erasure wants is not destroyed here or at the core. Nothing is lost; it is tried again. DETAIL says what it is.",
+        fix:
+            "Look at the health address of hds-ediscovery: the link, the consent, the disk. If the core refuses to delete, give the "
+            + "service's account the scope content:remove (hds-auth add-service). It goes on by itself when that is mended.",
+        clears: "when a whole turn succeeds")
 }

@@ -328,6 +328,6 @@ extension Alarm {
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
         .standbyLag, .drillOverdue, .nodeUnlisted, .doctorFailed, .indexConsent, .indexLag,
-        .ediscoveryConsent, .ediscoveryStuck,
+        .ediscoveryConsent, .ediscoveryStuck, .ediscoveryUpkeep,
     ]
 }

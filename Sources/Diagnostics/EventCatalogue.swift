@@ -186,6 +186,12 @@ extension Event {
         "HDS-CORE-LINK-ENDED", "f915210220374954b19177e3eaa31732", .notice, "the link of @NODE@ ended: @REASON@",
         explanation: "What was delivered and not answered waits for the next link of the same destination.")
 
+    // MARK: eDiscovery worker
+    package static let ediscoveryAction = Event(
+        "HDS-EDISCOVERY-ACTION", "5bb6888b3c954e738cca6203a2279680", .notice, "an officer's command @ACTION@ was @STATUS@ (@DIGEST@)",
+        explanation: "The command stands in the worker's audit. DIGEST is the audit's chain behind this entry: an audit whose end "
+            + "was cut off does not have it any more.")
+
     // MARK: authorization service
 
     package static let signedIn = Event(
@@ -218,7 +224,7 @@ extension Event {
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored,
         .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
-        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .signedIn, .signInRefused, .tokenRefused,
+        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .signedIn, .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,
     ]

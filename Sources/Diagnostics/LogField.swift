@@ -54,6 +54,8 @@ extension LogField {
     package static let connectionID = LogField("CONNECTION_ID", "id of a connection to the core")
     package static let count = LogField("COUNT", "how many")
     package static let fingerprint = LogField("FINGERPRINT", "SHA-256 fingerprint of a certificate or a key")
+    package static let action = LogField("ACTION", "command of an officer, such as reports.create")
+    package static let digest = LogField("DIGEST", "SHA-256 in hexadecimal digits")
     package static let issuer = LogField("ISSUER", "issuer of a token")
     package static let subject = LogField("SUBJECT", "subject of a token, as a pseudonym")
 
@@ -63,7 +65,7 @@ extension LogField {
         .rule, .status,
         .durationMicroseconds, .reason, .alarmID, .alarmState, .eventID, .errorCode, .fault, .detail, .fix, .check,
         .service, .version, .logger, .file, .address, .node, .organisation, .connectionID, .count, .fingerprint,
-        .issuer, .subject,
+        .action, .digest, .issuer, .subject,
     ]
 }
 

@@ -23,6 +23,8 @@ package struct ReportProgress: Sendable, Equatable {
     /// Collecting, in milliseconds, over all runs of the worker.
     package var milliseconds: Int64 = 0
     private var wasCut = false
+    /// Events of the spaces that were looked at which are not in the mirror.
+    package private(set) var gaps: Int64 = 0
 
     package init() {}
 
@@ -44,13 +46,16 @@ package struct ReportProgress: Sendable, Equatable {
     }
 
     /// A space is done. What comes after the limit is not taken.
-    package mutating func done(space: String, items found: [CollectedItem], limit: Int, fails: Bool) -> [CollectedItem]
-    {
+    /// - Parameter missing: how many events of the space the core never told of.
+    package mutating func done(
+        space: String, items found: [CollectedItem], missing: Int64 = 0, limit: Int, fails: Bool
+    ) -> [CollectedItem] {
         guard state == .collecting else { return [] }
         let taken = Array(found.prefix(max(0, limit - items)))
         items += taken.count
         spacesDone += 1
         checkpoint = space
+        gaps += missing
         for problem in taken.flatMap(\.problems) { problems[problem.problemClass, default: 0] += 1 }
         if taken.count < found.count {
             wasCut = true
@@ -60,10 +65,10 @@ package struct ReportProgress: Sendable, Equatable {
         return taken
     }
 
-    /// No space is left. `completed` only without any problem.
+    /// No space is left. `completed` only without any problem and any gap.
     package mutating func finish() {
         guard state == .collecting else { return }
-        state = problems.isEmpty && !wasCut ? .completed : .completedWithWarnings
+        state = problems.isEmpty && !wasCut && gaps == 0 ? .completed : .completedWithWarnings
     }
 
     package mutating func fail(_ why: String) {
@@ -71,7 +76,7 @@ package struct ReportProgress: Sendable, Equatable {
         (state, reason) = (.failed, why)
     }
 
-    package var errors: Int { problems.filter { $0.key != .fileName }.map(\.value).reduce(0, +) }
+    package var errors: Int { problems.filter { !$0.key.isWarning }.map(\.value).reduce(0, +) }
 
     /// Seconds that the rest takes at the pace so far; nil while that is not known.
     package var remainingSeconds: Int64? {
@@ -104,11 +109,13 @@ package struct ReportProgress: Sendable, Equatable {
         json.member("containers", spacesDone)
         json.member("items", items)
         json.member("cut", wasCut)
+        json.member("gaps", gaps)
         json.name("errors")
         json.beginObject()
-        for kind in Problem.Class.allCases where kind != .fileName { json.member(kind.rawValue, problems[kind] ?? 0) }
+        for kind in Problem.Class.allCases where !kind.isWarning { json.member(kind.rawValue, problems[kind] ?? 0) }
         json.endObject()
-        json.member("warnings", problems[.fileName] ?? 0)
+        json.member("warnings", (problems[.fileName] ?? 0) + (problems[.removed] ?? 0))
+        json.member("removed", problems[.removed] ?? 0)
         json.endObject()
     }
 
@@ -125,8 +132,15 @@ package struct ReportProgress: Sendable, Equatable {
         self.milliseconds = milliseconds
         checkpoint = node["checkpoint"]?["containerId"]?.string
         wasCut = summary["cut"]?.boolean ?? false
+        gaps = summary["gaps"]?.integer ?? 0
         for kind in Problem.Class.allCases {
-            let count = kind == .fileName ? summary["warnings"]?.integer : summary["errors"]?[kind.rawValue]?.integer
+            let removed = summary["removed"]?.integer ?? 0
+            let count =
+                switch kind {
+                case .fileName: (summary["warnings"]?.integer).map { $0 - removed }
+                case .removed: removed
+                default: summary["errors"]?[kind.rawValue]?.integer
+                }
             if let count, count > 0 { problems[kind] = Int(count) }
         }
     }

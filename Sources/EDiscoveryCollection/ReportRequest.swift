@@ -24,6 +24,8 @@ package struct ReportRequest: Sendable, Equatable {
     package var kinds: Set<Kind>
     package var before: Int
     package var after: Int
+    /// Whether the octets of files are opened and checked, so that an export has them.
+    package var includesAttachments: Bool
     package var includesDeleted: Bool
     package var includesHistory: Bool
     package var maximumItems: Int
@@ -65,9 +67,7 @@ package struct ReportRequest: Sendable, Equatable {
         }
         if types.isEmpty { kinds = [.message, .file] }
         let include = node["include"]
-        guard include?["attachments"]?.boolean != true else {
-            throw Self.refused("include.attachments", "false: this release names files and does not fetch them")
-        }
+        includesAttachments = include?["attachments"]?.boolean ?? false
         before = try Self.number(include?["context"]?["before"], 0, 0...100, "include.context.before")
         after = try Self.number(include?["context"]?["after"], 0, 0...100, "include.context.after")
         includesDeleted = include?["deleted"]?.boolean ?? true

@@ -8,6 +8,37 @@ package protocol TextOpening: Sendable {
     func text(_ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]) async throws -> Result<
         String, Unopened
     >
+    /// A file's octets, checked whole; `place` is its number in the message.
+    func file(_ file: SpaceLog.File, _ place: FilePlace, keyURI: String, onBehalfOf readers: [String]) async throws
+        -> Result<OpenedFile, Unopened>
+}
+
+/// Which file: the n-th of the message at a place.
+package struct FilePlace: Sendable, Hashable {
+    package let message: FeedPlace
+    package let number: Int
+
+    package init(_ message: FeedPlace, _ number: Int) { (self.message, self.number) = (message, number) }
+
+    /// Under which its octets are read later.
+    package var reference: String { "\(message.space)/\(message.sequence)/\(number)" }
+
+    /// As `reference` wrote it.
+    package init?(reference: String) {
+        let parts = reference.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 3, let sequence = UInt64(parts[1]), let number = Int(parts[2]), number >= 0 else {
+            return nil
+        }
+        self.init(FeedPlace(space: String(parts[0]), sequence: sequence), number)
+    }
+}
+
+/// What is known of a file whose octets are there and are what its sender encrypted.
+package struct OpenedFile: Sendable, Equatable {
+    package let size: UInt64
+    /// SHA-256 of the plaintext.
+    package let digest: [UInt8]
+    package init(size: UInt64, digest: [UInt8]) { (self.size, self.digest) = (size, digest) }
 }
 
 /// Why a text stays closed.
@@ -76,7 +107,7 @@ package struct SpaceCollection: Sendable {
         isInRange(message.published) && (request.includesDeleted || message.deletion == nil)
             && (request.kinds.contains(message.isShare ? .file : .message)
                 // What is gone could have been a file.
-                || (message.isGone && request.kinds.contains(.file)))
+                || ((message.isGone || message.removal != nil) && request.kinds.contains(.file)))
     }
 
     private func custodians(_ author: String, _ participants: [String]) -> [String] {
@@ -97,6 +128,9 @@ package struct SpaceCollection: Sendable {
             item.problems.append(
                 Problem(.decryptFailed, "it was deleted before the worker read it: its content is gone"))
         }
+        if let cause = message.removal {
+            item.problems.append(Problem(.removed, "it was destroyed here: \(cause)"))
+        }
         let readers = log.readers(at: message.published)
         if let text = message.text {
             item.text = try await open(text, message.keyURI, readers, &item.problems)
@@ -105,13 +139,22 @@ package struct SpaceCollection: Sendable {
             item.history.append(.init(text: item.text, until: edit.at, editor: people(edit.by)))
             item.text = try await open(edit.text.text, edit.text.keyURI, log.readers(at: edit.at), &item.problems)
         }
-        for file in message.files {
+        for (number, file) in message.files.enumerated() {
             let name = try await opener.text(file.name, keyURI: message.keyURI, onBehalfOf: readers)
             if case .failure(let unopened) = name {
                 item.problems.append(Problem(.fileName, unopened.problem.text))
             }
-            item.files.append(
-                CollectedFile(name: try? name.get(), mediaType: file.mediaType, size: file.size))
+            var collected = CollectedFile(name: try? name.get(), mediaType: file.mediaType, size: file.size)
+            if request.includesAttachments {
+                let place = FilePlace(FeedPlace(space: log.id, sequence: message.sequence), number)
+                switch try await opener.file(file, place, keyURI: message.keyURI, onBehalfOf: readers) {
+                case .success(let opened):
+                    (collected.size, collected.digest) = (opened.size, opened.digest)
+                    collected.reference = place.reference
+                case .failure(let unopened): item.problems.append(unopened.problem)
+                }
+            }
+            item.files.append(collected)
         }
         return item
     }
@@ -192,6 +235,8 @@ extension CollectedItem {
             json.member("displayName", ifPresent: file.name)
             json.member("mimeType", ifPresent: file.mediaType)
             if let size = file.size { json.member("fileSize", Int64(clamping: size)) }
+            json.member("sha256", ifPresent: file.digest.map { Hexadecimal.encode($0) })
+            json.member("reference", ifPresent: file.reference)
             json.endObject()
         }
         json.endArray()

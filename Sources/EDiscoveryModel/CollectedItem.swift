@@ -126,13 +126,17 @@ package struct CollectedFile: Sendable, Hashable {
 package struct Problem: Sendable, Hashable {
     package enum Class: String, Sendable, CaseIterable {
         case keyDenied, keyUnknown, decryptFailed, fileMissing, fileHashMismatch, tooLarge, foreignOrg
-        /// The name of a file could not be opened: a warning, all others are errors.
+        /// The name of a file could not be opened: a warning.
         case fileName
+        /// Retention, a purge or an erasure has destroyed it: a warning.
+        case removed
+
+        package var isWarning: Bool { self == .fileName || self == .removed }
     }
     package var problemClass: Class
     /// A sentence for the officer; without content and keys.
     package var text: String
-    package var isWarning: Bool { problemClass == .fileName }
+    package var isWarning: Bool { problemClass.isWarning }
     package init(_ problemClass: Class, _ text: String) {
         self.problemClass = problemClass
         self.text = text

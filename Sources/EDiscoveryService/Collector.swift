@@ -12,18 +12,20 @@ actor Collector {
     private let mirror: Mirror
     private let kms: any KMSAsking
     private let directory: Directory
+    private let files: CollectedFiles?
     /// Told what was in the way of a turn; nil when nothing was.
     private let report: @Sendable (DiagnosedError?) -> Void
     private let counted: @Sendable (Int) -> Void
 
     init(
-        consent: Consent, mirror: Mirror, kms: any KMSAsking, directory: Directory,
+        consent: Consent, mirror: Mirror, kms: any KMSAsking, directory: Directory, files: CollectedFiles? = nil,
         report: @escaping @Sendable (DiagnosedError?) -> Void, counted: @escaping @Sendable (Int) -> Void
     ) {
         self.consent = consent
         self.mirror = mirror
         self.kms = kms
         self.directory = directory
+        self.files = files
         self.report = report
         self.counted = counted
     }
@@ -60,7 +62,9 @@ actor Collector {
 
     private func collect(_ report: Report) async throws {
         let request = try report.asked
-        let keys = ContentKeys(kms, officer: report.officer, matter: request.matter)
+        let keys = ContentKeys(
+            kms, officer: report.officer, matter: request.matter, files: files,
+            sealing: { [consent] in try await consent.sealingKey() })
         let collection = SpaceCollection(
             request, subjects: Set(report.subjects), people: directory.person, opener: keys)
         var key = try await consent.sealingKey()
@@ -82,9 +86,11 @@ actor Collector {
                 }
                 return
             }
-            var found: [CollectedItem] = []
+            var found: [CollectedItem] = [], missing: Int64 = 0
             if request.spaces.isEmpty || request.spaces.contains(space) {
-                found = try await collection.items(of: SpaceLog(id: space, items: octets))
+                let log = try SpaceLog(id: space, items: octets)
+                missing = log.missing.reduce(0) { $0 + Int64(clamping: $1.count) }
+                found = try await collection.items(of: log)
             }
             let took = started.duration(to: .now)
             var count = 0
@@ -93,7 +99,8 @@ actor Collector {
                     took.components.seconds * 1000
                     + took.components.attoseconds / 1_000_000_000_000_000
                 let taken = report.progress.done(
-                    space: space, items: found, limit: request.maximumItems, fails: request.failsOnLimit)
+                    space: space, items: found, missing: missing, limit: request.maximumItems,
+                    fails: request.failsOnLimit)
                 count = taken.count
                 return taken.map { item in
                     var json = JSONWriter(reserving: 1024)

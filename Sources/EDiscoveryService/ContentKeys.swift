@@ -4,6 +4,7 @@ import EDiscoveryModel
 import KMSClient
 import KMSProtocol
 import LinkedService
+import SecretMemory
 import WireText
 
 /// Keys of messages, each asked for on behalf of somebody who could read it, in the officer's name and matter (security model,
@@ -25,9 +26,15 @@ actor ContentKeys: TextOpening {
     /// Of those who could read a message, so many are tried.
     private static let mostReaders = 3
 
+    private let files: CollectedFiles?
+    private let sealing: @Sendable () async throws -> SymmetricKey
+
     init(
-        _ kms: any KMSAsking, officer: String, matter: String?, now: @escaping @Sendable () -> Timestamp = { .now() }
+        _ kms: any KMSAsking, officer: String, matter: String?, files: CollectedFiles? = nil,
+        sealing: @escaping @Sendable () async throws -> SymmetricKey, now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
+        self.files = files
+        self.sealing = sealing
         self.kms = kms
         self.officer = officer
         self.matter = matter
@@ -37,15 +44,41 @@ actor ContentKeys: TextOpening {
     func text(
         _ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]
     ) async throws -> Result<String, Unopened> {
+        switch try await key(keyURI, for: readers) {
+        case .failure(let unopened): return .failure(unopened)
+        case .success(let key):
+            do throws(DiagnosedError) {
+                return .success(try text.text(with: key.key))
+            } catch {
+                return .failure(Unopened(Problem(.decryptFailed, "it does not open under the key that it names")))
+            }
+        }
+    }
+
+    func file(
+        _ file: SpaceLog.File, _ place: FilePlace, keyURI: String, onBehalfOf readers: [String]
+    ) async throws -> Result<OpenedFile, Unopened> {
+        guard let files, let encrypted = file.record else {
+            return .failure(Unopened(Problem(.fileMissing, "its message names no key for the file")))
+        }
+        switch try await key(keyURI, for: readers) {
+        case .failure(let unopened): return .failure(unopened)
+        case .success(let key):
+            let record: SecureContentRecord
+            do throws(DiagnosedError) {
+                record = try SecureContentRecord(opening: encrypted, with: key.key)
+            } catch {
+                return .failure(Unopened(Problem(.decryptFailed, "the record of the file's key does not open")))
+            }
+            return try await files.check(record, place, under: sealing())
+        }
+    }
+
+    private func key(_ uri: String, for readers: [String]) async throws -> Result<KMSKey, Unopened> {
         var problem = Problem(.keyDenied, "nobody is known who could read it")
         for reader in readers.prefix(Self.mostReaders) {
-            switch try await key(keyURI, reader) {
-            case .key(let key):
-                do throws(DiagnosedError) {
-                    return .success(try text.text(with: key.key))
-                } catch {
-                    return .failure(Unopened(Problem(.decryptFailed, "it does not open under the key that it names")))
-                }
+            switch try await key(uri, reader) {
+            case .key(let key): return .success(key)
             case .problem(let found): problem = found
             }
             guard problem.problemClass == .keyDenied else { break }

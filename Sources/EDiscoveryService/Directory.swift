@@ -43,12 +43,16 @@ struct Directory: Sendable {
 
     /// The subjects of a request; addresses that nobody has are an error that lists them.
     func ids(of request: ReportRequest) throws(DiagnosedError) -> [String] {
-        let unknown = request.emails.filter { ids[$0] == nil }
+        try ids(request.emails, and: request.userIDs)
+    }
+
+    func ids(_ emails: [String], and ids: [String]) throws(DiagnosedError) -> [String] {
+        let unknown = emails.filter { self.ids[$0] == nil }
         guard unknown.isEmpty else {
             throw DiagnosedError(
                 .unknownSubjects, fault: .client, "the directory has nobody with these addresses",
                 found: unknown.joined(separator: ", "), hint: "correct them, or name the persons by their ids")
         }
-        return Set(request.userIDs + request.emails.compactMap { ids[$0] }).sorted()
+        return Set(ids + emails.compactMap { self.ids[$0] }).sorted()
     }
 }

@@ -39,19 +39,39 @@ package enum EDiscoveryAssembly {
             tokens: { linked.material.current.tokens })
         let health = context.health
         health.declare(consentCheck)
-        let watch = CollectingWatch(health)
+        let watch = WorkWatch(WorkWatch.collecting, .ediscoveryStuck, fine: "reports are worked at", health)
+        let upkeep = WorkWatch(WorkWatch.upkeep, .ediscoveryUpkeep, fine: "files and removals are done", health)
         let consent = Consent(kms) { report($0, health) }
-        let desk = OfficerDesk(consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory())
+        let core = CoreContent(links: linked.links)
+        let vault = try FileVault(
+            folder: configuration.mirror.folder, largest: configuration.mirror.largestFile << 20)
+        try vault.sweep { try mirror.unknownFiles($0) }
+        let fetching = FileFetching(mirror: mirror, vault: vault, core: core)
+        let recorder = context.events
+        let commands = OfficerCommands(mirror: mirror, directory: directory ?? Directory(), noted: { action, outcome, chain in
+            recorder.record(
+                .ediscoveryAction,
+                [
+                    .action: Loggable(reviewed: action), .status: Loggable(reviewed: outcome),
+                    .digest: Loggable(reviewed: Hexadecimal.encode(chain)),
+                ])
+        })
+        let desk = OfficerDesk(consent: consent, kms: kms, commands: commands)
+        let destroyer = Destroyer(
+            consent: consent, mirror: mirror, vault: vault, core: core,
+            sign: serviceKey.map { key in
+                { @Sendable octets throws -> String in try key.signed(octets, typ: "hds-ediscovery+jws") }
+            })
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(
             consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
-            report: { watch.take($0) },
+            files: CollectedFiles(mirror: mirror, vault: vault, fetching: fetching), report: { watch.take($0) },
             counted: { count in for _ in 0..<count { items.increment() } })
         let settings = LinkSettings(
             configuration, version: identity.version,
             destination: { [organisation = configuration.organisation] in "ediscovery://\(organisation)" })
-        let commands = Commands(desk, linked.links, metrics: context.metrics)
-        let link = linked.link(configuration, settings) { commands.take($0) }
+        let incoming = Commands(desk, linked.links, metrics: context.metrics)
+        let link = linked.link(configuration, settings) { incoming.take($0) }
         let behind = context.metrics.gauge(.ediscoveryBehind)
         // A database that is new begins with all that the core still has.
         let start: LinkFeedStart = try mirror.last() == 0 ? .after(0) : .acknowledged
@@ -61,7 +81,7 @@ package enum EDiscoveryAssembly {
             state: { if case .reading(let count) = $0 { behind.set(Double(count)) } }
         ) { batch in
             let key = try await consent.sealingKey()
-            let placed = batch.compactMap { item in FeedPlace(item.octets).map { (place: $0, octets: item.octets) } }
+            let placed = batch.compactMap { item in FeedEntry(item.octets).map { (entry: $0, octets: item.octets) } }
             try mirror.add(placed, under: key)
         }
         health.probe(storeCheck, every: .seconds(15)) {
@@ -77,7 +97,14 @@ package enum EDiscoveryAssembly {
                 Recurring(every: .seconds(60)) {
                     // Before there is a link the KMS can not be asked.
                     if link.state.phase == .open { await consent.renew() }
-                }, Recurring(every: .seconds(1)) { await collector.work() }, commands, reader, link,
+                }, Recurring(every: .seconds(1)) { await collector.work() },
+                Recurring(every: .seconds(2)) {
+                    guard link.state.phase == .open else { return }
+                    await upkeep.attempt {
+                        while try await fetching.work() {}
+                        try await destroyer.work()
+                    }
+                }, incoming, reader, link,
             ],
             selfTest: { try mirror.check() },
             reload: { new in

@@ -43,13 +43,24 @@ package struct MirrorSection: Decodable, Sendable {
     package let directory: FileLocation?
     /// At most so many items of the feed are written at once.
     package let batch: Int
+    /// Files of messages up to so many MiB are kept beside the database; 0: none.
+    package let largestFile: Int
 
-    package enum CodingKeys: String, CodingKey, CaseIterable { case database, directory, batch }
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case database, directory, batch
+        case largestFile = "largest-file"
+    }
+
+    /// Where the files of messages are.
+    package var folder: String {
+        (database.path.hasSuffix(".sqlite") ? String(database.path.dropLast(7)) : database.path) + "-files"
+    }
 
     package init(from decoder: any Decoder) throws {
         let section = try decoder.container(keyedBy: CodingKeys.self)
         database = try section.value(.database)
         directory = try section.optional(.directory)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
+        largestFile = try section.value(.largestFile, default: 1024, in: 0...1_048_576)
     }
 }

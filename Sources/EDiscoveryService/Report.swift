@@ -54,3 +54,23 @@ struct Report: Sendable {
         progress = try ReportProgress(root)
     }
 }
+
+extension Report {
+    var matter: String? { try? asked.matter }
+
+    func write(to json: inout JSONWriter) {
+        json.beginObject()
+        json.member("id", id)
+        json.member("name", ifPresent: try? asked.name)
+        json.member("caseId", ifPresent: matter)
+        json.member("created", created.iso8601)
+        progress.write(to: &json)
+        json.endObject()
+    }
+
+    func text() -> String {
+        var json = JSONWriter(reserving: 2048)
+        write(to: &json)
+        return json.text()
+    }
+}

@@ -13,6 +13,8 @@ package enum SearchCall: Equatable, Sendable {
     case messages([Message])
     /// The octets of a file that is shared in a room, as they are stored, encrypted, from a place on.
     case file(FilePart)
+    /// A message to be deleted as if its time was over: by an eDiscovery worker, for retention, a purge or an erasure.
+    case remove(Message)
 
     package static let maximumMessages = 1000
     /// Octets of a file in one answer.
@@ -59,6 +61,11 @@ package enum SearchCall: Equatable, Sendable {
             octets.append(searchName: part.file)
             octets.append(search: part.offset, octets: 8)
             return octets
+        case .remove(let message):
+            var octets: [UInt8] = [16]
+            octets.append(searchName: message.room)
+            octets.append(searchName: message.id)
+            return octets
         }
     }
 
@@ -83,9 +90,13 @@ package enum SearchCall: Equatable, Sendable {
             let (room, file) = (try reader.name("room"), try reader.name("file"))
             self = .file(FilePart(room: room, file: file, offset: try reader.number(octets: 8, "offset")))
             try reader.finish("a call")
+        case 16:
+            var reader = SearchReader(Array(octets.dropFirst()))
+            self = .remove(Message(room: try reader.name("room"), id: try reader.name("message id")))
+            try reader.finish("a call")
         default:
             throw .searchMalformed(
-                "a call has no known kind", expected: "1 to 4", found: octets.first.map { "\($0)" } ?? "nothing")
+                "a call has no known kind", expected: "1 to 4, 16", found: octets.first.map { "\($0)" } ?? "nothing")
         }
     }
 

@@ -47,6 +47,12 @@ package struct JSONWriter: ~Copyable {
         needsComma = true
     }
 
+    /// A value as it was read.
+    package mutating func member(_ name: String, _ node: JSONNode) {
+        self.name(name)
+        if let text = node.string { value(text) } else { raw(node.rawText) }
+    }
+
     package mutating func member(_ name: String, _ text: String) {
         self.name(name)
         value(text)

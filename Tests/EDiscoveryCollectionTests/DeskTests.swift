@@ -14,7 +14,7 @@ import WireText
 @testable import EDiscoveryService
 
 /// A KMS with one officer, whose report key belongs to `carol` for matter m7; content keys are given on behalf of ada alone.
-private final class FakeKMS: KMSAsking {
+final class FakeKMS: KMSAsking {
     let key = SymmetricKey(copying: [UInt8](repeating: 7, count: 32))
     let space = "kms://kms.example.com/resources/00000000-0000-4000-8000-000000000001"
     let asked = Mutex<[String]>([])
@@ -78,10 +78,11 @@ private final class FakeKMS: KMSAsking {
             let now = Timestamp(iso8601: "2026-02-01T00:00:00Z")!
             self.now = now
             consent = Consent(kms, now: { now }) { _ in }
-            desk = OfficerDesk(
-                consent: consent, kms: kms, mirror: mirror,
+            let commands = OfficerCommands(
+                mirror: mirror,
                 directory: try Directory(Array(#"{"people":[{"id":"ADA","emails":["Ada@x.test","al@x.test"]}]}"#.utf8)),
                 now: { now })
+            desk = OfficerDesk(consent: consent, kms: kms, commands: commands)
         }
 
         var collector: Collector {
@@ -99,7 +100,7 @@ private final class FakeKMS: KMSAsking {
                 }
                 let jwe = try EncryptedText(encrypting: "said in \(space)", under: kms.key).jwe
                 let items = [beginning, event(1, "post", "ada", #"{"displayName":"\#(jwe)"}"#)].map(named)
-                try mirror.add(items.map { (FeedPlace($0)!, $0) }, under: kms.key)
+                try mirror.add(items.map { (FeedEntry($0)!, $0) }, under: kms.key)
             }
         }
 
@@ -191,7 +192,8 @@ private final class FakeKMS: KMSAsking {
         // The first space by hand, as a worker that ended behind it; then what a dead one leaves, and another.
         let report = try #require(try world.mirror.report(again, under: world.kms.key))
         let first = try #require(try world.mirror.space(after: nil, until: report.until, under: world.kms.key))
-        let keys = ContentKeys(world.kms, officer: "carol", matter: "m7", now: { world.now })
+        let keys = ContentKeys(
+            world.kms, officer: "carol", matter: "m7", sealing: { world.kms.key }, now: { world.now })
         let items = try await SpaceCollection(
             report.asked, subjects: [], people: { Person(id: $0) }, opener: keys
         ).items(of: SpaceLog(id: first.id, items: first.items))

@@ -74,6 +74,8 @@ struct Relay: Sendable {
         var service = "kms"
         /// Feeds that it may subscribe to.
         var feeds: [String] = []
+        /// Whether it may have messages deleted.
+        var mayRemove = false
     }
 
     struct Counts: Sendable, Equatable {

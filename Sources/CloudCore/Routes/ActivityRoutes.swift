@@ -57,7 +57,7 @@ struct ActivityRoutes {
         switch outcome {
         case .stored(let activity): return answer(.created, activity)
         case .deleted(let activity, let message):
-            await services.forget(message)
+            await services.search.forget(message)
             return answer(.created, activity)
         case .duplicate(let activity): return answer(.ok, activity)
         }

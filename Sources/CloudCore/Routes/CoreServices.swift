@@ -39,18 +39,10 @@ struct CoreServices: Sendable {
         return device
     }
 
-    /// Takes away what a deleted message leaves elsewhere. An indexer, which reads of it in the feed, buries the entry as well;
-    /// this way it is gone at once.
-    func forget(_ message: CloudStore.DeletedMessage) async {
-        try? await search.index.bury(
-            message.message, in: message.conversation, of: message.organisation, sequence: message.sequence)
-        for file in message.files { if let id = FileID(file) { try? await files.remove(id) } }
-    }
-
     /// Deletes all messages that were published before that time.
     func expire(before time: Timestamp) async {
         while !Task.isCancelled, let gone = try? await store.expire(before: time, now: wall()), !gone.isEmpty {
-            for message in gone { await forget(message) }
+            for message in gone { await search.forget(message) }
         }
     }
 

@@ -88,7 +88,7 @@ struct SearchRoutes {
     }
 
     private func ask(_ question: SearchQuestion, of user: UserKey) async throws -> SearchAnswer {
-        let destination = "\(SearchService.kind)://\(user.organisation)"
+        let destination = "indexer://\(user.organisation)"
         guard services.relay.openLinkCount(of: destination) > 0 else {
             throw Refusal(
                 .unavailable, "no search indexer of this organisation is connected", retryAfterSeconds: 5)

@@ -1,17 +1,30 @@
 import Diagnostics
 import LinkProtocol
 import SearchProtocol
+import WireText
 
 /// The search service of the core: takes uploads and lookups of indexers, which come as calls on their links, each for the
 /// organisation of its link's token and no other.
 ///
 /// Any thread. It sees opaque values; what they stand for only the indexer knows.
 struct SearchService: Sendable {
-    /// The kind of service whose calls it takes.
-    static let kind = "indexer"
+    /// The kinds of services whose calls it takes, and which calls.
+    static let kinds: [String: @Sendable (SearchCall) -> Bool] = [
+        "indexer": { if case .remove = $0 { false } else { true } },
+        "ediscovery": {
+            switch $0 {
+            case .file, .remove: true
+            default: false
+            }
+        },
+    ]
     static let destination = SearchCall.destination
 
+    /// Of a token: its service may have messages deleted.
+    static let removing = "content:remove"
+
     let index: SearchIndex
+    let wall: @Sendable () -> Timestamp
     let store: CloudStore
     let files: FileStore
 
@@ -20,10 +33,20 @@ struct SearchService: Sendable {
         let reason: String
     }
 
-    func reply(to call: [UInt8], of organisation: String) async -> [UInt8] {
+    /// - Parameter mayRemove: whether the account of the service may have messages deleted (scope `content:remove`).
+    func reply(
+        to call: [UInt8], of organisation: String, from service: String, mayRemove: Bool
+    ) async -> [UInt8] {
         let reply: SearchCall.Reply
         do {
-            reply = try await answer(SearchCall(decoding: call), organisation)
+            let call = try SearchCall(decoding: call)
+            guard Self.kinds[service]?(call) == true else {
+                throw Refused(reason: "this is no call for a service of kind \(service)")
+            }
+            if case .remove = call, !mayRemove {
+                throw Refused(reason: "the service's account lacks the scope \(Self.removing)")
+            }
+            reply = try await answer(call, organisation)
         } catch let refused as Refused {
             reply = .refused(refused.reason)
         } catch let error as DiagnosedError where error.fault == .peer || error.fault == .client {
@@ -36,6 +59,14 @@ struct SearchService: Sendable {
             return SearchCall.Reply.refused("the answer would be too long: ask for fewer hits").encode()
         }
         return octets
+    }
+
+    /// Takes away what a deleted message leaves elsewhere. An indexer, which reads of it in the feed, buries the entry as well;
+    /// this way it is gone at once.
+    func forget(_ message: CloudStore.DeletedMessage) async {
+        try? await index.bury(
+            message.message, in: message.conversation, of: message.organisation, sequence: message.sequence)
+        for file in message.files { if let id = FileID(file) { try? await files.remove(id) } }
     }
 
     private func answer(_ call: SearchCall, _ organisation: String) async throws -> SearchCall.Reply {
@@ -71,6 +102,11 @@ struct SearchService: Sendable {
             guard offset < size else { return .part([], size: UInt64(size)) }
             let octets = try await files.part(of: id, from: offset, count: SearchCall.maximumPart)
             return .part(octets, size: UInt64(size))
+        case .remove(let message):
+            if let gone = try await store.remove(message.id, in: message.room, of: organisation, now: wall()) {
+                await forget(gone)
+            }
+            return .stored
         case .lookup(let lookup): return .hits(try await index.hits(for: lookup, of: organisation).encode())
         }
     }

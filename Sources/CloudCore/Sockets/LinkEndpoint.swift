@@ -35,7 +35,8 @@ struct LinkEndpoint: Sendable {
             }
             let feeds = [FeedHub.conversations].filter { principal.scope.contains("feed:" + $0) }
             return Relay.Grant(
-                organisation: organisation.id, destination: "\(kind)://\(organisation.id)", service: kind, feeds: feeds)
+                organisation: organisation.id, destination: "\(kind)://\(organisation.id)", service: kind, feeds: feeds,
+                mayRemove: principal.scope.contains(SearchService.removing))
         } catch let refusal as Refusal {
             recorder?.record(.linkRefused, [.reason: Loggable(reviewed: refusal.message)])
             throw refusal
@@ -95,7 +96,8 @@ struct LinkEndpoint: Sendable {
                 case .searched(let call, let text):
                     // Bounded by the calls that a link may have; the frames behind it do not wait.
                     group.addTask {
-                        let reply = await services.search.reply(to: text, of: grant.organisation)
+                        let reply = await services.search.reply(
+                            to: text, of: grant.organisation, from: grant.service, mayRemove: grant.mayRemove)
                         hub.settle(call, of: link, .answered(reply))
                     }
                 case .closed(let code, let error):

@@ -79,23 +79,54 @@ extension CloudStore {
                     WHERE activity.published < ? AND json_extract(activity.json, '$.verb') IN ('post', 'share')
                     ORDER BY activity.published LIMIT ?
                     """, arguments: [time.milliseconds, limit])
-            let all = try rows.map { row -> DeletedMessage in
-                let root = try JSONDocument(Array((row["json"] as String).utf8)).root
-                var deleted = DeletedMessage(
-                    organisation: row["organisation"], conversation: row["conversation"],
-                    message: root["id"]?.string ?? "", sequence: row["sequence"])
-                for sequence in try [deleted.sequence] + Self.edits(of: deleted, db) {
-                    try db.execute(
-                        sql: "DELETE FROM feedBefore WHERE conversation = ? AND sequence = ?",
-                        arguments: [deleted.conversation, sequence])
-                }
-                try Self.bury(&deleted, root, db)
-                try Self.log(expired: deleted, now: now, db)
-                return deleted
+            let all = try rows.map { row in
+                try Self.retire(
+                    row["json"], organisation: row["organisation"], conversation: row["conversation"],
+                    sequence: row["sequence"], now: now, db)
             }
             db.afterNextTransaction { _ in for organisation in Set(all.map(\.organisation)) { logged(organisation) } }
             return all
         }
+    }
+
+    /// Deletes one message in the same way, on the word of the organisation's own service; nil when it is not there, or gone.
+    func remove(
+        _ message: String, in conversation: String, of organisation: String, now: Timestamp
+    ) async throws -> DeletedMessage? {
+        try await pool.write { [logged] db in
+            let row = try Row.fetchOne(
+                db,
+                sql: """
+                    SELECT activity.sequence, activity.json
+                    FROM activity JOIN conversation ON conversation.id = activity.conversation
+                    WHERE activity.conversation = ? AND conversation.organisation = ?
+                        AND json_extract(activity.json, '$.id') = ?
+                        AND json_extract(activity.json, '$.verb') IN ('post', 'share', 'tombstone')
+                    """, arguments: [conversation, organisation, message])
+            guard let row else { return nil }
+            db.afterNextTransaction { _ in logged(organisation) }
+            return try Self.retire(
+                row["json"], organisation: organisation, conversation: conversation, sequence: row["sequence"],
+                now: now, db)
+        }
+    }
+
+    /// Takes a message away wholly, also what the feed still tells of it, and tells that.
+    private static func retire(
+        _ json: String, organisation: String, conversation: String, sequence: Int64, now: Timestamp, _ db: Database
+    ) throws -> DeletedMessage {
+        let root = try JSONDocument(Array(json.utf8)).root
+        var deleted = DeletedMessage(
+            organisation: organisation, conversation: conversation, message: root["id"]?.string ?? "",
+            sequence: sequence)
+        for sequence in try [sequence] + edits(of: deleted, db) {
+            try db.execute(
+                sql: "DELETE FROM feedBefore WHERE conversation = ? AND sequence = ?",
+                arguments: [conversation, sequence])
+        }
+        if root["verb"]?.string != tombstone { try bury(&deleted, root, db) }
+        try log(expired: deleted, now: now, db)
+        return deleted
     }
 
     /// So that the oldest message is found without a look at all.
