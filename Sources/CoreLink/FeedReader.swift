@@ -50,6 +50,7 @@ package final class FeedReader: Service {
     private let inbox = FeedInbox()
     /// From where the next subscription starts; what was acknowledged, once the core has taken another start.
     private let wanted: Mutex<LinkFeedStart>
+    private let kept: @Sendable () -> UInt64?
 
     /// - Parameter start: another one than `.acknowledged` is told to the core once, and counts from then on.
     package convenience init(
@@ -65,9 +66,12 @@ package final class FeedReader: Service {
     /// - Parameters:
     ///   - batch: at most so many items are handed over at once, and acknowledged together.
     ///   - start: another one than `.acknowledged` is told to the core once, and counts from then on.
+    ///   - kept: asked before each subscription: the last cursor that the handler itself has kept. The core's knowledge is one for all
+    ///     nodes of a service; one that needs every item by itself goes on behind its own last. Nil: the core's counts.
     package init(
         _ link: CoreLink, feed: String, batch: Int, from start: LinkFeedStart = .acknowledged, window: UInt32 = 64,
-        pauses: Pauses = Pauses(), state: @escaping @Sendable (State) -> Void = { _ in },
+        pauses: Pauses = Pauses(), kept: @escaping @Sendable () -> UInt64? = { nil },
+        state: @escaping @Sendable (State) -> Void = { _ in },
         items handler: @escaping @Sendable ([Item]) async throws -> Void
     ) {
         self.batch = max(1, batch)
@@ -77,6 +81,7 @@ package final class FeedReader: Service {
         self.pauses = pauses
         self.handler = handler
         report = state
+        self.kept = kept
         wanted = Mutex(start)
     }
 
@@ -97,6 +102,12 @@ package final class FeedReader: Service {
         }
     }
 
+    private var start: LinkFeedStart {
+        let wanted = wanted.withLock { $0 }
+        guard case .acknowledged = wanted, let kept = kept() else { return wanted }
+        return .after(kept)
+    }
+
     private struct Progress {
         var last: UInt64 = 0
         /// The cursor of the next item; nil until the core has said that items come.
@@ -112,7 +123,7 @@ package final class FeedReader: Service {
             progress = Progress()
             report(.waiting)
             inbox.asks()
-            let reports = conversation.subscribe(feed, from: wanted.withLock { $0 }, credit: window)
+            let reports = conversation.subscribe(feed, from: start, credit: window)
             for case .feed(let frame) in reports { await take(frame, conversation, &progress) }
         case .frame(let frame, let conversation): await take(frame, conversation, &progress)
         }

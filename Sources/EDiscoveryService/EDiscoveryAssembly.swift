@@ -73,17 +73,24 @@ package enum EDiscoveryAssembly {
         let incoming = Commands(desk, linked.links, metrics: context.metrics)
         let link = linked.link(configuration, settings) { incoming.take($0) }
         let behind = context.metrics.gauge(.ediscoveryBehind)
-        // A database that is new begins with all that the core still has.
-        let start: LinkFeedStart = try mirror.last() == 0 ? .after(0) : .acknowledged
+        // The feed has one reader at a time, and the core one cursor for all: each mirror goes on behind its own end.
+        let again = LateReader()
         let reader = FeedReader(
-            link, feed: "conversations", batch: configuration.mirror.batch, from: start,
-            window: UInt32(configuration.mirror.batch * 2),
-            state: { if case .reading(let count) = $0 { behind.set(Double(count)) } }
+            link, feed: "conversations", batch: configuration.mirror.batch,
+            window: UInt32(configuration.mirror.batch * 2), kept: { try? mirror.cursor() },
+            state: { state in
+                if case .reading(let count) = state { behind.set(Double(count)) }
+                incoming.read(state)
+                // What the core has forgotten is missing: the gaps are counted in reports.
+                if case .refused(.cursorGone, let span) = state { again.start(from: .after(span.oldest - 1)) }
+                if case .refused(.cursorBeyond, _) = state { again.start(from: .after(0)) }
+            }
         ) { batch in
             let key = try await consent.sealingKey()
             let placed = batch.compactMap { item in FeedEntry(item.octets).map { (entry: $0, octets: item.octets) } }
-            try mirror.add(placed, under: key)
+            try mirror.add(placed, cursor: batch.last?.cursor ?? 0, under: key)
         }
+        again.set(reader)
         health.probe(storeCheck, every: .seconds(15)) {
             do {
                 try mirror.check()
@@ -135,8 +142,17 @@ package enum EDiscoveryAssembly {
     }
 }
 
-/// Commands that came over the link, each answered when its turn comes.
+/// The reader, for what is told of it before it is made.
+private final class LateReader: Sendable {
+    private let reader = Mutex<FeedReader?>(nil)
+    func set(_ made: FeedReader) { reader.withLock { $0 = made } }
+    func start(from start: LinkFeedStart) { reader.withLock { $0 }?.start(from: start) }
+}
+
+/// Commands that came over the link, each answered when its turn comes. A worker that waits for its turn at the feed declines
+/// them: the one that reads has the mirror and the reports.
 final class Commands: Service {
+    private let isWaiting = Mutex(true)
     private let desk: OfficerDesk
     private let links: LinkHolder
     private let metrics: MetricRegistry
@@ -152,7 +168,13 @@ final class Commands: Service {
             of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
     }
 
+    func read(_ state: FeedReader.State) { isWaiting.withLock { $0 = state == .waiting } }
+
     func take(_ delivery: LinkDelivery) {
+        guard !isWaiting.withLock({ $0 }) else {
+            links.link?.decline(delivery, reason: "another worker reads the feed")
+            return
+        }
         switch sink.yield(delivery) {
         case .enqueued: break
         default: links.link?.decline(delivery, reason: "too many commands wait")

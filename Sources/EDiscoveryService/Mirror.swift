@@ -102,8 +102,13 @@ final class Mirror: Sendable {
     }
 
     /// What came before at the same place stays: the core can not rewrite what was read.
-    func add(_ items: [(entry: FeedEntry, octets: [UInt8])], under key: SymmetricKey) throws {
+    ///
+    /// - Parameter cursor: of the feed, behind these items.
+    func add(_ items: [(entry: FeedEntry, octets: [UInt8])], cursor: UInt64 = 0, under key: SymmetricKey) throws {
         try queue.write { db in
+            try db.execute(
+                sql: "INSERT INTO setting VALUES ('cursor', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
+                arguments: [String(cursor)])
             for (entry, octets) in items {
                 switch entry {
                 case .event(let place, let facts):
@@ -133,6 +138,16 @@ final class Mirror: Sendable {
                     try Self.want(place, message: nil, because: "expired", db)
                 }
             }
+        }
+    }
+
+    /// Where this mirror ends in the feed; 0 of a new one, nil of one that an earlier release made.
+    func cursor() throws -> UInt64? {
+        try queue.read { db in
+            if let text = try String.fetchOne(db, sql: "SELECT value FROM setting WHERE name = 'cursor'") {
+                return UInt64(text)
+            }
+            return try Bool.fetchOne(db, sql: "SELECT 1 FROM event") == nil ? 0 : nil
         }
     }
 
