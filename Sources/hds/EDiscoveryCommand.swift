@@ -6,53 +6,64 @@ import WireText
 
 struct EDiscoveryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ediscovery", abstract: "For compliance officers: reports of what was written.",
+        commandName: "ediscovery", abstract: "For compliance officers: reports, holds, retention, purges, erasures.",
         discussion: """
-            Commands: create (takes a request from --request, or from standard input), list, show, pause, resume, cancel, delete, items, \
-            audit. Command and answer are sealed between this machine and your organisation's worker. Prints JSON. \
-            docs/ediscovery.md describes a request.
+            Of reports: create, estimate (take a request from --request, or from standard input), list, show, pause, resume, cancel, \
+            delete, items; and audit. Everything else by its name: holds.create, holds.list, holds.update, holds.release, \
+            retention.set, retention.list, retention.remove, purge.preview, purge.get, purge.run, subject.export, \
+            subject.erase, approvals.list, approvals.grant, approvals.refuse, certificates.list, certificates.get; with an id, or with \
+            a request. Command and answer are sealed between this machine and your organisation's worker. Prints JSON. \
+            docs/ediscovery.md describes each request.
             """)
 
-    enum Action: String, ExpressibleByArgument, CaseIterable {
-        case create, list, show, pause, resume, cancel, delete, items, audit
+    static let reports = [
+        "create", "estimate", "list", "show", "pause", "resume", "cancel", "delete", "items",
+    ]
 
-        var command: String {
-            switch self {
-            case .show: "reports.get"
-            case .audit: "audit.query"
-            default: "reports." + rawValue
-            }
-        }
-        var needsReport: Bool { ![.create, .list, .audit].contains(self) }
-    }
-
-    @Argument(help: "create, list, show, pause, resume, cancel, delete, items or audit.") var action: Action
-    @Argument(help: "Id of the report.") var report: String?
+    @Argument(help: "What to do, such as create, items or holds.create.") var action: String
+    @Argument(help: "Id of the report, or of what else it is about.") var id: String?
     @Option(help: "The matter that your capacity as an officer is for.") var matter: String?
-    @Option(help: ArgumentHelp("File with the request, JSON.", valueName: "file")) var request: String?
+    @Option(help: ArgumentHelp("File with the request, JSON; - for standard input.", valueName: "file"))
+    var request: String?
     @OptionGroup var common: CommonOptions
 
+    private var command: String {
+        switch action {
+        case "show": "reports.get"
+        case "audit": "audit.query"
+        default: Self.reports.contains(action) ? "reports." + action : action
+        }
+    }
+
+    private var takesRequest: Bool { request != nil || ["create", "estimate"].contains(action) }
+
     func validate() throws {
-        guard !action.needsReport || report.map(UUIDText.isValid) == true else {
+        guard command.contains(".") else { throw ValidationError("There is no such command: \(action)") }
+        let needsReport = Self.reports.contains(action) && !["create", "estimate", "list"].contains(action)
+        guard !needsReport || id.map(UUIDText.isValid) == true else {
             throw ValidationError("Say which report, by its id.")
         }
+        guard id.map({ !$0.contains { $0 == "\"" || $0 == "\\" || $0.isNewline } }) ?? true else {
+            throw ValidationError("This is no id.")
+        }
+        guard id == nil || !takesRequest else { throw ValidationError("Say an id or a request, not both.") }
     }
 
     func run() async throws {
         var body: String?
-        if action == .create { body = try requestText() }
+        if takesRequest { body = try requestText() }
         try await common.withClient { client in
             var after: Int64 = 0
             while true {
-                if let report { body = "{\"id\":\"\(report.lowercased())\",\"after\":\(after)}" }
-                let answer = try await client.spaces.ediscovery(action.command, matter: matter, body: body)
+                if let id { body = "{\"id\":\"\(id.lowercased())\",\"after\":\(after)}" }
+                let answer = try await client.spaces.ediscovery(command, matter: matter, body: body)
                 guard answer.status == 200 else {
                     let reason = try JSONDocument(text: answer.body).root["reason"]?.string ?? "refused"
                     throw DiagnosedError(
                         .ediscoveryRefused, fault: answer.status == 403 ? .configuration : .client,
                         "the eDiscovery worker refuses", found: "\(answer.status) \(Terminal.error.clean(reason))")
                 }
-                guard action == .items else { return Terminal.output.line(answer.body) }
+                guard action == "items" else { return Terminal.output.line(answer.body) }
                 let root = try JSONDocument(
                     text: answer.body, limits: .init(maximumNodes: 500_000, maximumBytes: 4 << 20)
                 ).root
@@ -65,7 +76,7 @@ struct EDiscoveryCommand: AsyncParsableCommand {
 
     private func requestText() throws -> String {
         let text: String
-        if let request {
+        if let request, request != "-" {
             guard let data = FileManager.default.contents(atPath: request) else {
                 throw ValidationError("There is no such file: \(request)")
             }

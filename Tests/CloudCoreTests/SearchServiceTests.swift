@@ -29,7 +29,7 @@ struct SearchServiceTests {
 
         init(
             _ bench: CoreBench, organisation: String = "acme", issuer: TestIssuer? = nil, service: String = "indexer",
-            answer: @escaping @Sendable (SearchQuestion) -> SearchAnswer = { _ in SearchAnswer() }
+            scopes: String = "", answer: @escaping @Sendable (SearchQuestion) -> SearchAnswer = { _ in SearchAnswer() }
         ) throws {
             let issuer = issuer ?? bench.issuer
             let (states, sink) = AsyncStream.makeStream(of: LinkState.self)
@@ -40,7 +40,7 @@ struct SearchServiceTests {
                 configuration: CoreLinkConfiguration(
                     url: "wss://localhost:\(bench.port)/link/v1", trust: bench.trust, node: "i1", service: service,
                     organisation: organisation, version: "1.0.0", destination: "\(service)://\(organisation)",
-                    details: { "{}" }, token: { try issuer.serviceToken(scope: "link:\(service)") }),
+                    details: { "{}" }, token: { try issuer.serviceToken(scope: "link:\(service)\(scopes)") }),
                 handler: { delivery in
                     guard let question = try? SearchQuestion(decoding: delivery.text) else { return }
                     shared.asked.withLock { $0.append(question) }
@@ -154,7 +154,7 @@ struct SearchServiceTests {
         }
     }
 
-    @Test("workers call the KMS of their own organisation; only an indexer calls the search service")
+    @Test("workers call the KMS of their own organisation; calendar connectors not the search service")
     func callable() async throws {
         try await CoreBench.run { bench in
             let kms = try await bench.kms { "answer to \($0)" }
@@ -162,17 +162,58 @@ struct SearchServiceTests {
             let answer = try await indexer.octets(Array("hello".utf8), to: RelayBench.destination)
             #expect(String(decoding: answer, as: UTF8.self) == "answer to hello")
             let discovery = try await Indexer(bench, service: "ediscovery").open()
+            let calendar = try await Indexer(bench, service: "calendar").open()
             _ = try await discovery.octets(Array("hello".utf8), to: RelayBench.destination)
             for (caller, destination) in [
-                (discovery, SearchCall.destination), (indexer, CoreBench.foreignCluster), (indexer, "indexer://acme"),
+                (calendar, SearchCall.destination), (indexer, CoreBench.foreignCluster), (indexer, "indexer://acme"),
             ] {
                 await #expect(throws: Indexer.Refused(reason: .unknownDestination)) {
                     _ = try await caller.octets([1], to: destination)
                 }
             }
             await discovery.stop()
+            await calendar.stop()
             await indexer.stop()
             await kms.stop()
+        }
+    }
+
+    @Test("an eDiscovery worker reads files and, by its account's scope, has messages deleted; it neither uploads nor searches")
+    func discovery() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let shared = try await bench.upload([7, 8], as: room.alice)
+            let path = "/conversations/\(room.id)/activities"
+            #expect(try await bench.send("POST", path, token: room.alice.token, json: TestTexts.share(shared)).status == 201)
+            let id = String(try #require(shared.split(separator: "/").last))
+            let reader = try await Indexer(bench, service: "ediscovery").open()
+            let part = SearchCall.file(.init(room: room.id, file: id, offset: 1))
+            #expect(try await reader.call(part) == .part([8], size: 2))
+            let message = SearchCall.remove(.init(room: room.id, id: room.messages[1]))
+            for call in [message, .lookup(try Self.lookup(room.id, 1)), .messages([])] {
+                guard case .refused = try await reader.call(call) else {
+                    Issue.record("\(call) was taken")
+                    continue
+                }
+            }
+            let indexer = try await Indexer(bench, scopes: " content:remove").open()
+            guard case .refused = try await indexer.call(message) else { throw CancellationError() }
+            await reader.stop()
+
+            let worker = try await Indexer(bench, service: "ediscovery", scopes: " content:remove").open()
+            for _ in 0..<2 { #expect(try await worker.call(message) == .stored, "twice as once") }
+            let page = try await bench.send("GET", path, token: room.bob.token)
+            #expect(
+                page.json["items"]?.elements?.compactMap { $0["verb"]?.string } == [
+                    "post", "tombstone", "post", "share",
+                ])
+            #expect(try await bench.fed().contains { String(decoding: $0, as: UTF8.self).contains("\"expired\"") })
+            let foreign = SearchCall.remove(.init(room: UUIDText.random(), id: room.messages[0]))
+            #expect(try await worker.call(foreign) == .stored)
+            #expect(try await bench.send("GET", path, token: room.bob.token).text == page.text)
+            await worker.stop()
+            await indexer.stop()
+            await room.kms.stop()
         }
     }
 

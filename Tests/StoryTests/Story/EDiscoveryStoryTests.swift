@@ -1,3 +1,4 @@
+import Cryptography
 import Diagnostics
 import Foundation
 import HDSClient
@@ -26,7 +27,7 @@ extension StoryTests {
                 Repository.program("hds-auth"),
                 [
                     "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-ediscovery",
-                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations", "--grant",
+                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations,content:remove", "--grant",
                     "kms",
                     "--key", domain.path("ediscovery/key.pub"), "--secret-file",
                     domain.path("ediscovery/client-secret"),
@@ -265,6 +266,8 @@ extension StoryTests {
             #expect(try await hds(["delete", own]).contains(own))
             await #expect(throws: (any Error).self) { try await hds(["show", own]) }
 
+            try await destroy(carol, alice, bob, room, document, second, domain)
+
             // Nowhere in the clear: neither in the core, nor on the worker's disk, nor in a log.
             var search = SecretSearch()
             for text in [
@@ -279,6 +282,60 @@ extension StoryTests {
             let findings = try search.findings(in: files)
             #expect(findings.isEmpty, "\(findings)")
             for person in [alice, bob, carol] { await person.close() }
+        }
+
+        /// The file's octets are what was sent; what a hold keeps stays, what two officers erase is gone here and at the core.
+        private func destroy(
+            _ carol: Person, _ alice: Person, _ bob: Person, _ room: Space, _ document: String, _ worker: ChildProcess,
+            _ domain: Domain
+        ) async throws {
+            let agents = [carol, alice].map { "  - {user: \($0.id), notAfter: 2099-12-31}\n" }.joined()
+            try await sign(
+                2,
+                "agents:\n\(agents)services:\n"
+                    + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+            _ = try await eventually("the second policy", within: .seconds(60), seen: { worker.tail() }) {
+                (try? await ask(alice, "reports.list", matter: nil)) != nil ? true : nil
+            }
+            func report() async throws -> [String] {
+                let request = #"{"name":"files","include":{"attachments":true}}"#
+                let id = try await ask(carol, "reports.create", request, matter: nil)["id"]?.string ?? ""
+                let state = try await eventually("the report", within: .seconds(60), seen: { worker.tail() }) {
+                    let report = try await ask(carol, "reports.get", #"{"id":"\#(id)"}"#, matter: nil)
+                    return (report["state"]?.string ?? "").hasPrefix("completed") ? report : nil
+                }
+                #expect(state["summary"]?["errors"]?["fileMissing"]?.integer == 0, "\(state.rawText)")
+                return try await ask(carol, "reports.items", #"{"id":"\#(id)"}"#, matter: nil)["items"]?.elements?
+                    .map(\.rawText) ?? []
+            }
+            let digest = Hexadecimal.encode(SHA256.hash([UInt8](try Data(contentsOf: URL(filePath: document)))))
+            #expect(try await report().contains { $0.contains("report.docx") && $0.contains(digest) })
+
+            try domain.write(#"{"name":"bob's words","custodians":{"userIds":["\#(bob.id)"]}}"#, to: "hold.json")
+            func hds(_ person: String, _ arguments: [String]) async throws -> JSONNode {
+                let text = try await ChildProcess.run(
+                    Repository.program("hds"), ["ediscovery"] + arguments, folder: domain.folder,
+                    environment: ["HDS_HOME": domain.path("home-\(person)-first")])
+                return try JSONDocument(text: text).root
+            }
+            let hold = try await hds("carol", ["holds.create", "--request", domain.path("hold.json")])
+            try domain.write(#"{"userIds":["\#(alice.id)"],"reason":"she asked for it"}"#, to: "erase.json")
+            let erasure = try await hds("carol", ["subject.erase", "--request", domain.path("erase.json")])
+            _ = try await hds("alice", ["approvals.grant", erasure["id"]?.string ?? ""])
+            let certificate = try await eventually("the certificate", within: .seconds(30), seen: { worker.tail() }) {
+                try? await hds("carol", ["certificates.get", erasure["id"]?.string ?? ""])["certificate"]
+            }
+            // Her messages in the room of both, up to his leaving, are held; the file and what came before it.
+            #expect((certificate["held"]?.integer ?? 0) == 2, "\(certificate.rawText)")
+            let left = try await report()
+            #expect(left.contains { $0.contains("zanzibar contract") } && !left.contains { $0.contains("soup at noon") })
+            #expect(!left.contains { $0.contains("bob is gone") }, "\(left)")
+            _ = try await eventually("the core", within: .seconds(30), seen: { worker.tail() }) {
+                let shown = try await alice.entries(of: room)
+                return shown.contains { if case .text("bob is gone") = $0.content { true } else { false } } ? nil : true
+            }
+            #expect(hold["custodians"]?.strings == [bob.id])
         }
 
         /// As clients delete their message at the core.
