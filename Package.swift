@@ -235,8 +235,8 @@ var targets: [Target] = [
         "EDiscoveryService",
         [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
-            "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
-            lifecycle,
+            "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", "HTTPServer", grdb, lifecycle, hummingbird, httpTypes, nioCore,
         ]),
     executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
     library(
@@ -469,8 +469,8 @@ targets += [
         "EDiscoveryCollectionTests",
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
-            "ServiceRuntime", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers",
-            grdb,
+            "ServiceRuntime", "HTTPServer", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "TestServers", grdb, nioCore, nioPosix,
         ]),
     tests(
         "StoryTests",

@@ -3,6 +3,7 @@ import Cryptography
 import Diagnostics
 import EDiscoveryCollection
 import FoundationEssentials
+import HTTPServer
 import KMSClient
 import LinkProtocol
 import LinkedService
@@ -56,7 +57,14 @@ package enum EDiscoveryAssembly {
                     .digest: Loggable(reviewed: Hexadecimal.encode(chain)),
                 ])
         })
-        let desk = OfficerDesk(consent: consent, kms: kms, commands: commands)
+        let sessions = OfficerSessions()
+        let desk = OfficerDesk(
+            consent: consent, kms: kms, commands: commands, console: configuration.console.map { (sessions, $0.base) })
+        let console = try configuration.console.map { section in
+            try ConsoleServer(
+                sessions: sessions, api: ConsoleAPI(commands: commands, consent: consent, kms: kms), base: section.base
+            ).server(section, context)
+        }
         let destroyer = Destroyer(
             consent: consent, mirror: mirror, vault: vault, core: core,
             sign: serviceKey.map { key in
@@ -111,15 +119,17 @@ package enum EDiscoveryAssembly {
                         while try await fetching.work() {}
                         try await destroyer.work()
                     }
-                }, incoming, reader, link,
-            ],
+                }, incoming, reader,
+            ] + [console].compactMap { $0 } + [link],
             selfTest: { try mirror.check() },
             reload: { new in
                 let fresh = try linked.prepare(new, now: .now())
                 let key = try new.kms.staticKey()
+                let shown = try new.console?.tls.map { try WebServer.tls($0.replacement(context.credentials)) }
                 try await linked.renew(link, settings, with: fresh) { _ in }
                 pinned.use(key)
-            }, reloadable: LinkedService.reloadable(EDiscoveryConfiguration.self) + ["kms.certificate"],
+                if let console, let shown { console.use(shown) }
+            }, reloadable: LinkedService.reloadable(EDiscoveryConfiguration.self) + ["kms.certificate", "console.tls"],
             finish: { try? mirror.close() })
     }
 

@@ -14,11 +14,12 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
     package let account: ServiceAccountSection
     package let kms: PinnedKMSSection
     package let mirror: MirrorSection
+    package let console: ConsoleSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, mirror
+        case kms, mirror, console
     }
 
     package init(from decoder: any Decoder) throws {
@@ -31,6 +32,7 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
         account = try section.value(.account)
         kms = try section.value(.kms)
         mirror = try section.value(.mirror)
+        console = try section.optional(.console)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }

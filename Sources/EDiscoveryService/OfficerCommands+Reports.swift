@@ -107,7 +107,9 @@ extension OfficerCommands {
         let after = body?["after"]?.integer ?? 0
         let limit = Int(min(max(body?["limit"]?.integer ?? 200, 1), 1000))
         var texts: [String] = [], size = 0, next: Int64?
-        for (place, octets) in try mirror.items(of: report.id, after: after, count: limit, under: asking.key) {
+        // One more than is given says whether there are more.
+        let found = try mirror.items(of: report.id, after: after, count: limit + 1, under: asking.key)
+        for (place, octets) in found.prefix(limit) {
             guard texts.isEmpty || size + octets.count <= Self.page else { break }
             size += octets.count
             next = place
@@ -117,6 +119,7 @@ extension OfficerCommands {
                     ? "{\"place\":\(place),\"problems\":[{\"class\":\"tooLarge\"}]}"
                     : String(decoding: octets, as: UTF8.self))
         }
-        return "{\"items\":[" + texts.joined(separator: ",") + "]" + (next.map { ",\"next\":\($0)" } ?? "") + "}"
+        return "{\"items\":[" + texts.joined(separator: ",") + "]"
+            + (texts.count < found.count ? next.map { ",\"next\":\($0)" } ?? "" : "") + "}"
     }
 }

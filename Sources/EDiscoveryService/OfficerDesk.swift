@@ -24,8 +24,14 @@ actor OfficerDesk {
     private let now: @Sendable () -> Timestamp
     private static let limits = JSONDocument.Limits(maximumDepth: 12, maximumNodes: 20_000, maximumBytes: 256 << 10)
     private typealias Refused = OfficerCommands.Refused
+    /// Where officers reach the console, if there is one.
+    private let console: (sessions: OfficerSessions, base: String)?
 
-    init(consent: Consent, kms: any KMSAsking, commands: OfficerCommands) {
+    init(
+        consent: Consent, kms: any KMSAsking, commands: OfficerCommands,
+        console: (sessions: OfficerSessions, base: String)? = nil
+    ) {
+        self.console = console
         self.consent = consent
         self.kms = kms
         self.commands = commands
@@ -88,8 +94,12 @@ actor OfficerDesk {
                 throw Refused(409, "the command was taken before")
             }
             let matter = try await demandOfficer(key, user, command, name, under: sealing)
-            body = try commands.perform(
-                name, command["body"], .init(officer: key.userID, matter: matter, key: sealing))
+            if name == "api.open" {
+                body = try await open(command["body"], key, matter, under: sealing)
+            } else {
+                body = try commands.perform(
+                    name, command["body"], .init(officer: key.userID, matter: matter, key: sealing))
+            }
         } catch let refused as Refused {
             (status, body) = (refused.status, Self.object("reason", refused.reason))
         } catch let error as DiagnosedError where error.fault == .client {
@@ -121,16 +131,34 @@ actor OfficerDesk {
     ) async throws -> String? {
         let matter = command["matter"]?.string
         guard let resource = key.resourceURI else { throw Refused(403, "the key has no space") }
-        do {
-            try await kms.perform(
-                .retrieveResource(resource), on: .init(of: key.userID, officer: key.userID, matter: matter))
-        } catch let refusal as KMSRefusal where [403, 404].contains(refusal.status) {
+        try await OfficerCapacity.demand(key.userID, matter, resource, kms) {
             try commands.note(name, key.userID, matter, nil, "refused", under: sealing)
-            throw Refused(
-                403,
-                "the KMS does not take you for a compliance officer of this matter: \(refusal.reason)")
         }
         return matter
+    }
+
+    /// A link to the console that is good once, or a token for the HTTP interface.
+    private func open(
+        _ body: JSONNode?, _ key: KMSKey, _ matter: String?, under sealing: SymmetricKey
+    ) async throws -> String {
+        guard let console else {
+            throw Refused(409, "this worker serves no console: its configuration has no section console")
+        }
+        guard let kind = body?["kind"]?.string, ["console", "token"].contains(kind), let resource = key.resourceURI else {
+            throw Refused(400, "kind is console or token")
+        }
+        let seconds = min(max((body?["minutes"]?.integer ?? 60) * 60, 60), OfficerSessions.longest)
+        let session = OfficerSessions.Session(
+            officer: key.userID, matter: matter, resource: resource, until: now().adding(seconds: seconds))
+        try commands.note("api.open", key.userID, matter, nil, "taken", under: sealing)
+        let secret =
+            kind == "console"
+            ? try await console.sessions.ticket(for: session) : try await console.sessions.begin(session)
+        return OfficerCommands.object { json in
+            json.member("url", kind == "console" ? "\(console.base)/#\(secret)" : "\(console.base)/api/v1")
+            if kind == "token" { json.member("token", secret) }
+            json.member("until", session.until.iso8601)
+        }
     }
 
     // MARK: - Sealing

@@ -64,6 +64,7 @@ extension Report {
         json.member("name", ifPresent: try? asked.name)
         json.member("caseId", ifPresent: matter)
         json.member("created", created.iso8601)
+        json.member("terms", (try? asked.terms) ?? [])
         progress.write(to: &json)
         json.endObject()
     }

@@ -9,7 +9,8 @@ struct EDiscoveryCommand: AsyncParsableCommand {
         commandName: "ediscovery", abstract: "For compliance officers: reports, holds, retention, purges, erasures.",
         discussion: """
             Of reports: create, estimate (take a request from --request, or from standard input), list, show, pause, resume, cancel, \
-            delete, items; and audit. Everything else by its name: holds.create, holds.list, holds.update, holds.release, \
+            delete, items; and audit. console prints a link to the worker's page that is good once, token one for its HTTP interface. \
+            Everything else by its name: holds.create, holds.list, holds.update, holds.release, \
             retention.set, retention.list, retention.remove, purge.preview, purge.get, purge.run, subject.export, \
             subject.erase, approvals.list, approvals.grant, approvals.refuse, certificates.list, certificates.get; with an id, or with \
             a request. Command and answer are sealed between this machine and your organisation's worker. Prints JSON. \
@@ -31,6 +32,7 @@ struct EDiscoveryCommand: AsyncParsableCommand {
         switch action {
         case "show": "reports.get"
         case "audit": "audit.query"
+        case "console", "token": "api.open"
         default: Self.reports.contains(action) ? "reports." + action : action
         }
     }
@@ -52,6 +54,7 @@ struct EDiscoveryCommand: AsyncParsableCommand {
     func run() async throws {
         var body: String?
         if takesRequest { body = try requestText() }
+        if command == "api.open" { body = "{\"kind\":\"\(action)\"}" }
         try await common.withClient { client in
             var after: Int64 = 0
             while true {

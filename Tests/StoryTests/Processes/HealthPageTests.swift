@@ -1,33 +1,15 @@
 import Foundation
-import Glibc
 import HDSClient
 import Testing
 
 extension StoryTests {
     /// The health address in a browser: a real service, a real Chromium.
     @Suite("The health page") struct HealthPageTests {
-        private static let places: [String] = ["/usr/bin/chromium", "/usr/bin/google-chrome"]
-        private static let program = places.first { access($0, X_OK) == 0 }
-
-        /// Runs the browser without a window until the page has been renewed once; what it printed.
-        private func browse(_ url: String, in folder: String, _ arguments: [String]) async throws -> String {
-            let chromium = try #require(Self.program)
-            let user = folder + "/browser"
-            try? FileManager.default.createDirectory(atPath: user, withIntermediateDirectories: true)
-            return try await ChildProcess.run(
-                "/usr/bin/env",
-                [
-                    "HOME=\(user)", "timeout", "-k", "5", "60", chromium, "--headless", "--no-sandbox", "--disable-gpu",
-                    "--disable-dev-shm-usage", "--disable-extensions", "--no-first-run", "--user-data-dir=\(user)",
-                    "--hide-scrollbars", "--window-size=1120,1500", "--virtual-time-budget=12000",
-                ] + arguments + [url], folder: folder, within: .seconds(90))
-        }
-
         @Test(
             "a browser shows state, alarms with fixes and pictures; a hostile text stays text; only its own script runs"
         )
         func opened() async throws {
-            guard Self.program != nil else {
+            guard Browser.isHere else {
                 return print(
                     "skipped: THE HEALTH PAGE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
             }
@@ -47,7 +29,7 @@ extension StoryTests {
                     } as Bool
                 let url = "http://127.0.0.1:\(deployment.domain.healthPort(of: .kms))/"
                 let folder = deployment.domain.folder
-                let document = try await browse(url, in: folder, ["--dump-dom"])
+                let document = try await Browser.open(url, in: folder, ["--dump-dom"])
                 #expect(document.contains("<h1>hds-kms</h1>"), "\(document.prefix(2000))")
                 for text in [
                     "HDS-BACKUP-STALE", "HDS-MASTERKEY-NOT-ESCROWED", "What to do:", "Link to the core", "Memory",
@@ -61,7 +43,7 @@ extension StoryTests {
                 #expect(!document[button].contains("hidden"), "\(document[button])")
 
                 let picture = deployment.domain.path("page.png")
-                _ = try await browse(url, in: folder, ["--screenshot=\(picture)"])
+                _ = try await Browser.open(url, in: folder, ["--screenshot=\(picture)"])
                 let bytes = try Data(contentsOf: URL(fileURLWithPath: picture))
                 #expect(bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]))
                 // A page without its style, or an empty one, is a small picture.

@@ -59,7 +59,7 @@ extension StoryTests {
 
         private func startWorker(in deployment: Deployment) throws -> (child: ChildProcess, port: Int) {
             let domain = deployment.domain
-            let port = try LoopbackPort.take()
+            let port = try LoopbackPort.take(), consolePort = try LoopbackPort.take()
             let kms = try domain.read("kms/hds-kms.yaml")
             // The same core, pins and authorities as the KMS's.
             let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
@@ -79,6 +79,8 @@ extension StoryTests {
                 mirror:
                   database: mirror.sqlite
                   directory: people.json
+                console:
+                  address: 127.0.0.1:\(consolePort)
                 runtime:
                   health:
                     address: 127.0.0.1:\(port)
@@ -336,6 +338,75 @@ extension StoryTests {
                 return shown.contains { if case .text("bob is gone") = $0.content { true } else { false } } ? nil : true
             }
             #expect(hold["custodians"]?.strings == [bob.id])
+            try await browse(carol, alice, room, hds, domain, worker)
+        }
+
+        /// The console in a real browser, and the HTTP interface with a token of an officer.
+        private func browse(
+            _ carol: Person, _ alice: Person, _ room: Space,
+            _ hds: (String, [String]) async throws -> JSONNode, _ domain: Domain, _ worker: ChildProcess
+        ) async throws {
+            let hostile = "<img src=x onerror=document.title='taken'> zanzibar"
+            try await alice.spaces.post(hostile, in: room)
+            try domain.write(
+                #"{"name":"zanzibar","keywords":{"terms":["zanzibar"]},"include":{"context":{"before":1}}}"#,
+                to: "console.json")
+            let report = try await eventually("the hostile message", within: .seconds(30), seen: { worker.tail() }) {
+                let id = try await hds("carol", ["create", "--request", domain.path("console.json")])["id"]?.string ?? ""
+                _ = try await eventually("the report", within: .seconds(30)) {
+                    let state = try await hds("carol", ["show", id])["state"]?.string ?? ""
+                    return state.hasPrefix("completed") ? true : nil
+                }
+                let items = try await ask(carol, "reports.items", #"{"id":"\#(id)"}"#, matter: nil).rawText
+                return items.contains("onerror") ? id : nil
+            }
+            // The HTTP interface.
+            let token = try await hds("carol", ["token"])
+            let base = token["url"]?.string ?? "", secret = token["token"]?.string ?? ""
+            func web(_ path: String, _ secret: String?) async throws -> (Int, String) {
+                let header = secret.map { ["-H", "Authorization: Bearer \($0)"] } ?? []
+                let text = try await ChildProcess.run(
+                    "/usr/bin/env", ["curl", "-s", "-w", "\n%{http_code}", base + path] + header, folder: domain.folder)
+                let lines = text.split(separator: "\n")
+                return (Int(lines.last ?? "") ?? 0, lines.dropLast().joined(separator: "\n"))
+            }
+            #expect(try await web("/reports", nil).0 == 401)
+            #expect(try await web("/reports", "x" + secret).0 == 401)
+            let listed = try await web("/reports/\(report)/items?limit=1", secret)
+            #expect(listed.0 == 200 && listed.1.contains("\"next\":1"), "\(listed)")
+            guard Browser.isHere else {
+                return print("skipped: THE CONSOLE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
+            }
+            func link(_ place: String = "") async throws -> String {
+                (try await hds("carol", ["console"])["url"]?.string ?? "") + place
+            }
+            let list = try await Browser.open(link(), in: domain.folder, ["--dump-dom"])
+            #expect(list.contains(carol.id) && list.contains(">zanzibar</button>") && list.contains("completed"), "\(list)")
+            let used = try await link("/report/\(report)")
+            let shown = try await Browser.open(used, in: domain.folder, ["--dump-dom"])
+            #expect(shown.contains("<mark>zanzibar</mark>") && shown.contains("class=\"context\""), "\(shown)")
+            #expect(shown.contains("&lt;img src=x onerror") && !shown.contains("<img"))
+            #expect(!shown.contains("<title>taken") && !shown.contains("[object"), "\(shown)")
+            // The link was good once; the page that was left keeps nothing.
+            let again = try await Browser.open(used, in: domain.folder + "/second", ["--dump-dom"])
+            #expect(again.contains("Not signed in") && again.contains("was used before"), "\(again)")
+            let picture = domain.path("console.png")
+            _ = try await Browser.open(
+                link("/report/\(report)"), in: domain.folder, ["--screenshot=\(picture)"])
+            let bytes = try Data(contentsOf: URL(fileURLWithPath: picture))
+            #expect(bytes.starts(with: [0x89, 0x50, 0x4E, 0x47]) && bytes.count > 30_000, "\(bytes.count) octets")
+            if let kept = ProcessInfo.processInfo.environment["HDS_SCREENSHOTS"] {
+                for place in ["report/\(report)", "search", "holds", "destruction", "approvals", "audit"] {
+                    let name = place.prefix { $0 != "/" }
+                    _ = try await Browser.open(
+                        link("/" + place), in: domain.folder, ["--screenshot=\(kept)/console-\(name).png"])
+                }
+            }
+            var search = SecretSearch()
+            search.add("a text", "zanzibar contract")
+            search.add("a name", "Alice")
+            let findings = try search.findings(in: SecretSearch.files(below: domain.folder + "/browser"))
+            #expect(findings.isEmpty, "the browser kept \(findings)")
         }
 
         /// As clients delete their message at the core.
