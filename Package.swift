@@ -71,6 +71,7 @@ var targets: [Target] = [
     wrapper("Confinement", ["CSeccomp"]),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
     wrapper("Stemming", ["CStemmer"]),
+    wrapper("ContentInspection", ["Diagnostics"]),
     library("TextAnalysis", ["Stemming", "WireText", "Diagnostics"]),
 
     // Layer 2: protocols, bytes in and values out
@@ -236,7 +237,9 @@ var targets: [Target] = [
         [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics", "HTTPServer", grdb, lifecycle, hummingbird, httpTypes, nioCore,
+            "Diagnostics", "HTTPServer", "ContentInspection", "HTTPClient", "TLSChannel", grdb, lifecycle, hummingbird,
+            httpTypes,
+            nioCore,
         ]),
     executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
     library(
@@ -465,11 +468,13 @@ targets += [
         ], exclude: ["Documents", "Readers"], swiftSettings: settings),
     tests("SimulationTests", ["Simulation", "TestServers"]),
     tests("ArchitectureTests", ["TestServers"]),
+    tests("ContentInspectionTests", ["ContentInspection", "Diagnostics", "TestServers"]),
     tests(
         "EDiscoveryCollectionTests",
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
-            "ServiceRuntime", "HTTPServer", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "ServiceRuntime", "HTTPServer", "ContentInspection", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics",
             "TestServers", grdb, nioCore, nioPosix,
         ]),
     tests(

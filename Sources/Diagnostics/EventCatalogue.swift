@@ -188,9 +188,18 @@ extension Event {
 
     // MARK: eDiscovery worker
     package static let ediscoveryAction = Event(
-        "HDS-EDISCOVERY-ACTION", "5bb6888b3c954e738cca6203a2279680", .notice, "an officer's command @ACTION@ was @STATUS@ (@DIGEST@)",
-        explanation: "The command stands in the worker's audit. DIGEST is the audit's chain behind this entry: an audit whose end "
+        "HDS-EDISCOVERY-ACTION", "5bb6888b3c954e738cca6203a2279680", .notice,
+        "an officer's command @ACTION@ was @STATUS@ (@DIGEST@)",
+        explanation:
+            "The command stands in the worker's audit. DIGEST is the audit's chain behind this entry: an audit whose end "
             + "was cut off does not have it any more.")
+    package static let ediscoveryFinding = Event(
+        "HDS-EDISCOVERY-FINDING", "89be1b7b659d4ee5a4a5c803ac593d69", .warning,
+        "the DLP rule @RULE@ found something @COUNT@ times in a message",
+        explanation:
+            "A message has what a rule under dlp looks for. Which message it was stands in the worker's findings "
+            + "(hds ediscovery findings.list), not here.",
+        fix: "An officer looks at the finding. If the rule finds what is harmless, change it in hds-ediscovery.yaml.")
 
     // MARK: authorization service
 
@@ -224,7 +233,8 @@ extension Event {
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored,
         .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
-        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .signedIn, .signInRefused, .tokenRefused,
+        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding, .signedIn,
+        .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,
     ]

@@ -112,6 +112,9 @@ extension Metric {
     package static let ediscoveryCommands = Metric(
         "hds_ediscovery_commands_total", .counter, "Commands of officers by the status of the answer's cover.",
         labels: ["status"])
+    package static let ediscoveryInspected = Metric(
+        "hds_ediscovery_inspected_total", .counter, "Messages that the inspection looked at, by what became of them.",
+        labels: ["outcome"])
 
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
@@ -135,7 +138,8 @@ extension Metric {
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
         .indexMessages, .indexFiles, .indexBehind, .indexQueries, .ediscoveryItems,
-        .ediscoveryBehind, .ediscoveryCommands, .linkUp, .linkConnects, .coreLinks, .coreDeliveries,
+        .ediscoveryBehind, .ediscoveryCommands, .ediscoveryInspected, .linkUp, .linkConnects, .coreLinks,
+        .coreDeliveries,
         .coreEventSockets, .signIns, .tokens,
     ]
 }

@@ -44,7 +44,8 @@ package struct LegalHold: Sendable, Equatable {
 
     /// Who was in the space when a message was written or came later could read it: both are custodians of it.
     package func covers(_ message: SpaceLog.Message, in log: SpaceLog) -> Bool {
-        guard released == nil, spaces.isEmpty || spaces.contains(log.id), start.map({ $0 <= message.published }) ?? true,
+        guard released == nil, spaces.isEmpty || spaces.contains(log.id),
+            start.map({ $0 <= message.published }) ?? true,
             end.map({ message.published < $0 }) ?? true
         else { return false }
         return custodians.isEmpty || custodians.contains(message.author)

@@ -129,7 +129,8 @@ package struct SpaceCollection: Sendable {
                 Problem(.decryptFailed, "it was deleted before the worker read it: its content is gone"))
         }
         if let cause = message.removal {
-            item.problems.append(Problem(.removed, "it was destroyed here: \(UUIDText.isValid(cause) ? "certificate \(cause)" : cause)"))
+            item.problems.append(
+                Problem(.removed, "it was destroyed here: \(UUIDText.isValid(cause) ? "certificate \(cause)" : cause)"))
         }
         let readers = log.readers(at: message.published)
         if let text = message.text {

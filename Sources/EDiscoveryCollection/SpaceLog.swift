@@ -208,7 +208,8 @@ package enum FeedEntry: Sendable, Equatable {
         case "conversation":
             guard let node = root["conversation"], let id = node["id"]?.string else { return nil }
             self = .event(
-                FeedPlace(space: id, sequence: 0), Facts(published: time(node), isMessage: false, about: nil, files: []))
+                FeedPlace(space: id, sequence: 0), Facts(published: time(node), isMessage: false, about: nil, files: [])
+            )
         case "activity":
             guard let node = root["activity"], let id = node["target"]?["id"]?.string,
                 let number = node["sequence"]?.integer, number > 0

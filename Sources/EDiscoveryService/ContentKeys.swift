@@ -31,7 +31,8 @@ actor ContentKeys: TextOpening {
 
     init(
         _ kms: any KMSAsking, officer: String, matter: String?, files: CollectedFiles? = nil,
-        sealing: @escaping @Sendable () async throws -> SymmetricKey, now: @escaping @Sendable () -> Timestamp = { .now() }
+        sealing: @escaping @Sendable () async throws -> SymmetricKey,
+        now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.files = files
         self.sealing = sealing

@@ -134,7 +134,9 @@ actor Destroyer {
         guard left.wanted == 0 else { return }
         let places = try mirror.destroyed(because: id)
         var digest = [UInt8](repeating: 0, count: 32)
-        for place in places { digest = SHA256.hash(digest + SHA256.hash(Array("\(place.space)/\(place.sequence)".utf8))) }
+        for place in places {
+            digest = SHA256.hash(digest + SHA256.hash(Array("\(place.space)/\(place.sequence)".utf8)))
+        }
         let text = OfficerCommands.object { json in
             json.member("type", "hds-ediscovery-destruction")
             for name in ["id", "kind", "officer", "second", "begun", "reason", "selection"] {

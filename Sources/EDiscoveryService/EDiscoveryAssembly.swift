@@ -3,6 +3,7 @@ import Cryptography
 import Diagnostics
 import EDiscoveryCollection
 import FoundationEssentials
+import HTTPClient
 import HTTPServer
 import KMSClient
 import LinkProtocol
@@ -10,6 +11,7 @@ import LinkedService
 import ServiceLifecycle
 package import ServiceRuntime
 import Synchronization
+import TLSChannel
 import WireText
 
 /// Puts the eDiscovery worker together from its configuration: link, KMS, feed, mirror, officers' commands.
@@ -49,14 +51,16 @@ package enum EDiscoveryAssembly {
         try vault.sweep { try mirror.unknownFiles($0) }
         let fetching = FileFetching(mirror: mirror, vault: vault, core: core)
         let recorder = context.events
-        let commands = OfficerCommands(mirror: mirror, directory: directory ?? Directory(), noted: { action, outcome, chain in
-            recorder.record(
-                .ediscoveryAction,
-                [
-                    .action: Loggable(reviewed: action), .status: Loggable(reviewed: outcome),
-                    .digest: Loggable(reviewed: Hexadecimal.encode(chain)),
-                ])
-        })
+        let commands = OfficerCommands(
+            mirror: mirror, directory: directory ?? Directory(),
+            noted: { action, outcome, chain in
+                recorder.record(
+                    .ediscoveryAction,
+                    [
+                        .action: Loggable(reviewed: action), .status: Loggable(reviewed: outcome),
+                        .digest: Loggable(reviewed: Hexadecimal.encode(chain)),
+                    ])
+            })
         let sessions = OfficerSessions()
         let desk = OfficerDesk(
             consent: consent, kms: kms, commands: commands, console: configuration.console.map { (sessions, $0.base) })
@@ -70,6 +74,20 @@ package enum EDiscoveryAssembly {
             sign: serviceKey.map { key in
                 { @Sendable octets throws -> String in try key.signed(octets, typ: "hds-ediscovery+jws") }
             })
+        let inspector = try configuration.dlp.map { section in
+            let scanner = try section.scanner.map { scanner in
+                HTTPScanner(
+                    client: WebClient(trust: try scanner.ca.map { TLSTrust(roots: try $0.certificates()) }),
+                    url: scanner.url.text)
+            }
+            return Inspector(
+                rules: section.rules, scanner: scanner, scannerActions: section.scanner?.actions ?? [],
+                consent: consent, kms: kms, mirror: mirror,
+                found: { rule, hits in
+                    recorder.record(
+                        .ediscoveryFinding, [.rule: Loggable(reviewed: rule), .count: Loggable(reviewed: "\(hits)")])
+                }, counted: { [metrics = context.metrics] in metrics.counter(.ediscoveryInspected, [$0]).increment() })
+        }
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(
             consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
@@ -117,6 +135,7 @@ package enum EDiscoveryAssembly {
                     guard link.state.phase == .open else { return }
                     await upkeep.attempt {
                         while try await fetching.work() {}
+                        while let inspector, try await inspector.work() {}
                         try await destroyer.work()
                     }
                 }, incoming, reader,

@@ -15,11 +15,12 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
     package let kms: PinnedKMSSection
     package let mirror: MirrorSection
     package let console: ConsoleSection?
+    package let dlp: DLPSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, mirror, console
+        case kms, mirror, console, dlp
     }
 
     package init(from decoder: any Decoder) throws {
@@ -33,6 +34,7 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
         kms = try section.value(.kms)
         mirror = try section.value(.mirror)
         console = try section.optional(.console)
+        dlp = try section.optional(.dlp)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }

@@ -52,7 +52,7 @@ extension Mirror {
         ).map { try JSONDocument(StoreSeal.open([UInt8]($0["sealed"] as Data), "\(kind) \(id)", key)) }
     }
 
-    private static func put(
+    static func put(
         _ kind: String, _ id: String, _ octets: [UInt8], _ key: SymmetricKey, _ db: Database
     ) throws {
         try db.execute(

@@ -126,7 +126,8 @@ extension Mirror {
             sql: "UPDATE event SET sealed = ?, kind = ?, cause = coalesce(?, cause) WHERE space = ? AND sequence = ?",
             arguments: [
                 Data(try StoreSeal.seal(octets, name(place), key)),
-                (cause == nil ? EventKind.other : .removed).rawValue, cause, place.space, Int64(clamping: place.sequence),
+                (cause == nil ? EventKind.other : .removed).rawValue, cause, place.space,
+                Int64(clamping: place.sequence),
             ])
     }
 

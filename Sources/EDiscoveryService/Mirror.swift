@@ -173,7 +173,8 @@ final class Mirror: Sendable {
         }
     }
 
-    static func events(of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database) throws -> [[UInt8]] {
+    static func events(of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database) throws -> [[UInt8]]
+    {
         try Row.fetchAll(
             db, sql: "SELECT sequence, sealed FROM event WHERE space = ? AND position <= ? ORDER BY sequence",
             arguments: [space, position]

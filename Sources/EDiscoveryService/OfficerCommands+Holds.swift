@@ -67,13 +67,16 @@ extension OfficerCommands {
         guard hold.released == nil else { throw Refused(409, "the hold was released: make a new one") }
         let custodians = try people(body?["addCustodians"])
         let spaces = try Self.texts(body?["addSpaces"], "addSpaces").map { $0.lowercased() }
-        guard hold.custodians.isEmpty == false || custodians.isEmpty, hold.spaces.isEmpty == false || spaces.isEmpty else {
+        guard hold.custodians.isEmpty == false || custodians.isEmpty, hold.spaces.isEmpty == false || spaces.isEmpty
+        else {
             throw Refused(409, "the hold is for everybody, or for all spaces, already: naming some would narrow it")
         }
         hold.custodians = Set(hold.custodians + custodians).sorted()
         hold.spaces = Set(hold.spaces + spaces).sorted()
         if let start = try Self.moment(body?["start"], "start") {
-            guard let present = hold.start, start <= present else { throw Refused(409, "a later start would narrow it") }
+            guard let present = hold.start, start <= present else {
+                throw Refused(409, "a later start would narrow it")
+            }
             hold.start = start
         }
         if let end = try Self.moment(body?["end"], "end") {

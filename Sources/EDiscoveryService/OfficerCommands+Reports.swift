@@ -81,14 +81,16 @@ extension OfficerCommands {
             }
         }
         let report = Report(
-            id: UUIDText.random(), officer: asking.officer, created: now(), until: try mirror.last(), request: body.rawText,
+            id: UUIDText.random(), officer: asking.officer, created: now(), until: try mirror.last(),
+            request: body.rawText,
             subjects: try directory.ids(of: request))
         try mirror.insert(report, under: asking.key)
         return report.text()
     }
 
     func own(_ body: JSONNode?, _ asking: Asking) throws -> Report {
-        guard let id = body?["id"]?.string, let report = try mirror.report(id, under: asking.key), report.officer == asking.officer,
+        guard let id = body?["id"]?.string, let report = try mirror.report(id, under: asking.key),
+            report.officer == asking.officer,
             report.matter == asking.matter
         else { throw Refused(404, "you have no such report in this matter") }
         return report

@@ -50,6 +50,9 @@ struct OfficerCommands: Sendable {
         case let name where ["retention", "purge", "subject", "certificates"].contains { name.hasPrefix($0 + ".") }:
             return try destructions(name, body, asking)
         case "audit.query": return try audit(body, asking)
+        case "findings.list":
+            try Self.demandOrganisation(asking)
+            return Self.list("findings", Array(try mirror.documents("finding", under: asking.key).suffix(1000)))
         default: throw Refused(400, "there is no such command")
         }
     }

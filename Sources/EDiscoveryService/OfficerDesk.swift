@@ -90,7 +90,8 @@ actor OfficerDesk {
             guard abs(time.milliseconds - present.milliseconds) <= Self.patience * 1000 else {
                 throw Refused(409, "the command's time is more than two minutes from the worker's")
             }
-            guard try commands.mirror.isNew(command: id, until: time.adding(seconds: 2 * Self.patience), now: present) else {
+            guard try commands.mirror.isNew(command: id, until: time.adding(seconds: 2 * Self.patience), now: present)
+            else {
                 throw Refused(409, "the command was taken before")
             }
             let matter = try await demandOfficer(key, user, command, name, under: sealing)
@@ -144,7 +145,8 @@ actor OfficerDesk {
         guard let console else {
             throw Refused(409, "this worker serves no console: its configuration has no section console")
         }
-        guard let kind = body?["kind"]?.string, ["console", "token"].contains(kind), let resource = key.resourceURI else {
+        guard let kind = body?["kind"]?.string, ["console", "token"].contains(kind), let resource = key.resourceURI
+        else {
             throw Refused(400, "kind is console or token")
         }
         let seconds = min(max((body?["minutes"]?.integer ?? 60) * 60, 60), OfficerSessions.longest)

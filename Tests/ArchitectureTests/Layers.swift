@@ -4,7 +4,7 @@ enum Layers {
         ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
         [
             "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming",
-            "TextAnalysis",
+            "TextAnalysis", "ContentInspection",
         ],
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",

@@ -178,13 +178,17 @@ struct SearchServiceTests {
         }
     }
 
-    @Test("an eDiscovery worker reads files and, by its account's scope, has messages deleted; it neither uploads nor searches")
+    @Test(
+        "an eDiscovery worker reads files and, by its account's scope, has messages deleted; it neither uploads nor searches"
+    )
     func discovery() async throws {
         try await CoreBench.run { bench in
             let room = try await Room(bench)
             let shared = try await bench.upload([7, 8], as: room.alice)
             let path = "/conversations/\(room.id)/activities"
-            #expect(try await bench.send("POST", path, token: room.alice.token, json: TestTexts.share(shared)).status == 201)
+            #expect(
+                try await bench.send("POST", path, token: room.alice.token, json: TestTexts.share(shared)).status == 201
+            )
             let id = String(try #require(shared.split(separator: "/").last))
             let reader = try await Indexer(bench, service: "ediscovery").open()
             let part = SearchCall.file(.init(room: room.id, file: id, offset: 1))

@@ -36,7 +36,8 @@ import WireText
         func session(_ officer: String = "carol", matter: String? = "m7", seconds: Int64 = 60)
             -> OfficerSessions.Session
         {
-            .init(officer: officer, matter: matter, resource: kms.space, until: Timestamp.now().adding(seconds: seconds))
+            .init(
+                officer: officer, matter: matter, resource: kms.space, until: Timestamp.now().adding(seconds: seconds))
         }
 
         func send(
@@ -45,7 +46,9 @@ import WireText
             try await RawHTTP.send(port, method, path, headers, body)
         }
 
-        func asCarol(_ method: String, _ path: String, _ body: String? = nil) async throws -> (status: Int, root: JSONNode) {
+        func asCarol(_ method: String, _ path: String, _ body: String? = nil) async throws -> (
+            status: Int, root: JSONNode
+        ) {
             let secret = try await sessions.begin(session())
             let answer = try await send(method, path, [("Authorization", "Bearer " + secret)], body: body)
             return (answer.status, try JSONDocument(text: answer.text).root)
@@ -96,7 +99,9 @@ import WireText
         #expect(try await world.asCarol("POST", "/api/v1/reports/\(id)/pause", "{}").root["state"]?.string == "paused")
         #expect(try await world.asCarol("POST", "/api/v1/reports/\(id)/pause", "{}").status == 400)
         #expect(try await world.asCarol("GET", "/api/v1/reports/\(id)/items?after=0&limit=5").root["items"] != nil)
-        #expect(try await world.asCarol("POST", "/api/v1/estimates", #"{"name":"e","caseId":"m7"}"#).root["items"]?.integer == 0)
+        #expect(
+            try await world.asCarol("POST", "/api/v1/estimates", #"{"name":"e","caseId":"m7"}"#).root["items"]?.integer
+                == 0)
         #expect(try await world.asCarol("DELETE", "/api/v1/reports/\(id)").status == 200)
         #expect(try await world.asCarol("GET", "/api/v1/reports/\(id)").status == 404)
         #expect(try await world.asCarol("POST", "/api/v1/reports", "{").status == 400)

@@ -114,7 +114,8 @@ final class FakeCore: CoreAsking {
         }
     }
 
-    @Test("An erasure takes what a person wrote with its edits, here and at the core, and a signed certificate shows it")
+    @Test(
+        "An erasure takes what a person wrote with its edits, here and at the core, and a signed certificate shows it")
     func erasure() async throws {
         let world = try World()
         let proposal = try world.ask("subject.erase", #"{"emails":["BEN@x.test"],"reason":"asked"}"#)
@@ -165,7 +166,8 @@ final class FakeCore: CoreAsking {
         try await world.destroyer.work()
         #expect(try world.there() == [1, 2, 5, 9])
         #expect(world.core.removed.withLock { $0 }.isEmpty)
-        let certificate = try #require(try world.ask("certificates.list")["certificates"]?.elements?.first?["certificate"])
+        let certificate = try #require(
+            try world.ask("certificates.list")["certificates"]?.elements?.first?["certificate"])
         #expect(certificate["removed"]?.integer == 0 && certificate["kind"]?.string == "erasure")
 
         let id = hold["id"]?.string ?? ""
@@ -185,7 +187,9 @@ final class FakeCore: CoreAsking {
     func holds() throws {
         let world = try World()
         let log = try world.mirror.log(of: "room", under: world.kms.key)
-        func covered(_ people: [String], _ spaces: [String] = [], _ start: String? = nil, _ end: String? = nil) -> [UInt64] {
+        func covered(_ people: [String], _ spaces: [String] = [], _ start: String? = nil, _ end: String? = nil)
+            -> [UInt64]
+        {
             let hold = LegalHold(
                 id: "h", matter: nil, name: "n", officer: "o", created: Timestamp(seconds: 0), custodians: people,
                 spaces: spaces, start: start.flatMap { Timestamp(iso8601: "2026-01-01T" + $0 + "Z") },
@@ -259,13 +263,16 @@ final class FakeCore: CoreAsking {
         #expect(world.status("nonsense") == 400 && world.status("reports.\n") == 400)
     }
 
-    @Test("What the core deleted for its age is destroyed here as well, files too; a mirror of an earlier release learns it")
+    @Test(
+        "What the core deleted for its age is destroyed here as well, files too; a mirror of an earlier release learns it"
+    )
     func expired() async throws {
         let world = try World()
         let id = "11111111-1111-4111-8111-111111111111"
         let share = event(
             10, "share", "ada",
-            #"{"displayName":"x:see","files":[{"displayName":"x:a.txt","url":"https://core/files/\#(id)","fileSize":12}]}"#)
+            #"{"displayName":"x:see","files":[{"displayName":"x:a.txt","url":"https://core/files/\#(id)","fileSize":12}]}"#
+        )
         try world.add([share])
         world.core.files.withLock { $0[id] = Array("ciphertext!!".utf8) }
         let fetching = FileFetching(mirror: world.mirror, vault: world.vault, core: world.core)
@@ -275,7 +282,9 @@ final class FakeCore: CoreAsking {
         #expect(try world.vault.read(id) { octets += $0 })
         #expect(String(decoding: octets, as: UTF8.self) == "ciphertext!!", "in parts of five")
         // As an earlier release kept it.
-        try await world.mirror.queue.write { try $0.execute(sql: "UPDATE event SET kind = -1, published = 0, about = NULL") }
+        try await world.mirror.queue.write {
+            try $0.execute(sql: "UPDATE event SET kind = -1, published = 0, about = NULL")
+        }
         try world.add([
             Array(#"{"type":"expired","conversation":"room","message":"a10","sequence":10}"#.utf8),
             Array(#"{"type":"expired","conversation":"room","message":"a2","sequence":2}"#.utf8),

@@ -30,7 +30,7 @@ struct ConsoleAPI: Sendable {
             (.post, "/subjects/erasures", "subject.erase"), (.get, "/approvals", "approvals.list"),
             (.post, "/approvals/{id}/grant", "approvals.grant"), (.post, "/approvals/{id}/refuse", "approvals.refuse"),
             (.get, "/certificates", "certificates.list"), (.get, "/certificates/{id}", "certificates.get"),
-            (.get, "/audit", "audit.query"),
+            (.get, "/audit", "audit.query"), (.get, "/findings", "findings.list"),
         ]
         for (method, path, command) in routes {
             router.on(path, method: method) { request, context -> Response in
@@ -62,7 +62,8 @@ struct ConsoleAPI: Sendable {
         }
         let answer = try commands.perform(
             command, body, .init(officer: session.officer, matter: session.matter, key: key))
-        return ConsoleServer.json(answer, status: request.method == .post && command.hasSuffix(".create") ? .created : .ok)
+        return ConsoleServer.json(
+            answer, status: request.method == .post && command.hasSuffix(".create") ? .created : .ok)
     }
 
     /// The body as a JSON object; nil when there is none.

@@ -46,7 +46,8 @@ struct ConsoleServer: Sendable {
         router.addMiddleware { ConsoleGuard(host: host) }
         router.get("/") { _, _ -> Response in Self.asset(ConsolePage.html, "text/html; charset=utf-8") }
         router.get("/console.css") { _, _ -> Response in Self.asset(ConsolePage.style, "text/css; charset=utf-8") }
-        router.get("/console.js") { _, _ -> Response in Self.asset(ConsolePage.script, "text/javascript; charset=utf-8") }
+        router.get("/console.js") { _, _ -> Response in Self.asset(ConsolePage.script, "text/javascript; charset=utf-8")
+        }
         router.post("/enter") { request, _ -> Response in try await enter(request) }
         let guarded = router.group("/api/v1").addMiddleware { ConsoleSession(sessions: sessions) }
         guarded.post("/leave") { _, context -> Response in
@@ -74,7 +75,8 @@ struct ConsoleServer: Sendable {
         guard request.headers[.console] != nil else { throw OfficerCommands.Refused(403, "not by another site") }
         let body = try await ConsoleAPI.body(request)
         guard let ticket = body?["ticket"]?.string, let entered = try await sessions.enter(ticket) else {
-            throw OfficerCommands.Refused(401, "the link was used before, or is older than two minutes: hds ediscovery console")
+            throw OfficerCommands.Refused(
+                401, "the link was used before, or is older than two minutes: hds ediscovery console")
         }
         let secure = base.hasPrefix("https://") ? "; Secure" : ""
         return Self.json(

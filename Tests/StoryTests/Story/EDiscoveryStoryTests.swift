@@ -27,7 +27,8 @@ extension StoryTests {
                 Repository.program("hds-auth"),
                 [
                     "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-ediscovery",
-                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations,content:remove", "--grant",
+                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations,content:remove",
+                    "--grant",
                     "kms",
                     "--key", domain.path("ediscovery/key.pub"), "--secret-file",
                     domain.path("ediscovery/client-secret"),
@@ -331,7 +332,8 @@ extension StoryTests {
             // Her messages in the room of both, up to his leaving, are held; the file and what came before it.
             #expect((certificate["held"]?.integer ?? 0) == 2, "\(certificate.rawText)")
             let left = try await report()
-            #expect(left.contains { $0.contains("zanzibar contract") } && !left.contains { $0.contains("soup at noon") })
+            #expect(
+                left.contains { $0.contains("zanzibar contract") } && !left.contains { $0.contains("soup at noon") })
             #expect(!left.contains { $0.contains("bob is gone") }, "\(left)")
             _ = try await eventually("the core", within: .seconds(30), seen: { worker.tail() }) {
                 let shown = try await alice.entries(of: room)
@@ -352,7 +354,8 @@ extension StoryTests {
                 #"{"name":"zanzibar","keywords":{"terms":["zanzibar"]},"include":{"context":{"before":1}}}"#,
                 to: "console.json")
             let report = try await eventually("the hostile message", within: .seconds(30), seen: { worker.tail() }) {
-                let id = try await hds("carol", ["create", "--request", domain.path("console.json")])["id"]?.string ?? ""
+                let id =
+                    try await hds("carol", ["create", "--request", domain.path("console.json")])["id"]?.string ?? ""
                 _ = try await eventually("the report", within: .seconds(30)) {
                     let state = try await hds("carol", ["show", id])["state"]?.string ?? ""
                     return state.hasPrefix("completed") ? true : nil
@@ -375,13 +378,15 @@ extension StoryTests {
             let listed = try await web("/reports/\(report)/items?limit=1", secret)
             #expect(listed.0 == 200 && listed.1.contains("\"next\":1"), "\(listed)")
             guard Browser.isHere else {
-                return print("skipped: THE CONSOLE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
+                return print(
+                    "skipped: THE CONSOLE WAS NOT OPENED: there is no chromium here (apt-get install chromium)")
             }
             func link(_ place: String = "") async throws -> String {
                 (try await hds("carol", ["console"])["url"]?.string ?? "") + place
             }
             let list = try await Browser.open(link(), in: domain.folder, ["--dump-dom"])
-            #expect(list.contains(carol.id) && list.contains(">zanzibar</button>") && list.contains("completed"), "\(list)")
+            #expect(
+                list.contains(carol.id) && list.contains(">zanzibar</button>") && list.contains("completed"), "\(list)")
             let used = try await link("/report/\(report)")
             let shown = try await Browser.open(used, in: domain.folder, ["--dump-dom"])
             #expect(shown.contains("<mark>zanzibar</mark>") && shown.contains("class=\"context\""), "\(shown)")
