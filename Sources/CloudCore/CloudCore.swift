@@ -141,12 +141,14 @@ package final class CloudCore: Service {
     package func run() async throws {
         try? await cancelWhenGracefulShutdown {
             var round: Int64 = 0
+            try? await self.services.search.sweep()
             while !Task.isCancelled {
                 try await Task.sleep(for: .milliseconds(250))
                 self.services.relay.tick()
                 self.services.events.tick()
                 round += 1
                 if round % 240 == 0 {
+                    try? await self.services.search.sweep()
                     try? await self.services.store.forgetAnswers(
                         before: self.services.wall().adding(seconds: -Self.answerSeconds))
                     if let life = self.services.configuration.messageSeconds {

@@ -370,6 +370,47 @@ struct SearchServiceTests {
         }
     }
 
+    @Test("a core that ends behind a deletion takes entry and octets away when it is back; a file shared twice stays once")
+    func leftovers() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let indexer = try await Indexer(bench).open()
+            let path = "/conversations/\(room.id)/activities"
+            let shared = try await bench.upload([7], as: room.alice)
+            var shares: [String] = []
+            for _ in 0..<2 {
+                let made = try await bench.send(
+                    "POST", path, token: room.alice.token, json: TestTexts.share(shared))
+                shares.append(try #require(made.json["id"]?.string))
+            }
+            let entries = try (room.messages + shares).map { try Self.entry(room.id, $0, tokens: [1]) }
+            #expect(try await indexer.call(.upload(try SearchUpload(entries))) == .stored)
+            await indexer.stop()
+            let file = try #require(shared.split(separator: "/").last.flatMap { FileID($0) })
+            // As far as the transaction, and no step further.
+            func remove(_ message: String) async throws {
+                let store = try #require(bench.core).services.store
+                _ = try await store.remove(message, in: room.id, of: "acme", now: .now())
+            }
+            try await remove(room.messages[0])
+            try await remove(shares[0])
+            await bench.stopCore()
+            try await bench.start()
+            let services = try #require(bench.core).services
+            try await services.search.sweep()
+            let again = try await Indexer(bench).open()
+            #expect(try await Self.found(again, room.id, 1).count == 3)
+            #expect(access(services.files.path(of: file), F_OK) == 0, "it is shared still")
+            try await remove(shares[1])
+            #expect(access(services.files.path(of: file), F_OK) == 0)
+            try await services.search.sweep()
+            #expect(access(services.files.path(of: file), F_OK) != 0)
+            #expect(try await services.store.leftovers().isEmpty)
+            await again.stop()
+            await room.kms.stop()
+        }
+    }
+
     @Test("a sealed query goes to the indexer with the person's rooms, and its messages come back as they are")
     func query() async throws {
         try await CoreBench.run { bench in

@@ -63,10 +63,26 @@ struct SearchService: Sendable {
 
     /// Takes away what a deleted message leaves elsewhere. An indexer, which reads of it in the feed, buries the entry as well;
     /// this way it is gone at once.
+    ///
+    /// What can not be taken away now stays written down, and is taken away by `sweep`.
     func forget(_ message: CloudStore.DeletedMessage) async {
-        try? await index.bury(
+        try? await take(message)
+    }
+
+    private func take(_ message: CloudStore.DeletedMessage) async throws {
+        try await index.bury(
             message.message, in: message.conversation, of: message.organisation, sequence: message.sequence)
-        for file in message.files { if let id = FileID(file) { try? await files.remove(id) } }
+        for file in message.files { if let id = FileID(file) { try await files.remove(id) } }
+        try await store.settle(message)
+    }
+
+    /// Takes away what was left by a core that ended, or when a disk did not answer.
+    func sweep() async throws {
+        while !Task.isCancelled {
+            let left = try await store.leftovers()
+            guard !left.isEmpty else { return }
+            for message in left { try await take(message) }
+        }
     }
 
     private func answer(_ call: SearchCall, _ organisation: String) async throws -> SearchCall.Reply {

@@ -151,7 +151,10 @@ extension CloudStore {
         case .share:
             for file in draft.files {
                 try db.execute(
-                    sql: "INSERT OR IGNORE INTO fileShare (file, conversation) VALUES (?, ?)",
+                    sql: """
+                        INSERT INTO fileShare (file, conversation) VALUES (?, ?)
+                        ON CONFLICT (file, conversation) DO UPDATE SET shares = shares + 1
+                        """,
                     arguments: [file, conversation.id])
             }
         case .add:

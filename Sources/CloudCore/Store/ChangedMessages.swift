@@ -39,6 +39,8 @@ extension CloudStore {
         var sequence: Int64
         /// Files that nobody shares any more: their octets have no use.
         var files: [String] = []
+        /// Its row among what is left to be taken away.
+        var leftover: Int64 = 0
     }
 
     /// Deletes the message that the draft is about; only its author does. Nil when it is deleted already.
@@ -170,20 +172,57 @@ extension CloudStore {
             guard let id = file["url"]?.string?.split(separator: "/").last.map(String.init) else { continue }
             if try release(id, from: deleted.conversation, db) { deleted.files.append(id) }
         }
+        try db.execute(
+            sql: """
+                INSERT INTO leftover (organisation, conversation, message, sequence, files) VALUES (?, ?, ?, ?, ?)
+                """,
+            arguments: [
+                deleted.organisation, deleted.conversation, deleted.message, deleted.sequence,
+                deleted.files.joined(separator: " "),
+            ])
+        deleted.leftover = db.lastInsertedRowID
+    }
+
+    /// What deleted messages leave elsewhere: written with the deletion, so that a core that ends before it is taken away takes it
+    /// away later. And how often a file was shared to a conversation, which says when its octets have no use.
+    static let leftovers = """
+        CREATE TABLE leftover (
+            id INTEGER PRIMARY KEY, organisation TEXT NOT NULL, conversation TEXT NOT NULL, message TEXT NOT NULL,
+            sequence INTEGER NOT NULL, files TEXT NOT NULL) STRICT;
+        ALTER TABLE fileShare ADD COLUMN shares INTEGER NOT NULL DEFAULT 1;
+        UPDATE fileShare SET shares = (
+            SELECT count(*) FROM activity, json_each(activity.json, '$.object.files') AS shared
+            WHERE activity.conversation = fileShare.conversation
+                AND json_extract(activity.json, '$.verb') = 'share'
+                AND json_extract(shared.value, '$.url') LIKE '%/' || fileShare.file);
+        """
+
+    func leftovers(limit: Int = 200) async throws -> [DeletedMessage] {
+        try await pool.read { db in
+            try Row.fetchAll(db, sql: "SELECT * FROM leftover ORDER BY id LIMIT ?", arguments: [limit]).map { row in
+                DeletedMessage(
+                    organisation: row["organisation"], conversation: row["conversation"], message: row["message"],
+                    sequence: row["sequence"],
+                    files: (row["files"] as String).split(separator: " ").map(String.init), leftover: row["id"])
+            }
+        }
+    }
+
+    /// It is taken away everywhere.
+    func settle(_ message: DeletedMessage) async throws {
+        try await pool.write { db in
+            try db.execute(sql: "DELETE FROM leftover WHERE id = ?", arguments: [message.leftover])
+        }
     }
 
     /// Whether nobody shares the file any more; it is forgotten then.
     private static func release(_ file: String, from conversation: String, _ db: Database) throws -> Bool {
-        let isShared = try Bool.fetchOne(
-            db,
-            sql: """
-                SELECT 1 FROM activity, json_each(activity.json, '$.object.files') AS shared
-                WHERE conversation = ?1 AND json_extract(activity.json, '$.verb') = 'share'
-                    AND json_extract(shared.value, '$.url') LIKE '%/' || ?2
-                """, arguments: [conversation, file])
-        guard isShared == nil else { return false }
         try db.execute(
-            sql: "DELETE FROM fileShare WHERE file = ? AND conversation = ?", arguments: [file, conversation])
+            sql: "UPDATE fileShare SET shares = shares - 1 WHERE file = ? AND conversation = ?",
+            arguments: [file, conversation])
+        try db.execute(
+            sql: "DELETE FROM fileShare WHERE file = ? AND conversation = ? AND shares <= 0",
+            arguments: [file, conversation])
         guard try Bool.fetchOne(db, sql: "SELECT 1 FROM fileShare WHERE file = ?", arguments: [file]) == nil else {
             return false
         }

@@ -68,6 +68,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("feeds") { try $0.execute(sql: feedTables) }
         migrator.registerMigration("deletions") { try $0.execute(sql: deletions) }
         migrator.registerMigration("retention") { try $0.execute(sql: messagesByTime) }
+        migrator.registerMigration("leftovers") { try $0.execute(sql: leftovers) }
         migrator.registerMigration("feed as it was") { try $0.execute(sql: feedBefore) }
         return migrator
     }()
