@@ -28,12 +28,14 @@ package enum KMSOperation: Sendable, Equatable {
     case retrieveSearchKeys(resource: String)
     case retrieveMemberships(user: String, resources: [String], queryDigest: [UInt8]? = nil)
     case createSealingKey
+    /// Of an export of eDiscovery: SHA-256 of its root document.
+    case createSignature(digest: [UInt8])
 
     package var method: KMSRequest.Method {
         switch self {
         case .ping, .bindKey: .update
         case .deleteSession, .deleteResource, .deleteAuthorization: .delete
-        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey: .create
+        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey, .createSignature: .create
         case .useKey, .retrieveSearchKeys, .retrieveMemberships: .retrieve
         case .retrieveKey, .confirmKey, .retrieveKeys, .retrieveResource, .retrieveAuthorizations: .retrieve
         }
@@ -53,6 +55,7 @@ package enum KMSOperation: Sendable, Equatable {
         case .createSearchKey(let resource, _, _), .retrieveSearchKeys(let resource): resource + "/searchKeys"
         case .retrieveMemberships: "/memberships"
         case .createSealingKey: "/sealingKey"
+        case .createSignature: "/signatures"
         case .createAuthorizations: "/authorizations"
         case .retrieveAuthorizations(let resource, let id):
             resource + "/authorizations" + (id.map { "?authId=" + KMSURI.percentEncoded($0) } ?? "")
@@ -81,6 +84,7 @@ package enum KMSOperation: Sendable, Equatable {
             json.member("resourceUri", resource)
             json.member("userIds", ids)
         case .useKey(_, let use): json.member("use", use.rawValue)
+        case .createSignature(let digest): json.member("digest", Base64URL.encode(digest))
         case .createSearchKey(_, let epoch?, let because?):
             json.name("ends")
             json.beginObject()
@@ -113,7 +117,7 @@ package enum KMSOperation: Sendable, Equatable {
             keys.allSatisfy { Self.same($0.resourceURI, resource) } && Set(keys.map(\.epoch)).count == keys.count
         case (.retrieveMemberships(let user, let resources, _), .memberships(let list)):
             list.user == user && Set(list.resourceURIs).isSubset(of: resources)
-        case (.createSealingKey, .sealingKey): true
+        case (.createSealingKey, .sealingKey), (.createSignature, .signature): true
         case (.bindKey(let uri, let resource), .key(let key)):
             Self.same(key.uri, uri) && key.bindDate != nil && key.resourceURI.map { Self.same($0, resource) } == true
         case (.retrieveKeys(let resource, _, _, let count), .keys(let keys)):

@@ -16,6 +16,8 @@ package struct KMSAnswer: Sendable {
         case searchKeys([KMSSearchKey])
         case memberships(KMSMemberships)
         case sealingKey(KMSSealingKey)
+        /// A compact JWS under the static key.
+        case signature(String)
     }
 
     package var status: Int
@@ -84,6 +86,7 @@ package struct KMSAnswer: Sendable {
         case .sealingKey(let key):
             json.name("sealingKey")
             key.write(to: &json)
+        case .signature(let jws): json.member("signature", jws)
         }
         json.endObject()
         return json
@@ -138,6 +141,8 @@ package struct KMSAnswer: Sendable {
         } else if let node = root["sealingKey"] {
             guard let key = KMSSealingKey(node) else { return nil }
             body = .sealingKey(key)
+        } else if let jws = root["signature"]?.string {
+            body = .signature(jws)
         } else {
             body = .none
         }

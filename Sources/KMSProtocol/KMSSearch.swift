@@ -177,6 +177,14 @@ extension KMSRequest {
         return digest
     }
 
+    /// `digest` of create /signatures: SHA-256 of what is signed.
+    package func signedDigest() throws(KMSFailure) -> [UInt8] {
+        guard let digest = Base64URL.decode(try Self.text(body["digest"], "digest")), digest.count == 32 else {
+            throw .malformed("member 'digest' is not the base64url of 32 octets")
+        }
+        return digest
+    }
+
     /// `resourceUris` of retrieve /memberships: 1 to 1,000, without duplicates, in the order given.
     package func resourceURIs() throws(KMSFailure) -> [String] {
         let texts = try list("resourceUris", maximum: 1000)

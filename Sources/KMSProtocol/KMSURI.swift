@@ -22,6 +22,7 @@ package struct KMSURI: Hashable, Sendable {
         case resourceSearchKeys(String)
         case memberships
         case sealingKey
+        case signatures
         case authorizations
         case authorization(String)
         case ping
@@ -61,6 +62,7 @@ package struct KMSURI: Hashable, Sendable {
         case .resourceSearchKeys(let id): host + "/resources/" + id + "/searchKeys"
         case .memberships: host + "/memberships"
         case .sealingKey: host + "/sealingKey"
+        case .signatures: host + "/signatures"
         case .authorizations: host + "/authorizations"
         case .authorization(let id): host + "/authorizations/" + id
         case .ping: host + "/ping"
@@ -131,6 +133,7 @@ package struct KMSURI: Hashable, Sendable {
             if names(first, "ping") { return .ping }
             if names(first, "memberships") { return .memberships }
             if names(first, "sealingKey") { return .sealingKey }
+            if names(first, "signatures") { return .signatures }
         case 2:
             if names(first, "statickeys") { return .staticKey(string(parts[1])) }
             guard let id = identifier(parts[1]) else { break }

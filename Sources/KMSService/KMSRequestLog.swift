@@ -166,6 +166,7 @@ struct KMSRequestLog: RequestLog {
         case .resourceSearchKeys(let id): named("/resources/", id, "/searchKeys")
         case .memberships: host + "/memberships"
         case .sealingKey: host + "/sealingKey"
+        case .signatures: host + "/signatures"
         case .authorizations: host + "/authorizations"
         case .authorization(let id): named("/authorizations/", id)
         case .ping: host + "/ping"

@@ -91,7 +91,7 @@ package struct KeyManagement: Sendable {
         case (.update, .ping), (.delete, .session): break
         // Before it is told what is there.
         // These have rules of their own.
-        case (.create, .resourceSearchKeys), (.create, .sealingKey): break
+        case (.create, .resourceSearchKeys), (.create, .sealingKey), (.create, .signatures): break
         default: try demandConsent(caller, space: nil, request.method, now)
         }
         switch (request.method, request.uri.object) {
@@ -116,6 +116,7 @@ package struct KeyManagement: Sendable {
             return try await retrieveSearchKeys(ofResource: id, request, caller, now)
         case (.retrieve, .memberships): return try await retrieveMemberships(request, caller, session, now)
         case (.create, .sealingKey): return try await createSealingKey(caller, now)
+        case (.create, .signatures): return try createSignature(request, caller, now)
         case (_, .other(let path)) where Self.namesMasterKeys(path):
             throw KMSFailure(
                 KMSStatus.notImplemented, "master keys are not administered over this protocol", rule: "no-master-keys")

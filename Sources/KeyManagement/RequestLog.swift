@@ -86,6 +86,7 @@ extension KMSURI.Object {
         case .resourceSearchKeys: "RESOURCE_SEARCH_KEYS"
         case .memberships: "MEMBERSHIPS"
         case .sealingKey: "SEALING_KEY"
+        case .signatures: "SIGNATURE_COLLECTION"
         case .authorizations: "AUTHORIZATION_COLLECTION"
         case .authorization: "AUTHORIZATION"
         case .ping: "PING"

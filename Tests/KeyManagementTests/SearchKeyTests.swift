@@ -1,3 +1,5 @@
+import Cryptography
+import JOSESignature
 import KMSProtocol
 import KeyStore
 import MasterKey
@@ -433,6 +435,28 @@ struct SearchKeyTests {
         #expect(try await take(world, key.uri, for: "search").status == 403)
         #expect(try await take(world, key.uri, for: "report").status == 200)
         #expect(try await take(world, key.uri, for: nil).status == 403)
+        await world.close()
+    }
+
+    @Test("an eDiscovery service has a digest signed by the KMS's static key, and says so to nobody else") func signature()
+        async throws
+    {
+        let world = try await World.start(.sqlite, Self.consent(#""type": "ediscovery""#))
+        let digest = Base64URL.encode([UInt8](repeating: 9, count: 32))
+        let answer = try await world.service.ask("create", "/signatures") { $0.member("digest", digest) }
+        guard case .signature(let jws) = answer.body else { throw TestClient.Refused(answer: answer) }
+        let signed = try JWS.verify(jws, allowing: [.ps256]) { _ in world.kms.staticKey.publicKey }
+        #expect(signed.header.typ == KeyManagement.exportSignatureType)
+        let payload = try JSONDocument(signed.payload).root
+        #expect(payload["digest"]?.string == digest && payload["time"]?.string == world.kms.clock.now.iso8601)
+        #expect(payload["service"]?.string == Self.indexer)
+        for bad in ["AAAA", "", "?"] {
+            let refused = try await world.service.ask("create", "/signatures") { $0.member("digest", bad) }
+            #expect(refused.status == 400, "\(bad)")
+        }
+        #expect(try await world.alice.ask("create", "/signatures") { $0.member("digest", digest) }.status == 403)
+        world.kms.inForce.take(try TestPolicy.make(TestPolicy.consent("svc-other"), version: 2))
+        #expect(try await world.service.ask("create", "/signatures") { $0.member("digest", digest) }.status == 403)
         await world.close()
     }
 
