@@ -15,14 +15,14 @@ actor Destroyer {
     private let vault: FileVault
     private let core: any CoreAsking
     private let now: @Sendable () -> Timestamp
-    /// Signs certificates; nil where the account has no key.
-    private let sign: (@Sendable (_ certificate: [UInt8]) throws -> String)?
+    /// Has the KMS sign the digest of a certificate.
+    private let sign: @Sendable (_ digest: [UInt8]) async throws -> String
     private var retentionDue: Timestamp?
     private static let retentionPeriod: Int64 = 3600
 
     init(
         consent: Consent, mirror: Mirror, vault: FileVault, core: any CoreAsking,
-        sign: (@Sendable (_ certificate: [UInt8]) throws -> String)? = nil,
+        sign: @escaping @Sendable (_ digest: [UInt8]) async throws -> String,
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         (self.consent, self.mirror, self.vault, self.core) = (consent, mirror, vault, core)
@@ -49,7 +49,7 @@ actor Destroyer {
         if released { try mirror.deleteDocument("again", "holds") }
         for destruction in try mirror.documents("destruction", under: key)
         where destruction.root["state"]?.string == "destroying" {
-            try certify(destruction.root, key)
+            try await certify(destruction.root, key)
         }
         for removal in try mirror.atCore(limit: 200) {
             try await core.remove(removal.message, in: removal.space)
@@ -128,7 +128,7 @@ actor Destroyer {
     /// A new rule counts at once.
     func retentionChanged() { retentionDue = nil }
 
-    private func certify(_ destruction: JSONNode, _ key: SymmetricKey) throws {
+    private func certify(_ destruction: JSONNode, _ key: SymmetricKey) async throws {
         guard let id = destruction["id"]?.string else { return }
         let left = try mirror.removals(because: id)
         guard left.wanted == 0 else { return }
@@ -149,11 +149,13 @@ actor Destroyer {
             json.member("held", left.held)
             json.member("digest", Hexadecimal.encode(digest))
         }
-        let certificate = try OfficerCommands.object { json in
+        let signature = try await sign(SHA256.hash(Array(text.utf8)))
+        let certificate = OfficerCommands.object { json in
             json.member("id", id)
             json.name("certificate")
             json.raw(text)
-            json.member("jws", ifPresent: try sign?(Array(text.utf8)))
+            // Over SHA-256 of the certificate's octets.
+            json.member("signature", signature)
         }
         try mirror.put("certificate", id, Array(certificate.utf8), under: key)
         _ = try mirror.change("destruction", id, under: key) { Self.changed($0, state: "done") { _ in } }

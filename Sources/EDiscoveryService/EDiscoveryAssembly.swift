@@ -6,6 +6,7 @@ import FoundationEssentials
 import HTTPClient
 import HTTPServer
 import KMSClient
+import KMSProtocol
 import LinkProtocol
 import LinkedService
 import ServiceLifecycle
@@ -71,9 +72,12 @@ package enum EDiscoveryAssembly {
         }
         let destroyer = Destroyer(
             consent: consent, mirror: mirror, vault: vault, core: core,
-            sign: serviceKey.map { key in
-                { @Sendable octets throws -> String in try key.signed(octets, typ: "hds-ediscovery+jws") }
+            sign: { digest in
+                guard case .signature(let jws) = try await kms.perform(.createSignature(digest: digest), on: nil).body
+                else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no signature") }
+                return jws
             })
+        let holds = HoldKeeper(consent: consent, kms: kms, mirror: mirror)
         let inspector = try configuration.dlp.map { section in
             let scanner = try section.scanner.map { scanner in
                 HTTPScanner(
@@ -136,6 +140,8 @@ package enum EDiscoveryAssembly {
                     await upkeep.attempt {
                         while try await fetching.work() {}
                         while let inspector, try await inspector.work() {}
+                        // Before anything is destroyed: what is held is held at the KMS as well.
+                        try await holds.work()
                         try await destroyer.work()
                     }
                 }, incoming, reader,

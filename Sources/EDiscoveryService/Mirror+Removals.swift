@@ -206,4 +206,41 @@ extension Mirror {
             return rows.count < limit
         }
     }
+
+    // MARK: - What the KMS holds
+
+    func spaces(changedAfter position: Int64, until last: Int64) throws -> [String] {
+        try queue.read { db in
+            try String.fetchAll(
+                db, sql: "SELECT DISTINCT space FROM event WHERE position > ? AND position <= ? ORDER BY space",
+                arguments: [position, last])
+        }
+    }
+
+    func heldResources(of space: String) throws -> Set<String> {
+        try queue.read {
+            Set(try String.fetchAll($0, sql: "SELECT resource FROM held WHERE space = ?", arguments: [space]))
+        }
+    }
+
+    func noteHeld(_ resource: String, of space: String, _ isHeld: Bool) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: isHeld
+                    ? "INSERT OR IGNORE INTO held (space, resource) VALUES (?, ?)"
+                    : "DELETE FROM held WHERE space = ? AND resource = ?", arguments: [space, resource])
+        }
+    }
+
+    func setting(_ name: String) throws -> String? {
+        try queue.read { try String.fetchOne($0, sql: "SELECT value FROM setting WHERE name = ?", arguments: [name]) }
+    }
+
+    func set(_ name: String, _ value: String) throws {
+        try queue.write { db in
+            try db.execute(
+                sql: "INSERT INTO setting VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = ?2",
+                arguments: [name, value])
+        }
+    }
 }

@@ -43,6 +43,13 @@ final class Mirror: Sendable {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1") { try $0.execute(sql: first) }
         migrator.registerMigration("removals") { try $0.execute(sql: removals) }
+        migrator.registerMigration("held") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE held (space TEXT NOT NULL, resource TEXT NOT NULL, PRIMARY KEY (space, resource))
+                        STRICT, WITHOUT ROWID
+                    """)
+        }
         return migrator
     }()
 

@@ -1,6 +1,5 @@
 package import Cryptography
 package import Diagnostics
-import JOSESignature
 
 /// Who asks the KMS: the user, the device, and the access token that proves it.
 package struct KMSCredential: Sendable {
@@ -44,11 +43,4 @@ package struct ServiceKey: Sendable {
 
     /// What is registered.
     package var publicKey: PublicKey { privateKey.publicKey }
-
-    /// A compact JWS over what the service vouches for; `kid` is the key's thumbprint.
-    package func signed(_ payload: [UInt8], typ: String) throws -> String {
-        try JWS.sign(
-            payload, with: privateKey, algorithm: publicKey.p256Coordinates == nil ? .ps256 : .es256,
-            kid: JWK.thumbprint(of: publicKey), typ: typ)
-    }
 }

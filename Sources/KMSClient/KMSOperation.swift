@@ -30,12 +30,15 @@ package enum KMSOperation: Sendable, Equatable {
     case createSealingKey
     /// Of an export of eDiscovery: SHA-256 of its root document.
     case createSignature(digest: [UInt8])
+    /// The keys of a space are not to be destroyed.
+    case createHold(resource: String, reason: String)
+    case deleteHold(resource: String)
 
     package var method: KMSRequest.Method {
         switch self {
         case .ping, .bindKey: .update
-        case .deleteSession, .deleteResource, .deleteAuthorization: .delete
-        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey, .createSignature: .create
+        case .deleteSession, .deleteResource, .deleteAuthorization, .deleteHold: .delete
+        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey, .createSignature, .createHold: .create
         case .useKey, .retrieveSearchKeys, .retrieveMemberships: .retrieve
         case .retrieveKey, .confirmKey, .retrieveKeys, .retrieveResource, .retrieveAuthorizations: .retrieve
         }
@@ -56,6 +59,7 @@ package enum KMSOperation: Sendable, Equatable {
         case .retrieveMemberships: "/memberships"
         case .createSealingKey: "/sealingKey"
         case .createSignature: "/signatures"
+        case .createHold(let resource, _), .deleteHold(let resource): resource + "/hold"
         case .createAuthorizations: "/authorizations"
         case .retrieveAuthorizations(let resource, let id):
             resource + "/authorizations" + (id.map { "?authId=" + KMSURI.percentEncoded($0) } ?? "")
@@ -85,6 +89,7 @@ package enum KMSOperation: Sendable, Equatable {
             json.member("userIds", ids)
         case .useKey(_, let use): json.member("use", use.rawValue)
         case .createSignature(let digest): json.member("digest", Base64URL.encode(digest))
+        case .createHold(_, let reason): json.member("reason", reason)
         case .createSearchKey(_, let epoch?, let because?):
             json.name("ends")
             json.beginObject()
@@ -96,7 +101,7 @@ package enum KMSOperation: Sendable, Equatable {
             json.member("userId", user)
             json.member("resourceUris", resources)
         case .ping, .deleteSession, .retrieveKey, .retrieveResource, .deleteResource, .retrieveAuthorizations,
-            .deleteAuthorization, .createSearchKey, .retrieveSearchKeys, .createSealingKey:
+            .deleteAuthorization, .createSearchKey, .retrieveSearchKeys, .createSealingKey, .deleteHold:
             break
         }
     }
@@ -105,6 +110,7 @@ package enum KMSOperation: Sendable, Equatable {
     func matches(_ answer: KMSAnswer, host: String) -> Bool {
         switch (self, answer.body) {
         case (.ping, .none), (.deleteSession, .none), (.deleteResource, .none): true
+        case (.createHold, .none), (.deleteHold, .none): true
         case (.createKeys(let count), .keys(let keys)):
             keys.count == count && Set(keys.map(\.uri)).count == count
                 && keys.allSatisfy { KMSURI($0.uri)?.isKey(at: host) == true && $0.resourceURI == nil }

@@ -177,6 +177,13 @@ extension KMSRequest {
         return digest
     }
 
+    /// `reason` of create <kro>/hold: 1 to 200 octets.
+    package func holdReason() throws(KMSFailure) -> String {
+        let reason = try Self.text(body["reason"], "reason", maximum: 200)
+        guard !reason.isEmpty else { throw .malformed("member 'reason' is empty") }
+        return reason
+    }
+
     /// `digest` of create /signatures: SHA-256 of what is signed.
     package func signedDigest() throws(KMSFailure) -> [UInt8] {
         guard let digest = Base64URL.decode(try Self.text(body["digest"], "digest")), digest.count == 32 else {

@@ -23,6 +23,7 @@ package struct KMSURI: Hashable, Sendable {
         case memberships
         case sealingKey
         case signatures
+        case resourceHold(String)
         case authorizations
         case authorization(String)
         case ping
@@ -63,6 +64,7 @@ package struct KMSURI: Hashable, Sendable {
         case .memberships: host + "/memberships"
         case .sealingKey: host + "/sealingKey"
         case .signatures: host + "/signatures"
+        case .resourceHold(let id): host + "/resources/" + id + "/hold"
         case .authorizations: host + "/authorizations"
         case .authorization(let id): host + "/authorizations/" + id
         case .ping: host + "/ping"
@@ -146,6 +148,7 @@ package struct KMSURI: Hashable, Sendable {
             if names(parts[2], "keys") { return .resourceKeys(id) }
             if names(parts[2], "authorizations") { return .resourceAuthorizations(id) }
             if names(parts[2], "searchKeys") { return .resourceSearchKeys(id) }
+            if names(parts[2], "hold") { return .resourceHold(id) }
         default: break
         }
         return .other(string(path))

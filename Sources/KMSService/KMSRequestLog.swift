@@ -167,6 +167,7 @@ struct KMSRequestLog: RequestLog {
         case .memberships: host + "/memberships"
         case .sealingKey: host + "/sealingKey"
         case .signatures: host + "/signatures"
+        case .resourceHold(let id): named("/resources/", id, "/hold")
         case .authorizations: host + "/authorizations"
         case .authorization(let id): named("/authorizations/", id)
         case .ping: host + "/ping"

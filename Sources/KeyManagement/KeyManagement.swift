@@ -91,7 +91,7 @@ package struct KeyManagement: Sendable {
         case (.update, .ping), (.delete, .session): break
         // Before it is told what is there.
         // These have rules of their own.
-        case (.create, .resourceSearchKeys), (.create, .sealingKey), (.create, .signatures): break
+        case (.create, .resourceSearchKeys), (.create, .sealingKey), (.create, .signatures), (_, .resourceHold): break
         default: try demandConsent(caller, space: nil, request.method, now)
         }
         switch (request.method, request.uri.object) {
@@ -116,6 +116,8 @@ package struct KeyManagement: Sendable {
             return try await retrieveSearchKeys(ofResource: id, request, caller, now)
         case (.retrieve, .memberships): return try await retrieveMemberships(request, caller, session, now)
         case (.create, .sealingKey): return try await createSealingKey(caller, now)
+        case (.create, .resourceHold(let id)): return try await hold(id, request, caller, now)
+        case (.delete, .resourceHold(let id)): return try await endHold(id, caller, now)
         case (.create, .signatures): return try createSignature(request, caller, now)
         case (_, .other(let path)) where Self.namesMasterKeys(path):
             throw KMSFailure(

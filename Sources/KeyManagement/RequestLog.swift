@@ -87,6 +87,7 @@ extension KMSURI.Object {
         case .memberships: "MEMBERSHIPS"
         case .sealingKey: "SEALING_KEY"
         case .signatures: "SIGNATURE_COLLECTION"
+        case .resourceHold: "RESOURCE_HOLD"
         case .authorizations: "AUTHORIZATION_COLLECTION"
         case .authorization: "AUTHORIZATION"
         case .ping: "PING"

@@ -23,6 +23,7 @@ final class FakeKMS: KMSAsking {
     let ended = Mutex(false)
     /// Whether content keys are given to the service itself, as by a consent for all spaces.
     let givesServices = Mutex(false)
+    let holds = Mutex<[String]>([])
 
     private func refusal(_ status: Int, _ reason: String) -> KMSRefusal {
         var answer = KMSAnswer(status: status, requestID: nil)
@@ -45,6 +46,13 @@ final class FakeKMS: KMSAsking {
             guard consents.withLock({ $0 }) else { throw refusal(403, "the policy names no consent (no-consent)") }
             return KMSAnswer(
                 status: 200, requestID: nil, body: .sealingKey(KMSSealingKey(key: key, createDate: time)))
+        case .createHold(let resource, _):
+            holds.withLock { $0.append("create \(resource)") }
+            return KMSAnswer(status: 201, requestID: nil)
+        case .deleteHold(let resource):
+            holds.withLock { $0.append("delete \(resource)") }
+            return KMSAnswer(status: 200, requestID: nil)
+        case .createSignature: return KMSAnswer(status: 201, requestID: nil, body: .signature("signed"))
         case .useKey(let uri, .report):
             guard uri.hasPrefix("kms://kms.example.com/keys/report") else { throw refusal(403, "(not-the-askers-key)") }
             return given(uri.hasSuffix("mallory") ? "mallory" : "carol")

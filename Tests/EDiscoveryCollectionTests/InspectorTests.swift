@@ -78,7 +78,8 @@ import WireText
         _ = try await world.inspector([Self.cards]).work()
         let destroyer = Destroyer(
             consent: Consent(world.kms) { _ in }, mirror: world.mirror,
-            vault: try FileVault(folder: world.folder.path + "/files", largest: 1), core: world.core)
+            vault: try FileVault(folder: world.folder.path + "/files", largest: 1), core: world.core,
+            sign: { _ in "signed" })
         try await destroyer.work()
         #expect(world.core.removed.withLock { $0 } == ["room/a1"])
     }
@@ -109,6 +110,18 @@ import WireText
         func verdict(on text: String) async throws -> String? { text.contains("virus") ? "eicar" : nil }
     }
 
+    private struct File: Decodable {
+        let dlp: DLPSection
+        enum CodingKeys: String, CodingKey, CaseIterable { case dlp }
+    }
+
+    @Test("Rules are taken as they stand in the file") func taken() throws {
+        let text = "dlp:\n  rules:\n    - {name: a, cards: true, words: [x], at-least: 2, spaces: [S], actions: [remove]}\n"
+        let file: File = try ConfigurationFile.decode(Array(text.utf8), file: "f.yaml", folder: "/")
+        let rule = try #require(file.dlp.rules.first)
+        #expect(rule.detectors.count == 2 && rule.atLeast == 2 && rule.spaces == ["s"] && rule.actions == [.remove])
+    }
+
     @Test(
         "Rules that can not be meant are refused by their place",
         arguments: [
@@ -118,7 +131,6 @@ import WireText
             ("scanner: {url: 'http://scanner.example.com/'}", "url"),
         ])
     func section(text: String, place: String) throws {
-        struct File: Decodable { let dlp: DLPSection }
         let octets = Array("dlp:\n  \(text)\n".utf8)
         let error = #expect(throws: ConfigurationError.self) {
             try ConfigurationFile.decode(octets, file: "f.yaml", folder: "/") as File

@@ -438,6 +438,34 @@ struct SearchKeyTests {
         await world.close()
     }
 
+    @Test("an eDiscovery service holds a space, ends its own holds and no officer's; nobody else does either", arguments: RollbackWorld.Kind.here)
+    func holds(_ kind: RollbackWorld.Kind) async throws {
+        let world = try await World.start(kind, Self.consent(#""type": "ediscovery""#))
+        let (_, space) = try await world.space()
+        func reason() async throws -> String? {
+            try await HoldList.standing(world.node.store, world.kms.vault).entries.first?.reason
+        }
+        func ask(_ client: TestClient, _ method: String, _ reason: String = "m7") async throws -> Int {
+            try await client.ask(method, space.uri + "/hold") { $0.member("reason", reason) }.status
+        }
+        #expect(try await ask(world.alice, "create") == 403)
+        #expect(try await reason() == nil)
+        #expect(try await ask(world.service, "create", "") == 400)
+        #expect(try await ask(world.service, "create") == 201)
+        #expect(try await ask(world.service, "create", "another") == 201)
+        #expect(try await reason() == "eDiscovery: m7", "the first one stands")
+        #expect(try await ask(world.alice, "delete") == 403)
+        #expect(try await ask(world.service, "delete") == 200)
+        #expect(try await reason() == nil)
+        let id = String(space.uri.split(separator: "/").last ?? "")
+        try await HoldList.change([id], reason: "a judge", store: world.node.store, vault: world.kms.vault)
+        #expect(try await ask(world.service, "create") == 201)
+        #expect(try await ask(world.service, "delete") == 200)
+        #expect(try await reason() == "a judge")
+        #expect(try await world.service.ask("create", "/resources/\(UUIDText.random())/hold") { $0.member("reason", "r") }.status == 404)
+        await world.close()
+    }
+
     @Test("an eDiscovery service has a digest signed by the KMS's static key, and says so to nobody else") func signature()
         async throws
     {
