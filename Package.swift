@@ -165,6 +165,13 @@ var targets: [Target] = [
 
     library("EDiscoveryModel", ["WireText"]),
     library("EDiscoveryCollection", ["EDiscoveryModel", "KMSClient", "WireText", "Diagnostics"]),
+    wrapper("ZIPVolume", ["CArchive", "Diagnostics"]),
+    library(
+        "EDiscoveryExport",
+        [
+            "EDiscoveryModel", "ZIPVolume", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
+        ]),
 
     // Layer 5: runtime
     library(
@@ -263,7 +270,7 @@ var targets: [Target] = [
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
             "ServiceRuntime",
-            "HTTPClient", "NodeList", "NodeEnrolment",
+            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -471,6 +478,14 @@ targets += [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
             "ServiceRuntime", "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", grdb,
         ]),
+    .testTarget(
+        name: "EDiscoveryExportTests",
+        dependencies: [
+            "EDiscoveryExport", "EDiscoveryModel", "ZIPVolume", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", "TestVectors",
+            // Started as a process.
+            "hdsctl",
+        ], exclude: ["Readers"], swiftSettings: settings),
     tests(
         "StoryTests",
         [
