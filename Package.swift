@@ -166,6 +166,13 @@ var targets: [Target] = [
 
     library("EDiscoveryModel", ["WireText"]),
     library("EDiscoveryCollection", ["EDiscoveryModel", "KMSClient", "WireText", "Diagnostics"]),
+    wrapper("ZIPVolume", ["CArchive", "Diagnostics"]),
+    library(
+        "EDiscoveryExport",
+        [
+            "EDiscoveryModel", "ZIPVolume", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
+        ]),
 
     // Layer 5: runtime
     library(
@@ -266,7 +273,7 @@ var targets: [Target] = [
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
             "ServiceRuntime",
-            "HTTPClient", "NodeList", "NodeEnrolment",
+            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -477,6 +484,14 @@ targets += [
             "WireText", "Diagnostics",
             "TestServers", grdb, nioCore, nioPosix,
         ]),
+    .testTarget(
+        name: "EDiscoveryExportTests",
+        dependencies: [
+            "EDiscoveryExport", "EDiscoveryModel", "ZIPVolume", "JOSEEncryption", "JOSESignature", "Encryption",
+            "Cryptography", "SecretMemory", "WireText", "Diagnostics", "TestServers", "TestVectors",
+            // Started as a process.
+            "hdsctl",
+        ], exclude: ["Readers"], swiftSettings: settings),
     tests(
         "StoryTests",
         [

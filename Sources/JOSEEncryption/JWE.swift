@@ -20,7 +20,7 @@ package enum JWE {
     package static let maximumBytes = 2 << 20
     private static let direct = "dir"
     private static let wrapped = "RSA-OAEP"
-    private static let content = "A256GCM"
+    static let content = "A256GCM"
 
     /// Looks at the form and the header only, so that the caller can find the key by `kid` first.
     package static func parse(_ compact: [UInt8]) throws -> JWECompact {
@@ -62,7 +62,7 @@ package enum JWE {
         return try message.open(RSAOAEP.unwrapKey(message.encryptedKey, with: key, digest: .sha1))
     }
 
-    private static func demand(_ algorithm: String, _ header: JOSEHeader) throws(DiagnosedError) {
+    static func demand(_ algorithm: String, _ header: JOSEHeader) throws(DiagnosedError) {
         guard header.alg == algorithm, header.enc == content else {
             throw .refusedJOSE(
                 "the encryption is not allowed here", expected: "\(algorithm) with \(content)",
@@ -80,7 +80,7 @@ package enum JWE {
         return json.withUnsafeBytes { Base64URL.encode($0) }
     }
 
-    private static func seal(
+    static func seal(
         _ plaintext: UnsafeRawBufferPointer, key: SymmetricKey, wrappedKey: [UInt8], header: [UInt8]
     ) throws -> [UInt8] {
         let nonce = try RandomBytes.bytes(AESGCM.nonceByteCount)
@@ -133,6 +133,9 @@ package struct JWECompact: Sendable {
         }
         return try AESGCM.open(ciphertext, tag: tag, key: key, nonce: nonce, aad: Array(text[parts[0]]))
     }
+
+    /// The header's JSON, for what `JOSEHeader` does not keep.
+    func headerDocument() throws -> JSONDocument { try JSONDocument(part(0) ?? []) }
 
     private func part(_ index: Int) -> [UInt8]? {
         text.withUnsafeBytes { Base64URL.decode(UnsafeRawBufferPointer(rebasing: $0[parts[index]])) }

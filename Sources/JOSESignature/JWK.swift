@@ -114,6 +114,28 @@ package struct JWK: Sendable, Equatable {
         return try checkedKey()
     }
 
+    /// The key for delivering something to its owner: EC P-256 for ECDH-ES, RSA for RSA-OAEP-256.
+    ///
+    /// A public key of an agreement has no operation of its own, hence nothing in `key_ops` speaks against it.
+    package func deliveryKey() throws -> PublicKey {
+        guard use == nil || use == "enc" else {
+            throw purpose("it is for another use", expected: "enc", found: use?.quotedForError)
+        }
+        let wanted: String
+        switch keyType {
+        case .ec: wanted = "ECDH-ES"
+        case .rsa:
+            wanted = "RSA-OAEP-256"
+            try check(use: "enc", operation: "encrypt", or: "wrapKey")
+        case .other(let name):
+            throw purpose("nothing can be delivered to it", expected: "RSA or EC P-256", found: name)
+        }
+        guard alg == nil || alg == wanted else {
+            throw purpose("it is for another algorithm", expected: wanted, found: alg?.quotedForError)
+        }
+        return try checkedKey()
+    }
+
     /// Writes the public members as one JSON object.
     package func write(to json: inout JSONWriter) {
         json.beginObject()

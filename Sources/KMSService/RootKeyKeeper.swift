@@ -1,4 +1,5 @@
 import AuditTrail
+import Cryptography
 import Diagnostics
 import KeyManagement
 import KeyStore

@@ -20,6 +20,6 @@ import Diagnostics
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
             RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,
-            DrillCommand.self, JournalTrialCommand.self,
+            DrillCommand.self, JournalTrialCommand.self, EDiscoveryCommand.self,
         ])
 }

@@ -20,6 +20,7 @@ enum Layers {
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
+            "ZIPVolume", "EDiscoveryExport",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],

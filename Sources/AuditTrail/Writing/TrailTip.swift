@@ -1,3 +1,4 @@
+import Cryptography
 import WireText
 
 /// The end of a trail: everything that the next record needs, as a value, so that a failed batch is undone by copying.

@@ -1,5 +1,3 @@
-import Cryptography
-
 /// The Merkle tree of RFC 6962, section 2.1, built leaf by leaf in memory that grows with the logarithm of its size.
 ///
 /// With a target the path of section 2.1.1 for that leaf is gathered on the way.
@@ -56,6 +54,9 @@ package struct MerkleTree: Sendable {
         }
         return (node.hash, copy.path)
     }
+
+    /// The hash of a leaf: its data behind a zero octet, so that no inner node can pass for it.
+    package static func leaf(_ data: [UInt8]) -> [UInt8] { SHA256.hash([0] + data) }
 
     package static func parent(_ left: [UInt8], _ right: [UInt8]) -> [UInt8] {
         SHA256.hash([1] + left + right)

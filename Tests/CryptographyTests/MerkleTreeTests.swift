@@ -2,8 +2,6 @@ import Cryptography
 import Testing
 import WireText
 
-@testable import AuditTrail
-
 @Suite("Merkle tree of RFC 6962")
 struct MerkleTreeTests {
     /// Section 2.1, word for word: quadratic, and so plain that it can be read beside the RFC.
@@ -30,7 +28,7 @@ struct MerkleTreeTests {
     }
 
     private static func leaves(_ count: Int) -> [[UInt8]] {
-        (0..<count).map { TrailHash.leaf(of: Array("leaf \($0)".utf8)) }
+        (0..<count).map { MerkleTree.leaf(Array("leaf \($0)".utf8)) }
     }
 
     private static func tree(_ leaves: [[UInt8]], target: Int64? = nil) -> MerkleTree {
@@ -105,7 +103,7 @@ struct MerkleTreeTests {
         let inputs = [
             "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f",
         ]
-        let leaves = try inputs.map { TrailHash.leaf(of: try #require(Hexadecimal.decode($0))) }
+        let leaves = try inputs.map { MerkleTree.leaf(try #require(Hexadecimal.decode($0))) }
         #expect(Hexadecimal.encode(Self.tree(Array(leaves[..<count])).root) == expected)
     }
 
