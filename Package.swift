@@ -244,7 +244,7 @@ var targets: [Target] = [
         [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics", "HTTPServer", "ContentInspection", "HTTPClient", "TLSChannel", grdb, lifecycle, hummingbird,
+            "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient", "TLSChannel", grdb, lifecycle, hummingbird,
             httpTypes,
             nioCore,
         ]),
@@ -498,6 +498,7 @@ targets += [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
+            "EDiscoveryExport",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

@@ -1,6 +1,6 @@
 package import EDiscoveryModel
 package import KMSClient
-package import WireText
+import WireText
 
 /// Opens texts on behalf of somebody who could read them. What can not be opened is a problem of the item; what is only away
 /// for the moment is thrown, and the space is collected anew.
@@ -195,82 +195,5 @@ package struct SpaceCollection: Sendable {
             item.text = try await open(title.text, title.keyURI, log.readers(at: created.at), &item.problems)
         }
         return item
-    }
-}
-
-extension CollectedItem {
-    /// As an officer gets it. The same item gives the same octets.
-    package func write(to json: inout JSONWriter) {
-        json.beginObject()
-        json.member("activityId", id)
-        json.member("kind", kind.rawValue)
-        json.member("containerId", space)
-        json.member("sequence", Int64(clamping: sequence))
-        json.member("published", published.iso8601)
-        json.name("author")
-        author.write(to: &json)
-        json.member("text", ifPresent: text)
-        json.name("history")
-        json.beginArray()
-        for version in history {
-            json.beginObject()
-            json.member("text", ifPresent: version.text)
-            json.member("until", version.until.iso8601)
-            json.name("editor")
-            version.editor.write(to: &json)
-            json.endObject()
-        }
-        json.endArray()
-        if let deletion {
-            json.name("deletion")
-            json.beginObject()
-            json.member("at", deletion.at.iso8601)
-            json.name("by")
-            deletion.by.write(to: &json)
-            json.endObject()
-        }
-        json.name("files")
-        json.beginArray()
-        for file in files {
-            json.beginObject()
-            json.member("displayName", ifPresent: file.name)
-            json.member("mimeType", ifPresent: file.mediaType)
-            if let size = file.size { json.member("fileSize", Int64(clamping: size)) }
-            json.member("sha256", ifPresent: file.digest.map { Hexadecimal.encode($0) })
-            json.member("reference", ifPresent: file.reference)
-            json.endObject()
-        }
-        json.endArray()
-        if let subject {
-            json.name("subject")
-            subject.write(to: &json)
-        }
-        json.member("parent", ifPresent: parent)
-        json.name("participants")
-        json.beginArray()
-        for person in participants { person.write(to: &json) }
-        json.endArray()
-        json.member("custodians", custodians)
-        json.member("context", isContext)
-        json.name("problems")
-        json.beginArray()
-        for problem in problems {
-            json.beginObject()
-            json.member("class", problem.problemClass.rawValue)
-            json.member("text", problem.text)
-            json.endObject()
-        }
-        json.endArray()
-        json.endObject()
-    }
-}
-
-extension Person {
-    func write(to json: inout JSONWriter) {
-        json.beginObject()
-        json.member("id", id)
-        json.member("email", ifPresent: email)
-        json.member("name", ifPresent: name)
-        json.endObject()
     }
 }

@@ -13,8 +13,8 @@ import WireText
 /// is a random one.
 ///
 /// ```swift
-/// let statement = try await ReportExport(settings).write(to: folder, from: source) { statement in
-///     try JWS.sign(statement, with: key, algorithm: .es256, kid: kid, typ: ExportStatement.type)
+/// let statement = try await ReportExport(settings).write(to: folder, from: source) { digest in
+///     try await kms.signature(of: digest)
 /// }
 /// ```
 package struct ReportExport {
@@ -24,9 +24,10 @@ package struct ReportExport {
 
     /// - Parameters:
     ///   - place: the folder to make; nothing may be there.
-    ///   - sign: a compact JWS over the octets given, with the `typ` of `ExportStatement.type`.
+    ///   - sign: a compact JWS for the SHA-256 of the statement, as `ExportSignature` reads it, with the `typ` of
+    ///     `ExportStatement.type`.
     package func write(
-        to place: String, from source: ExportSource, sign: (_ statement: [UInt8]) async throws -> String
+        to place: String, from source: ExportSource, sign: (_ digest: [UInt8]) async throws -> String
     ) async throws -> ExportStatement {
         let folder = try PackageFolder(place)
         do {
@@ -159,14 +160,15 @@ package struct ReportExport {
     private func prove(
         _ statement: ExportStatement, in folder: PackageFolder, sign: ([UInt8]) async throws -> String
     ) async throws {
-        let signature = try await sign(statement.octets)
+        let digest = SHA256.hash(statement.octets)
+        let signature = try await sign(digest)
         let parts = signature.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 3, parts[1] == Base64URL.encode(statement.octets),
+        guard parts.count == 3, Base64URL.decode(parts[1]).flatMap({ ExportSignature.digest($0) }) == digest,
             (try? ExportSignature.header(signature))?.typ == ExportStatement.type
         else {
             throw DiagnosedError(
                 .exportSignature, fault: .internal, "the signer gave no signature of the statement",
-                expected: "a compact JWS over its octets, typ \(ExportStatement.type)")
+                expected: "a compact JWS with its digest, typ \(ExportStatement.type)")
         }
         let root = try folder.file(ExportStatement.path)
         try root.write(statement.octets)

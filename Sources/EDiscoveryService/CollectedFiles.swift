@@ -2,6 +2,7 @@ import Cryptography
 import Diagnostics
 import EDiscoveryCollection
 import EDiscoveryModel
+import Glibc
 import KMSClient
 import SecretMemory
 
@@ -46,20 +47,47 @@ struct CollectedFiles: Sendable {
         return .success(OpenedFile(size: size, digest: hash.finalize()))
     }
 
-    /// The plaintext piece by piece. It was checked for the report; it is checked again at its end.
-    func read(_ reference: String, under sealing: SymmetricKey, _ take: ([UInt8]) throws -> Void) throws {
-        guard let place = FilePlace(reference: reference), let known = try mirror.record(of: place) else {
-            throw Self.gone(reference)
-        }
+    /// The plaintext piece by piece: it was checked for the report, and is checked again at its end. Nil when it is not there any more:
+    /// destroyed since by retention, a purge or an erasure.
+    func chunks(of reference: String, under sealing: SymmetricKey) throws -> FileChunks? {
+        guard let place = FilePlace(reference: reference), let known = try mirror.record(of: place) else { return nil }
         let record = try SecureContentRecord(opening: EncryptedText(received: known.record), with: sealing)
-        var opener = try FileOpener(record)
-        guard try vault.read(known.id, { try take(opener.update($0)) }) else { throw Self.gone(reference) }
-        try opener.finish()
+        return try FileChunks(vault.path(of: known.id), FileOpener(record))
+    }
+}
+
+/// A file of the vault, opened: pulled by one reader.
+final class FileChunks {
+    private let descriptor: Int32
+    private var opener: FileOpener?
+    private static let size = 1 << 18
+
+    /// Nil when there is no such file.
+    init?(_ path: String, _ opener: consuming FileOpener) {
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return nil }
+        self.opener = consume opener
     }
 
-    private static func gone(_ reference: String) -> DiagnosedError {
-        DiagnosedError(
-            .mirror, fault: .store, "a file of the report is not there any more", found: reference,
-            hint: "it was destroyed by retention, a purge or an erasure since: make the report anew")
+    deinit { close(descriptor) }
+
+    /// Nil at the end. Throws there when the file is not what its sender encrypted.
+    func next() throws -> [UInt8]? {
+        guard var opener = self.opener.take() else { return nil }
+        while true {
+            var count = 0
+            let octets = [UInt8](unsafeUninitializedCapacity: Self.size) { buffer, filled in
+                count = read(descriptor, buffer.baseAddress, buffer.count)
+                filled = max(0, count)
+            }
+            if count < 0, errno == EINTR { continue }
+            guard !octets.isEmpty else {
+                try opener.finish()
+                return nil
+            }
+            let plain = try opener.update(octets)
+            self.opener = consume opener
+            return plain
+        }
     }
 }

@@ -44,6 +44,7 @@ package enum EDiscoveryAssembly {
         let health = context.health
         health.declare(consentCheck)
         let watch = WorkWatch(WorkWatch.collecting, .ediscoveryStuck, fine: "reports are worked at", health)
+        let exports = WorkWatch(WorkWatch.exports, .ediscoveryStuck, fine: "exports are made", health)
         let upkeep = WorkWatch(WorkWatch.upkeep, .ediscoveryUpkeep, fine: "files and removals are done", health)
         let consent = Consent(kms) { report($0, health) }
         let core = CoreContent(links: linked.links)
@@ -53,7 +54,7 @@ package enum EDiscoveryAssembly {
         let fetching = FileFetching(mirror: mirror, vault: vault, core: core)
         let recorder = context.events
         let commands = OfficerCommands(
-            mirror: mirror, directory: directory ?? Directory(),
+            mirror: mirror, directory: directory ?? Directory(), exportFolder: configuration.exports?.folder.path,
             noted: { action, outcome, chain in
                 recorder.record(
                     .ediscoveryAction,
@@ -92,10 +93,15 @@ package enum EDiscoveryAssembly {
                         .ediscoveryFinding, [.rule: Loggable(reviewed: rule), .count: Loggable(reviewed: "\(hits)")])
                 }, counted: { [metrics = context.metrics] in metrics.counter(.ediscoveryInspected, [$0]).increment() })
         }
+        let collected = CollectedFiles(mirror: mirror, vault: vault, fetching: fetching)
+        let exporter = try configuration.exports.map {
+            try Exporter(
+                $0, consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory(), files: collected)
+        }
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(
             consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
-            files: CollectedFiles(mirror: mirror, vault: vault, fetching: fetching), report: { watch.take($0) },
+            files: collected, report: { watch.take($0) },
             counted: { count in for _ in 0..<count { items.increment() } })
         let settings = LinkSettings(
             configuration, version: identity.version,
@@ -136,14 +142,16 @@ package enum EDiscoveryAssembly {
                     if link.state.phase == .open { await consent.renew() }
                 }, Recurring(every: .seconds(1)) { await collector.work() },
                 Recurring(every: .seconds(2)) {
+                    if let exporter { await exports.attempt([{ try await exporter.work() }]) }
+                },
+                Recurring(every: .seconds(2)) {
                     guard link.state.phase == .open else { return }
-                    await upkeep.attempt {
-                        while try await fetching.work() {}
-                        while let inspector, try await inspector.work() {}
-                        // Before anything is destroyed: what is held is held at the KMS as well.
-                        try await holds.work()
-                        try await destroyer.work()
-                    }
+                    // What is in the way of one stops no other.
+                    await upkeep.attempt([
+                        { try await holds.work() }, { try await destroyer.work() },
+                        { while try await fetching.work() {} },
+                        { while let inspector, try await inspector.work() {} },
+                    ])
                 }, incoming, reader,
             ] + [console].compactMap { $0 } + [link],
             selfTest: { try mirror.check() },

@@ -16,11 +16,12 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
     package let mirror: MirrorSection
     package let console: ConsoleSection?
     package let dlp: DLPSection?
+    package let exports: ExportsSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, mirror, console, dlp
+        case kms, mirror, console, dlp, exports
     }
 
     package init(from decoder: any Decoder) throws {
@@ -35,6 +36,7 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
         mirror = try section.value(.mirror)
         console = try section.optional(.console)
         dlp = try section.optional(.dlp)
+        exports = try section.optional(.exports)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }

@@ -25,15 +25,18 @@ struct OfficerCommands: Sendable {
 
     let mirror: Mirror
     let directory: Directory
+    /// Where sealed exports are; nil: none are made.
+    let exportFolder: String?
     let now: @Sendable () -> Timestamp
     /// Told of each entry of the audit: action, outcome and the chain behind it, nothing of persons.
     let noted: @Sendable (_ action: String, _ outcome: String, _ chain: [UInt8]) -> Void
 
     init(
-        mirror: Mirror, directory: Directory, now: @escaping @Sendable () -> Timestamp = { .now() },
+        mirror: Mirror, directory: Directory, exportFolder: String? = nil, now: @escaping @Sendable () -> Timestamp = { .now() },
         noted: @escaping @Sendable (_ action: String, _ outcome: String, _ chain: [UInt8]) -> Void = { _, _, _ in }
     ) {
-        (self.mirror, self.directory, self.now, self.noted) = (mirror, directory, now, noted)
+        (self.mirror, self.directory, self.exportFolder) = (mirror, directory, exportFolder)
+        (self.now, self.noted) = (now, noted)
     }
 
     /// Notes the command, then does it. The answer is JSON.
@@ -45,6 +48,7 @@ struct OfficerCommands: Sendable {
         try note(name, asking.officer, asking.matter, body?["id"]?.string, "taken", under: asking.key)
         switch name {
         case let name where name.hasPrefix("reports."): return try reports(name, body, asking)
+        case let name where name.hasPrefix("exports."): return try exports(name, body, asking)
         case let name where name.hasPrefix("holds."): return try holds(name, body, asking)
         case let name where name.hasPrefix("approvals."): return try approvals(name, body, asking)
         case let name where ["retention", "purge", "subject", "certificates"].contains { name.hasPrefix($0 + ".") }:

@@ -9,6 +9,7 @@ import WireText
 /// nobody.
 final class WorkWatch: Sendable {
     static let collecting = HealthCheck("collecting", "work at reports")
+    static let exports = HealthCheck("exports", "work at exports")
     static let upkeep = HealthCheck("upkeep", "files of messages, retention, purges and erasures")
     static let patience: Int64 = 60
 
@@ -28,16 +29,21 @@ final class WorkWatch: Sendable {
         health.declare(check)
     }
 
-    /// Does it, and takes its outcome.
-    func attempt(_ body: () async throws -> Void) async {
-        do {
-            try await body()
-            take(nil)
-        } catch {
-            take(
-                error as? DiagnosedError
-                    ?? DiagnosedError(.mirror, fault: .store, "the worker's database does not work", found: "\(error)"))
+    /// Does one after the other, also when one fails, and takes what was in the way first.
+    func attempt(_ steps: [@Sendable () async throws -> Void]) async {
+        var trouble: DiagnosedError?
+        for step in steps {
+            do {
+                try await step()
+            } catch is CancellationError {
+                return
+            } catch {
+                trouble =
+                    trouble ?? error as? DiagnosedError
+                    ?? DiagnosedError(.mirror, fault: .store, "the worker's database does not work", found: "\(error)")
+            }
         }
+        take(trouble)
     }
 
     /// The outcome of a turn: what was in the way; nil when nothing was.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cryptography
 import Diagnostics
 import EDiscoveryExport
 import Glibc
@@ -26,11 +27,15 @@ struct EDiscoveryCommand: ParsableCommand {
     struct Key: ParsableArguments {
         @Option(
             name: .customLong("key"),
-            help: ArgumentHelp("The signer's public key as a JWK.", valueName: "file"), completion: .file())
+            help: ArgumentHelp("The KMS's certificate of its static key (PEM), or the key as a JWK.", valueName: "file"),
+            completion: .file())
         var file: String
 
         func jwk() throws -> JWK {
-            try JWK(jsonText: String(decoding: try OwnFile.read(file, upTo: 64 << 10), as: UTF8.self))
+            let text = String(decoding: try OwnFile.read(file, upTo: 64 << 10), as: UTF8.self)
+            guard text.contains("-----BEGIN CERTIFICATE-----") else { return try JWK(jsonText: text) }
+            guard let leaf = try Certificate.all(inPEM: text).first else { return try JWK(jsonText: text) }
+            return JWK(publicKey: leaf.publicKey, kid: nil)
         }
     }
 

@@ -111,8 +111,14 @@ struct ExportFixture: Sendable {
 
     func path(_ name: String) -> String { place.path + "/" + name }
 
-    func sign(_ statement: [UInt8]) throws -> String {
-        try JWS.sign(statement, with: key, algorithm: .es256, kid: "export-key", typ: ExportStatement.type)
+    /// As the KMS does it.
+    func sign(_ digest: [UInt8]) throws -> String { try Self.sign(digest, with: key) }
+
+    static func sign(
+        _ digest: [UInt8], with key: PrivateKey, kid: String? = "export-key", typ: String = ExportStatement.type
+    ) throws -> String {
+        let payload = #"{"type":"hds-ediscovery-export","digest":"\#(Base64URL.encode(digest))"}"#
+        return try JWS.sign(Array(payload.utf8), with: key, algorithm: .es256, kid: kid, typ: typ)
     }
 
     @discardableResult

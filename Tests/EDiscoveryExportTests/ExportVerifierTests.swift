@@ -150,8 +150,7 @@ struct ExportVerifierTests {
         let forger = try PrivateKey.generateP256()
         let statement = try fixture.text("export/data/proof/root.json").replacing("M-2026/12", with: "M-2026/13")
         try fixture.write(Array(statement.utf8), to: "export/data/proof/root.json")
-        let signature = try JWS.sign(
-            Array(statement.utf8), with: forger, algorithm: .es256, kid: "export-key", typ: ExportStatement.type)
+        let signature = try ExportFixture.sign(SHA256.hash(Array(statement.utf8)), with: forger)
         try fixture.write(Array(signature.utf8), to: "export/data/proof/root.jws")
         try mend()
         #expect(try verify().findings.map(\.fault) == [.signature])
@@ -161,7 +160,7 @@ struct ExportVerifierTests {
     func otherType() async throws {
         try await fixture.export(to: "export")
         let statement = try fixture.bytes("export/data/proof/root.json")
-        let signature = try JWS.sign(statement, with: fixture.key, algorithm: .es256, kid: nil, typ: "JWT")
+        let signature = try ExportFixture.sign(SHA256.hash(statement), with: fixture.key, kid: nil, typ: "JWT")
         try fixture.write(Array(signature.utf8), to: "export/data/proof/root.jws")
         try mend()
         #expect(try verify().findings.map(\.fault) == [.signature])

@@ -165,7 +165,7 @@ package struct ExportVerifier {
             return statement
         }
         do {
-            if try ExportSignature.verify(String(decoding: signature, as: UTF8.self), with: key) != octets {
+            if try !ExportSignature.verify(String(decoding: signature, as: UTF8.self), of: octets, with: key) {
                 report.add(path, .signature, "the signature is one over another statement")
             }
         } catch {

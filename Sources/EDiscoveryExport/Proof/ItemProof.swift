@@ -101,7 +101,7 @@ package struct ItemProof: Sendable {
 
     /// The item, when the line is in the tree whose root the key has signed.
     package func verify(key: JWK) throws -> ExportedItem {
-        guard try ExportSignature.verify(signature, with: key) == statement.octets else {
+        guard try ExportSignature.verify(signature, of: statement.octets, with: key) else {
             throw DiagnosedError(
                 .exportSignature, fault: .client, "the signature is one over another statement",
                 expected: "the octets of the statement")

@@ -30,6 +30,8 @@ struct ConsoleAPI: Sendable {
             (.post, "/subjects/erasures", "subject.erase"), (.get, "/approvals", "approvals.list"),
             (.post, "/approvals/{id}/grant", "approvals.grant"), (.post, "/approvals/{id}/refuse", "approvals.refuse"),
             (.get, "/certificates", "certificates.list"), (.get, "/certificates/{id}", "certificates.get"),
+            (.post, "/exports", "exports.create"), (.get, "/exports", "exports.list"),
+            (.get, "/exports/{id}", "exports.get"), (.delete, "/exports/{id}", "exports.delete"),
             (.get, "/audit", "audit.query"), (.get, "/findings", "findings.list"),
         ]
         for (method, path, command) in routes {

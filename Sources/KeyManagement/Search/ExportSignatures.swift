@@ -6,7 +6,7 @@ import WireText
 // this digest at this time. The worker's own word for its package would be worth as much as the worker's machine.
 extension KeyManagement {
     /// Type of the signed text.
-    package static let exportSignatureType = "hds-export+jws"
+    package static let exportSignatureType = "hds-ediscovery-export+jws"
 
     /// create /signatures: of a digest, under the static key. It says nothing of what the digest is of.
     func createSignature(_ request: KMSRequest, _ caller: Caller, _ now: Timestamp) throws -> Outcome {

@@ -1,8 +1,10 @@
 import Cryptography
 import Diagnostics
+import EDiscoveryExport
 import Foundation
 import HDSClient
 import HTTPClient
+import JOSESignature
 import TestServers
 import Testing
 import WireText
@@ -80,6 +82,13 @@ extension StoryTests {
                 mirror:
                   database: mirror.sqlite
                   directory: people.json
+                exports:
+                  folder: exports
+                  scratch: scratch
+                  recipients: recipients.json
+                dlp:
+                  rules:
+                    - {name: payment cards, cards: true}
                 console:
                   address: 127.0.0.1:\(consolePort)
                 runtime:
@@ -341,6 +350,80 @@ extension StoryTests {
             }
             #expect(hold["custodians"]?.strings == [bob.id])
             try await browse(carol, alice, room, hds, domain, worker)
+            try await export(alice, room, hds, domain, worker)
+        }
+
+        /// What the console found goes out sealed for the officer, is opened with her key, and verifies with the KMS's certificate alone.
+        private func export(
+            _ alice: Person, _ room: Space, _ hds: (String, [String]) async throws -> JSONNode, _ domain: Domain,
+            _ worker: ChildProcess
+        ) async throws {
+            try await alice.spaces.post("my card is 4111 1111 1111 1111", in: room)
+            let finding = try await eventually("the finding", within: .seconds(30), seen: { worker.tail() }) {
+                try await hds("carol", ["findings.list"])["findings"]?.elements?.first
+            }
+            #expect(finding["rule"]?.string == "payment cards" && !finding.rawText.contains("4111"))
+
+            let key = try PrivateKey.generateP256()
+            var json = JSONWriter()
+            json.beginObject()
+            json.name("keys")
+            json.beginArray()
+            JWK(publicKey: key.publicKey, kid: "carol", use: "enc").write(to: &json)
+            json.endArray()
+            json.endObject()
+            try domain.write(json.text(), to: "ediscovery/recipients.json")
+            try domain.write(#"{"name":"all","include":{"attachments":true}}"#, to: "report.json")
+            let report = try await hds("carol", ["create", "--request", domain.path("report.json")])["id"]?.string ?? ""
+            _ = try await eventually("the report", within: .seconds(30)) {
+                let state = try await hds("carol", ["show", report])["state"]?.string ?? ""
+                return state.hasPrefix("completed") ? true : nil
+            }
+            try domain.write(
+                #"{"reportId":"\#(report)","encryptTo":"carol","bates":{"prefix":"M7-","digits":6,"start":1}}"#,
+                to: "export.json")
+            let order = try await hds("carol", ["exports.create", "--request", domain.path("export.json")])["id"]?.string ?? ""
+            let made = try await eventually("the export", within: .seconds(60), seen: { worker.tail() }) {
+                let export = try await hds("carol", ["exports.get", order])
+                return export["state"]?.string == "waiting" ? nil : export
+            }
+            #expect(made["state"]?.string == "completed", "\(made.rawText)")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: domain.path("ediscovery/scratch")).isEmpty)
+            try FileManager.default.createDirectory(atPath: domain.path("fetched/open"), withIntermediateDirectories: true)
+            // Cut off in the middle, and gone on with.
+            for _ in 0..<2 {
+                _ = try await ChildProcess.run(
+                    Repository.program("hds"), ["ediscovery", "download", order, "--into", domain.path("fetched")],
+                    folder: domain.folder, environment: ["HDS_HOME": domain.path("home-carol-first")])
+                let volume = domain.path("fetched/export.001.zip.sealed")
+                let octets = try Data(contentsOf: URL(filePath: volume))
+                let digest = made["files"]?.elements?.first { $0["name"]?.string == "export.001.zip.sealed" }?["sha256"]?.string
+                #expect(Hexadecimal.encode(SHA256.hash([UInt8](octets))) == digest)
+                try octets.prefix(octets.count / 2).write(to: URL(filePath: volume))
+            }
+            _ = try await ChildProcess.run(
+                Repository.program("hds"), ["ediscovery", "download", order, "--into", domain.path("fetched")],
+                folder: domain.folder, environment: ["HDS_HOME": domain.path("home-carol-first")])
+            let opener = try ExportOpener(domain.path("fetched/export.001.zip.sealed"), with: key)
+            try opener.write(to: domain.path("fetched/open/export.001.zip"))
+            _ = try await ChildProcess.run(
+                "/usr/bin/env",
+                [
+                    "python3", "-m", "zipfile", "-e", domain.path("fetched/open/export.001.zip"),
+                    domain.path("fetched/open"),
+                ], folder: domain.folder)
+            let verified = try await ChildProcess.run(
+                Repository.program("hdsctl"),
+                [
+                    "ediscovery", "verify", domain.path("fetched/open/export"), "--key",
+                    domain.path("pki/customer/kms.pem"),
+                ], folder: domain.folder)
+            #expect(!verified.isEmpty)
+            let items = try domain.read("fetched/open/export/data/items.jsonl")
+            #expect(items.contains("zanzibar contract") && items.contains("4111 1111 1111 1111"))
+            #expect(items.contains("\"number\":\"M7-000001\""))
+            // What is sealed tells nothing; what was opened here goes before the search for secrets.
+            try FileManager.default.removeItem(atPath: domain.path("fetched/open"))
         }
 
         /// The console in a real browser, and the HTTP interface with a token of an officer.
