@@ -91,7 +91,7 @@ final class EDRMFile: ExportWriter {
         var text = "<File FileType=\"\(type)\"><ExternalFile FilePath=\"\(path[..<slash])\" "
         text += "FileName=\"\(path[slash...].dropFirst())\""
         if let size = content?.size { text += " FileSize=\"\(size)\"" }
-        if let digest = content?.digest { text += " Hash=\"\(Hexadecimal.encode(digest))\" HashType=\"SHA-256\"" }
+        if let digest = content?.digest { text += " Hash=\"\(Hexadecimal.encode(digest))\"" }
         try file.write(text + "/></File>\n")
     }
 
