@@ -37,7 +37,7 @@ extension EDiscoveryCommand {
             abstract: "Open sealed volumes into a folder.",
             discussion: """
                 What was interrupted is gone on with. Nothing is kept that is not authentic: a volume that is cut off, \
-                changed or put together of others ends with 69 and leaves no file of its name.
+                changed or put together of others ends with 65 and leaves no file of its name.
                 """)
 
         @Argument(help: "The sealed volumes.", completion: .file())

@@ -145,6 +145,9 @@ struct ForeignReaderTests {
         #expect(file["DATESENT"]?.string == "20260301" && file["TIMESENT"]?.string == "15:00:00")
         #expect(file["NATIVEPATH"]?.string == "native/000001/ACME-000006.pdf")
         #expect(file["SHA256HASH"]?.string == lines[4]["files"]?.elements?[0]["digest"]?.string)
+        #expect(file["CUSTODIAN"]?.string == "Ada Lovelace <ada@example.org>")
+        #expect(
+            file["ALLCUSTODIANS"]?.string == "Ada Lovelace <ada@example.org>; Bob \"the\" Builder <bob@example.org>")
         let deleted = try #require(rows.first { $0["FROM"]?.string?.hasPrefix("Ольга Þórsdóttir(R)") == true })
         let text = try fixture.text("export/data/" + (deleted["TEXTPATH"]?.string ?? ""))
         #expect(text == ExportFixture.items[5].text)

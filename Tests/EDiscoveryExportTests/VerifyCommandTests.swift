@@ -120,7 +120,7 @@ struct VerifyCommandTests {
                     + ["--key", fixture.path(name + ".pem"), "--passphrase-file", fixture.path(name + ".pass")])
         }
         let refused = try await open("other")
-        #expect(refused.status == 69 && refused.errors.contains("[export-sealed]"), "\(refused)")
+        #expect(refused.status == 65 && refused.errors.contains("[export-sealed]"), "\(refused)")
         #expect(fixture.place.names(in: "opened").isEmpty)
         let opened = try await open("mine")
         #expect(opened.status == 0, "\(opened)")
