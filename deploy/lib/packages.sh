@@ -8,8 +8,8 @@ run_packages=(openssl)
 # proxies.
 test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
     poppler-utils)
-# Without these some tests are skipped: a browser for pages, what installs packages of Python.
-wanted_packages=(chromium python3-pip)
+# Without these some tests are skipped: a browser for pages, what installs packages of Python, a reader of sealed volumes.
+wanted_packages=(chromium python3-pip python3-cryptography)
 
 # Readers from PyPI that nobody here wrote, for the tests of eDiscovery exports: beside the build, by their digest.
 python_packages=("bagit==1.9.0 --hash=sha256:9455006c2d1df88be95ec1fccabc5ea623389589ea4c85b3d85bd256f29d7656")
