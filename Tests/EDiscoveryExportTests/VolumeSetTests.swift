@@ -78,6 +78,33 @@ struct VolumeSetTests {
         #expect(throws: DiagnosedError.self) { _ = try volumes("less", split: needed - 1) }
     }
 
+    @Test(
+        "A file of more than 4 GiB and more files than 65,535 make volumes that Python opens",
+        .enabled(if: LongTests.areWanted && hasPython))
+    func beyondZIP() async throws {
+        // No package, but what volumes are made of: a folder with files.
+        for name in ["export", "export/data", "export/data/many"] { mkdir(fixture.path(name), 0o700) }
+        let descriptor = open(fixture.path("export/data/large"), O_WRONLY | O_CREAT, 0o600)
+        #expect(ftruncate(descriptor, (4 << 30) + 4096) == 0 && close(descriptor) == 0)
+        for index in 0..<66_000 { close(open(fixture.path("export/data/many/\(index)"), O_WRONLY | O_CREAT, 0o600)) }
+        for deflates in [true, false] {
+            let volumes = try volumes("volumes-\(deflates)", deflates: deflates)
+            #expect(volumes[0].files == 66_001 && deflates == (volumes[0].octets < 1 << 30))
+            let outcome = try await Program.run([
+                "python3", "-c",
+                """
+                import sys, zipfile
+                with zipfile.ZipFile(sys.argv[1]) as volume:
+                    assert len(volume.infolist()) == 66001
+                    assert volume.getinfo("export/data/large").file_size == (4 << 30) + 4096
+                    assert volume.testzip() is None
+                """, fixture.path("volumes-\(deflates)/export.001.zip"),
+            ])
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            unlink(fixture.path("volumes-\(deflates)/export.001.zip"))
+        }
+    }
+
     @Test("Without a limit there is one volume")
     func one() async throws {
         try await fixture.export(to: "export")
