@@ -7,11 +7,11 @@ import JOSESignature
 import PolicyFiles
 import WireText
 
-/// `hdsctl ediscovery`: checks exports of eDiscovery reports from their files alone; nothing asks a service.
+/// `hdsctl ediscovery`: opens and checks exports of eDiscovery reports from their files alone; nothing asks a service.
 struct EDiscoveryCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ediscovery",
-        abstract: "Verify exports of eDiscovery reports, and prove single items of them.",
+        abstract: "Open and verify exports of eDiscovery reports, and prove single items of them.",
         discussion: """
             Works on the folder of an export, on any machine, without a service. Typical use:
 
@@ -19,12 +19,14 @@ struct EDiscoveryCommand: ParsableCommand {
               hdsctl ediscovery verify export --key signer.jwk --item ACME-000042
               hdsctl ediscovery prove export --item ACME-000042 > proof.json
               hdsctl ediscovery verify-proof proof.json --key signer.jwk
+              hdsctl ediscovery key delivery.pem > delivery.jwk
+              hdsctl ediscovery open export.001.zip.sealed --key delivery.pem --into .
 
             The key must come by a way of its own, never with the export that is verified.
             """,
-        subcommands: [Verify.self, Prove.self, VerifyProof.self])
+        subcommands: [Verify.self, Prove.self, VerifyProof.self, Key.self, Open.self])
 
-    struct Key: ParsableArguments {
+    struct SignerOptions: ParsableArguments {
         @Option(
             name: .customLong("key"),
             help: ArgumentHelp("The KMS's certificate of its static key (PEM), or the key as a JWK.", valueName: "file"),
@@ -52,7 +54,7 @@ struct EDiscoveryCommand: ParsableCommand {
 
         @Argument(help: "The export's folder.", completion: .directory)
         var folder: String
-        @OptionGroup var key: Key
+        @OptionGroup var key: SignerOptions
         @Option(help: "The id of an item, or its document number.")
         var item: String?
         @Flag(help: "Print one JSON object.")
@@ -105,7 +107,7 @@ struct EDiscoveryCommand: ParsableCommand {
 
         @Argument(help: "The proof.", completion: .file())
         var proof: String
-        @OptionGroup var key: Key
+        @OptionGroup var key: SignerOptions
 
         func run() throws {
             try reporting {
@@ -162,7 +164,7 @@ struct EDiscoveryCommand: ParsableCommand {
     }
 }
 
-private func demandFolder(_ path: String) throws {
+func demandFolder(_ path: String) throws {
     var status = stat()
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
         throw DiagnosedError(

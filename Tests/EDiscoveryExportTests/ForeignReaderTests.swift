@@ -145,6 +145,9 @@ struct ForeignReaderTests {
         #expect(file["DATESENT"]?.string == "20260301" && file["TIMESENT"]?.string == "15:00:00")
         #expect(file["NATIVEPATH"]?.string == "native/000001/ACME-000006.pdf")
         #expect(file["SHA256HASH"]?.string == lines[4]["files"]?.elements?[0]["digest"]?.string)
+        #expect(file["CUSTODIAN"]?.string == "Ada Lovelace <ada@example.org>")
+        #expect(
+            file["ALLCUSTODIANS"]?.string == "Ada Lovelace <ada@example.org>; Bob \"the\" Builder <bob@example.org>")
         let deleted = try #require(rows.first { $0["FROM"]?.string?.hasPrefix("Ольга Þórsdóttir(R)") == true })
         let text = try fixture.text("export/data/" + (deleted["TEXTPATH"]?.string ?? ""))
         #expect(text == ExportFixture.items[5].text)
@@ -164,6 +167,59 @@ struct ForeignReaderTests {
         let tags = try #require(documents[4]["tags"]?.elements).map { $0.strings ?? [] }
         #expect(tags.contains(["#From", "=cmd()[U+000D][U+000A]X-Evil: 1 <eve[U+000D][U+000A]Bcc: all@example.org>"]))
         #expect(tags.contains(["#Subject", "Budget <script>alert('title')</script> & plans"]))
+    }
+
+    @Test(
+        "Whatever strangers write, every reader reads it and the export is sound", .enabled(if: hasPython),
+        arguments: SeededGenerator.seeds)
+    func anything(seed: UInt64) async throws {
+        var random = SeededGenerator(seed: seed)
+        var spaces: [String: CollectedSpace] = [:]
+        var items: [CollectedItem] = []
+        for _ in 0..<4 {
+            let (id, title, people) = (random.anyText(), random.anyText(), [random.person(), random.person()])
+            spaces[id] = CollectedSpace(id: id, title: random.maybe(title), participants: people)
+        }
+        let ids = spaces.keys.sorted()
+        for sequence in 1...60 {
+            var item = random.exportedItem().item
+            item.space = ids.randomElement(using: &random) ?? ""
+            item.sequence = UInt64(sequence)
+            // Years that mail knows.
+            item.published = Timestamp(seconds: Int64.random(in: 0...4_000_000_000, using: &random))
+            for index in item.files.indices {
+                item.files[index].reference =
+                    ["ref-pdf", "ref-empty", "nowhere", nil].randomElement(using: &random) ?? nil
+                if Bool.random(using: &random) { (item.files[index].digest, item.files[index].size) = (nil, nil) }
+            }
+            items.append(item)
+        }
+        let zone = try ZoneRules(named: "America/St_Johns")
+        try await fixture.export(
+            to: "export", ExportFixture.settings(zone: zone), spaces: Array(spaces.values), items: items)
+        let report = try ExportVerifier(folder: fixture.path("export"), key: fixture.jwk).verify()
+        #expect(report.isSound, "seed \(seed): \(report.findings)")
+        let found = try await read()
+        #expect(found["csv"]?.elements?.count == 60, "seed \(seed)")
+        #expect(found["lines"]?.elements?.count == 60, "seed \(seed)")
+        let rows = found["dat"]?.elements?.count
+        #expect(
+            rows == 60 + items.reduce(0) { $0 + $1.files.count } && rows == found["edrm"]?.elements?.count,
+            "seed \(seed)")
+        let known: Set<String> = [
+            "From", "To", "Subject", "Date", "Message-ID", "In-Reply-To", "References", "MIME-Version", "Content-Type",
+            "Content-Transfer-Encoding",
+        ]
+        let mails = found["eml"]?.elements ?? []
+        let boxed = (found["mbox"]?.members ?? []).flatMap { $0.value.elements ?? [] }
+        #expect(!mails.isEmpty && boxed.count == mails.count, "seed \(seed)")
+        for mail in mails + boxed {
+            #expect(mail["defects"]?.strings == [], "seed \(seed): \(mail["defects"]?.strings ?? [])")
+            for header in mail["headers"]?.elements ?? [] {
+                let name = header.strings?.first ?? ""
+                #expect(known.contains(name) || name.hasPrefix("X-HDS-"), "seed \(seed): \(name)")
+            }
+        }
     }
 
     @Test("The validator of PyPI finds the bag valid")

@@ -18,6 +18,24 @@ struct ItemLineTests {
         }
     }
 
+    @Test("Every property of an item, a file, a person and a version has its member in the line")
+    func complete() {
+        func names(_ value: Any) -> Set<String> { Set(Mirror(reflecting: value).children.compactMap(\.label)) }
+        let person = Person(id: "a")
+        let moment = Timestamp(seconds: 0)
+        // Who adds a property adds it to `ItemLine`, to the generator below and here: else exports lose it without a word.
+        #expect(
+            names(ExportFixture.item(1)) == [
+                "id", "kind", "space", "sequence", "published", "author", "text", "history", "deletion", "files",
+                "subject", "parent", "participants", "custodians", "isContext", "problems",
+            ])
+        #expect(names(CollectedFile(name: nil)) == ["name", "mediaType", "size", "digest", "reference"])
+        #expect(names(person) == ["id", "email", "name"])
+        #expect(names(CollectedItem.Version(text: nil, until: moment, editor: person)) == ["text", "until", "editor"])
+        #expect(names(CollectedItem.Deletion(at: moment, by: person)) == ["at", "by"])
+        #expect(names(Problem(.keyDenied, "")) == ["problemClass", "text"])
+    }
+
     @Test("A line that says the same in other octets is refused")
     func otherOctets() throws {
         var random = SeededGenerator(seed: 7)

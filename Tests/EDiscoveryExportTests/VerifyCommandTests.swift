@@ -3,6 +3,7 @@ import EDiscoveryModel
 import Foundation
 import Glibc
 import JOSESignature
+import TestServers
 import Testing
 import WireText
 
@@ -90,5 +91,42 @@ struct VerifyCommandTests {
         try fixture.write(Array(forged.trimmingCharacters(in: .newlines).utf8), to: "proof.json")
         #expect(try await run("verify-proof", fixture.path("proof.json"), "--key", key).status == 65)
         #expect(try await run("verify", export, "--key", key, "--item", "nobody").status == 65)
+    }
+
+    @Test("An officer makes a key, gets volumes sealed for it and opens them; another key opens nothing")
+    func delivery() async throws {
+        try await fixture.export(to: "export")
+        mkdir(fixture.path("volumes"), 0o700)
+        let volumes = try VolumeSet.write(fixture.path("export"), to: fixture.path("volumes"), split: 30_000)
+        for name in ["mine", "other"] {
+            try fixture.write(Array("the passphrase of \(name)\n".utf8), to: name + ".pass")
+            chmod(fixture.path(name + ".pass"), 0o600)
+            let made = try await run(
+                "key", fixture.path(name + ".pem"), "--passphrase-file", fixture.path(name + ".pass"))
+            #expect(made.status == 0, "\(made)")
+            try fixture.write(Array(made.output.utf8), to: name + ".jwk")
+        }
+        let recipient = try JWK(jsonText: try fixture.text("mine.jwk"))
+        var words = ["open", "--into", fixture.path("opened")]
+        for volume in volumes {
+            let sealed = fixture.path(ExportSealer.name(of: volume.name))
+            try ExportSealer.seal(fixture.path("volumes/" + volume.name), to: sealed, for: recipient)
+            words.append(sealed)
+        }
+        mkdir(fixture.path("opened"), 0o700)
+        func open(_ name: String) async throws -> Program.Outcome {
+            try await Program.run(
+                [Self.program, "ediscovery"] + words
+                    + ["--key", fixture.path(name + ".pem"), "--passphrase-file", fixture.path(name + ".pass")])
+        }
+        let refused = try await open("other")
+        #expect(refused.status == 65 && refused.errors.contains("[export-sealed]"), "\(refused)")
+        #expect(fixture.place.names(in: "opened").isEmpty)
+        let opened = try await open("mine")
+        #expect(opened.status == 0, "\(opened)")
+        #expect(fixture.place.names(in: "opened") == volumes.map(\.name).sorted())
+        for volume in volumes {
+            #expect(try fixture.bytes("opened/" + volume.name) == fixture.bytes("volumes/" + volume.name))
+        }
     }
 }

@@ -5,6 +5,7 @@ import EDiscoveryModel
 import Foundation
 import Glibc
 import JOSESignature
+import SecretMemory
 import TestServers
 import Testing
 import WireText
@@ -75,6 +76,33 @@ struct VolumeSetTests {
             "\(String(describing: error))")
         #expect(try volumes("enough", split: needed).allSatisfy { $0.octets <= needed })
         #expect(throws: DiagnosedError.self) { _ = try volumes("less", split: needed - 1) }
+    }
+
+    @Test(
+        "A file of more than 4 GiB and more files than 65,535 make volumes that Python opens",
+        .enabled(if: LongTests.areWanted && hasPython))
+    func beyondZIP() async throws {
+        // No package, but what volumes are made of: a folder with files.
+        for name in ["export", "export/data", "export/data/many"] { mkdir(fixture.path(name), 0o700) }
+        let descriptor = open(fixture.path("export/data/large"), O_WRONLY | O_CREAT, 0o600)
+        #expect(ftruncate(descriptor, (4 << 30) + 4096) == 0 && close(descriptor) == 0)
+        for index in 0..<66_000 { close(open(fixture.path("export/data/many/\(index)"), O_WRONLY | O_CREAT, 0o600)) }
+        for deflates in [true, false] {
+            let volumes = try volumes("volumes-\(deflates)", deflates: deflates)
+            #expect(volumes[0].files == 66_001 && deflates == (volumes[0].octets < 1 << 30))
+            let outcome = try await Program.run([
+                "python3", "-c",
+                """
+                import sys, zipfile
+                with zipfile.ZipFile(sys.argv[1]) as volume:
+                    assert len(volume.infolist()) == 66001
+                    assert volume.getinfo("export/data/large").file_size == (4 << 30) + 4096
+                    assert volume.testzip() is None
+                """, fixture.path("volumes-\(deflates)/export.001.zip"),
+            ])
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            unlink(fixture.path("volumes-\(deflates)/export.001.zip"))
+        }
     }
 
     @Test("Without a limit there is one volume")
@@ -232,5 +260,25 @@ struct ExportSealerTests {
         #expect(try fixture.bytes("one") != fixture.bytes("two"))
         #expect(try opener("one").read(at: 0, count: 5000) == plaintext)
         #expect(try opener("two").read(at: 0, count: 5000) == plaintext)
+    }
+
+    @Test("Python opens it with the document alone", arguments: [0, 1000, chunk, 2 * chunk + 5])
+    func foreign(count: Int) async throws {
+        let plaintext = try seal(count)
+        let pem = try officer.pem().withUnsafeBytes { Array($0) }
+        try fixture.write(pem, to: "officer.pem")
+        let script =
+            #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            + "/Readers/open_sealed.py"
+        for python in ["python3", "/usr/bin/python3"] where Program.isThere(python) {
+            let outcome = try await Program.run(
+                [python, script, fixture.path("sealed"), fixture.path("officer.pem"), fixture.path("opened")])
+            if outcome.status == 77 { continue }
+            #expect(outcome.status == 0 && outcome.output == "export.001.zip\n", "\(outcome)")
+            let isEqual = try fixture.bytes("opened") == plaintext
+            #expect(isEqual)
+            return
+        }
+        print("skipped: NO SEALED VOLUME WAS OPENED BY ANOTHER PROGRAM: there is no python3-cryptography here")
     }
 }

@@ -38,6 +38,12 @@ struct ZoneRulesTests {
         #expect(auckland.offset(at: try #require(Timestamp(iso8601: "2060-07-01T00:00:00Z"))) == 12 * 3600)
     }
 
+    @Test("A moment far outside of all years has an offset at once", arguments: [Int64.min, .max, -1 << 60, 1 << 60])
+    func farAway(milliseconds: Int64) throws {
+        let berlin = try ZoneRules(named: "Europe/Berlin")
+        #expect((0...7200).contains(berlin.offset(at: Timestamp(milliseconds: milliseconds))))
+    }
+
     @Test(
         "A name that is no zone is refused",
         arguments: ["", "Europe/Nowhere", "../../etc/passwd", "/etc/passwd", "Europe", "a\0b", "tzdata.zi"])

@@ -8,8 +8,32 @@ run_packages=(openssl)
 # proxies.
 test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
     poppler-utils)
-# Without these some tests are skipped: a browser for the health page.
-wanted_packages=(chromium)
+# Without these some tests are skipped: a browser for pages, what installs packages of Python, a reader of sealed volumes.
+wanted_packages=(chromium python3-pip python3-cryptography)
+
+# Readers from PyPI that nobody here wrote, for the tests of eDiscovery exports: beside the build, by their digest.
+python_packages=("bagit==1.9.0 --hash=sha256:9455006c2d1df88be95ec1fccabc5ea623389589ea4c85b3d85bd256f29d7656")
+
+# want_python_packages: into .build/python; says so loudly where that can not be done.
+want_python_packages() {
+    local wanted log
+    wanted=$(printf '%s\n' "${python_packages[@]}")
+    if [[ $(cat .build/python/wanted 2>/dev/null) == "$wanted" ]]; then return 0; fi
+    rm -rf .build/python
+    mkdir -p .build/python
+    log=$(mktemp)
+    if python3 -m pip install -q --no-deps --require-hashes --target .build/python \
+        -r <(printf '%s\n' "$wanted") >"$log" 2>&1 </dev/null; then
+        printf '%s\n' "$wanted" >.build/python/wanted
+        good "installed ${python_packages[*]%% *} for the tests"
+    else
+        tail -n 3 "$log" >&2
+        warn "######################################################################"
+        warn "## ${python_packages[*]%% *} can not be installed: ITS TESTS ARE SKIPPED"
+        warn "######################################################################"
+    fi
+    rm -f "$log"
+}
 
 # want_packages NAME...: installs what is missing where that can be done, and says so loudly where not.
 want_packages() {

@@ -43,11 +43,12 @@ package final class ExportOpener {
             throw SealedFormat.damaged("its header does not open with this key")
         }
         let root = try opened.withUnsafeBytes { try JSONDocument($0) }.root
-        guard let key = root["key"]?.withPlainString({ Base64URL.decode($0) }) ?? nil, key.count == AESGCM.keyByteCount,
+        guard var key = root["key"]?.withPlainString({ Base64URL.decode($0) }) ?? nil, key.count == AESGCM.keyByteCount,
             root["chunk"]?.integer == SealedFormat.chunk, let count = root["octets"]?.integer,
             (0...SealedFormat.maximumOctets).contains(count), let name = root["name"]?.string
         else { throw SealedFormat.damaged("its header is of another kind") }
         self.key = SymmetricKey(copying: key)
+        wipe(&key)
         self.count = count
         self.name = ExportName.base(name)
         chunks = SealedFormat.chunks(count)

@@ -37,7 +37,7 @@ enum SealedFormat {
 
     static func damaged(_ what: String, _ expected: String? = nil, found: String? = nil) -> DiagnosedError {
         DiagnosedError(
-            .exportSealed, fault: .peer, "the sealed volume can not be opened: \(what)", expected: expected,
+            .exportSealed, fault: .client, "the sealed volume can not be opened: \(what)", expected: expected,
             found: found,
             hint: "fetch it again, and see that the key is the one that the export was made for")
     }

@@ -28,8 +28,8 @@ final class ConcordanceFile: ExportWriter {
         let time = ShownTime(item.published, in: settings.zone)
         let hasFamily = !exported.files.isEmpty
         let family = [hasFamily ? exported.number : "", hasFamily ? exported.lastNumber : ""]
-        let custodians = [item.custodians.first ?? "", item.custodians.joined(separator: "; ")]
-        let people = [item.author.described, entry.recipients.map(\.described).joined(separator: "; "), ""]
+        let custodians = [entry.custodians.first ?? "", ExportEntry.list(entry.custodians)]
+        let people = [item.author.described, ExportEntry.list(entry.recipients.map(\.described)), ""]
         let sent = [entry.space.title, time.compactDate, time.clock(seconds: true), settings.zone.name]
         let own =
             [exported.number, exported.number] + family + custodians

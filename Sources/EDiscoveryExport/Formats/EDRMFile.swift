@@ -31,10 +31,10 @@ final class EDRMFile: ExportWriter {
         let exported = entry.exported
         var tags: [(String, String, String)] = [
             ("#From", "Text", item.author.described),
-            ("#To", "Text", entry.recipients.map(\.described).joined(separator: "; ")),
+            ("#To", "Text", ExportEntry.list(entry.recipients.map(\.described))),
             ("#Subject", "Text", entry.space.title), ("#DateSent", "DateTime", item.published.iso8601),
-            ("#Custodian", "Text", item.custodians.first ?? ""),
-            ("AllCustodians", "Text", item.custodians.joined(separator: "; ")), ("ItemId", "Text", item.id),
+            ("#Custodian", "Text", entry.custodians.first ?? ""),
+            ("AllCustodians", "Text", ExportEntry.list(entry.custodians)), ("ItemId", "Text", item.id),
             ("Kind", "Text", item.kind.rawValue), ("ConversationId", "Text", item.space),
             ("Sequence", "LongInteger", String(item.sequence)),
             ("Context", "Boolean", item.isContext ? "true" : "false"),
@@ -44,7 +44,7 @@ final class EDRMFile: ExportWriter {
         if !item.files.isEmpty {
             tags.append(("#AttachmentCount", "LongInteger", String(item.files.count)))
             let names = item.files.map { ExportName.visible($0.name ?? "(name not opened)") }
-            tags.append(("#AttachmentNames", "Text", names.joined(separator: "; ")))
+            tags.append(("#AttachmentNames", "Text", ExportEntry.list(names)))
         }
         for problem in item.problems {
             tags.append(("Problem", "Text", "\(problem.problemClass.rawValue): \(problem.text)"))
@@ -61,7 +61,7 @@ final class EDRMFile: ExportWriter {
                 ("#FileName", "Text", attachment.name.map { ExportName.visible($0) } ?? ""),
                 ("#FileExtension", "Text", ExportName.ending(attachment.name) ?? ""),
                 ("#FileSize", "LongInteger", attachment.size.map { String($0) } ?? ""),
-                ("#Custodian", "Text", item.custodians.first ?? ""),
+                ("#Custodian", "Text", entry.custodians.first ?? ""),
             ])
             try file.write("<Files>\n")
             if let path = place.path { try external("Native", path, attachment) }
@@ -91,7 +91,7 @@ final class EDRMFile: ExportWriter {
         var text = "<File FileType=\"\(type)\"><ExternalFile FilePath=\"\(path[..<slash])\" "
         text += "FileName=\"\(path[slash...].dropFirst())\""
         if let size = content?.size { text += " FileSize=\"\(size)\"" }
-        if let digest = content?.digest { text += " Hash=\"\(Hexadecimal.encode(digest))\" HashType=\"SHA-256\"" }
+        if let digest = content?.digest { text += " Hash=\"\(Hexadecimal.encode(digest))\"" }
         try file.write(text + "/></File>\n")
     }
 

@@ -18,6 +18,9 @@ extension ExportWriter {
 
 /// A space and the name of its files in the package.
 struct SpacePlace {
+    /// Numbers of spaces and of pages have six digits, so that they sort.
+    static let limit = 999_999
+
     let space: CollectedSpace
     /// From 1, in the order of the report's spaces.
     let ordinal: Int
@@ -52,6 +55,19 @@ struct ExportEntry {
         mailPath =
             settings.formats.contains(.eml) && exported.isMessage ? "eml/\(folder)/\(exported.number).eml" : nil
         textPath = settings.hasTexts ? "text/\(folder)/\(exported.number).txt" : nil
+    }
+
+    /// The subjects through whom it was found, by what is known of them here.
+    var custodians: [String] {
+        item.custodians.map { id in
+            let person = item.author.id == id ? item.author : item.participants.first { $0.id == id }
+            return person?.described ?? ExportName.visible(id)
+        }
+    }
+
+    /// One text of several, divided by semicolons, which therefore no part has.
+    static func list(_ parts: [String]) -> String {
+        parts.map { $0.contains(";") ? $0.replacing(";", with: ",") : $0 }.joined(separator: "; ")
     }
 
     /// To whom a message went: who was in the space, without its author.
@@ -93,6 +109,7 @@ struct SpaceCursor {
         if let last, last >= space.id { throw DiagnosedOrder.spaces }
         last = space.id
         ordinal += 1
+        guard ordinal <= SpacePlace.limit else { throw DiagnosedOrder.tooMany }
         let place = SpacePlace(space, ordinal: ordinal)
         try file.write(SpaceLine.encode(place))
         return place

@@ -38,6 +38,10 @@ enum DiagnosedOrder {
     static let unknownSpace = DiagnosedError(
         .exportOrder, fault: .internal, "the report has an item of a space that is not among its spaces",
         expected: "each space before its items")
+    static let tooMany = DiagnosedError(
+        .exportSetting, fault: .client, "the report is too large for one export",
+        expected: "at most \(SpacePlace.limit) spaces, and as many pages of a transcript",
+        hint: "divide the report, or make longer pages")
     static let spaces = DiagnosedError(
         .exportOrder, fault: .internal, "the spaces of the report are out of their order",
         expected: "ids ascending, each once")

@@ -84,6 +84,7 @@ final class Transcripts: ExportWriter {
 
     private func open(_ space: SpacePlace) throws {
         pageNumber += 1
+        guard pageNumber <= SpacePlace.limit else { throw DiagnosedOrder.tooMany }
         itemsOnPage = 0
         day = ""
         let page = try folder.file("html/" + Self.name(space, pageNumber))

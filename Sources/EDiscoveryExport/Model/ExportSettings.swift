@@ -88,8 +88,15 @@ package struct DocumentNumbering: Sendable, Hashable {
         self.start = start
     }
 
+    /// Folders have six digits, so that they sort.
+    private static let limit: Int64 = 999_999_000
+
     /// - Parameter index: from 0.
     func number(_ index: Int64) throws(DiagnosedError) -> String {
+        guard index < Self.limit else {
+            throw .exportSetting(
+                "the report is too large for one export", expected: "at most \(Self.limit) items and files")
+        }
         let digits = String(start + index)
         guard digits.utf8.count <= self.digits else {
             throw .exportSetting(

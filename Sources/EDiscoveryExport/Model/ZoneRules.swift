@@ -26,7 +26,8 @@ package struct ZoneRules: Sendable {
 
     /// Seconds east of UTC, whole minutes.
     package func offset(at moment: Timestamp) -> Int {
-        let seconds = moment.seconds
+        // No year beyond those that can be written: a hostile moment must not be reckoned with.
+        let seconds = max(-62_167_219_200, min(253_402_300_799, moment.seconds))
         if let last = transitions.last, seconds >= last {
             return rule?.offset(at: seconds) ?? offsets[offsets.count - 1]
         }
