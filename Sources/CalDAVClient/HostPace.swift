@@ -15,6 +15,8 @@ actor HostPace {
         elapsed = clock.stopwatch()
     }
 
+    var waiters: Int { waiting.count }
+
     /// Returns when the request may go; `leave` has to follow.
     func enter() async throws {
         do {

@@ -47,7 +47,7 @@ is_ready=
 finish() {
     # One line that says why, for the folder goes.
     [[ -n $is_ready ]] || tail -qn 3 log 2>/dev/null | tr '\n' ' ' | cut -c 1-600
-    [[ -n $server ]] && kill -TERM "$server" 2>/dev/null && wait "$server" 2>/dev/null
+    if [[ -n $server ]] && kill -TERM "$server" 2>/dev/null; then wait "$server" 2>/dev/null || true; fi
     cd /
     rm -rf "$folder"
 }
