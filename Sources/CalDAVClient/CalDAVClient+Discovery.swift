@@ -134,7 +134,8 @@ extension CalDAVClient {
                             .compactMap { $0.nameAttribute?.uppercased() } ?? []),
                     ctag: text(.server("getctag")), token: text(.dav("sync-token")).map(SyncToken.init),
                     rights: Self.rights(properties[.dav("current-user-privilege-set")]),
-                    owner: try owner.map { owner throws(CalendarError) in try href(owner, in: answer) }))
+                    // Some servers write an address there, which is no resource of theirs.
+                    owner: owner.flatMap { try? href($0, in: answer) }))
         }
         return calendars
     }

@@ -47,12 +47,7 @@ extension CalDAVClient {
         return try status.responses.compactMap { response in
             let href = try href(response.href, in: answer)
             if Self.isSame(href, calendar.href) {
-                try Self.checkPresent(response)
-                guard response.status == nil else {
-                    throw CalendarError.violation(
-                        "the calendar server cut its answer", expected: "all of it",
-                        found: "status \(response.status ?? 0) inside")
-                }
+                try Self.checkWhole(response)
                 return nil
             }
             return seen.insert(href).inserted ? try object(in: response, href) : nil
@@ -136,7 +131,7 @@ extension CalDAVClient {
         let answer: CalDAVTransport.Answer
         do {
             answer = try await ask("REPORT", try address(of: calendar.href), depth: 1, body, for: calendar.user)
-        } catch let error as CalendarError where error.reason == .protocolViolation {
+        } catch let error as CalendarError where error.diagnosis.code == .calendarAnswerTooLong {
             let middle = hrefs.count / 2
             try await read(Array(hrefs[..<middle]), in: calendar, into: &result)
             return try await read(Array(hrefs[middle...]), in: calendar, into: &result)

@@ -32,9 +32,13 @@ extension CalDAVClient {
         var seen: Set<CalendarHref> = []
         for response in status.responses {
             let href = try href(response.href, in: answer)
-            if Self.isSame(href, calendar.href) { try Self.checkPresent(response) }
-            guard !Self.isSame(href, calendar.href), !response.href.hasSuffix("/"),
-                response.properties[.dav("resourcetype")]?[.dav("collection")] == nil, response.status ?? 200 == 200
+            if Self.isSame(href, calendar.href) {
+                try Self.checkWhole(response)
+                continue
+            }
+            // A member whose version can not be told is one all the same: only "not found" takes it away.
+            guard ![404, 410].contains(response.status), !response.href.hasSuffix("/"),
+                response.properties[.dav("resourcetype")]?[.dav("collection")] == nil
             else { continue }
             guard seen.insert(href).inserted else { continue }
             members.append(CalendarMember(href: href, etag: response.etag))
@@ -45,6 +49,13 @@ extension CalDAVClient {
     /// Some servers answer 207 about a collection that is not there, and say so inside.
     static func checkPresent(_ response: Multistatus.Response) throws(CalendarError) {
         if response.status == 404 || response.status == 410 { throw .notFound("the calendar") }
+    }
+
+    /// For answers that have no second part.
+    static func checkWhole(_ response: Multistatus.Response) throws(CalendarError) {
+        try checkPresent(response)
+        guard let status = response.status, status != 200 else { return }
+        throw .violation("the calendar server cut its answer", expected: "all of it", found: "status \(status) inside")
     }
 
     private func syncBody(_ token: SyncToken?) -> [UInt8] {

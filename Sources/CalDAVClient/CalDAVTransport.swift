@@ -111,7 +111,7 @@ final class CalDAVTransport: Sendable {
                     timeout: settings.timeout, maximumResponseBytes: request.limit))
         } catch {
             await pace.leave(isWelcome: false)
-            throw Self.failure(error)
+            throw Task.isCancelled ? CancellationError() : Self.failure(error)
         }
         if response.status == 429 || response.status == 503 {
             let pause = await pace.leave(retryAfter: RetryAfter.read(response))
@@ -162,7 +162,8 @@ final class CalDAVTransport: Sendable {
             return CalendarError(
                 .protocolViolation,
                 DiagnosedError(
-                    .calendarProtocolViolation, fault: .peer, "the calendar server's answer can not be taken",
+                    error.code == .httpResponseTooLarge ? .calendarAnswerTooLong : .calendarProtocolViolation,
+                    fault: .peer, "the calendar server's answer can not be taken",
                     expected: error.expected, found: error.found ?? error.summary, hint: error.hint))
         default:
             guard error.fault != .configuration else { return CalendarError(.configuration, error) }

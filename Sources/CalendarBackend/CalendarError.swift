@@ -55,6 +55,8 @@ extension DiagnosedError.Code {
     package static let calendarQuotaExceeded: Self = "calendar-quota-exceeded"
     package static let calendarServerAway: Self = "calendar-server-away"
     package static let calendarProtocolViolation: Self = "calendar-protocol-violation"
+    /// A kind of protocol violation: it may be asked for in parts.
+    package static let calendarAnswerTooLong: Self = "calendar-answer-too-long"
     package static let calendarObjectRefused: Self = "calendar-object-refused"
     package static let calendarRedirectPending: Self = "calendar-redirect-pending"
     package static let calendarUnsupported: Self = "calendar-unsupported"

@@ -1,4 +1,5 @@
 import CalendarBackend
+import TestServers
 import Testing
 
 @testable import CalDAVClient
@@ -66,6 +67,37 @@ struct DAVParserTests {
             #expect(throws: Self.violation) { try DAVParser.parse(Array(whole[..<count])) }
         }
         _ = try DAVParser.parse(whole)
+    }
+
+    @Test(
+        "Answers with random octets changed are read or refused, and nothing else", arguments: [121, 122] as [UInt64])
+    func changedOctets(_ seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let text = """
+            <?xml version="1.0"?><D:multistatus xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:response>\
+            <D:href>/c/a.ics</D:href><D:propstat><D:prop><D:getetag>"1"</D:getetag><C:comp name="VEVENT"/>\
+            <C:calendar-data><![CDATA[BEGIN:VCALENDAR]]>&#13;</C:calendar-data></D:prop><D:status>HTTP/1.1 200 OK\
+            </D:status></D:propstat></D:response><D:sync-token>s/1</D:sync-token></D:multistatus>
+            """
+        var read = 0
+        for _ in 0..<4000 {
+            var octets = Array(text.utf8)
+            for _ in 0..<Int.random(in: 1...3, using: &random) {
+                let place = Int.random(in: 0..<octets.count, using: &random)
+                switch Int.random(in: 0..<3, using: &random) {
+                case 0: octets[place] = UInt8.random(in: 0...255, using: &random)
+                case 1: octets.remove(at: place)
+                default: octets.insert(contentsOf: octets[place...].prefix(20), at: place)
+                }
+            }
+            do throws(CalendarError) {
+                _ = try Multistatus(DAVParser.parse(octets))
+                read += 1
+            } catch {
+                #expect(error.reason == .protocolViolation, "seed \(seed)")
+            }
+        }
+        #expect(read > 100, "seed \(seed): the changes hit nothing but the markup")
     }
 
     @Test("Texts that are sent can not leave their element")
