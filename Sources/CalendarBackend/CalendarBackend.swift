@@ -36,8 +36,8 @@ package protocol CalendarBackend: Sendable {
         in calendar: CalendarReference, during time: CalendarInterval, expanded: Bool
     ) async throws -> [CalendarObject]
 
-    /// Writes an object. The outcome carries no ETag on purpose: the one in the answer to a PUT of a scheduled object is
-    /// not that of the object that a server keeps.
+    /// Writes an object. The outcome carries no ETag on purpose: the one in the answer to a PUT of a scheduled object need
+    /// not be that of the object which a server keeps.
     func put(
         _ octets: [UInt8], at href: CalendarHref, in calendar: CalendarReference, _ condition: WriteCondition
     ) async throws -> WriteOutcome
