@@ -110,7 +110,9 @@ var targets: [Target] = [
             nioCore, lifecycle,
         ]),
     library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
-    wrapper("CalDAVClient", ["CalendarBackend", "HTTPClient", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+    wrapper(
+        "CalDAVClient",
+        ["CalendarBackend", "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", "CXML"]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -317,8 +319,8 @@ targets += [
     tests(
         "CalendarBackendTests",
         [
-            "CalendarBackend", "CalDAVClient", "HTTPClient", "ICalendar", "WireText", "Diagnostics", nioCore, nioPosix,
-            nioHTTP1, "TestServers",
+            "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
+            "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
         ]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(

@@ -2,6 +2,7 @@ import CalendarBackend
 import Diagnostics
 import HTTPClient
 import Synchronization
+import TLSChannel
 import WireText
 
 /// Sends requests to a calendar server and its allowed neighbours: credentials per origin, pace per host, redirections by
@@ -165,7 +166,10 @@ final class CalDAVTransport: Sendable {
                     error.code == .httpResponseTooLarge ? .calendarAnswerTooLong : .calendarProtocolViolation,
                     fault: .peer, "the calendar server's answer can not be taken",
                     expected: error.expected, found: error.found ?? error.summary, hint: error.hint))
+        case .tlsExpired, .tlsNotYetValid: return CalendarError(.serverUnproven, error)
         default:
+            // Never worked around, and waiting does not help: somebody has to look.
+            guard !error.code.isIdentityFault else { return CalendarError(.serverUnproven, error) }
             guard error.fault != .configuration else { return CalendarError(.configuration, error) }
             return CalendarError(
                 .serverAway,

@@ -12,6 +12,8 @@ package struct CalendarError: Error, Hashable, Sendable, CustomStringConvertible
         case rateLimited(retryAfter: Duration?)
         /// The user's calendar is full.
         case quotaExceeded
+        /// It is not proven to be the server that was configured: trust, pins, name or dates of its certificate.
+        case serverUnproven
         /// No connection, no answer in time, or an answer that says so.
         case serverAway
         /// What came is not what the protocol says.

@@ -2,6 +2,7 @@ import CalDAVClient
 import CalendarBackend
 import Diagnostics
 import HTTPClient
+import TLSChannel
 import TestServers
 import Testing
 import WireText
@@ -83,6 +84,8 @@ struct BackendGround {
 enum CalDAVGround {
     struct Server: Sendable {
         let url: String
+        /// What stands before it, and lives as long.
+        var proxy: CalendarProxy?
         /// Of a user's calendars.
         let home: @Sendable (CalendarUser) -> String
     }
@@ -96,9 +99,7 @@ enum CalDAVGround {
     static let xandikos = Task {
         let port = try await TestCalendarServer.xandikos.value.port
         let proxy = try await CalendarProxy(to: port, translatesUsers: true)
-        return Server(url: proxy.url) {
-            _ = proxy; return "/principals/\($0.id)/calendars/"
-        }
+        return Server(url: proxy.url, proxy: proxy) { "/principals/\($0.id)/calendars/" }
     }
 
     static func settings(_ url: String) -> CalDAVSettings {
@@ -108,14 +109,14 @@ enum CalDAVGround {
     }
 
     static func client(
-        _ url: String, clock: any Clock<Duration> = ContinuousClock(),
+        _ url: String, trust: TLSTrust? = nil, clock: any Clock<Duration> = ContinuousClock(),
         _ change: (inout CalDAVSettings) -> Void = { _ in }
     ) throws -> CalDAVClient {
         var settings = settings(url)
         settings.limits = HostGate.Limits(concurrent: 8, perSecond: 1_000_000)
         settings.timeout = .seconds(120)
         change(&settings)
-        return try CalDAVClient(settings, client: WebClient(trust: nil), clock: clock)
+        return try CalDAVClient(settings, client: WebClient(trust: trust), clock: clock)
     }
 
     static func calendar(

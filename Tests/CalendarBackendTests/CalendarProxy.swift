@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import Synchronization
+import TLSChannel
 import WireText
 
 /// An HTTP server on a real socket that a test plays request by request; what it does not answer itself goes to a real
@@ -65,18 +66,24 @@ final class CalendarProxy: Sendable {
         fileprivate func withLock<R>(_ body: (inout State) -> R) -> R { state.withLock { body(&$0) } }
     }
 
+    private let isSecure: Bool
+
     /// - Parameters:
+    ///   - tls: speaks TLS as `localhost`.
     ///   - target: the port of the server behind; nil: all is played.
     ///   - translatesUsers: asks for Basic with `NAME` and `NAMEpw`, and tells the server behind in X-Remote-User.
     init(
-        to target: Int? = nil, translatesUsers: Bool = false, _ script: @escaping Script = { _ in .pass }
+        tls: TLSConfiguration? = nil, to target: Int? = nil, translatesUsers: Bool = false,
+        _ script: @escaping Script = { _ in .pass }
     ) async throws {
         let shared = Shared(State(script: script), target, translatesUsers)
         self.shared = shared
+        isSecure = tls != nil
         listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    if let tls { try channel.pipeline.syncOperations.addHandler(TLSChannelHandler(tls)) }
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
                     try channel.pipeline.syncOperations.addHandler(Handler(shared))
                 }
@@ -86,7 +93,7 @@ final class CalendarProxy: Sendable {
         shared.port.withLock { [port] in $0 = port }
     }
 
-    var url: String { "http://127.0.0.1:\(port)" }
+    var url: String { isSecure ? "https://localhost:\(port)" : "http://127.0.0.1:\(port)" }
     var requests: [Request] { shared.withLock { $0.requests } }
     func play(_ script: @escaping Script) { shared.withLock { $0.script = script } }
     func close() async {

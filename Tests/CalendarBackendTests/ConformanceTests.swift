@@ -161,7 +161,8 @@ struct ConformanceTests {
     func names(_ kind: BackendKind) async throws {
         try await kind.withGround { ground in
             var names = [
-                "a%40example.com.ics", "plus+and%20space.ics", "B%C3%BCro.ics", "100%25.ics", "a%3Bb.ics", "a~b&c=d.ics",
+                "a%40example.com.ics", "plus+and%20space.ics", "B%C3%BCro.ics", "100%25.ics", "a%3Bb.ics",
+                "a~b&c=d.ics",
             ]
             // Radicale takes these for an attack, and Xandikos does not list a name with a colon.
             if kind != .radicale { names += ["a%2Cb.ics", "it's.ics", "a%2Ab.ics"] }

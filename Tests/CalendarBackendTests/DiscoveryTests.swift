@@ -2,6 +2,7 @@ import CalDAVClient
 import CalendarBackend
 import Diagnostics
 import HTTPClient
+import TLSChannel
 import TestServers
 import Testing
 import WireText
@@ -199,6 +200,50 @@ struct DiscoveryTests {
         }
         #expect(proxy.requests.count == 1)
         await proxy.close()
+    }
+
+    @Test("Over TLS the roots and the pins decide, and a server that is not proven gets no password")
+    func trust() async throws {
+        let pki = try TestPKI.shared.get()
+        let proxy = try await CalendarProxy(tls: .server(identity: pki.core), Self.play())
+        let right = TLSTrust(roots: [pki.coreRoot])
+        let client = try CalDAVGround.client(proxy.url, trust: right)
+        #expect(try await client.discover(BackendGround.alice).calendars.count == 1)
+        let count = proxy.requests.count
+        var pinned = right
+        pinned.pins = [try #require(SPKIPin(digest: [UInt8](repeating: 7, count: 32)))]
+        for (trust, code) in [
+            (TLSTrust(roots: [pki.customerRoot]), DiagnosedError.Code.tlsUntrusted), (pinned, .tlsPinMismatch),
+        ] {
+            let suspicious = try CalDAVGround.client(proxy.url, trust: trust)
+            do {
+                _ = try await suspicious.discover(BackendGround.alice)
+                Issue.record("it was believed")
+            } catch let error as CalendarError {
+                #expect(error.reason == .serverUnproven && error.diagnosis.code == code && !error.isTransient)
+            }
+            await suspicious.close()
+        }
+        #expect(proxy.requests.count == count)
+        await client.close()
+        await proxy.close()
+    }
+
+    @Test("A redirection out of TLS is not followed, to a host that is allowed neither")
+    func outOfTLS() async throws {
+        let pki = try TestPKI.shared.get()
+        let plain = try await CalendarProxy(Self.play())
+        let proxy = try await CalendarProxy(tls: .server(identity: pki.core)) { _ in
+            .answer(WebResponse(status: 302, headers: [("Location", plain.url + "/dav/")]))
+        }
+        let client = try CalDAVGround.client(proxy.url, trust: TLSTrust(roots: [pki.coreRoot])) {
+            $0.allowedOrigins = [plain.url]
+        }
+        await #expect(throws: CalendarError.violation("")) { try await client.discover(BackendGround.alice) }
+        #expect(plain.requests.isEmpty)
+        await client.close()
+        await proxy.close()
+        await plain.close()
     }
 
     @Test("A server that is not there is told as away, and whose fault it is")
