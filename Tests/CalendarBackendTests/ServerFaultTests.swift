@@ -151,6 +151,22 @@ struct ServerFaultTests {
         await client.close()
     }
 
+    @Test("A calendar of 20,000 objects is told in one answer")
+    func large() async throws {
+        let members = (0..<20_000).map { Self.member("/c/object-\($0)-of-a-large-calendar.ics", etag: "\"\($0)\"") }
+        let answer = Self.multistatus(members.joined() + "<D:sync-token>s/1</D:sync-token>")
+        try await played { _ in
+            .answer(answer)
+        } _: { client, _ async throws in
+            guard case .changes(let changes) = try await client.changes(in: Self.calendar, since: nil) else {
+                Issue.record("no changes")
+                return
+            }
+            #expect(changes.changed.count == 20_000)
+            #expect(Set(try await client.members(of: Self.calendar)) == Set(changes.changed))
+        }
+    }
+
     @Test("Repeated parts of an answer count once, parts nobody asked for do not count")
     func repeated() async throws {
         try await played { request in
