@@ -23,7 +23,7 @@ struct SchedulingTests {
         let atBob: CalendarObject
         let bobsCalendar: CalendarReference
 
-        static func make() async throws -> Meeting {
+        static func make(on day: String = "20270105") async throws -> Meeting {
             let server = try await TestCalendarServer.start(.xandikos)
             let proxy = try await CalendarProxy(to: server.port, translatesUsers: true)
             let client = try CalDAVGround.client(proxy.url)
@@ -33,10 +33,12 @@ struct SchedulingTests {
             // Servers deliver to the default calendar.
             let own = try #require(account.calendars.first { $0.name == "calendar" }).reference
             let organiser = BackendGround(backend: client, calendar: own)
-            let event = TestEvent(more: [
-                "ORGANIZER:mailto:alice@example.com", "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.com",
-                "ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:bob@example.com",
-            ])
+            let event = TestEvent(
+                start: day + "T100000Z", end: day + "T110000Z",
+                more: [
+                    "ORGANIZER:mailto:alice@example.com", "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.com",
+                    "ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:bob@example.com",
+                ])
             let href = try await organiser.add(event.uid + ".ics", event)
             let bobs = try #require(
                 try await client.discover(BackendGround.bob).calendars.first { $0.name == "calendar" }
@@ -177,6 +179,13 @@ struct SchedulingTests {
             #expect(now.text.contains("PARTSTAT=\(status)") && now.text.contains("join.example.com/\(status)"))
         }
         #expect(meeting.isAccepted(try await organiser.read(href)))
+        await meeting.end()
+    }
+
+    @Test("A meeting in the past is scheduled like others")
+    func past() async throws {
+        let meeting = try await Meeting.make(on: "20200107")
+        #expect(meeting.atBob.text.contains("DTSTART:20200107T100000Z"))
         await meeting.end()
     }
 
