@@ -110,6 +110,10 @@ var targets: [Target] = [
             "HTTPClient", "WebSocketChannel", "TLSChannel", "LinkProtocol", "Cryptography", "WireText", "Diagnostics",
             nioCore, lifecycle,
         ]),
+    library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
+    wrapper(
+        "CalDAVClient",
+        ["CalendarBackend", "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", "CXML"]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -322,6 +326,12 @@ targets += [
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("ICalendarTests", ["ICalendar", "Diagnostics", "TestServers"]),
+    tests(
+        "CalendarBackendTests",
+        [
+            "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
+            "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
+        ]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",

@@ -12,7 +12,7 @@ enum Layers {
         ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
-            "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL",
+            "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalDAVClient",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",

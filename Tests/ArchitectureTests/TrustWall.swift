@@ -123,13 +123,18 @@ struct TrustWall {
         .only(
             "Confinement", mayReach: ["CSeccomp"], .direct, because: "what a process gives up is decided in one place"),
         .only(
-            "DocumentText", mayReach: ["CXML"], .direct, because: "C pointers of libxml2 stay behind one wrapper"),
-        .only(
             "DocumentText", "ZIPVolume", mayReach: ["CArchive"], .direct,
             because: "C pointers of libarchive stay behind two wrappers: one reads, one writes"),
         .modules(
             "EDiscoveryExport", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSClient", "HTTPClient"],
             because: "an export is made of what was collected, and is checked by anybody without a service"),
+        .only(
+            "DocumentText", "CalDAVClient", mayReach: ["CXML"], .direct,
+            because: "C pointers of libxml2 stay behind two wrappers, of documents and of calendar servers' answers"),
+        .modules(
+            "CalendarBackend", "CalDAVClient",
+            neverReach: ["Encryption", "JOSEEncryption", "KMSProtocol", "KMSClient", "KeyStore*", "MasterKey"],
+            because: "what speaks with a calendar server holds no key of a message"),
         .only(
             "hds-extract", mayReach: ["DocumentText"],
             because: "a stranger's document is opened in a confined process only, never in a service"),

@@ -2,10 +2,15 @@ import Glibc
 
 /// Starts scripts of deploy/lib.
 enum BashScript {
+    /// NIO's sockets are handed down: a listener of this process would live on in the program, and take connections that
+    /// nobody accepts.
+    private static let closing =
+        "for name in /proc/$$/fd/*; do name=${name##*/}; ((name <= 2)) || eval \"exec $name>&-\"; done; exec /bin/bash \"$@\""
+
     /// With the socket `input` as standard input and output.
     static func start(_ name: String, _ words: [String], input: Int32?) throws -> pid_t {
         let root = #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(3).joined(separator: "/")
-        let all = ["/bin/bash", "\(root)/deploy/lib/\(name)"] + words
+        let all = ["/bin/bash", "-c", closing, "bash", "\(root)/deploy/lib/\(name)"] + words
         var arguments: [UnsafeMutablePointer<CChar>?] = all.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }
         var actions = posix_spawn_file_actions_t()
@@ -19,7 +24,7 @@ enum BashScript {
         }
         var child: pid_t = 0
         guard posix_spawn(&child, "/bin/bash", &actions, nil, &arguments, environ) == 0 else {
-            throw TestPKI.Failure(what: all.joined(separator: " "))
+            throw TestPKI.Failure(what: ([name] + words).joined(separator: " "))
         }
         return child
     }

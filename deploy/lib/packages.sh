@@ -6,7 +6,7 @@ build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-de
 run_packages=(openssl)
 # Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
 # proxies.
-test_packages=(curl python3 postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
+test_packages=(curl python3 python3-venv postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
     poppler-utils)
 # Without these some tests are skipped: a browser for pages, what installs packages of Python, a reader of sealed volumes.
 wanted_packages=(chromium python3-pip python3-cryptography)
@@ -43,6 +43,24 @@ want_packages() {
     (require_packages "$@") && return 0
     warn "######################################################################"
     warn "## ${missing[*]} can not be installed: ITS TESTS ARE SKIPPED"
+    warn "######################################################################"
+}
+
+# want_calendar_servers: real CalDAV servers, which Debian 12 has too old; says so loudly where they can not be had.
+want_calendar_servers() {
+    local script=deploy/lib/calendar-server.sh log
+    "$script" --find && return 0
+    say "installing Radicale and Xandikos into .build/calendar-servers with pip"
+    log=$(mktemp)
+    if "$script" --install >"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+        good "installed Radicale and Xandikos"
+        return 0
+    fi
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+    warn "######################################################################"
+    warn "## no calendar servers can be had from PyPI: THEIR TESTS ARE SKIPPED"
     warn "######################################################################"
 }
 
