@@ -30,6 +30,8 @@ struct ExportFixture: Sendable {
     static let files: [String: [UInt8]] = [
         "ref-pdf": pdf, "ref-page": Array("<script>alert(1)</script>".utf8), "ref-empty": [],
         "ref-wrong": Array("something else".utf8), "ref-same": Array("same name".utf8),
+        // Longer than a piece of what is read at once.
+        "ref-long": (0..<300_001).map { UInt8(truncatingIfNeeded: $0 &* 7919 >> 3) },
     ]
 
     static let spaces = [

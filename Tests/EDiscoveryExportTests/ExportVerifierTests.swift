@@ -25,7 +25,8 @@ struct ExportVerifierTests {
     }
 
     /// Makes all digests of the package fit again: what is left is what only the signature tells.
-    private func mend() throws {
+    private func mend(info: Bool = true) throws {
+        if info { try mendInfo() }
         var lines = ""
         for file in try fixture.files(below: "export/data") {
             let digest = Hexadecimal.encode(SHA256.hash(try fixture.bytes("export/data/" + file)))
@@ -37,6 +38,17 @@ struct ExportVerifierTests {
             tags += "\(Hexadecimal.encode(SHA256.hash(try fixture.bytes("export/" + file))))  \(file)\n"
         }
         try fixture.write(Array(tags.utf8), to: "export/tagmanifest-sha256.txt")
+    }
+
+    /// The package's word of itself, after what the statement says and what is there.
+    private func mendInfo() throws {
+        let matter = try? JSONDocument(try fixture.bytes("export/data/proof/root.json")).root["matter"]?.string
+        let files = try fixture.files(below: "export/data")
+        let octets = try files.reduce(0) { try $0 + fixture.bytes("export/data/" + $1).count }
+        try change("bag-info.txt") {
+            $0.replace(/Payload-Oxum: .*/, with: "Payload-Oxum: \(octets).\(files.count)")
+            if let matter { $0.replace(/Bag-Group-Identifier: .*/, with: "Bag-Group-Identifier: \(matter)") }
+        }
     }
 
     @Test("An export is sound, and with another key it is not")
@@ -142,6 +154,15 @@ struct ExportVerifierTests {
         try change("data/items.csv") { $0 = $0.replacing("Good morning", with: "Good evening") }
         try mend()
         #expect(try verify().findings.map(\.fault) == [.signature])
+    }
+
+    @Test("Who changes what the package says of itself is found, although no manifest of it is signed")
+    func mendedInfo() async throws {
+        try await fixture.export(to: "export")
+        try change("bag-info.txt") { $0 = $0.replacing("M-2026/12", with: "M-2026/13") }
+        try mend(info: false)
+        let findings = try verify().findings
+        #expect(findings.map(\.file) == ["bag-info.txt"] && findings.map(\.fault) == [.changed], "\(findings)")
     }
 
     @Test("Who signs a new statement with his own key is found")

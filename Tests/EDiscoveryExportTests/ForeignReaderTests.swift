@@ -86,6 +86,19 @@ struct ForeignReaderTests {
             ])
     }
 
+    @Test("A long file comes out of a message whole", .enabled(if: hasPython))
+    func longAttachment() async throws {
+        var item = ExportFixture.item(1, .share)
+        item.files = [CollectedFile(name: "long.bin", reference: "ref-long")]
+        try await fixture.export(to: "export", items: [item])
+        let found = try await read()
+        for mail in [found["eml"]?.elements?.first, found["mbox"]?.members?.first?.value.elements?.first] {
+            let octets = try #require(mail?["attachments"]?.elements?.first?["octets"]?.string)
+            let isEqual = Hexadecimal.decode(octets) == ExportFixture.files["ref-long"]
+            #expect(isEqual)
+        }
+    }
+
     @Test("A mailbox for each space holds the same messages as the files", .enabled(if: hasPython))
     func mailboxes() async throws {
         try await fixture.export(to: "export")

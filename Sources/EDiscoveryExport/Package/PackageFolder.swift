@@ -118,16 +118,9 @@ final class PackageFolder {
             while let chunk = try reader.read() { try manifest.write(chunk) }
         }
         var tags: [(String, [UInt8])] = []
-        let declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
-        let info = """
-            Bag-Group-Identifier: \(settings.matter)
-            Bagging-Date: \(settings.created.iso8601.prefix(10))
-            External-Description: eDiscovery export
-            External-Identifier: \(settings.report)
-            Payload-Oxum: \(octets).\(files)
-
-            """
-        for (name, text) in [("bag-info.txt", info), ("bagit.txt", declaration)] {
+        let info = BagText.info(
+            report: settings.report, matter: settings.matter, created: settings.created, octets: octets, files: files)
+        for (name, text) in [("bag-info.txt", info), ("bagit.txt", BagText.declaration)] {
             let file = try PackageFile(name, at: working + "/" + name)
             try file.write(text)
             tags.append((name, try file.close()))
@@ -150,6 +143,23 @@ final class PackageFolder {
         guard parent >= 0 else { return }
         fsync(parent)
         Glibc.close(parent)
+    }
+}
+
+/// The texts of a bag's tag files.
+enum BagText {
+    static let declaration = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+
+    /// All of it follows from what is signed and from the payload, so that a verifier can demand it to the octet.
+    static func info(report: String, matter: String, created: Timestamp, octets: Int64, files: Int64) -> String {
+        """
+        Bag-Group-Identifier: \(matter)
+        Bagging-Date: \(created.iso8601.prefix(10))
+        External-Description: eDiscovery export
+        External-Identifier: \(report)
+        Payload-Oxum: \(octets).\(files)
+
+        """
     }
 }
 

@@ -1,5 +1,5 @@
 package import Diagnostics
-import WireText
+package import WireText
 
 /// What is signed of an export, `data/proof/root.json`: canonical JSON of its settings, its counts, the root of the tree over its
 /// items, and one digest over all its other files.
@@ -12,6 +12,7 @@ package struct ExportStatement: Sendable {
     package let octets: [UInt8]
     package let report: String
     package let matter: String
+    package let created: Timestamp
     /// The root of RFC 6962 over the lines of `items.jsonl`, and their number.
     package let root: [UInt8]
     package let size: Int64
@@ -31,6 +32,7 @@ package struct ExportStatement: Sendable {
         self.counts = text.bytes()
         report = settings.report
         matter = settings.matter
+        created = settings.created
         self.root = root
         size = counts.items
         self.payload = payload
@@ -68,6 +70,7 @@ package struct ExportStatement: Sendable {
         }
         guard root["format"]?.string == Self.format, let counts = root["counts"], let report = root["report"]?.string,
             let matter = root["matter"]?.string,
+            let created = root["created"]?.string.flatMap({ Timestamp(iso8601: $0) }),
             let treeRoot = root["tree"]?["root"]?.string.flatMap({ Hexadecimal.decode($0) }), treeRoot.count == 32,
             let size = root["tree"]?["size"]?.integer, size >= 0,
             let payload = root["payload"]?.string.flatMap({ Hexadecimal.decode($0) })
@@ -79,6 +82,7 @@ package struct ExportStatement: Sendable {
         self.octets = octets
         self.report = report
         self.matter = matter
+        self.created = created
         self.root = treeRoot
         self.size = size
         self.payload = payload

@@ -33,6 +33,9 @@ package struct ExportVerifier {
         package fileprivate(set) var count = 0
         package fileprivate(set) var statement: ExportStatement?
         package fileprivate(set) var files = 0
+        fileprivate var octets: Int64 = 0
+        /// Whether the files are those of the manifest: else their sum says nothing new.
+        fileprivate var isWhole: Bool { !findings.contains { [.missing, .extra, .changed].contains($0.fault) } }
         package var isSound: Bool { count == 0 && statement != nil }
         static let limit = 1000
 
@@ -55,6 +58,12 @@ package struct ExportVerifier {
             report.add(
                 "manifest-sha256.txt", .signature,
                 "its lines are not those that were signed: a file was changed, added or left out")
+        }
+        let info = BagText.info(
+            report: statement.report, matter: statement.matter, created: statement.created, octets: report.octets,
+            files: Int64(report.files))
+        if report.isWhole, PackageReader.smallFile(folder + "/bag-info.txt", limit: 64 << 10) != Array(info.utf8) {
+            report.add("bag-info.txt", .changed, "it does not say what was signed and what is there")
         }
         verifyItems(statement, &report)
         return report
@@ -87,7 +96,7 @@ package struct ExportVerifier {
             if digest != expected { report.add(tag, .changed, "its digest is not that of the tag manifest") }
         }
         let declaration = PackageReader.smallFile(folder + "/bagit.txt", limit: 4096) ?? []
-        if declaration != Array("BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n".utf8) {
+        if declaration != Array(BagText.declaration.utf8) {
             report.add("bagit.txt", .malformed, "it is not the declaration of a bag of version 1.0 in UTF-8")
         }
     }
@@ -131,6 +140,7 @@ package struct ExportVerifier {
                 continue
             }
             report.files += 1
+            report.octets += (try? PackageReader(folder + "/" + entry.path).count) ?? 0
             do {
                 if try digest(of: entry.path) != due.digest {
                     report.add(entry.path, .changed, "its digest is not that of the manifest")
