@@ -24,7 +24,7 @@ import WireText
                 sessions: sessions,
                 api: ConsoleAPI(
                     commands: OfficerCommands(mirror: mirror, directory: Directory()),
-                    consent: Consent(kms) { _ in }, kms: kms),
+                    consent: Consent(kms) { _ in }, kms: kms, sessions: sessions),
                 base: "http://127.0.0.1:\(port)")
             let web = WebServer(
                 configuration: WebServerConfiguration(host: "127.0.0.1", port: port), router: server.router())

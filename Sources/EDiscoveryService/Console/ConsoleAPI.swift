@@ -12,10 +12,14 @@ struct ConsoleAPI: Sendable {
     let commands: OfficerCommands
     let consent: Consent
     let kms: any KMSAsking
+    let sessions: OfficerSessions
 
     private static let limits = JSONDocument.Limits(maximumDepth: 12, maximumNodes: 20_000, maximumBytes: 256 << 10)
 
     func add(to router: some RouterMethods<ConsoleContext>) {
+        router.post("/exports/{id}/files/{file}") { request, context -> Response in
+            try await link(request, context)
+        }
         let routes: [(HTTPRequest.Method, RouterPath, String)] = [
             (.post, "/reports", "reports.create"), (.get, "/reports", "reports.list"),
             (.post, "/estimates", "reports.estimate"), (.get, "/reports/{id}", "reports.get"),
@@ -66,6 +70,26 @@ struct ConsoleAPI: Sendable {
             command, body, .init(officer: session.officer, matter: session.matter, key: key))
         return ConsoleServer.json(
             answer, status: request.method == .post && command.hasSuffix(".create") ? .created : .ok)
+    }
+
+    /// Where a sealed file is fetched, once.
+    private func link(_ request: Request, _ context: ConsoleContext) async throws -> Response {
+        guard let session = context.session else { throw OfficerCommands.Refused(401, "there is no session") }
+        let body = try JSONDocument(
+            text: OfficerCommands.object { json in
+                json.member("id", context.parameters.get("id") ?? "")
+                json.member("file", context.parameters.get("file") ?? "")
+            }
+        ).root
+        let key = try await consent.sealingKey()
+        let asking = OfficerCommands.Asking(officer: session.officer, matter: session.matter, key: key)
+        try await OfficerCapacity.demand(session.officer, session.matter, session.resource, kms) {
+            try commands.note("exports.file", session.officer, session.matter, nil, "refused", under: key)
+        }
+        try commands.note("exports.file", session.officer, session.matter, body["id"]?.string, "taken", under: key)
+        let (path, file) = try commands.exportFile(body, asking)
+        let secret = try await sessions.link(to: .init(path: path, name: file.name, octets: file.octets))
+        return ConsoleServer.json(OfficerCommands.object { $0.member("url", "/download/\(secret)") })
     }
 
     /// The body as a JSON object; nil when there is none.

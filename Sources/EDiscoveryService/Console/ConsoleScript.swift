@@ -115,6 +115,7 @@ enum ConsoleScript {
               make('div', {class: 'bar'}, report.state === 'collecting' || report.state === 'accepted' ? order('pause', 'Pause') : null,
                 report.state === 'paused' ? order('resume', 'Resume') : null, over ? null : order('cancel', 'Cancel'),
                 order('delete', 'Delete', true)), items);
+            if (over && report.state !== 'failed') await exports(isCurrent, id, items);
             if (!over) { timer = setTimeout(() => show('report', id), 1000); }
             const words = report.terms || [];
             let after = 0;
@@ -228,6 +229,28 @@ enum ConsoleScript {
           },
         };
 
+        async function exports(isCurrent, id, before) {
+          const list = await call('GET', '/exports').catch(() => null);
+          if (!list || !isCurrent()) return;
+          const formats = ['jsonl', 'eml', 'mbox', 'csv', 'dat', 'edrm', 'html'];
+          const form = make('form', {onsubmit: e => { e.preventDefault(); attempt(async () => {
+            const data = new FormData(form);
+            await call('POST', '/exports', {reportId: id, encryptTo: data.get('key'), formats: data.getAll('formats')});
+            show('report', id);
+          }); }}, field('Key', 'Name of your registered key', make('input', {name: 'key', required: true})),
+            make('fieldset', {}, make('legend', {}, 'Forms'), formats.map(f => make('label', {},
+              make('input', {type: 'checkbox', name: 'formats', value: f, checked: true}), f))),
+            make('div', {class: 'bar'}, make('button', {class: 'primary'}, 'Export')));
+          const fetchFile = (e, f) => make('button', {onclick: () => attempt(async () => {
+            const answer = await call('POST', '/exports/' + e.id + '/files/' + encodeURIComponent(f.name), {});
+            location.assign(answer.url);
+          })}, f.name + ', ' + f.octets + ' octets');
+          const own = list.exports.filter(e => e.reportId === id);
+          if (own.some(e => e.state === 'waiting')) timer = setTimeout(() => show('report', id), 2000);
+          before.before(make('details', {open: own.length > 0}, make('summary', {}, 'Exports'),
+            table(['Ordered', 'State', 'Files'], own.map(e => [time(e.created), e.state + (e.reason ? ': ' + e.reason : ''),
+              e.files.map(f => fetchFile(e, f))])), form));
+        }
         function reason(send, next) {
           const form = make('form', {onsubmit: e => { e.preventDefault(); attempt(async () => {
             await send(new FormData(form).get('reason'));

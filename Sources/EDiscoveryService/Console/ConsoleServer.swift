@@ -48,6 +48,12 @@ struct ConsoleServer: Sendable {
         router.get("/console.css") { _, _ -> Response in Self.asset(ConsolePage.style, "text/css; charset=utf-8") }
         router.get("/console.js") { _, _ -> Response in Self.asset(ConsolePage.script, "text/javascript; charset=utf-8")
         }
+        router.get("/download/{secret}") { _, context -> Response in
+            guard let file = await sessions.download(context.parameters.get("secret") ?? "") else {
+                throw OfficerCommands.Refused(404, "the link was used before, or is older than two minutes")
+            }
+            return Self.file(file)
+        }
         router.post("/enter") { request, _ -> Response in try await enter(request) }
         let guarded = router.group("/api/v1").addMiddleware { ConsoleSession(sessions: sessions) }
         guarded.post("/leave") { _, context -> Response in
@@ -88,6 +94,23 @@ struct ConsoleServer: Sendable {
         if let cookie { headers[.setCookie] = cookie }
         return Response(
             status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+
+    private static func file(_ file: OfficerSessions.Download) -> Response {
+        var headers: HTTPFields = [.contentType: "application/octet-stream"]
+        headers[.contentDisposition] = "attachment; filename=\"\(file.name)\""
+        return Response(
+            status: .ok, headers: headers,
+            body: ResponseBody(contentLength: Int(file.octets)) { writer in
+                var offset: Int64 = 0
+                while offset < file.octets {
+                    let octets = try Exporter.octets(of: file.path, from: offset, count: 1 << 18)
+                    guard !octets.isEmpty else { break }
+                    try await writer.write(ByteBuffer(bytes: octets))
+                    offset += Int64(octets.count)
+                }
+                try await writer.finish(nil)
+            })
     }
 
     private static func asset(_ text: String, _ type: String) -> Response {

@@ -23,6 +23,13 @@ actor OfficerSessions {
     private let now: @Sendable () -> Timestamp
     private var tickets: [[UInt8]: (session: Session, until: Timestamp)] = [:]
     private var sessions: [[UInt8]: Session] = [:]
+    private var downloads: [[UInt8]: (file: Download, until: Timestamp)] = [:]
+
+    struct Download: Sendable, Equatable {
+        let path: String
+        let name: String
+        let octets: Int64
+    }
 
     init(now: @escaping @Sendable () -> Timestamp = { .now() }) { self.now = now }
 
@@ -52,6 +59,19 @@ actor OfficerSessions {
     func session(_ secret: String) -> Session? {
         guard let session = sessions[Self.digest(secret)], now() < session.until else { return nil }
         return session
+    }
+
+    /// A link to one sealed file, good once and for as long as a ticket: a browser saves it without keeping it in memory.
+    func link(to file: Download) throws -> String {
+        let secret = try Self.secret()
+        downloads = downloads.filter { now() < $0.value.until }
+        downloads[Self.digest(secret)] = (file, now().adding(seconds: Self.ticketSeconds))
+        return secret
+    }
+
+    func download(_ secret: String) -> Download? {
+        guard let found = downloads.removeValue(forKey: Self.digest(secret)), now() < found.until else { return nil }
+        return found.file
     }
 
     func end(_ secret: String) { sessions[Self.digest(secret)] = nil }
