@@ -86,6 +86,7 @@ var targets: [Target] = [
     library("Introspection", ["WireText", "Diagnostics"]),
     library("SearchProtocol", ["WireText", "Diagnostics"]),
     library("ICalendar", ["Diagnostics"]),
+    library("CalendarTime", ["ICalendar", "Diagnostics"]),
     library("SearchMatching", ["SearchProtocol", "Cryptography", "Diagnostics"]),
 
     // Layer 3: transport and persistence
@@ -116,6 +117,7 @@ var targets: [Target] = [
     library("KeyStorePostgreSQL", ["KeyStore", "PostgreSQLClient", "WireText", "Diagnostics"]),
 
     // Layer 4: domain
+    library("CalendarSync", ["CalendarTime", "ICalendar", "Cryptography", "WireText", "Diagnostics"]),
     wrapper("DocumentText", ["CArchive", "CXML"]),
     library("TextExtraction"),
     library(
@@ -315,6 +317,8 @@ targets += [
     .target(name: "TestVectors", dependencies: ["WireText"], path: "Tests/TestVectors", swiftSettings: settings),
     tests("WireTextTests", ["WireText", "Diagnostics"]),
     tests("ICalendarTests", ["ICalendar", "Diagnostics", "TestServers"]),
+    tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
+    tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",

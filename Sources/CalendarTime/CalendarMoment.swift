@@ -29,6 +29,9 @@ package enum CalendarMoment: Sendable, Hashable {
         return values
     }
 
+    /// - Throws: `calendar-time-malformed`.
+    package init(parsing text: String) throws(DiagnosedError) { self = try Self.parse(text[...], zone: nil) }
+
     static func parse(_ text: Substring, zone: String?) throws(DiagnosedError) -> CalendarMoment {
         let octets = Array(text.utf8)
         func number(_ from: Int, _ count: Int) -> Int? {
