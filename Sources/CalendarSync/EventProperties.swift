@@ -25,7 +25,8 @@ struct EventProperties {
     /// The user's text, without the connector's.
     var notes: String? {
         guard let value = line("DESCRIPTION")?.value, let own = try? JoinNotes.put(nil, into: value) else { return nil }
-        return CalendarText.unescape(own)
+        // A text that is only the connector's is none.
+        return own.isEmpty ? nil : CalendarText.unescape(own)
     }
 
     var organizer: CalendarAddress? { line("ORGANIZER").map { CalendarAddress($0.value) } }

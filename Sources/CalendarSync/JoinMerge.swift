@@ -142,7 +142,7 @@ package struct JoinMerge: Sendable {
     private func override(
         of master: EventProperties, at local: LocalTime, _ schedule: EventSchedule, _ document: inout CalendarDocument
     ) throws(DiagnosedError) -> CalendarDocument.Component {
-        let end = master.line("BEGIN")?.octets ?? master.lines.first?.octets ?? []
+        let end = master.lines.first?.octets ?? []
         let lineEnd: [UInt8] = end.suffix(2) == [13, 10] ? [13, 10] : [10]
         let occurrence = schedule.occurrence(at: local)
         var resolver = MomentResolver(document: document, zones: zones, userZone: user.zone)

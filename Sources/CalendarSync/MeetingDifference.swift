@@ -22,9 +22,11 @@ package struct MeetingDifference: Sendable, Hashable {
     /// - Parameters:
     ///   - old: of the reading before, with their spaces.
     ///   - left: why meetings are not among the newer.
+    ///   - spaces: by `Meeting.spaceKey`, of meetings that are out of the window or not yet read.
     ///   - window: of the newer reading.
     package init(
-        from old: [Meeting], to new: [Meeting], left: [String: MeetingReader.Reason] = [:], window: Range<Instant>
+        from old: [Meeting], to new: [Meeting], left: [String: MeetingReader.Reason] = [:],
+        spaces known: [String: String] = [:], window: Range<Instant>
     ) {
         let before = Dictionary(old.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         let spaces = Dictionary(
@@ -32,7 +34,9 @@ package struct MeetingDifference: Sendable, Hashable {
             uniquingKeysWith: { first, _ in first })
         let kept = new.map { meeting in
             var meeting = meeting
-            meeting.spaceID = meeting.spaceID ?? spaces[meeting.spaceKey] ?? before[meeting.id]?.spaceID
+            meeting.spaceID =
+                meeting.spaceID ?? spaces[meeting.spaceKey] ?? before[meeting.id]?.spaceID
+                ?? known[meeting.spaceKey]
             return meeting
         }
         var events: [Event] = []
@@ -46,10 +50,12 @@ package struct MeetingDifference: Sendable, Hashable {
         }
         let now = Set(kept.map(\.id))
         for meeting in old where !now.contains(meeting.id) {
-            let reason = left[meeting.id]
-            // Ended before the window: nobody took it away. One that was moved into the past did not end before.
-            if reason == nil, meeting.end <= window.lowerBound, meeting.start < window.lowerBound { continue }
-            events.append(.deleted(meeting, reason ?? .gone))
+            let isAhead = meeting.start >= window.upperBound
+            let reason = left[meeting.id] ?? (isAhead ? .outsideWindow : .gone)
+            // Ended before the window: time passed, and nobody took it away.
+            let hasPassed = meeting.end <= window.lowerBound && meeting.start < window.lowerBound
+            if hasPassed, reason == .gone || reason == .outsideWindow { continue }
+            events.append(.deleted(meeting, reason))
         }
         self.events = events
         meetings = kept

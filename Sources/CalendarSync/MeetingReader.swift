@@ -47,26 +47,28 @@ package struct MeetingReader: Sendable {
             }
             byUID[uid, default: []].append(event)
         }
+        var resolver = MomentResolver(document: document, zones: zones, userZone: user.zone)
         for uid in byUID.keys.sorted() {
-            read(byUID[uid] ?? [], uid, Source(document: document, etag: etag, window: window), &reading)
+            read(byUID[uid] ?? [], uid, Source(etag: etag, window: window), &resolver, &reading)
         }
         reading.meetings.sort { ($0.start, $0.id) < ($1.start, $1.id) }
         return reading
     }
 
     private struct Source {
-        let document: CalendarDocument
         let etag: String
         let window: Range<Instant>
     }
 
-    private func read(_ events: [EventProperties], _ uid: String, _ source: Source, _ reading: inout Reading) {
+    private func read(
+        _ events: [EventProperties], _ uid: String, _ source: Source, _ resolver: inout MomentResolver,
+        _ reading: inout Reading
+    ) {
         let masters = events.filter { $0.line("RECURRENCE-ID") == nil }
         guard masters.count <= 1 else {
             reading.problems.append(.refusedObject("one event of a UID without RECURRENCE-ID"))
             return
         }
-        var resolver = MomentResolver(document: source.document, zones: zones, userZone: user.zone)
         let seriesTrigger = masters.first?.trigger(keywords)
         var overridden: Set<String> = []
         for event in events {
@@ -75,7 +77,7 @@ package struct MeetingReader: Sendable {
                 guard line.values(of: "RANGE").isEmpty else { throw .refusedObject("overrides without a RANGE") }
                 let key = try RecurrenceKey(CalendarMoment(line), &resolver).text
                 overridden.insert(key)
-                let schedule = try self.schedule(event, source)
+                let schedule = try EventSchedule(event.lines, &resolver)
                 let occurrence = schedule.occurrence(at: schedule.start.local)
                 let trigger = event.trigger(keywords)
                 add(event, uid, key, occurrence, schedule, source, isOwn: trigger != seriesTrigger, &reading)
@@ -85,25 +87,22 @@ package struct MeetingReader: Sendable {
         }
         guard let master = masters.first else { return }
         do throws(DiagnosedError) {
-            let schedule = try self.schedule(master, source)
+            let schedule = try EventSchedule(master.lines, &resolver)
+            guard schedule.isRecurring else {
+                let occurrence = schedule.occurrence(at: schedule.start.local)
+                add(master, uid, nil, occurrence, schedule, source, isOwn: false, &reading)
+                return
+            }
             let found = try schedule.occurrences(in: source.window, limit: Self.mostMeetings)
             reading.isCut = reading.isCut || found.isCut
             for occurrence in found.list {
-                var key: String?
-                if schedule.isRecurring {
-                    let text = RecurrenceKey(occurrence, of: schedule).text
-                    if overridden.contains(text) { continue }
-                    key = text
-                }
+                let key = RecurrenceKey(occurrence, of: schedule).text
+                if overridden.contains(key) { continue }
                 add(master, uid, key, occurrence, schedule, source, isOwn: false, &reading)
             }
         } catch {
             reading.problems.append(error)
         }
-    }
-
-    private func schedule(_ event: EventProperties, _ source: Source) throws(DiagnosedError) -> EventSchedule {
-        try EventSchedule(event.lines, in: source.document, zones: zones, userZone: user.zone)
     }
 
     private func add(

@@ -47,6 +47,7 @@ package struct OutOfOffice: Sendable {
         let full = Set(
             document.components.filter { $0.name == "AVAILABLE" }.compactMap(\.parent))
         var looked = 0
+        var resolver = MomentResolver(document: document, zones: zones, userZone: user.zone)
         for component in document.components {
             let event = EventProperties(component: component, lines: properties[component.ordinal])
             let isAvailability =
@@ -60,7 +61,7 @@ package struct OutOfOffice: Sendable {
                 return
             }
             do throws(DiagnosedError) {
-                let schedule = try EventSchedule(event.lines, in: document, zones: zones, userZone: user.zone)
+                let schedule = try EventSchedule(event.lines, &resolver)
                 reading.absences += try schedule.occurrences(in: window, limit: 400).list
                     .map { Absence(start: $0.start, end: $0.end) }
             } catch {

@@ -40,9 +40,14 @@ package struct EventSchedule: Sendable {
     package init(
         _ properties: [ContentLine], in document: CalendarDocument, zones: ZoneCatalogue, userZone: ZoneRules
     ) throws(DiagnosedError) {
+        var resolver = MomentResolver(document: document, zones: zones, userZone: userZone)
+        try self.init(properties, &resolver)
+    }
+
+    /// - Parameter resolver: of the event's document; it looks each zone up once for all its events.
+    package init(_ properties: [ContentLine], _ resolver: inout MomentResolver) throws(DiagnosedError) {
         func first(_ name: String) -> ContentLine? { properties.first { $0.name == name } }
         guard let line = first("DTSTART") else { throw .malformedTime("event", expected: "a DTSTART") }
-        var resolver = MomentResolver(document: document, zones: zones, userZone: userZone)
         start = try CalendarMoment(line)
         zone = try resolver.rules(for: start)
         if let line = first("DTEND") {

@@ -6,7 +6,7 @@ package struct MomentResolver {
     private let document: CalendarDocument
     private let zones: ZoneCatalogue
     private let userZone: ZoneRules
-    private var known: [String: ZoneRules] = [:]
+    private var known: [String: Result<ZoneRules, DiagnosedError>] = [:]
 
     package init(document: CalendarDocument, zones: ZoneCatalogue, userZone: ZoneRules) {
         self.document = document
@@ -20,10 +20,10 @@ package struct MomentResolver {
         case .utc: return .utc
         case .floating, .date: return userZone
         case .zoned(_, let name):
-            if let rules = known[name] { return rules }
-            let rules = try zones.rules(for: name, in: document)
-            known[name] = rules
-            return rules
+            if let found = known[name] { return try found.get() }
+            let found = Result { () throws(DiagnosedError) in try zones.rules(for: name, in: document) }
+            known[name] = found
+            return try found.get()
         }
     }
 

@@ -80,8 +80,19 @@ struct MeetingDifferenceTests {
         #expect(try Self.names(Self.difference(Samples.single, to: Samples.single, newWindow: later)) == [])
         #expect(
             try Self.names(Self.difference(Samples.series, to: Samples.series, newWindow: later)) == [
-                "deleted gone", "deleted gone",
+                "deleted outsideWindow"
             ])
+    }
+
+    @Test("A meeting that is moved out of the window is gone from the list only, and comes back with its space")
+    func out() throws {
+        let away = Samples.single.map { $0.replacing("20260105T", with: "20260505T") }
+        let out = try Self.difference(Samples.single, to: away, space: "s1")
+        #expect(Self.names(out) == ["deleted outsideWindow"])
+        let back = try Samples.meetings(Samples.text(Samples.single)).meetings
+        let key = try #require(back.first?.spaceKey)
+        let again = MeetingDifference(from: [], to: back, spaces: [key: "s1"], window: try Samples.window())
+        #expect(again.meetings.map(\.spaceID) == ["s1"])
     }
 
     @Test("The connector's own writing is no event, and an answer that came with it is")

@@ -2,6 +2,7 @@ import CalendarSync
 import CalendarTime
 import Diagnostics
 import ICalendar
+import Synchronization
 import TestServers
 import Testing
 
@@ -135,5 +136,27 @@ struct MeetingReaderTests {
                 _ = try? Samples.merge.merged(edit, base: document, latest: document)
             }
         }
+    }
+
+    @Test("Thousands of overrides in a zone of the object, or in none, look each zone up once")
+    func manyOverrides() throws {
+        let overrides = (0..<2000).map { number in
+            [
+                "UID:one@example.org", "DTSTART;TZID=Nowhere:20260105T090000",
+                "RECURRENCE-ID:2026\(number % 12 < 9 ? "0" : "")\(number % 12 + 1)05T0900\(number % 50 + 10)Z",
+            ]
+        }
+        let lines = overrides.flatMap { ["BEGIN:VEVENT"] + $0 + ["END:VEVENT"] }
+        let text = (["BEGIN:VCALENDAR"] + lines + ["END:VCALENDAR"]).map { $0 + "\n" }.joined()
+        let asked = Mutex(0)
+        let zones = ZoneCatalogue { _ in
+            asked.withLock { $0 += 1 }
+            return nil
+        }
+        let reader = MeetingReader(user: Samples.alice, keywords: Samples.keywords, zones: zones)
+        let reading = try reader.meetings(in: Samples.document(text), etag: "", window: Samples.window())
+        #expect(reading.meetings.isEmpty)
+        #expect(reading.problems.count == 2000)
+        #expect(asked.withLock { $0 } == 1)
     }
 }
