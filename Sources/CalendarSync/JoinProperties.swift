@@ -35,7 +35,9 @@ enum JoinProperties {
             "CONFERENCE",
             [
                 .init("VALUE", ["URI"]), .init("FEATURE", ["AUDIO", "VIDEO"]), .init(meetingName, [edit.meetingID]),
-            ], value: details.url, in: event, replacing: isOurs)
+            ], value: details.url, in: event,
+            // Also where a server took out the parameter.
+            replacing: { isOurs($0) || $0.value == details.url })
         let text = edit.template.text(details)
         guard text.unicodeScalars.allSatisfy({ $0.value >= 32 && $0.value != 127 || $0 == "\n" || $0 == "\t" }) else {
             throw .refusedObject("join details without control characters")

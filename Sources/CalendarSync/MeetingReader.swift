@@ -8,6 +8,8 @@ package import ICalendar
 /// are none; `left` tells them. What can not be read is told as a problem and spoils nothing else.
 package struct MeetingReader: Sendable {
     package static let mostEvents = 5000
+    /// An object of a calendar server has one UID; imported ones have more. Rules are what costs time.
+    package static let mostRules = 50
     package static let mostMeetings = 1000
     package static let mostParticipants = 5000
 
@@ -37,6 +39,10 @@ package struct MeetingReader: Sendable {
         let events = EventProperties.all(of: document)
         guard events.count <= Self.mostEvents else {
             reading.problems = [.refusedObject("at most \(Self.mostEvents) events")]
+            return reading
+        }
+        guard events.reduce(0, { $0 + $1.lines.count { $0.name == "RRULE" } }) <= Self.mostRules else {
+            reading.problems = [.refusedObject("at most \(Self.mostRules) rules")]
             return reading
         }
         var byUID: [String: [EventProperties]] = [:]

@@ -28,7 +28,6 @@ package struct CalendarDuration: Sendable, Hashable {
                 continue
             }
             let digits = rest.prefix { ("0"..."9").contains($0) }
-            // No meeting lasts longer than eight digits of anything, and nothing can overflow.
             guard digits.count <= 8, let value = Int(digits) else { throw malformed }
             rest = rest.dropFirst(digits.count)
             switch (rest.popFirst(), isTime) {
@@ -39,6 +38,8 @@ package struct CalendarDuration: Sendable, Hashable {
             case ("S", true): seconds += value
             default: throw malformed
             }
+            // No event lasts longer than a century, and no sum overflows.
+            guard days <= 36_525, seconds <= 36_525 * 86_400 else { throw malformed }
         }
         self.days = sign * days
         self.seconds = sign * seconds

@@ -20,6 +20,9 @@ package struct EventSchedule: Sendable {
         package var isCut = false
     }
 
+    /// Beyond it an event is refused; one more line of at most 5000 may still be read.
+    private static let mostDates = 10_000
+
     private enum Length: Sendable { case exact(Int), clock(CalendarDuration) }
 
     package let start: CalendarMoment
@@ -69,6 +72,9 @@ package struct EventSchedule: Sendable {
             throw .malformedTime("event", expected: "an end that is not before the start")
         }
         for line in properties {
+            guard added.count + removed.count + removedDays.count + removedLocals.count <= Self.mostDates else {
+                throw .malformedTime("event", expected: "at most \(Self.mostDates) dates in RDATE and EXDATE")
+            }
             switch line.name {
             case "RRULE":
                 guard rules.count < 4 else { throw .unsupportedRule("at most 4 rules for an event") }

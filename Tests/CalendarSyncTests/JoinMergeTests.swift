@@ -148,4 +148,14 @@ struct JoinMergeTests {
             #expect(throws: DiagnosedError.self) { try Self.merged(Samples.edit(url), Samples.text(Samples.single)) }
         }
     }
+
+    @Test("A server that takes out our parameter gets no second conference")
+    func parameterLost() throws {
+        let written = try Self.merged(Samples.edit(), Samples.text(Samples.single)).text
+        let unfolded = Self.unfolded(written).map { line in
+            line.hasPrefix("CONFERENCE") ? "CONFERENCE;VALUE=URI:https://join.example/1" : line
+        }
+        let again = try Self.merged(Samples.edit(), unfolded.map { $0 + "\r\n" }.joined()).text
+        #expect(again.ranges(of: "CONFERENCE").count == 1)
+    }
 }

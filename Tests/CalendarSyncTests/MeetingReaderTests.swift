@@ -159,4 +159,14 @@ struct MeetingReaderTests {
         #expect(reading.problems.count == 2000)
         #expect(asked.withLock { $0 } == 1)
     }
+
+    @Test("An object with rules without number is refused as a whole, at once")
+    func manyRules() throws {
+        let rule = ["DTSTART:00010101T090000Z", "RRULE:FREQ=DAILY;COUNT=999999"]
+        let lines = (0..<60).flatMap { ["BEGIN:VEVENT", "UID:\($0)"] + rule + ["END:VEVENT"] }
+        let text = (["BEGIN:VCALENDAR"] + lines + ["END:VCALENDAR"]).map { $0 + "\n" }.joined()
+        let reading = try Samples.meetings(text)
+        #expect(reading.meetings.isEmpty)
+        #expect(reading.problems == [DiagnosedError(.calendarObjectRefused, fault: .peer, "")])
+    }
 }

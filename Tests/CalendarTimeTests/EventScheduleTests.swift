@@ -101,6 +101,10 @@ struct EventScheduleTests {
             ["DTSTART:20260101T090000Z", "DTEND;VALUE=DATE:20260102"],
             ["DTSTART:20260101T090000Z", "DURATION:P99999999999D"],
             ["DTSTART:20260101T090000Z", "RRULE:FREQ=SECONDLY"], ["DTSTART:20260101T090000Z", "EXRULE:FREQ=DAILY"],
+            ["DTSTART:20260101T090000Z", "DURATION:P" + String(repeating: "99999999W", count: 100_000)],
+            ["DTSTART:20260101T090000Z", "DURATION:PT" + String(repeating: "99999999H", count: 1000)],
+            ["DTSTART:20260101T090000Z"]
+                + (0..<4).map { _ in "RDATE:" + Array(repeating: "20260101", count: 4999).joined(separator: ",") },
             ["DTSTART:20260101T250000Z"], ["DTSTART:20260101T090000Z", "EXDATE:never"],
         ])
     func refused(_ lines: [String]) {
