@@ -26,6 +26,9 @@ package struct JoinMerge: Sendable {
         case refused(Refusal)
     }
 
+    /// The most events of one UID into which the details of a series are written.
+    package static let mostOverrides = 500
+
     private let user: CalendarUser
     private let keywords: Keywords
     private let zones: ZoneCatalogue
@@ -66,6 +69,9 @@ package struct JoinMerge: Sendable {
         // Invited to single occurrences only, there is no master: then the keyword is theirs.
         guard let master else { return .noSuchMeeting }
         if let refusal = refusal(edit, master, before.first { $0.line("RECURRENCE-ID") == nil }) { return refusal }
+        guard events.count <= Self.mostOverrides else {
+            throw .refusedObject("at most \(Self.mostOverrides) changed occurrences of a series")
+        }
         let trigger = master.trigger(keywords)
         for event in events {
             let isMaster = event.line("RECURRENCE-ID") == nil

@@ -24,6 +24,8 @@ package struct CalendarDocument: Sendable, Equatable {
     }
 
     private var pieces: [Piece]
+    /// Where the BEGIN of each component stands among the pieces.
+    private var heads: [Int]
     package let components: [Component]
 
     /// Reads an object with exactly one VCALENDAR.
@@ -34,6 +36,7 @@ package struct CalendarDocument: Sendable, Equatable {
         }
         pieces = try Self.pieces(of: octets)
         components = try Self.components(of: pieces)
+        heads = Self.heads(of: pieces)
     }
 
     /// The object as it is written to the calendar server.
@@ -93,7 +96,7 @@ package struct CalendarDocument: Sendable, Equatable {
         if let old = places.own.first(where: { self.line(at: $0, named: name, isMeant) != nil }) {
             replace(old, by: line)
         } else {
-            pieces.insert(.line(line), at: (places.own.last ?? places.head ?? 0) + 1)
+            insert(line, at: (places.own.last ?? places.head ?? 0) + 1)
         }
     }
 
@@ -116,7 +119,7 @@ package struct CalendarDocument: Sendable, Equatable {
         _ name: String, from component: Component, where isMeant: (ContentLine) -> Bool = { _ in true }
     ) {
         for place in places(of: component).own.reversed() where line(at: place, named: name, isMeant) != nil {
-            pieces.remove(at: place)
+            remove(at: place)
         }
     }
 
@@ -158,6 +161,22 @@ package struct CalendarDocument: Sendable, Equatable {
     private init(pieces: [Piece], components: [Component]) {
         self.pieces = pieces
         self.components = components
+        heads = Self.heads(of: pieces)
+    }
+
+    private static func heads(of pieces: [Piece]) -> [Int] {
+        pieces.indices.filter { if case .line(let line) = pieces[$0] { line.name == "BEGIN" } else { false } }
+    }
+
+    /// Puts a line before a place, or takes the one at a place out.
+    private mutating func insert(_ line: ContentLine, at place: Int) {
+        pieces.insert(.line(line), at: place)
+        for index in heads.indices where heads[index] >= place { heads[index] += 1 }
+    }
+
+    private mutating func remove(at place: Int) {
+        pieces.remove(at: place)
+        for index in heads.indices where heads[index] > place { heads[index] -= 1 }
     }
 
     private func lineEnd(of component: Component, for name: String) throws(DiagnosedError) -> [UInt8] {
@@ -186,21 +205,18 @@ package struct CalendarDocument: Sendable, Equatable {
 
     /// Where the BEGIN of a component and its own properties stand among the pieces.
     private func places(of component: Component) -> (head: Int?, own: [Int], end: Int?) {
-        var head: Int?
+        guard heads.indices.contains(component.ordinal) else { return (nil, [], nil) }
+        let head = heads[component.ordinal]
         var own: [Int] = []
-        var open: [Int] = []
-        var ordinal = 0
-        for (place, piece) in pieces.enumerated() {
-            guard case .line(let line) = piece else { continue }
+        var depth = 0
+        for place in head..<pieces.count {
+            guard case .line(let line) = pieces[place] else { continue }
             switch line.name {
-            case "BEGIN":
-                if ordinal == component.ordinal { head = place }
-                open.append(ordinal)
-                ordinal += 1
+            case "BEGIN": depth += 1
             case "END":
-                if open.popLast() == component.ordinal { return (head, own, place) }
-            default:
-                if open.last == component.ordinal { own.append(place) }
+                depth -= 1
+                if depth == 0 { return (head, own, place) }
+            default: if depth == 1 { own.append(place) }
             }
         }
         return (head, own, nil)

@@ -169,4 +169,42 @@ struct MeetingReaderTests {
         #expect(reading.meetings.isEmpty)
         #expect(reading.problems == [DiagnosedError(.calendarObjectRefused, fault: .peer, "")])
     }
+
+    @Test(
+        "An object with any octets changed is refused or read, and never ends the program",
+        arguments: SeededGenerator.seeds)
+    func anyOctets(_ seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let zone = [
+            "BEGIN:VTIMEZONE", "TZID:Own", "BEGIN:STANDARD", "DTSTART:16010101T030000", "TZOFFSETFROM:+0200",
+            "TZOFFSETTO:+0100", "RRULE:FREQ=YEARLY;BYDAY=-1SU;BYMONTH=10", "END:STANDARD", "END:VTIMEZONE",
+        ]
+        let event = [
+            "BEGIN:VEVENT", "UID:one@example.org", "DTSTART;TZID=Own:20260105T090000", "DURATION:P1DT2H",
+            "RRULE:FREQ=MONTHLY;COUNT=99;BYDAY=-1MO,2FR;BYSETPOS=1,-1", "EXDATE;TZID=Own:20260202T090000",
+            "RDATE;VALUE=PERIOD:20260109T090000Z/PT1H", "ORGANIZER:mailto:alice@xn--bcher-kva.example",
+            "DESCRIPTION:a\\nb", "LOCATION:@meet:space", "END:VEVENT",
+        ]
+        let whole = (["BEGIN:VCALENDAR"] + zone + event + ["END:VCALENDAR"]).map { $0 + "\r\n" }.joined()
+        var read = 0
+        for _ in 0..<500 {
+            var octets = Array(whole.utf8)
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                let place = Int.random(in: 0..<octets.count, using: &random)
+                switch Int.random(in: 0..<4, using: &random) {
+                case 0: octets[place] = UInt8.random(in: 0...255, using: &random)
+                case 1: octets[place] = UInt8.random(in: 48...57, using: &random)
+                case 2: octets.insert(octets[Int.random(in: 0..<octets.count, using: &random)], at: place)
+                default: octets.remove(at: place)
+                }
+            }
+            guard let document = try? CalendarDocument(parsing: octets) else { continue }
+            read += 1
+            _ = Samples.reader.meetings(in: document, etag: "", window: try Samples.window())
+            for key in [nil, "20260112T080000Z", "20260109T090000Z"] {
+                _ = try? Samples.merge.merged(Samples.edit(recurrenceID: key), base: nil, latest: document)
+            }
+        }
+        #expect(read > 100, "seed \(seed)")
+    }
 }

@@ -98,4 +98,32 @@ struct CalendarEditTests {
         let document = try Self.read(["UID:1", "BEGIN:VALARM", "ACTION:x", "END:VALARM", "SUMMARY:y"])
         #expect(document.allProperties() == document.components.map(document.properties))
     }
+
+    @Test(
+        "After any edits in any components the document is the one that its octets read as",
+        arguments: SeededGenerator.seeds)
+    func anyEdits(_ seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        for _ in 0..<60 {
+            let alarms = (0..<Int.random(in: 0...3, using: &random)).flatMap { number in
+                ["BEGIN:VALARM", "X-A:\(number)", "END:VALARM", "X-B:\(number)"]
+            }
+            var document = try Self.read(["UID:1"] + alarms)
+            for step in 0..<20 {
+                let component = try #require(document.components.randomElement(using: &random))
+                let name = ["X-A", "X-B", "X-C"].randomElement(using: &random) ?? "X-A"
+                switch Int.random(in: 0..<6, using: &random) {
+                case 0: document.remove(name, from: component)
+                case 1:
+                    if component.parent == 0 {
+                        _ = try document.appendCopy(of: component) { line throws(DiagnosedError) in
+                            line.name == name ? [] : [line]
+                        }
+                    }
+                default: try document.put(name, value: "\(step)", in: component)
+                }
+                #expect(document == (try CalendarDocument(parsing: document.octets)), "seed \(seed)")
+            }
+        }
+    }
 }
