@@ -1,8 +1,8 @@
 import Diagnostics
 
 extension RecurrenceRule {
-    /// The most periods (days, weeks, months, years) that are looked at for one answer.
-    static let mostPeriods = 100_000
+    /// The most days that are looked at for one answer: a thousand years of them.
+    static let mostDays = 400_000
 
     /// The local times of the rule from `start` on that lie in a window, in their order.
     ///
@@ -11,7 +11,7 @@ extension RecurrenceRule {
     /// - Parameters:
     ///   - until: the last local time, from UNTIL in the zone of the event.
     ///   - limit: the most times to answer.
-    /// - Throws: `calendar-rule-unsupported` when counting would look at more than `mostPeriods`.
+    /// - Throws: `calendar-rule-unsupported` when counting would look at more than `mostDays`.
     func times(
         from start: LocalTime, until: LocalTime?, in window: ClosedRange<LocalTime>, limit: Int
     ) throws(DiagnosedError) -> [LocalTime] {
@@ -25,11 +25,13 @@ extension RecurrenceRule {
             index = max(0, rule.period(of: window.lowerBound.date, since: start.date) / interval)
         }
         var found: [LocalTime] = []
-        for _ in 0..<Self.mostPeriods {
+        var looked = 0
+        while looked < Self.mostDays {
             guard let days = rule.days(ofPeriod: index * interval, since: start.date),
                 days.lowerBound <= last.date.number
             else { return found }
             index += 1
+            looked += days.count
             let matching = days.filter { rule.matches(CivilDate(number: $0)) }
             for time in rule.chosen(matching, times) where time >= start {
                 guard time <= last else { return found }
@@ -42,7 +44,7 @@ extension RecurrenceRule {
             }
             if count == 0 { return found }
         }
-        throw .unsupportedRule("a rule that is counted through in \(Self.mostPeriods) periods")
+        throw .unsupportedRule("a rule that is counted through in \(Self.mostDays) days")
     }
 
     /// With what DTSTART says for the parts that the rule leaves out.

@@ -1,6 +1,7 @@
 /// The zone names of Windows and the IANA zones that stand for them anywhere in the world.
 ///
 /// Source: Unicode CLDR, `common/supplemental/windowsZones.xml`, the rows with territory `001`.
+/// © Unicode, Inc.; licence: docs/licences/unicode.txt.
 enum WindowsZones {
     /// The IANA name; nil when Windows has no such zone. Case does not matter.
     static func name(for windows: String) -> String? { names[windows.lowercased()] }

@@ -24,6 +24,7 @@ extension ZoneRules {
         guard 1...200 ~= observances.count else {
             throw .malformedTime("VTIMEZONE", expected: "1 to 200 observances")
         }
+        var rules = 0
         for observance in observances {
             guard let start = first("DTSTART", observance.ordinal),
                 let before = Self.offset(first("TZOFFSETFROM", observance.ordinal)?.value),
@@ -34,7 +35,10 @@ extension ZoneRules {
             for line in properties[observance.ordinal] {
                 switch line.name {
                 case "RDATE": for moment in try CalendarMoment.values(of: line) { onsets.insert(moment.local) }
-                case "RRULE": onsets.formUnion(try Self.onsets(line.value, begin, before))
+                case "RRULE":
+                    rules += 1
+                    guard rules <= 40 else { throw .malformedTime("VTIMEZONE", expected: "at most 40 rules") }
+                    onsets.formUnion(try Self.onsets(line.value, begin, before))
                 default: break
                 }
             }
