@@ -86,6 +86,7 @@ var targets: [Target] = [
     library("Introspection", ["WireText", "Diagnostics"]),
     library("SearchProtocol", ["WireText", "Diagnostics"]),
     library("ICalendar", ["Diagnostics"]),
+    library("CalendarTime", ["ICalendar", "Diagnostics"]),
     library("SearchMatching", ["SearchProtocol", "Cryptography", "Diagnostics"]),
 
     // Layer 3: transport and persistence
@@ -120,6 +121,7 @@ var targets: [Target] = [
     library("KeyStorePostgreSQL", ["KeyStore", "PostgreSQLClient", "WireText", "Diagnostics"]),
 
     // Layer 4: domain
+    library("CalendarSync", ["CalendarTime", "ICalendar", "Cryptography", "WireText", "Diagnostics"]),
     wrapper("DocumentText", ["CArchive", "CXML"]),
     library("TextExtraction"),
     library(
@@ -332,6 +334,8 @@ targets += [
             "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
             "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
         ]),
+    tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
+    tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",

@@ -24,6 +24,8 @@ package struct CalendarDocument: Sendable, Equatable {
     }
 
     private var pieces: [Piece]
+    /// Where the BEGIN of each component stands among the pieces.
+    private var heads: [Int]
     package let components: [Component]
 
     /// Reads an object with exactly one VCALENDAR.
@@ -34,6 +36,7 @@ package struct CalendarDocument: Sendable, Equatable {
         }
         pieces = try Self.pieces(of: octets)
         components = try Self.components(of: pieces)
+        heads = Self.heads(of: pieces)
     }
 
     /// The object as it is written to the calendar server.
@@ -55,64 +58,168 @@ package struct CalendarDocument: Sendable, Equatable {
         }
     }
 
+    /// The properties of every component, by ordinal: what reads a whole object walks it once.
+    package func allProperties() -> [[ContentLine]] {
+        var all = [[ContentLine]](repeating: [], count: components.count)
+        var open: [Int] = []
+        var ordinal = 0
+        for piece in pieces {
+            guard case .line(let line) = piece else { continue }
+            switch line.name {
+            case "BEGIN":
+                open.append(ordinal)
+                ordinal += 1
+            case "END": open.removeLast()
+            default: if let inner = open.last { all[inner].append(line) }
+            }
+        }
+        return all
+    }
+
     package func property(_ name: String, of component: Component) -> ContentLine? {
         properties(of: component).first { $0.name == name.uppercased() }
     }
 
-    /// Puts a property in the place of the first of its name, or after the component's last property when there is none.
+    /// Puts a property in the place of the first of its name that is meant, or after the component's last property.
     ///
-    /// A property that says the same already is left as it is folded, so a second pass changes no octet.
+    /// A property that says the same already is left as it is folded, so a second pass changes no octet. Others of the
+    /// name stay as they are.
+    /// - Parameter isMeant: which of several properties of the name is the one to replace.
     /// - Throws: `calendar-edit-refused`.
     package mutating func put(
-        _ name: String, _ parameters: [ContentLine.Parameter] = [], value: String, in component: Component
+        _ name: String, _ parameters: [ContentLine.Parameter] = [], value: String, in component: Component,
+        replacing isMeant: (ContentLine) -> Bool = { _ in true }
     ) throws(DiagnosedError) {
+        let end = try lineEnd(of: component, for: name)
+        let line = try ContentLine(name, parameters, value: value, end: end)
+        let places = places(of: component)
+        if let old = places.own.first(where: { self.line(at: $0, named: name, isMeant) != nil }) {
+            replace(old, by: line)
+        } else {
+            insert(line, at: (places.own.last ?? places.head ?? 0) + 1)
+        }
+    }
+
+    /// Gives the first property of a name another value; its parameters keep their octets.
+    /// - Returns: false when the component has no such property, and nothing is done.
+    /// - Throws: `calendar-edit-refused`, also for a property whose octets are no UTF-8: they would be lost.
+    package mutating func putValue(
+        _ value: String, ofFirst name: String, in component: Component
+    ) throws(DiagnosedError) -> Bool {
+        let end = try lineEnd(of: component, for: name)
+        guard let old = places(of: component).own.first(where: { line(at: $0, named: name) != nil }),
+            let present = line(at: old, named: name)
+        else { return false }
+        replace(old, by: try present.withValue(value, end: end))
+        return true
+    }
+
+    /// Takes every property of a name that is meant out of a component.
+    package mutating func remove(
+        _ name: String, from component: Component, where isMeant: (ContentLine) -> Bool = { _ in true }
+    ) {
+        for place in places(of: component).own.reversed() where line(at: place, named: name, isMeant) != nil {
+            remove(at: place)
+        }
+    }
+
+    /// Adds a copy of a component, with the components in it, as the last of the VCALENDAR.
+    ///
+    /// No component gets another ordinal by it.
+    /// - Parameter edit: what stands in the place of each property of the component itself; none takes it out.
+    /// - Throws: `calendar-edit-refused`, `calendar-malformed` when the object would be beyond its bounds.
+    package mutating func appendCopy(
+        of component: Component, edit: (ContentLine) throws(DiagnosedError) -> [ContentLine]
+    ) throws(DiagnosedError) -> Component {
+        let places = places(of: component)
+        guard component.parent == 0, let head = places.head, let last = places.end,
+            let close = pieces.lastIndex(where: { if case .line(let line) = $0 { line.name == "END" } else { false } })
+        else { throw .refused("component can not be copied", expected: "a component directly in the VCALENDAR") }
+        let own = Set(places.own)
+        var copy: [Piece] = []
+        for place in head...last {
+            if own.contains(place), case .line(let line) = pieces[place] {
+                copy += try edit(line).map(Piece.line)
+            } else {
+                copy.append(pieces[place])
+            }
+        }
+        var edited = pieces
+        edited.insert(contentsOf: copy, at: close)
+        let all = try Self.components(of: edited)
+        let added = CalendarDocument(pieces: edited, components: all)
+        guard added.octets.count <= Self.largestSize else {
+            throw .refused("component can not be copied", expected: "an object of at most \(Self.largestSize) octets")
+        }
+        self = added
+        guard let made = all.last(where: { $0.parent == 0 }) else {
+            throw .refused("component can not be copied", expected: "a component directly in the VCALENDAR")
+        }
+        return made
+    }
+
+    private init(pieces: [Piece], components: [Component]) {
+        self.pieces = pieces
+        self.components = components
+        heads = Self.heads(of: pieces)
+    }
+
+    private static func heads(of pieces: [Piece]) -> [Int] {
+        pieces.indices.filter { if case .line(let line) = pieces[$0] { line.name == "BEGIN" } else { false } }
+    }
+
+    /// Puts a line before a place, or takes the one at a place out.
+    private mutating func insert(_ line: ContentLine, at place: Int) {
+        pieces.insert(.line(line), at: place)
+        for index in heads.indices where heads[index] >= place { heads[index] += 1 }
+    }
+
+    private mutating func remove(at place: Int) {
+        pieces.remove(at: place)
+        for index in heads.indices where heads[index] > place { heads[index] -= 1 }
+    }
+
+    private func lineEnd(of component: Component, for name: String) throws(DiagnosedError) -> [UInt8] {
         guard !["BEGIN", "END"].contains(name.uppercased()) else {
             throw .refused("edit would change the components", expected: "the name of a property")
         }
-        let places = places(of: component)
-        guard let head = places.head, case .line(let begin) = pieces[head] else {
+        guard let head = places(of: component).head, case .line(let begin) = pieces[head] else {
             throw .refused("component is not of this document", expected: "one of its components")
         }
-        let end: [UInt8] = begin.octets.suffix(2) == [13, 10] ? [13, 10] : [10]
-        let line = try ContentLine(name, parameters, value: value, end: end)
-        let old = places.own.first { place in
-            if case .line(let line) = pieces[place] { line.name == name.uppercased() } else { false }
-        }
-        if let old, case .line(let present) = pieces[old] {
-            guard ContentLine.unfolded(present.octets) != ContentLine.unfolded(line.octets) else { return }
-            pieces[old] = .line(line)
-        } else {
-            pieces.insert(.line(line), at: (places.own.last ?? head) + 1)
-        }
+        return begin.octets.suffix(2) == [13, 10] ? [13, 10] : [10]
     }
 
-    /// Takes every property of a name out of a component.
-    package mutating func remove(_ name: String, from component: Component) {
-        for place in places(of: component).own.reversed() {
-            if case .line(let line) = pieces[place], line.name == name.uppercased() { pieces.remove(at: place) }
-        }
+    private func line(
+        at place: Int, named name: String, _ isMeant: (ContentLine) -> Bool = { _ in true }
+    ) -> ContentLine? {
+        guard case .line(let line) = pieces[place], line.name == name.uppercased(), isMeant(line) else { return nil }
+        return line
+    }
+
+    private mutating func replace(_ place: Int, by line: ContentLine) {
+        guard case .line(let present) = pieces[place],
+            ContentLine.unfolded(present.octets) != ContentLine.unfolded(line.octets)
+        else { return }
+        pieces[place] = .line(line)
     }
 
     /// Where the BEGIN of a component and its own properties stand among the pieces.
-    private func places(of component: Component) -> (head: Int?, own: [Int]) {
-        var head: Int?
+    private func places(of component: Component) -> (head: Int?, own: [Int], end: Int?) {
+        guard heads.indices.contains(component.ordinal) else { return (nil, [], nil) }
+        let head = heads[component.ordinal]
         var own: [Int] = []
-        var open: [Int] = []
-        var ordinal = 0
-        for (place, piece) in pieces.enumerated() {
-            guard case .line(let line) = piece else { continue }
+        var depth = 0
+        for place in head..<pieces.count {
+            guard case .line(let line) = pieces[place] else { continue }
             switch line.name {
-            case "BEGIN":
-                if ordinal == component.ordinal { head = place }
-                open.append(ordinal)
-                ordinal += 1
+            case "BEGIN": depth += 1
             case "END":
-                if open.popLast() == component.ordinal { return (head, own) }
-            default:
-                if open.last == component.ordinal { own.append(place) }
+                depth -= 1
+                if depth == 0 { return (head, own, place) }
+            default: if depth == 1 { own.append(place) }
             }
         }
-        return (head, own)
+        return (head, own, nil)
     }
 
     private static func pieces(of octets: [UInt8]) throws(DiagnosedError) -> [Piece] {

@@ -82,6 +82,20 @@ package struct ContentLine: Sendable, Equatable {
         octets = Self.folded(Array(text.utf8), end: end)
     }
 
+    /// The same line with another value: name and parameters keep their octets, as does what the value keeps.
+    /// - Throws: `calendar-edit-refused` for a line that is no UTF-8, and for a value with a line end.
+    func withValue(_ value: String, end: [UInt8]) throws(DiagnosedError) -> ContentLine {
+        let line = Self.unfolded(octets)
+        guard String(validating: line, as: UTF8.self) != nil else {
+            throw .refused("line would lose octets that are no UTF-8", expected: "a line in UTF-8")
+        }
+        guard !value.utf8.contains(10) else {
+            throw .refused("value of a property refused", expected: "a value without line ends")
+        }
+        let head = line.dropLast(self.value.utf8.count)
+        return try ContentLine(reading: Self.folded(head + Array(value.utf8), end: end), number: 0)
+    }
+
     /// Without folds and the end of the line.
     static func unfolded(_ octets: [UInt8]) -> [UInt8] {
         var line: [UInt8] = []

@@ -5,14 +5,23 @@ package import Diagnostics
 /// Works on the escaped value, so that the user's own text keeps every octet, also the escapes it was written with.
 package enum JoinNotes {
     static let begin = "-=-=- join details, written by the calendar connector -=-=-"
+    static let mostBlocks = 100
+    static let largestSize = 1 << 18
     static let end = "-=-=- end of join details -=-=-"
 
     /// The escaped value with these details in the place of those that were there, or after the user's text.
     /// - Parameter details: unescaped; nil takes them out.
-    /// - Throws: `calendar-edit-refused` for details with a marker inside.
+    /// - Throws: `calendar-edit-refused` for details with a marker inside, and for a value with more markers than any
+    ///   honest hand leaves there: taking each out would take long.
     package static func put(_ details: String?, into value: String) throws(DiagnosedError) -> String {
         if let details, details.contains(begin) || details.contains(end) {
             throw .refused("join details refused", expected: "details without the marker lines")
+        }
+        guard value.utf8.count <= largestSize || !value.contains(end) else {
+            throw .refused("text with markers refused", expected: "at most \(largestSize) octets")
+        }
+        guard value.ranges(of: end).count <= mostBlocks else {
+            throw .refused("text with markers refused", expected: "at most \(mostBlocks) of them")
         }
         var own = value
         var place: String.Index?

@@ -9,6 +9,7 @@ enum Layers {
         [
             "JOSESignature", "JOSEEncryption", "KMSProtocol", "LinkProtocol", "NodeList", "Introspection",
             "SearchProtocol", "SearchMatching", "EDiscoveryModel", "ICalendar",
+            "CalendarTime",
         ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
@@ -20,7 +21,7 @@ enum Layers {
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
-            "ZIPVolume", "EDiscoveryExport",
+            "ZIPVolume", "EDiscoveryExport", "CalendarSync",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],

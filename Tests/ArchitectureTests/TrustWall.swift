@@ -141,6 +141,9 @@ struct TrustWall {
         .modules(
             "hds-extract", "DocumentText", neverReach: ["Cryptography", "SecretMemory", "HTTPClient", "KeyStore*"],
             because: "who is taken over by a document finds no key and no network"),
+        .modules(
+            "CalendarSync", neverReach: ["HTTPClient", "KeyStore*", "MasterKey", "KMSClient", "Encryption"],
+            because: "what reads strangers' invitations decides over values: it has no network and no key"),
         .only(
             "KeyManagement", "Recovery", "NodeEnrolment", "KMSService", "Provisioning", "HardwareToken", "hdsctl",
             "hds-bench",

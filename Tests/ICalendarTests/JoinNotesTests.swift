@@ -53,4 +53,16 @@ struct JoinNotesTests {
             }
         }
     }
+
+    @Test("A text full of markers is refused at once, and a long one without is not")
+    func bounds() throws {
+        let block = "\\n\(JoinNotes.begin)\\n\(JoinNotes.end)"
+        for text in [String(repeating: block, count: 200), block + String(repeating: "x", count: 1 << 19)] {
+            #expect(throws: DiagnosedError(.calendarEditRefused, fault: .internal, "")) {
+                try JoinNotes.put("x", into: text)
+            }
+        }
+        let long = String(repeating: "x", count: 1 << 19)
+        #expect(try JoinNotes.put("x", into: long).hasPrefix(long))
+    }
 }
