@@ -41,6 +41,9 @@ final class IndexProgress: Sendable {
         health.probe(Self.check, every: .seconds(10)) { [self] in look() }
     }
 
+    /// Whether it is this indexer's turn.
+    var isReading: Bool { state.withLock { $0.isReading } }
+
     /// So many items were dealt with and are about to be acknowledged.
     func done(_ count: Int) { state.withLock { $0.done += UInt64(count) } }
 

@@ -48,6 +48,8 @@ package struct IndexSection: Decodable, Sendable {
     package let languageCodes: [String]
     /// A space gets a new search key after so many messages.
     package let messagesPerEpoch: Int
+    /// Whether everything is indexed anew when profile or languages are not those of the index; else the service does not start.
+    let mayIndexAnew: Bool
     /// At most so many items of the feed are dealt with at once.
     package let batch: Int
     package let files: FilesSection
@@ -55,6 +57,7 @@ package struct IndexSection: Decodable, Sendable {
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case database, profile, languages
         case messagesPerEpoch = "messages-per-epoch"
+        case mayIndexAnew = "index-anew"
         case batch, files
     }
 
@@ -72,6 +75,7 @@ package struct IndexSection: Decodable, Sendable {
         }
         self.languages = languages
         messagesPerEpoch = try section.value(.messagesPerEpoch, default: 100_000, in: 1_000...10_000_000)
+        mayIndexAnew = try section.value(.mayIndexAnew, default: false)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
         files = try section.optional(.files) ?? FilesSection()
     }

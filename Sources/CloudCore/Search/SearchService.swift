@@ -95,7 +95,7 @@ struct SearchService: Sendable {
                 upload.items.map { item in
                     switch item {
                     case .entry(let entry): (entry.room, entry.message)
-                    case .withdrawal(let room, let message, _): (room, message)
+                    case .withdrawal(let room, let message, _), .burial(let room, let message, _): (room, message)
                     }
                 }, of: organisation)
             // A message that was deleted in the meantime stays so: a tombstone stands in the index already.
@@ -118,6 +118,14 @@ struct SearchService: Sendable {
             guard offset < size else { return .part([], size: UInt64(size)) }
             let octets = try await files.part(of: id, from: offset, count: SearchCall.maximumPart)
             return .part(octets, size: UInt64(size))
+        case .rooms(let after, let limit):
+            return .rooms(try await store.searchedRooms(of: organisation, after: after, limit: limit))
+        case .history(let room, let after, let limit):
+            let (activities, next) = try await store.history(
+                of: room, in: organisation, after: Int64(clamping: after), limit: limit,
+                octets: LinkFrame.maximumStringBytes - 64)
+            return .history(activities, next: next)
+        case .census(let room): return .census(try await index.census(of: room, in: organisation))
         case .remove(let message):
             if let gone = try await store.remove(message.id, in: message.room, of: organisation, now: wall()) {
                 await forget(gone)
