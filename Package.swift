@@ -226,7 +226,8 @@ var targets: [Target] = [
     library(
         "IndexerService",
         [
-            "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchIndexing",
+            "LinkedService", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol",
+            "SearchIndexing",
             "SearchProtocol", "TextAnalysis", "TextExtraction", "Encryption", "Cryptography", "SecretMemory",
             "WireText",
             "Diagnostics", grdb, lifecycle,
@@ -432,7 +433,7 @@ targets += [
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,
-            "TestServers",
+            "TestServers", "SearchIndexing", "TextAnalysis", "SecretMemory",
         ]),
     tests(
         "HDSClientTests",
@@ -457,7 +458,7 @@ targets += [
         [
             "IndexerService", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol",
             "SearchIndexing", "SearchProtocol", "TextAnalysis", "SecretMemory", "WireText", "Diagnostics",
-            "TestServers",
+            "TestServers", "SearchMatching", "Cryptography", "ControlSocket",
         ]),
     .testTarget(
         name: "TextExtractionTests",

@@ -18,8 +18,8 @@ import WireText
 /// 2. Indexing anew (other profile, languages or analyser) first ends the room's epoch; then every message gets an entry in
 ///    the new one, which replaces its old one, for a store has one entry of a message. Until a room is done, searches name it
 ///    as not yet read.
-/// 3. Compaction makes entries anew in the present epoch of rooms whose entries stand in many. Afterwards only epochs that
-///    have some are asked for.
+/// 3. Compaction makes entries anew in the present epoch of rooms whose oldest entries stand many epochs back. Afterwards
+///    only epochs that have some are asked for.
 /// 4. Only the indexer that reads the feed does 2 and 3. Each one learns words, of what it has not seen yet.
 /// 5. What the core says of rooms and places decides what is looked at, never under which key it is indexed (`IndexRun`,
 ///    rule 2).
@@ -40,7 +40,7 @@ actor IndexWalk {
     private let mostEpochs: Int
     private var hasFloors = false
 
-    /// A room with entries in more epochs is put together; a search looks at 16.
+    /// A room with entries so many epochs back is put together; a search looks at 16.
     static let mostEpochs = 8
     static let compactionPause: Int64 = 86_400
     private static let roomsOfPage = 200
@@ -76,11 +76,11 @@ actor IndexWalk {
                 try store.finish(Kind.anew.rawValue, settings: ["format": format])
                 progress.isAnew()
             }
+            try await learn()
             if reads, try isCompactionDue() {
                 try await walk(.compaction, note: "")
                 try store.finish(Kind.compaction.rawValue, settings: ["compaction": "\(now().milliseconds)"])
             }
-            try await learn()
             progress.rest()
         } catch is CancellationError {
         } catch {
@@ -111,10 +111,15 @@ actor IndexWalk {
             switch kind {
             case .anew: try await self.remake(room, kind, &walk, endingEpoch: true)
             case .compaction:
-                if try await self.census(room.id).count > self.mostEpochs {
+                if let span = try await self.span(room.id), Int(span.present - span.lowest) >= self.mostEpochs {
                     try await self.remake(room, kind, &walk, endingEpoch: false)
                 }
-                try await self.raiseFloor(room.id)
+                // What new entries are made in, and what one makes that has not heard of it yet.
+                if let span = try await self.span(room.id), span.present > 1 {
+                    let floor = min(span.lowest, span.present - 1)
+                    try self.store.keep(floor: room.id, floor)
+                    await self.keys.raise(room.id, to: floor)
+                }
             case .words: break
             }
             walk.done += room.last - min(room.last, walk.place)
@@ -162,17 +167,13 @@ actor IndexWalk {
         return nil
     }
 
-    /// Entries are made in the newest epoch and, by an indexer that has not heard of it yet, in the one before.
-    private func raiseFloor(_ room: String) async throws {
-        let counts = try await census(room)
+    /// The first epoch in which something of the room stands, and the present one; nil for a room of which nothing is known.
+    private func span(_ room: String) async throws -> (lowest: UInt32, present: UInt32)? {
+        guard let lowest = try await census(room).first?.epoch else { return nil }
         let key = try await consent.sealingKey()
-        guard let lowest = counts.first?.epoch, lowest > 1,
-            let resource = try store.resource(of: room, firstSeen: nil, under: key)
-        else { return }
+        guard let resource = try store.resource(of: room, firstSeen: nil, under: key) else { return nil }
         let present = try await keys.present(room, resource).epoch
-        let floor = min(lowest, max(present, 2) - 1)
-        try store.keep(floor: room, floor)
-        await keys.raise(room, to: floor)
+        return lowest <= present ? (lowest, present) : nil
     }
 
     // MARK: - Words

@@ -28,7 +28,8 @@ package enum IndexerAssembly {
         let pendingFormat = try pendingFormat(configuration.index, store)
         let walked = WalkProgress(
             context.health, pendingFormat: pendingFormat,
-            upTo: try store.walk(IndexWalk.Kind.anew.rawValue).flatMap { $0.note == pendingFormat ? $0.room : nil } ?? "")
+            upTo: try store.walk(IndexWalk.Kind.anew.rawValue).flatMap { $0.note == pendingFormat ? $0.room : nil }
+                ?? "")
         let kms = KMSCaller(
             linked.links, key: { pinned.current },
             account: .init(
@@ -74,6 +75,13 @@ package enum IndexerAssembly {
         }
         let walk = IndexWalk(
             consent: consent, keys: keys, workshop: workshop, store: store, search: search, run: run, progress: walked)
+        let control = try configuration.control.map { section in
+            try IndexerControl(
+                section, node: configuration.node, organisation: configuration.organisation,
+                LeakReporter(
+                    consent: consent, keys: keys, store: store, search: search, files: files,
+                    profile: configuration.index.profile))
+        }
         checks.watch(store, file: configuration.index.database)
         return ServicePlan(
             services: [
@@ -85,7 +93,7 @@ package enum IndexerAssembly {
                 Recurring(every: .seconds(10)) {
                     if link.state.phase == .open { await walk.round(reads: progress.isReading) }
                 }, questions, reader, link,
-            ],
+            ] + (control.map { [$0] } ?? []),
             selfTest: { try await canary(store) },
             reload: { new in
                 let fresh = try linked.prepare(new, now: .now())
@@ -120,7 +128,9 @@ package enum IndexerAssembly {
             throw DiagnosedError(
                 "index-format", fault: .configuration, "the index was made with another profile, languages or analyser",
                 expected: before, found: format,
-                hint: "put index.profile and index.languages back, or set index.index-anew to have everything indexed anew")
+                hint:
+                    "put index.profile and index.languages back, or set index.index-anew to have everything indexed anew"
+            )
         }
         return format
     }

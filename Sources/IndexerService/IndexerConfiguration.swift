@@ -18,11 +18,13 @@ package struct IndexerConfiguration: LinkedConfiguration {
     package let account: ServiceAccountSection
     package let kms: PinnedKMSSection
     package let index: IndexSection
+    /// Without it nobody but the core and the KMS talks to the indexer.
+    package let control: IndexerControlSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, index
+        case kms, index, control
     }
 
     package init(from decoder: any Decoder) throws {
@@ -35,6 +37,7 @@ package struct IndexerConfiguration: LinkedConfiguration {
         account = try section.value(.account)
         kms = try section.value(.kms)
         index = try section.value(.index)
+        control = try section.optional(.control)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }

@@ -19,6 +19,8 @@ package enum SearchCall: Equatable, Sendable {
     case history(room: String, after: UInt64, limit: Int)
     /// How many entries of a room stand in which epoch.
     case census(room: String)
+    /// The stored entries of messages.
+    case entries([Message])
     /// A message to be deleted as if its time was over: by an eDiscovery worker, for retention, a purge or an erasure.
     case remove(Message)
 
@@ -54,14 +56,8 @@ package enum SearchCall: Equatable, Sendable {
         switch self {
         case .upload(let upload): return [1] + upload.encode()
         case .lookup(let lookup): return [2] + lookup.encode()
-        case .messages(let messages):
-            var octets: [UInt8] = [3]
-            octets.append(search: UInt64(messages.count), octets: 2)
-            for message in messages {
-                octets.append(searchName: message.room)
-                octets.append(searchName: message.id)
-            }
-            return octets
+        case .messages(let messages): return Self.octets(3, messages)
+        case .entries(let messages): return Self.octets(8, messages)
         case .file(let part):
             var octets: [UInt8] = [4]
             octets.append(searchName: part.room)
@@ -95,18 +91,7 @@ package enum SearchCall: Equatable, Sendable {
         switch octets.first {
         case 1: self = .upload(try SearchUpload(decoding: Array(octets.dropFirst())))
         case 2: self = .lookup(try SearchLookup(decoding: Array(octets.dropFirst())))
-        case 3:
-            var reader = SearchReader(Array(octets.dropFirst()))
-            let count = Int(try reader.number(octets: 2, "count of messages"))
-            guard count <= Self.maximumMessages else {
-                throw .searchMalformed("a call asks for too many messages", found: "\(count)")
-            }
-            var messages: [Message] = []
-            for _ in 0..<count {
-                messages.append(Message(room: try reader.name("room"), id: try reader.name("message id")))
-            }
-            try reader.finish("a call")
-            self = .messages(messages)
+        case 3: self = .messages(try Self.messages(octets))
         case 4:
             var reader = SearchReader(Array(octets.dropFirst()))
             let (room, file) = (try reader.name("room"), try reader.name("file"))
@@ -128,14 +113,39 @@ package enum SearchCall: Equatable, Sendable {
             var reader = SearchReader(Array(octets.dropFirst()))
             self = .census(room: try reader.name("room"))
             try reader.finish("a call")
+        case 8: self = .entries(try Self.messages(octets))
         case 16:
             var reader = SearchReader(Array(octets.dropFirst()))
             self = .remove(Message(room: try reader.name("room"), id: try reader.name("message id")))
             try reader.finish("a call")
         default:
             throw .searchMalformed(
-                "a call has no known kind", expected: "1 to 7, 16", found: octets.first.map { "\($0)" } ?? "nothing")
+                "a call has no known kind", expected: "1 to 8, 16", found: octets.first.map { "\($0)" } ?? "nothing")
         }
+    }
+
+    private static func octets(_ kind: UInt8, _ messages: [Message]) -> [UInt8] {
+        var octets = [kind]
+        octets.append(search: UInt64(messages.count), octets: 2)
+        for message in messages {
+            octets.append(searchName: message.room)
+            octets.append(searchName: message.id)
+        }
+        return octets
+    }
+
+    private static func messages(_ octets: [UInt8]) throws(DiagnosedError) -> [Message] {
+        var reader = SearchReader(Array(octets.dropFirst()))
+        let count = Int(try reader.number(octets: 2, "count of messages"))
+        guard count <= maximumMessages else {
+            throw .searchMalformed("a call asks for too many messages", found: "\(count)")
+        }
+        var messages: [Message] = []
+        for _ in 0..<count {
+            messages.append(Message(room: try reader.name("room"), id: try reader.name("message id")))
+        }
+        try reader.finish("a call")
+        return messages
     }
 
     private static func limit(_ reader: inout SearchReader, _ most: Int) throws(DiagnosedError) -> Int {
@@ -173,7 +183,7 @@ package enum SearchCall: Equatable, Sendable {
         case refused(String)
         /// The service can not now; the same call may succeed later.
         case unavailable(String)
-        /// Activities as JSON, in the order in which they were asked for, nil for one that is not there; as many as fit.
+        /// Activities as JSON, or entries, in the order in which they were asked for, nil for one that is not there; as many as fit.
         case messages([[UInt8]?])
         /// Octets of a file from the place that was asked for, at most `maximumPart`, and the size of all of it; empty at its
         /// end. Nil: there is no such file in the room.

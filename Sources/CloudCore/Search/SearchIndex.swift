@@ -206,7 +206,12 @@ final class SearchIndex: Sendable {
                 }
             }
             found.sort { ($1.published, $0.message) < ($0.published, $1.message) }
-            let page = Array(found.prefix(lookup.limit))
+            var page = Array(found.prefix(lookup.limit))
+            // A page ends between messages: what several cells find would else be lost in part, for the cursor names the message.
+            if found.count > page.count, let rest = found.dropFirst(page.count).first {
+                let whole = page.prefix { ($0.published, $0.message) != (rest.published, rest.message) }
+                if !whole.isEmpty { page = Array(whole) }
+            }
             let next = found.count > page.count ? page.last.map { Cursor($0).octets } : nil
             return try SearchHits(id: lookup.id, hits: page, next: next ?? [])
         }
@@ -304,6 +309,20 @@ final class SearchIndex: Sendable {
     }
 
     // MARK: - Counting
+
+    /// Entries as their indexer made them, in the order of the messages; nil where none can be found.
+    func entries(of messages: [SearchCall.Message], in organisation: String) async throws -> [[UInt8]?] {
+        try await pool.read { db in
+            let find = try db.cachedStatement(
+                sql: """
+                    SELECT entry.octets FROM entry JOIN room ON room.id = entry.room
+                    WHERE room.organisation = ? AND room.name = ? AND entry.message = ? AND entry.isTombstone = 0
+                    """)
+            return try messages.map { message in
+                try Data.fetchOne(find, arguments: [organisation, message.room, message.id]).map { [UInt8]($0) }
+            }
+        }
+    }
 
     /// Entries of a room that can be found, by epoch.
     func census(of name: String, in organisation: String) async throws -> [SearchCall.Count] {

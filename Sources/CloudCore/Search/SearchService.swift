@@ -85,6 +85,16 @@ struct SearchService: Sendable {
         }
     }
 
+    /// As many as fit; the indexer asks again for the rest.
+    private static func fitting(_ found: [[UInt8]?]) -> [[UInt8]?] {
+        var octets = 1
+        return Array(
+            found.prefix { one in
+                octets += 4 + (one?.count ?? 0)
+                return octets <= LinkFrame.maximumStringBytes
+            })
+    }
+
     private func answer(_ call: SearchCall, _ organisation: String) async throws -> SearchCall.Reply {
         switch call {
         case .upload(let upload):
@@ -103,13 +113,9 @@ struct SearchService: Sendable {
             return .stored
         case .messages(let wanted):
             let found = try await store.messages(wanted.map { ($0.room, $0.id) }, of: organisation)
-            var octets = 1
-            // As many as fit; the indexer asks again for the rest.
-            let fitting = found.prefix { text in
-                octets += 4 + (text?.utf8.count ?? 0)
-                return octets <= LinkFrame.maximumStringBytes
-            }
-            return .messages(fitting.map { $0.map { Array($0.utf8) } })
+            return .messages(Self.fitting(found.map { $0.map { Array($0.utf8) } }))
+        case .entries(let wanted):
+            return .messages(Self.fitting(try await index.entries(of: wanted, in: organisation)))
         case .file(let part):
             guard let id = FileID(part.file),
                 let size = try await store.sharedFile(id.text, in: part.room, of: organisation)
