@@ -27,6 +27,8 @@ actor EpochFill {
     private let messagesPerEpoch: Int
     private var levels: [String: Level] = [:]
     private static let mostLevels = 100_000
+    /// What a core may claim.
+    private static let mostEntries: UInt64 = 1 << 40
 
     init(keys: SpaceKeys, store: SealedStore, search: any SearchAsking, messagesPerEpoch: Int) {
         self.keys = keys
@@ -72,7 +74,7 @@ actor EpochFill {
             throw CoreSearch.unavailable("no census of a room")
         }
         // What was just stored stands in the census already.
-        let said = Int(clamping: counts.first { $0.epoch == epoch }?.entries ?? 0)
+        let said = Int(min(counts.first { $0.epoch == epoch }?.entries ?? 0, Self.mostEntries))
         return Level(epoch: epoch, count: max(kept + count, said), next: messagesPerEpoch)
     }
 }

@@ -44,6 +44,9 @@ actor IndexWalk {
     static let mostEpochs = 8
     static let compactionPause: Int64 = 86_400
     private static let roomsOfPage = 200
+    /// What a core may claim.
+    private static let highestPlace: UInt64 = 1 << 40
+    private static let mostRooms = 1_000_000
 
     init(
         consent: Consent, keys: SpaceKeys, workshop: IndexWorkshop, store: SealedStore, search: any SearchAsking,
@@ -138,8 +141,9 @@ actor IndexWalk {
             let key = try await consent.sealingKey()
             let (messages, next) = try await history(room.id, after: walk.place)
             if endingEpoch, !walk.isPrepared, let resource = try await resource(of: room.id, messages, key) {
-                let present = try await keys.present(room.id, resource)
-                try await keys.end(present, of: resource, because: .compromise)
+                if let present = try await present(room.id, resource) {
+                    try await keys.end(present, of: resource, because: .compromise)
+                }
                 walk.isPrepared = true
                 try store.keep(walk, kind.rawValue)
             }
@@ -172,8 +176,17 @@ actor IndexWalk {
         guard let lowest = try await census(room).first?.epoch else { return nil }
         let key = try await consent.sealingKey()
         guard let resource = try store.resource(of: room, firstSeen: nil, under: key) else { return nil }
-        let present = try await keys.present(room, resource).epoch
+        guard let present = try await present(room, resource)?.epoch else { return nil }
         return lowest <= present ? (lowest, present) : nil
+    }
+
+    /// Nil when the KMS does not give it for good: the space is gone, not part of the consent, or the room is another one's.
+    private func present(_ room: String, _ resource: String) async throws -> IndexEpoch? {
+        do {
+            return try await keys.present(room, resource)
+        } catch let refusal as KMSRefusal where refusal.status == KMSStatus.conflict || IndexRun.isFinal(refusal) {
+            return nil
+        }
     }
 
     // MARK: - Words
@@ -210,6 +223,7 @@ actor IndexWalk {
         after start: String, _ body: (SearchCall.Room) async throws -> Void
     ) async throws {
         var after = start
+        var count = 0
         while true {
             try Task.checkCancellation()
             let call = SearchCall.rooms(after: after.isEmpty ? nil : after, limit: Self.roomsOfPage)
@@ -218,7 +232,10 @@ actor IndexWalk {
             }
             for room in rooms {
                 // The order is what a walk goes on by; a core that breaks it would let it go round in circles.
-                guard room.id > after else { throw CoreSearch.unavailable("rooms out of their order") }
+                count += 1
+                guard room.id > after, room.last <= Self.highestPlace, count <= Self.mostRooms else {
+                    throw CoreSearch.unavailable("rooms out of their order, too many of them, or too long ones")
+                }
                 try await body(room)
                 after = room.id
             }
@@ -233,6 +250,9 @@ actor IndexWalk {
         let call = SearchCall.history(room: room, after: place, limit: page)
         guard case .history(let activities, let next) = try await search.call(call) else {
             throw CoreSearch.unavailable("no history of a room")
+        }
+        guard next.map({ $0 > place && $0 <= Self.highestPlace && !activities.isEmpty }) ?? true else {
+            throw CoreSearch.unavailable("a history that does not go on")
         }
         let messages = activities.compactMap { octets in
             ((try? JSONDocument(octets))?.root).flatMap { FeedMessage($0) }

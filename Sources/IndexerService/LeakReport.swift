@@ -124,8 +124,13 @@ actor LeakReporter {
     private func read(_ room: String, atMost limit: Int, _ report: inout Report) async throws -> [Read] {
         let key = try await consent.sealingKey()
         guard let resource = try store.resource(of: room, firstSeen: nil, under: key) else { return [] }
-        let epochs = Dictionary(
-            try await keys.epochs(room, resource).map { ($0.epoch, $0) }, uniquingKeysWith: { first, _ in first })
+        let found: [IndexEpoch]
+        do {
+            found = try await keys.epochs(room, resource)
+        } catch let refusal as KMSRefusal where refusal.status < 500 {
+            return []
+        }
+        let epochs = Dictionary(found.map { ($0.epoch, $0) }, uniquingKeysWith: { first, _ in first })
         var all: [Read] = []
         var place: UInt64 = 0
         while all.count < limit {
@@ -160,7 +165,7 @@ actor LeakReporter {
                         stored: entry
                     ))
             }
-            guard let next, next > place else { break }
+            guard let next, next > place, !activities.isEmpty else { break }
             place = next
         }
         return all

@@ -1,4 +1,5 @@
 import Diagnostics
+import KMSClient
 import SearchProtocol
 import ServiceRuntime
 import Synchronization
@@ -200,6 +201,48 @@ struct IndexWalkTests {
         }
         let living = world.core.entries.filter { $0.body != .tombstone }
         #expect(living.allSatisfy { $0.profile == .padded } && living.count == script.texts.count)
+    }
+
+    @Test(
+        "a core that claims what can not be stops a walk with an error, and does not let it go round for ever",
+        arguments: [
+            SearchCall.Reply.rooms([.init(id: "b", last: 1), .init(id: "a", last: 1)]),
+            .rooms([.init(id: "a", last: .max), .init(id: "b", last: .max)]), .rooms([.init(id: "", last: 1)]),
+            .history([], next: 1), .history([[1]], next: .max - 1), .history([Array("{}".utf8)], next: 0),
+            .census([.init(epoch: .max, entries: .max)]), .stored,
+        ])
+    func lies(_ reply: SearchCall.Reply) async throws {
+        let world = IndexWorld()
+        for _ in 0..<10 { try world.say("alpha", in: "room-1") }
+        world.core.lie.withLock {
+            $0 = { call in
+                switch (call, reply) {
+                case (.rooms, .rooms), (.history, .history), (.census, .census), (.rooms, .stored): reply
+                default: nil
+                }
+            }
+        }
+        let indexer = try IndexWorld.Indexer(world, "one", messagesPerEpoch: 5)
+        try await indexer.read()
+        await indexer.walk.round(reads: true)
+        if case .census = reply { return }
+        #expect(indexer.progress.look().state == .warn)
+        world.core.lie.withLock { $0 = nil }
+        await indexer.walk.round(reads: true)
+        #expect(indexer.progress.look() == .ok("nothing is to be done"))
+    }
+
+    @Test("a room that the KMS has under another space does not stop a walk")
+    func foreignRoom() async throws {
+        let world = IndexWorld()
+        for room in ["room-1", "room-2"] { try world.say("alpha", in: room) }
+        try await IndexWorld.Indexer(world, "one", profile: .list).read()
+        _ = try await world.kms.perform(.createSearchKey(resource: IndexWorld.resource("room-9"), room: "room-0"))
+        try world.say("alpha", in: "room-0")
+        let indexer = try IndexWorld.Indexer(world, "one", profile: .padded)
+        await indexer.walk.round(reads: true)
+        #expect(indexer.progress.look() == .ok("nothing is to be done"))
+        #expect(try await indexer.find("alpha", in: ["room-1", "room-2"]).found.count == 2)
     }
 
     @Test("who does not read the feed makes nothing anew")

@@ -36,7 +36,7 @@ struct IndexSecrecyTests {
     @Test("no word of the messages stands in an entry, in a query, or in the indexer's database")
     func words() async throws {
         let isLong = LongTests.areWanted
-        let messages = try ChatCorpus.english.messages(rooms: isLong ? .max : 8, ofRoom: isLong ? 3_000 : 200)
+        let messages = try ChatCorpus.english.messages(rooms: isLong ? .max : 8, ofRoom: isLong ? 700 : 200)
         let world = IndexWorld()
         let indexer = try IndexWorld.Indexer(world, "one", page: 100)
         let own = Self.files(world)
@@ -47,7 +47,7 @@ struct IndexSecrecyTests {
         }
         words.subtract(own)
         #expect(words.count > (isLong ? 10_000 : 100), "\(words.count) words")
-        try await indexer.read()
+        try await indexer.read(batch: 200)
         await indexer.walk.round(reads: true)
         for _ in 0..<3 { _ = try await indexer.find("partition*", in: Set(messages.map(\.room)).prefix(50).sorted()) }
         let stored = world.core.entries.reduce(into: Set<[UInt8]>()) { $0.formUnion(Self.runs($1.encode())) }

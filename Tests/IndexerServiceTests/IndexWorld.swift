@@ -141,6 +141,9 @@ final class IndexCore: SearchAsking {
     /// A core that says that nothing stands anywhere.
     let hidesCensus = Mutex(false)
 
+    /// What it says instead.
+    let lie = Mutex<(@Sendable (SearchCall) -> SearchCall.Reply?)?>(nil)
+
     init(_ cutter: Cutter) { self.cutter = cutter }
 
     var entries: [SearchEntry] { state.withLock { $0.entries.entries } }
@@ -201,6 +204,7 @@ final class IndexCore: SearchAsking {
     func call(_ call: SearchCall) async throws -> SearchCall.Reply {
         let isLast = try cutter.isCut()
         let hides = hidesCensus.withLock { $0 }
+        if let lie = lie.withLock({ $0 })?(call) { return lie }
         // Through the wire, as in life.
         let call = try SearchCall(decoding: call.encode())
         let reply = try state.withLock { state -> SearchCall.Reply in
@@ -322,10 +326,10 @@ struct IndexWorld {
                 isBehind: { progress.isBehind($0) })
         }
 
-        func read(from start: Int = 0) async throws {
+        func read(from start: Int = 0, batch: Int = 5) async throws {
             let items = world.core.feed(from: start)
-            for first in stride(from: 0, to: items.count, by: 5) {
-                try await run.take(Array(items[first..<min(first + 5, items.count)]))
+            for first in stride(from: 0, to: items.count, by: batch) {
+                try await run.take(Array(items[first..<min(first + batch, items.count)]))
             }
         }
 
