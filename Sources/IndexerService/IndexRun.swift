@@ -36,6 +36,8 @@ final class IndexRun: Sendable {
     private let files: FileTexts
     private let fill: EpochFill
     private let count: @Sendable (Outcome) -> Void
+    /// The place up to which the feed has brought messages of each room since it was last asked for; their words are on the disk.
+    private let fed = Mutex<[String: UInt64]>([:])
 
     init(
         consent: Consent, keys: SpaceKeys, workshop: IndexWorkshop, store: SealedStore, search: any SearchAsking,
@@ -56,6 +58,7 @@ final class IndexRun: Sendable {
         var entries: [SearchUpload.Item] = []
         var outcomes: [Outcome] = []
         var filled: [EpochFill.Message] = []
+        var places: [String: UInt64] = [:]
         for item in items {
             let event: FeedEvent
             do throws(DiagnosedError) {
@@ -68,6 +71,7 @@ final class IndexRun: Sendable {
             case .message(let message):
                 let made = try await index(message, key)
                 outcomes += made.outcomes
+                places[message.room] = max(places[message.room] ?? 0, message.sequence)
                 guard let entry = made.entry else { continue }
                 entries.append(.entry(entry))
                 filled.append(.init(room: message.room, resource: made.resource, epoch: made.epoch))
@@ -84,9 +88,17 @@ final class IndexRun: Sendable {
             }
         }
         try await workshop.keepWords(under: key)
+        fed.withLock { $0.merge(places) { max($0, $1) } }
         try await search.upload(entries)
         for outcome in outcomes { count(outcome) }
         try await fill.add(filled)
+    }
+
+    func takeFed() -> [String: UInt64] {
+        fed.withLock { fed in
+            defer { fed = [:] }
+            return fed
+        }
     }
 
     /// A tombstone under the room's key, or, of a room that this indexer knows nothing of, a burial without one: the message

@@ -39,6 +39,8 @@ actor IndexWalk {
     private let page: Int
     private let mostEpochs: Int
     private var hasFloors = false
+    /// The turn in which all that was said before it has been learned.
+    private var learnedTurn: Int?
 
     /// A room with entries so many epochs back is put together; a search looks at 16.
     static let mostEpochs = 8
@@ -67,8 +69,9 @@ actor IndexWalk {
 
     /// Everything that is to be done now; what fails is done again at the next time, from where it was.
     ///
-    /// - Parameter reads: whether this indexer reads the feed.
-    func round(reads: Bool) async {
+    /// - Parameter turn: the number of this indexer's turn to read the feed; nil when it is not its turn.
+    func round(turn: Int?) async {
+        let reads = turn != nil
         do {
             if !hasFloors {
                 for floor in try store.floors() { await keys.raise(floor.room, to: floor.epoch) }
@@ -79,7 +82,7 @@ actor IndexWalk {
                 try store.finish(Kind.anew.rawValue, settings: ["format": format])
                 progress.isAnew()
             }
-            try await learn()
+            try await learn(turn)
             if reads, try isCompactionDue() {
                 try await walk(.compaction, note: "")
                 try store.finish(Kind.compaction.rawValue, settings: ["compaction": "\(now().milliseconds)"])
@@ -192,7 +195,19 @@ actor IndexWalk {
     // MARK: - Words
 
     /// What has been said in each room since this indexer last looked: its words, without entries.
-    private func learn() async throws {
+    ///
+    /// Who has learned everything since its turn began learns the rest from the feed, without a gap.
+    private func learn(_ turn: Int?) async throws {
+        if turn != nil, turn == learnedTurn {
+            for (room, place) in run.takeFed() where try place > store.seen(room) {
+                try store.keep(seen: room, place)
+            }
+        }
+        try await learnUnseen()
+        learnedTurn = turn
+    }
+
+    private func learnUnseen() async throws {
         var total: UInt64 = 0
         try await forEachRoom(after: "") { room in
             let seen = try self.store.seen(room.id)

@@ -91,7 +91,7 @@ package enum IndexerAssembly {
                     await keys.sweep()
                 },
                 Recurring(every: .seconds(10)) {
-                    if link.state.phase == .open { await walk.round(reads: progress.isReading) }
+                    if link.state.phase == .open { await walk.round(turn: progress.turn) }
                 }, questions, reader, link,
             ] + (control.map { [$0] } ?? []),
             selfTest: { try await canary(store) },

@@ -77,6 +77,33 @@ struct IndexRunTests {
         #expect(world.kms.epochs(of: resource) == 3, "by its own count")
     }
 
+    @Test("who reads the feed learns words from it, and looks at what was said only when a turn begins")
+    func turns() async throws {
+        let world = IndexWorld()
+        try world.say("xylophone", in: "a")
+        let indexer = try IndexWorld.Indexer(world, "one")
+        await indexer.walk.round(turn: 1)
+        var looked = world.core.calls("history")
+        var told = world.core.feed().count
+        try world.say("xylograph", in: "a")
+        try await indexer.read(from: told)
+        await indexer.walk.round(turn: 1)
+        #expect(world.core.calls("history") == looked, "it was in the feed")
+        // Meanwhile another one has read, and this one's turn comes again.
+        try world.say("xylocarp", in: "a")
+        told = world.core.feed().count
+        try world.say("xylotomy", in: "a")
+        try await indexer.read(from: told)
+        await indexer.walk.round(turn: 2)
+        #expect(world.core.calls("history") == looked + 1)
+        looked += 1
+        await indexer.walk.round(turn: 2)
+        #expect(world.core.calls("history") == looked)
+        let stranger = try IndexWorld.Indexer(world, "two")
+        try await stranger.read()
+        #expect(try await indexer.find("xylo*", in: ["a"]).found.count == 4)
+    }
+
     @Test("a search in 1,000 rooms asks the KMS one thing when the keys are at hand")
     func warm() async throws {
         let world = IndexWorld()
@@ -299,4 +326,8 @@ struct IndexWalkTests {
             #expect(epochs.count <= IndexWalk.mostEpochs, "\(epochs)")
         }
     }
+}
+
+extension IndexWalk {
+    fileprivate func round(reads: Bool) async { await round(turn: reads ? 1 : nil) }
 }

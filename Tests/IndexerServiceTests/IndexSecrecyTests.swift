@@ -48,7 +48,7 @@ struct IndexSecrecyTests {
         words.subtract(own)
         #expect(words.count > (isLong ? 10_000 : 100), "\(words.count) words")
         try await indexer.read(batch: 200)
-        await indexer.walk.round(reads: true)
+        await indexer.walk.round(turn: nil)
         for _ in 0..<3 { _ = try await indexer.find("partition*", in: Set(messages.map(\.room)).prefix(50).sorted()) }
         let stored = world.core.entries.reduce(into: Set<[UInt8]>()) { $0.formUnion(Self.runs($1.encode())) }
         let rooms = Set(messages.map(\.room)).reduce(into: Set<[UInt8]>()) { $0.formUnion(Self.runs($1.utf8)) }
