@@ -38,10 +38,22 @@ struct LeakReportCommand: ParsableCommand {
             arguments.add("messages", "\(messages)")
             arguments.add("known", known)
             // An attack on many messages takes minutes; it tells each step.
-            let client = try ControlClient(path: socket, timeout: 600_000)
+            let client = try connect()
             let answer = try client.send("leak-report", arguments: arguments.node()) { if !json { announce($0) } }
             guard !json else { return print(Terminal.plain(answer.rawText)) }
             show(Self.lines(answer))
+        }
+    }
+
+    private func connect() throws(DiagnosedError) -> ControlClient {
+        do {
+            return try ControlClient(path: socket, timeout: 600_000)
+        } catch  where error.code == .serviceNotRunning {
+            throw DiagnosedError(
+                error.code, fault: error.fault, "hds-indexer does not listen there", expected: error.expected,
+                found: error.found,
+                hint: "set control.socket in hds-indexer.yaml and restart hds-indexer, or name its socket with --socket"
+            )
         }
     }
 
