@@ -239,7 +239,8 @@ var targets: [Target] = [
     library(
         "IndexerService",
         [
-            "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchIndexing",
+            "LinkedService", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol",
+            "SearchIndexing",
             "SearchProtocol", "TextAnalysis", "TextExtraction", "Encryption", "Cryptography", "SecretMemory",
             "WireText",
             "Diagnostics", grdb, lifecycle,
@@ -453,7 +454,7 @@ targets += [
             "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, lifecycle, nioCore,
             grdb,
-            "TestServers",
+            "TestServers", "SearchIndexing", "TextAnalysis", "SecretMemory",
         ]),
     tests(
         "HDSClientTests",
@@ -478,7 +479,7 @@ targets += [
         [
             "IndexerService", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol",
             "SearchIndexing", "SearchProtocol", "TextAnalysis", "SecretMemory", "WireText", "Diagnostics",
-            "TestServers",
+            "TestServers", "SearchMatching", "Cryptography", "ControlSocket",
         ]),
     .testTarget(
         name: "TextExtractionTests",

@@ -47,7 +47,8 @@ extension SearchAsking {
                     found: String(reason.prefix(200)),
                     hint: "the core may be of an older release")
             case .unavailable(let reason): throw CoreSearch.unavailable(String(reason.prefix(200)))
-            case .hits, .messages, .part: throw CoreSearch.unavailable("an answer to something else")
+            case .hits, .messages, .part, .rooms, .history, .census:
+                throw CoreSearch.unavailable("an answer to something else")
             }
             batch = []
             octets = 0

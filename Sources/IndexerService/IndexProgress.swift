@@ -17,6 +17,8 @@ final class IndexProgress: Sendable {
     private struct State {
         var behind: UInt64 = 0
         var isReading = false
+        /// How often its turn has begun.
+        var turns = 0
         /// Since when there has been something to do.
         var since: Timestamp?
         /// The last time something was done.
@@ -41,6 +43,9 @@ final class IndexProgress: Sendable {
         health.probe(Self.check, every: .seconds(10)) { [self] in look() }
     }
 
+    /// The number of this indexer's turn; nil when it is not its turn.
+    var turn: Int? { state.withLock { $0.isReading ? $0.turns : nil } }
+
     /// So many items were dealt with and are about to be acknowledged.
     func done(_ count: Int) { state.withLock { $0.done += UInt64(count) } }
 
@@ -51,6 +56,7 @@ final class IndexProgress: Sendable {
             switch reader {
             case .waiting: state.isReading = false
             case .reading(let behind):
+                if !state.isReading { state.turns += 1 }
                 if behind < state.behind || behind == 0 { state.moved = time }
                 (state.isReading, state.behind, state.trouble) = (true, behind, nil)
                 state.since = behind == 0 ? nil : state.since ?? time

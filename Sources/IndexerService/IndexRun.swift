@@ -14,8 +14,9 @@ import TextAnalysis
 /// Rules:
 /// 1. A batch of items is acknowledged when its entries are on the core's disk and its words on this one's. What fails is
 ///    tried again with the whole batch; storing an entry again has no effect.
-/// 2. A message belongs to the resource that the KMS says its key is bound to. If its room had another one before, it is
-///    quarantined: counted, and not indexed (security model, rule 27).
+/// 2. A message belongs to the resource that the KMS says its key is bound to. If its room had another one before, by this
+///    indexer's notes or by the KMS's, it is quarantined: counted, and not indexed (security model, rule 27). What the core
+///    says of rooms and resources counts for nothing.
 /// 3. What the KMS refuses for this one message for good (its space is gone, or not part of the consent) is counted and passed
 ///    over. Every other refusal stops the feed where it is.
 /// 4. What can not be decrypted, or is no message of the form, is counted and passed over.
@@ -33,10 +34,10 @@ final class IndexRun: Sendable {
     private let store: SealedStore
     private let search: any SearchAsking
     private let files: FileTexts
-    private let messagesPerEpoch: Int
+    private let fill: EpochFill
     private let count: @Sendable (Outcome) -> Void
-    /// Messages that this process has put into the present epoch of a resource.
-    private let filled = Mutex<[String: (epoch: UInt32, count: Int)]>([:])
+    /// The place up to which the feed has brought messages of each room since it was last asked for; their words are on the disk.
+    private let fed = Mutex<[String: UInt64]>([:])
 
     init(
         consent: Consent, keys: SpaceKeys, workshop: IndexWorkshop, store: SealedStore, search: any SearchAsking,
@@ -48,7 +49,7 @@ final class IndexRun: Sendable {
         self.store = store
         self.search = search
         self.files = files
-        self.messagesPerEpoch = messagesPerEpoch
+        fill = EpochFill(keys: keys, store: store, search: search, messagesPerEpoch: messagesPerEpoch)
         self.count = count
     }
 
@@ -56,6 +57,8 @@ final class IndexRun: Sendable {
         let key = try await consent.sealingKey()
         var entries: [SearchUpload.Item] = []
         var outcomes: [Outcome] = []
+        var filled: [EpochFill.Message] = []
+        var places: [String: UInt64] = [:]
         for item in items {
             let event: FeedEvent
             do throws(DiagnosedError) {
@@ -65,72 +68,106 @@ final class IndexRun: Sendable {
                 continue
             }
             switch event {
-            case .message(let message): outcomes += try await index(message, key, &entries)
+            case .message(let message):
+                let made = try await index(message, key)
+                outcomes += made.outcomes
+                places[message.room] = max(places[message.room] ?? 0, message.sequence)
+                guard let entry = made.entry else { continue }
+                entries.append(.entry(entry))
+                filled.append(.init(room: message.room, resource: made.resource, epoch: made.epoch))
             case .deletion(let room, let message, let sequence):
                 try store.forgetFiles(of: message)
-                guard let resource = try store.resource(of: room, firstSeen: nil, under: key) else { continue }
-                guard let epoch = try await passingOver({ try await keys.present(room, resource) }) else { continue }
-                entries.append(.entry(try await workshop.tombstone(message, sequence: sequence, in: epoch)))
+                entries.append(try await burial(of: message, in: room, sequence: sequence, key))
                 outcomes.append(.deleted)
             case .removal(let room):
                 if let resource = try store.resource(of: room, firstSeen: nil, under: key) {
                     await keys.forget(resource: resource)
                 }
-            case .resource(let room, let resource):
-                _ = try store.resource(of: room, firstSeen: resource, under: key)
             case .tooLong: outcomes.append(.tooLong)
-            case .other: break
+            case .other, .resource: break
             }
         }
         try await workshop.keepWords(under: key)
+        fed.withLock { $0.merge(places) { max($0, $1) } }
         try await search.upload(entries)
         for outcome in outcomes { count(outcome) }
+        try await fill.add(filled)
     }
 
-    private func index(
-        _ message: FeedMessage, _ key: SymmetricKey, _ entries: inout [SearchUpload.Item]
-    ) async throws -> [Outcome] {
-        guard let content = try await passingOver({ try await keys.key(message.keyURI, for: .content) }) else {
-            return [.refused]
+    func takeFed() -> [String: UInt64] {
+        fed.withLock { fed in
+            defer { fed = [:] }
+            return fed
         }
-        guard let resource = content.resourceURI,
-            try store.resource(of: message.room, firstSeen: resource, under: key) == resource
-        else { return [.quarantined] }
+    }
+
+    /// A tombstone under the room's key, or, of a room that this indexer knows nothing of, a burial without one: the message
+    /// may be another indexer's work and has to go all the same.
+    private func burial(
+        of message: String, in room: String, sequence: UInt64, _ key: SymmetricKey
+    ) async throws -> SearchUpload.Item {
+        do {
+            if let resource = try store.resource(of: room, firstSeen: nil, under: key),
+                let epoch = try await passingOver({ try await keys.present(room, resource) })
+            {
+                return .entry(try await workshop.tombstone(message, sequence: sequence, in: epoch))
+            }
+        } catch is RoomOfAnother {}
+        return .burial(room: room, message: message, sequence: sequence)
+    }
+
+    /// What became of one message; the entry is for the caller to store.
+    struct Indexed {
+        var entry: SearchEntry?
+        var resource = ""
+        var epoch: IndexEpoch?
+        var outcomes: [Outcome]
+    }
+
+    func index(_ message: FeedMessage, _ key: SymmetricKey) async throws -> Indexed {
+        guard let content = try await passingOver({ try await keys.key(message.keyURI, for: .content) }) else {
+            return Indexed(outcomes: [.refused])
+        }
+        let known = try store.resource(of: message.room, firstSeen: nil, under: key)
+        guard let resource = content.resourceURI, known == nil || known == resource else {
+            return Indexed(outcomes: [.quarantined])
+        }
         var plain: SearchableMessage
         do throws(DiagnosedError) {
             plain = try SearchableMessage(message, key: content)
         } catch {
-            return [.unreadable]
+            return Indexed(outcomes: [.unreadable])
         }
-        guard let epoch = try await passingOver({ try await keys.present(message.room, resource) }) else {
-            return [.refused]
+        let epoch: IndexEpoch
+        do {
+            guard let present = try await passingOver({ try await keys.present(message.room, resource) }) else {
+                return Indexed(outcomes: [.refused])
+            }
+            epoch = present
+        } catch is RoomOfAnother {
+            return Indexed(outcomes: [.quarantined])
         }
+        if known == nil { _ = try store.resource(of: message.room, firstSeen: resource, under: key) }
         plain.text.fileTexts = try await files.texts(of: message, plain.records, under: key)
         let made = try await workshop.entry(
             IndexedMessage(
                 id: message.id, sequence: message.sequence, content: plain.text, ciphertextDigest: message.digest),
             in: epoch, under: key)
-        entries.append(.entry(made.entry))
-        try await note(epoch, of: resource)
-        return made.isCut ? [.indexed, .cut] : [.indexed]
+        return Indexed(
+            entry: made.entry, resource: resource, epoch: epoch, outcomes: made.isCut ? [.indexed, .cut] : [.indexed])
     }
 
-    private func note(_ epoch: IndexEpoch, of resource: String) async throws {
-        let isFull = filled.withLock { filled in
-            var own = filled[resource] ?? (epoch.epoch, 0)
-            if own.epoch != epoch.epoch { own = (epoch.epoch, 0) }
-            own.count += 1
-            filled[resource] = own
-            return own.count >= messagesPerEpoch && own.count % messagesPerEpoch == 0
-        }
-        if isFull { try await keys.end(epoch, of: resource) }
-    }
+    /// The KMS has the room under another resource.
+    private struct RoomOfAnother: Error {}
 
     /// Nil for a refusal that concerns this message alone and for good.
     private func passingOver<Value>(_ body: () async throws -> Value) async throws -> Value? {
         do {
             return try await body()
         } catch let refusal as KMSRefusal {
+            if refusal.status == KMSStatus.conflict, refusal.reason.contains("(room-of-another-space)") {
+                throw RoomOfAnother()
+            }
             guard Self.isFinal(refusal) else { throw refusal.diagnosed }
             return nil
         }

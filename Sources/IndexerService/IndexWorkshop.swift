@@ -48,16 +48,11 @@ actor IndexWorkshop {
         try builder.tombstone(message: message, sequence: sequence, in: epoch)
     }
 
-    /// Puts the new words on the disk. When that fails they are taken for new again.
+    /// Puts the new words on the disk. When that fails they are kept for the next time, for what is indexed from the feed and
+    /// what is indexed anew share them.
     func keepWords(under key: SymmetricKey) throws {
-        do {
-            try store.add(fresh, under: key)
-            fresh = [:]
-        } catch {
-            for room in fresh.keys { known[room] = nil }
-            fresh = [:]
-            throw error
-        }
+        try store.add(fresh, under: key)
+        fresh = [:]
     }
 
     /// The consent is gone.

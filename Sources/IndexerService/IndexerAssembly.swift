@@ -25,7 +25,11 @@ package enum IndexerAssembly {
         let pinned = KMSKeyInForce(try configuration.kms.staticKey())
         let serviceKey = try configuration.kms.serviceKey(context.credentials)
         let store = try SealedStore(path: configuration.index.database.path)
-        try demandSameFormat(configuration.index, store)
+        let pendingFormat = try pendingFormat(configuration.index, store)
+        let walked = WalkProgress(
+            context.health, pendingFormat: pendingFormat,
+            upTo: try store.walk(IndexWalk.Kind.anew.rawValue).flatMap { $0.note == pendingFormat ? $0.room : nil }
+                ?? "")
         let kms = KMSCaller(
             linked.links, key: { pinned.current },
             account: .init(
@@ -46,7 +50,8 @@ package enum IndexerAssembly {
             count: { [metrics = context.metrics] in metrics.counter(.indexFiles, [$0.name]).increment() })
         checks.look(at: configuration.index.files)
         let desk = try QuestionDesk(
-            consent: consent, keys: keys, kms: kms, search: search, store: store, files: files)
+            consent: consent, keys: keys, kms: kms, search: search, store: store, files: files,
+            isBehind: { walked.isBehind($0) })
         let settings = LinkSettings(
             configuration, version: identity.version,
             destination: { [organisation = configuration.organisation] in "indexer://\(organisation)" })
@@ -68,6 +73,15 @@ package enum IndexerAssembly {
             try await run.take(items)
             progress.done(items.count)
         }
+        let walk = IndexWalk(
+            consent: consent, keys: keys, workshop: workshop, store: store, search: search, run: run, progress: walked)
+        let control = try configuration.control.map { section in
+            try IndexerControl(
+                section, node: configuration.node, organisation: configuration.organisation,
+                LeakReporter(
+                    consent: consent, keys: keys, store: store, search: search, files: files,
+                    profile: configuration.index.profile))
+        }
         checks.watch(store, file: configuration.index.database)
         return ServicePlan(
             services: [
@@ -75,8 +89,11 @@ package enum IndexerAssembly {
                     // Before there is a link the KMS can not be asked.
                     if link.state.phase == .open { await consent.renew() }
                     await keys.sweep()
+                },
+                Recurring(every: .seconds(10)) {
+                    if link.state.phase == .open { await walk.round(turn: progress.turn) }
                 }, questions, reader, link,
-            ],
+            ] + (control.map { [$0] } ?? []),
             selfTest: { try await canary(store) },
             reload: { new in
                 let fresh = try linked.prepare(new, now: .now())
@@ -98,18 +115,24 @@ package enum IndexerAssembly {
         return TextExtractor(program: section.reader, limits: limits)
     }
 
-    /// Entries are found by what they were made with, so that can not change under an index.
-    private static func demandSameFormat(_ section: IndexSection, _ store: SealedStore) throws {
-        let format =
-            "\(section.profile.name) \(section.languageCodes.sorted().joined(separator: ",")) "
-            + "analyser \(TextAnalyser.number)"
+    /// Entries are found by what they were made with. Another analyser, which comes with a release, has everything indexed anew;
+    /// another profile or other languages only when the configuration says so, for it may be a slip.
+    ///
+    /// - Returns: the format to make everything anew in; nil when the index has it.
+    private static func pendingFormat(_ section: IndexSection, _ store: SealedStore) throws -> String? {
+        let chosen = "\(section.profile.name) \(section.languageCodes.sorted().joined(separator: ","))"
+        let format = "\(chosen) analyser \(TextAnalyser.number)"
         let before = try store.first("format", format)
-        guard before == format else {
+        guard before != format else { return nil }
+        guard section.mayIndexAnew || before.hasPrefix(chosen + " analyser ") else {
             throw DiagnosedError(
                 "index-format", fault: .configuration, "the index was made with another profile, languages or analyser",
                 expected: before, found: format,
-                hint: "put index.profile and index.languages back: entries that are there would not be found any more")
+                hint:
+                    "put index.profile and index.languages back, or set index.index-anew to have everything indexed anew"
+            )
         }
+        return format
     }
 
     /// A word through analyser, keys and entry, and the database: no message of a customer is touched.

@@ -18,11 +18,13 @@ package struct IndexerConfiguration: LinkedConfiguration {
     package let account: ServiceAccountSection
     package let kms: PinnedKMSSection
     package let index: IndexSection
+    /// Without it nobody but the core and the KMS talks to the indexer.
+    package let control: IndexerControlSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, index
+        case kms, index, control
     }
 
     package init(from decoder: any Decoder) throws {
@@ -35,6 +37,7 @@ package struct IndexerConfiguration: LinkedConfiguration {
         account = try section.value(.account)
         kms = try section.value(.kms)
         index = try section.value(.index)
+        control = try section.optional(.control)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }
@@ -48,6 +51,8 @@ package struct IndexSection: Decodable, Sendable {
     package let languageCodes: [String]
     /// A space gets a new search key after so many messages.
     package let messagesPerEpoch: Int
+    /// Whether everything is indexed anew when profile or languages are not those of the index; else the service does not start.
+    let mayIndexAnew: Bool
     /// At most so many items of the feed are dealt with at once.
     package let batch: Int
     package let files: FilesSection
@@ -55,6 +60,7 @@ package struct IndexSection: Decodable, Sendable {
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case database, profile, languages
         case messagesPerEpoch = "messages-per-epoch"
+        case mayIndexAnew = "index-anew"
         case batch, files
     }
 
@@ -72,6 +78,7 @@ package struct IndexSection: Decodable, Sendable {
         }
         self.languages = languages
         messagesPerEpoch = try section.value(.messagesPerEpoch, default: 100_000, in: 1_000...10_000_000)
+        mayIndexAnew = try section.value(.mayIndexAnew, default: false)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
         files = try section.optional(.files) ?? FilesSection()
     }

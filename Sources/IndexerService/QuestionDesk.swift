@@ -36,11 +36,13 @@ actor QuestionDesk {
     private let search: any SearchAsking
     private let store: SealedStore
     private let files: FileTexts
+    /// Whether a room's entries are still of another form.
+    private let isBehind: @Sendable (String) -> Bool
     private let analyser: TextAnalyser
 
     init(
         consent: Consent, keys: SpaceKeys, kms: any KMSAsking, search: any SearchAsking, store: SealedStore,
-        files: FileTexts
+        files: FileTexts, isBehind: @escaping @Sendable (String) -> Bool = { _ in false }
     ) throws {
         self.consent = consent
         self.keys = keys
@@ -48,6 +50,7 @@ actor QuestionDesk {
         self.search = search
         self.store = store
         self.files = files
+        self.isBehind = isBehind
         analyser = try TextAnalyser()
     }
 
@@ -106,6 +109,7 @@ actor QuestionDesk {
             do {
                 epochs += try await keys.epochs(room.id, room.resource)
                 resources[room.id] = room.resource
+                if isBehind(room.id) { leftOut.append(.init(room: room.id, reason: .behind)) }
             } catch let refusal as KMSRefusal where refusal.status < 500 {
                 leftOut.append(.init(room: room.id, reason: .refused))
             } catch is DiagnosedError {

@@ -12,7 +12,7 @@ import WireText
 ///
 /// Any thread; its functions block for as long as SQLite takes. What was added is on the disk when it returns.
 final class SealedStore: Sendable {
-    private let queue: DatabaseQueue
+    let queue: DatabaseQueue
 
     init(path: String) throws {
         do {
@@ -33,6 +33,7 @@ final class SealedStore: Sendable {
                             PRIMARY KEY (message, place)) STRICT, WITHOUT ROWID;
                         CREATE TABLE IF NOT EXISTS setting (
                             name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+                        \(Self.walkTables)
                         """)
             }
         } catch {

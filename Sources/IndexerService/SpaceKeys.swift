@@ -26,6 +26,10 @@ actor SpaceKeys {
     private var searchKeys: [String: Held<[KMSSearchKey]>] = [:]
     /// By room, resource and epoch.
     private var epochs: [String: IndexEpoch] = [:]
+    /// Rooms of which the KMS says that they are this resource's.
+    private var confirmed: [String: String] = [:]
+    /// Nothing of a room stands in epochs before this one.
+    private var floors: [String: UInt32] = [:]
 
     init(
         _ kms: any KMSAsking, profile: SearchProfile, languages: LanguageSet,
@@ -42,6 +46,7 @@ actor SpaceKeys {
         keys = [:]
         searchKeys = [:]
         epochs = [:]
+        confirmed = [:]
     }
 
     /// What is older than it may be; called in an interval.
@@ -68,29 +73,45 @@ actor SpaceKeys {
         return key
     }
 
-    /// What new entries of a room are made with.
+    /// What new entries of a room are made with. The KMS refuses a room that another indexer has put under another resource.
     func present(_ room: String, _ resource: String) async throws -> IndexEpoch {
-        if let held = searchKeys[resource], now() < held.until, let newest = held.value.first {
+        if confirmed[room] == resource, let held = searchKeys[resource], now() < held.until,
+            let newest = held.value.first
+        {
             return try epoch(room, newest)
         }
-        guard case .searchKeys(let made) = try await kms.perform(.createSearchKey(resource: resource)).body,
+        guard
+            case .searchKeys(let made) = try await kms.perform(.createSearchKey(resource: resource, room: room)).body,
             let newest = made.first
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no search key") }
+        if confirmed.count > Self.mostRooms { confirmed = [:] }
+        confirmed[room] = resource
+        if let held = searchKeys[resource], now() < held.until, held.value.first?.epoch == newest.epoch {
+            return try epoch(room, newest)
+        }
         searchKeys[resource] = nil
         _ = try await all(of: resource)
         return try epoch(room, newest)
     }
 
-    /// The present epoch of the resource is full.
-    func end(_ epoch: IndexEpoch, of resource: String) async throws {
+    private static let mostRooms = 1_000_000
+
+    /// The present epoch of the resource is full, or what stands in it is made anew.
+    func end(
+        _ epoch: IndexEpoch, of resource: String, because: KMSSearchKey.Beginning = .messages
+    ) async throws {
         _ = try await kms.perform(
-            .createSearchKey(resource: resource, endedEpoch: Int64(epoch.epoch), because: .messages))
+            .createSearchKey(resource: resource, endedEpoch: Int64(epoch.epoch), because: because))
         forget(resource: resource)
     }
 
+    /// Compaction has left nothing of the room before that epoch.
+    func raise(_ room: String, to floor: UInt32) { floors[room] = floor }
+
     /// What a room is searched with.
     func epochs(_ room: String, _ resource: String) async throws -> [IndexEpoch] {
-        try await all(of: resource).map { try epoch(room, $0) }
+        let floor = Int64(floors[room] ?? 0)
+        return try await all(of: resource).filter { $0.epoch >= floor }.map { try epoch(room, $0) }
     }
 
     private func all(of resource: String) async throws -> [KMSSearchKey] {

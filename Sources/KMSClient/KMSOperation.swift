@@ -24,7 +24,9 @@ package enum KMSOperation: Sendable, Equatable {
     case deleteAuthorization(resource: String, id: String)
     // Of services (docs/kms-extensions.md, Search).
     case useKey(String, KMSKeyUse)
-    case createSearchKey(resource: String, endedEpoch: Int64? = nil, because: KMSSearchKey.Beginning? = nil)
+    /// With a room, the KMS holds that the room is this resource's from then on, or refuses.
+    case createSearchKey(
+        resource: String, room: String? = nil, endedEpoch: Int64? = nil, because: KMSSearchKey.Beginning? = nil)
     case retrieveSearchKeys(resource: String)
     case retrieveMemberships(user: String, resources: [String], queryDigest: [UInt8]? = nil)
     case createSealingKey
@@ -55,7 +57,7 @@ package enum KMSOperation: Sendable, Equatable {
         case .retrieveKeys(let resource, _, _, _): resource + "/keys"
         case .createResource: "/resources"
         case .useKey(let uri, _): uri
-        case .createSearchKey(let resource, _, _), .retrieveSearchKeys(let resource): resource + "/searchKeys"
+        case .createSearchKey(let resource, _, _, _), .retrieveSearchKeys(let resource): resource + "/searchKeys"
         case .retrieveMemberships: "/memberships"
         case .createSealingKey: "/sealingKey"
         case .createSignature: "/signatures"
@@ -90,7 +92,9 @@ package enum KMSOperation: Sendable, Equatable {
         case .useKey(_, let use): json.member("use", use.rawValue)
         case .createSignature(let digest): json.member("digest", Base64URL.encode(digest))
         case .createHold(_, let reason): json.member("reason", reason)
-        case .createSearchKey(_, let epoch?, let because?):
+        case .createSearchKey(_, let room, let epoch, let because):
+            json.member("room", ifPresent: room)
+            guard let epoch, let because else { break }
             json.name("ends")
             json.beginObject()
             json.member("epoch", epoch)
@@ -101,7 +105,7 @@ package enum KMSOperation: Sendable, Equatable {
             json.member("userId", user)
             json.member("resourceUris", resources)
         case .ping, .deleteSession, .retrieveKey, .retrieveResource, .deleteResource, .retrieveAuthorizations,
-            .deleteAuthorization, .createSearchKey, .retrieveSearchKeys, .createSealingKey, .deleteHold:
+            .deleteAuthorization, .retrieveSearchKeys, .createSealingKey, .deleteHold:
             break
         }
     }
@@ -117,7 +121,7 @@ package enum KMSOperation: Sendable, Equatable {
         case (.retrieveKey(let uri), .key(let key)), (.confirmKey(let uri, _), .key(let key)): Self.same(key.uri, uri)
         case (.confirmKey, .none): true
         case (.useKey(let uri, _), .key(let key)): Self.same(key.uri, uri)
-        case (.createSearchKey(let resource, _, _), .searchKeys(let keys)):
+        case (.createSearchKey(let resource, _, _, _), .searchKeys(let keys)):
             keys.count == 1 && Self.same(keys[0].resourceURI, resource)
         case (.retrieveSearchKeys(let resource), .searchKeys(let keys)):
             keys.allSatisfy { Self.same($0.resourceURI, resource) } && Set(keys.map(\.epoch)).count == keys.count

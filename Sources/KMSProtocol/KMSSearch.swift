@@ -165,6 +165,13 @@ extension KMSRequest {
         }
     }
 
+    /// `room` of create <kro>/searchKeys: whose messages are to be indexed under the key.
+    package func searchedRoom() throws(KMSFailure) -> String? {
+        guard let text = try Self.optionalText(body["room"], "room") else { return nil }
+        guard (1...255).contains(text.utf8.count) else { throw .malformed("member 'room' is not of 1 to 255 octets") }
+        return text
+    }
+
     /// `userId` of retrieve /memberships.
     package func memberID() throws(KMSFailure) -> String { try Self.text(body["userId"], "userId") }
 

@@ -26,6 +26,9 @@ package struct RecordVault: Sendable {
     /// Blind index of a service account, for the name of its sealing key.
     func lookup(service: String) -> [UInt8] { ring.lookup(service, purpose: "sealing-key") }
     /// Blind index of a user, for the number of his sessions.
+    /// Blind index of a room, for the name of the setting that says whose it is.
+    func lookup(room: String) -> [UInt8] { ring.lookup(room, purpose: "search-room") }
+
     func lookup(user: String) -> [UInt8] { ring.lookup(user, purpose: "session-user") }
 
     // MARK: Keys

@@ -43,6 +43,18 @@ package struct MemorySearchStore: ~Copyable {
                 guard let stored = rows[key]?.entry, stored.epoch == epoch, stored.body != .tombstone else { continue }
                 forget(stored)
                 rows[key] = nil
+            case .burial(let room, let message, let sequence):
+                let key = MessageKey(room: room, message: message)
+                if let stored = rows[key]?.entry { forget(stored) }
+                guard rows[key]?.entry.body != .tombstone else { continue }
+                // Without a key: nobody's MAC.
+                guard
+                    let grave = try? SearchEntry(
+                        profile: .list, analyser: AnalyserID(rawValue: 0), room: room, epoch: 0, message: message,
+                        sequence: sequence, body: .tombstone,
+                        mac: [UInt8](repeating: 0, count: SearchEntry.macByteCount))
+                else { continue }
+                rows[key] = Row(entry: grave, published: 0)
             }
         }
     }

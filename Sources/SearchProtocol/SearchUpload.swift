@@ -13,6 +13,9 @@ package struct SearchUpload: Equatable, Sendable {
         case entry(SearchEntry)
         /// Takes away the stored entry of this message if it is of this epoch, without a tombstone: compaction.
         case withdrawal(room: String, message: String, epoch: UInt32)
+        /// The message was deleted, says one that has no key of its room: what stands there goes, and what comes later is
+        /// ignored.
+        case burial(room: String, message: String, sequence: UInt64)
     }
 
     package let items: [Item]
@@ -22,9 +25,13 @@ package struct SearchUpload: Equatable, Sendable {
             throw .searchLimit(
                 "a batch has the wrong size", expected: "1 to \(Self.maximumItems) items", found: "\(items.count)")
         }
-        for case .withdrawal(let room, let message, _) in items {
-            try SearchName.check(room, "the room")
-            try SearchName.check(message, "the message id")
+        for item in items {
+            switch item {
+            case .entry: break
+            case .withdrawal(let room, let message, _), .burial(let room, let message, _):
+                try SearchName.check(room, "the room")
+                try SearchName.check(message, "the message id")
+            }
         }
         self.items = items
     }
@@ -44,6 +51,11 @@ package struct SearchUpload: Equatable, Sendable {
                 octets.append(searchName: room)
                 octets.append(searchName: message)
                 octets.append(search: UInt64(epoch), octets: 4)
+            case .burial(let room, let message, let sequence):
+                octets.append(3)
+                octets.append(searchName: room)
+                octets.append(searchName: message)
+                octets.append(search: sequence, octets: 8)
             }
         }
         return octets
@@ -77,6 +89,11 @@ package struct SearchUpload: Equatable, Sendable {
                     .withdrawal(
                         room: try reader.name("room"), message: try reader.name("message id"),
                         epoch: UInt32(try reader.number(octets: 4, "epoch"))))
+            case 3:
+                items.append(
+                    .burial(
+                        room: try reader.name("room"), message: try reader.name("message id"),
+                        sequence: try reader.number(octets: 8, "sequence")))
             case let kind: throw .searchMalformed("an item has no known kind", expected: "1 or 2", found: "\(kind)")
             }
         }

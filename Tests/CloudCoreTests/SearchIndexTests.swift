@@ -80,6 +80,12 @@ struct SearchIndexTests {
                         room: Drawing.rooms[drawing.number(2)], message: "message-\(drawing.number(40))",
                         epoch: UInt32(1 + drawing.number(2))))
             }
+            if drawing.number(3) == 0 {
+                items.append(
+                    .burial(
+                        room: Drawing.rooms[drawing.number(2)], message: "message-\(drawing.number(40))",
+                        sequence: UInt64(1 + drawing.number(5))))
+            }
             // Sometimes one that came before.
             let upload =
                 round > 3 && drawing.number(4) == 0 ? uploads[drawing.number(uploads.count)] : try SearchUpload(items)
@@ -90,7 +96,7 @@ struct SearchIndexTests {
                 published: upload.items.map { item in
                     switch item {
                     case .entry(let entry): Self.published(entry.message)
-                    case .withdrawal(_, let message, _): Self.published(message)
+                    case .withdrawal(_, let message, _), .burial(_, let message, _): Self.published(message)
                     }
                 })
             for _ in 0..<6 {

@@ -370,7 +370,9 @@ struct SearchServiceTests {
         }
     }
 
-    @Test("a core that ends behind a deletion takes entry and octets away when it is back; a file shared twice stays once")
+    @Test(
+        "a core that ends behind a deletion takes entry and octets away when it is back; a file shared twice stays once"
+    )
     func leftovers() async throws {
         try await CoreBench.run { bench in
             let room = try await Room(bench)
@@ -407,6 +409,72 @@ struct SearchServiceTests {
             #expect(access(services.files.path(of: file), F_OK) != 0)
             #expect(try await services.store.leftovers().isEmpty)
             await again.stop()
+            await room.kms.stop()
+        }
+    }
+
+    @Test("an indexer walks through rooms and what was said, page by page, of its own organisation alone")
+    func histories() async throws {
+        try await CoreBench.run { bench in
+            let room = try await Room(bench)
+            let second = try await bench.createConversation(room.alice, with: [room.bob])
+            let indexer = try await Indexer(bench).open()
+            let path = "/conversations/\(room.id)/activities"
+            func change(_ json: String) async throws {
+                #expect(try await bench.send("POST", path, token: room.alice.token, json: json).status == 201)
+            }
+            try await change(
+                #"{"verb":"edit","encryptionKeyUrl":"\#(TestTexts.key)","object":{"objectType":"comment","#
+                    + #""id":"\#(room.messages[0])","displayName":"\#(TestTexts.content("new"))"}}"#)
+            try await change(#"{"verb":"delete","object":{"objectType":"activity","id":"\#(room.messages[1])"}}"#)
+            let both = [SearchCall.Room(id: room.id, last: 4), .init(id: second, last: 0)].sorted { $0.id < $1.id }
+            #expect(try await indexer.call(.rooms(after: nil, limit: 10)) == .rooms(both))
+            #expect(try await indexer.call(.rooms(after: nil, limit: 1)) == .rooms([both[0]]))
+            #expect(try await indexer.call(.rooms(after: both[0].id, limit: 10)) == .rooms([both[1]]))
+            func history(_ indexer: Indexer, after: UInt64, _ limit: Int) async throws -> ([String], UInt64?) {
+                guard
+                    case .history(let octets, let next) = try await indexer.call(
+                        .history(room: room.id, after: after, limit: limit))
+                else { throw CancellationError() }
+                let texts = try octets.map { try JSONDocument($0).root["object"]?["displayName"]?.string ?? "" }
+                return (texts, next)
+            }
+            let (first, next) = try await history(indexer, after: 0, 2)
+            #expect(first == [TestTexts.content("new"), TestTexts.content("three")] && next == 3)
+            let (rest, end) = try await history(indexer, after: 3, 2)
+            #expect(rest == [TestTexts.content("new")] && end == nil, "the edit, and nothing of what was deleted")
+
+            let upload = try SearchUpload([
+                Self.entry(room.id, room.messages[0], tokens: [1]), Self.entry(room.id, room.messages[2], tokens: [1]),
+                .burial(room: room.id, message: "unknown", sequence: 9),
+            ])
+            #expect(try await indexer.call(.upload(upload)) == .stored)
+            #expect(try await indexer.call(.census(room: room.id)) == .census([.init(epoch: 1, entries: 2)]))
+            guard case .entry(let kept)? = upload.items.first else { throw CancellationError() }
+            let wanted = [room.messages[0], "unknown", room.messages[1]].map {
+                SearchCall.Message(room: room.id, id: $0)
+            }
+            #expect(try await indexer.call(.entries(wanted)) == .messages([kept.encode(), nil, nil]))
+            let burial = SearchUpload.Item.burial(room: room.id, message: room.messages[0], sequence: 9)
+            #expect(try await indexer.call(.upload(SearchUpload([burial]))) == .stored)
+            #expect(try await indexer.call(.upload(upload)) == .stored, "a late index")
+            #expect(try await Self.found(indexer, room.id, 1).map(\.message) == [room.messages[2]])
+
+            let stranger = try await Indexer(bench, organisation: "other", issuer: bench.foreign).open()
+            #expect(try await stranger.call(.rooms(after: nil, limit: 10)) == .rooms([]))
+            #expect(try await stranger.call(.census(room: room.id)) == .census([]))
+            #expect(try await stranger.call(.entries(wanted)) == .messages([nil, nil, nil]))
+            #expect(try await history(stranger, after: 0, 10) == ([], nil))
+            let discovery = try await Indexer(bench, service: "ediscovery").open()
+            for call in [SearchCall.rooms(after: nil, limit: 1), .census(room: room.id)] {
+                guard case .refused = try await discovery.call(call) else {
+                    Issue.record("\(call) was taken")
+                    continue
+                }
+            }
+            await discovery.stop()
+            await stranger.stop()
+            await indexer.stop()
             await room.kms.stop()
         }
     }

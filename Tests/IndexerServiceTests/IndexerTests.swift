@@ -94,6 +94,28 @@ struct IndexProgressTests {
     }
 }
 
+@Suite("How far a walk is")
+struct WalkProgressTests {
+    @Test("it tells what is done, how much of it, and how long the rest will take; and what is in the way")
+    func told() {
+        let watched = Watched()
+        let clock = watched.clock
+        let progress = WalkProgress(watched.health, pendingFormat: "padded", upTo: "b", now: { clock.now })
+        #expect(progress.look().state == .warn, "its turn has not come")
+        #expect(!progress.isBehind("a") && !progress.isBehind("b") && progress.isBehind("c"))
+        progress.start(.anew, done: 1_000, total: 5_000, room: "b")
+        clock.advance(10)
+        progress.move(done: 1_500, room: "c")
+        #expect(progress.look() == .ok("indexing anew: 1500 of 5000 messages, about 71 s at 50 a second"))
+        #expect(!progress.isBehind("c") && progress.isBehind("d"))
+        progress.fail(DiagnosedError("away", fault: .peer, "the KMS is away"))
+        #expect(progress.look().state == .warn)
+        progress.isAnew()
+        progress.rest()
+        #expect(!progress.isBehind("d") && progress.look() == .ok("nothing is to be done"))
+    }
+}
+
 @Suite("The consent, and what hangs on it")
 struct ConsentTests {
     /// A KMS that says what the test wants.

@@ -119,6 +119,39 @@ struct SearchKeyTests {
         await node.close()
     }
 
+    @Test(
+        "a room belongs to the space that it was first indexed for, on every node and after restarts",
+        arguments: RollbackWorld.Kind.here)
+    func rooms(_ kind: RollbackWorld.Kind) async throws {
+        let world = try await World.start(kind, Self.consent())
+        let (_, space) = try await world.space()
+        let (_, other) = try await world.space()
+        func ask(_ client: TestClient, _ space: String, _ room: String) async throws -> Int {
+            try await client.ask("create", "\(space)/searchKeys") { $0.member("room", room) }.status
+        }
+        #expect(try await ask(world.service, space.uri, "room") == 201)
+        #expect(try await ask(world.service, space.uri, "room") == 200)
+        #expect(try await ask(world.service, space.uri, "second") == 200, "a space may have several rooms")
+        #expect(try await ask(world.service, other.uri, "room") == 409)
+        #expect(world.lastRule == "room-of-another-space")
+        #expect(try await world.all(other.uri).isEmpty, "a refusal makes no key")
+        #expect(try await ask(world.service, other.uri, "second") == 409, "pinned by an answer that made no key")
+        #expect(try await ask(world.service, other.uri, "third") == 201)
+        #expect(try await ask(world.service, other.uri, "") == 400)
+        #expect(try await ask(world.service, other.uri, String(repeating: "r", count: 256)) == 400)
+        #expect(try await ask(world.alice, space.uri, "room") == 403)
+        await world.close()
+        let node = try await world.world.start("b")
+        let kms = try await TestKMS.start(
+            store: node.store, kek: world.world.kek, signed: Self.consent(), verifier: ClientTokens(),
+            freezes: node.freezes, isShared: true, clock: world.world.clock)
+        let service = try await TestClient.open(kms, Self.indexer, token: ClientTokens.service(Self.indexer))
+        #expect(try await ask(service, other.uri, "room") == 409)
+        #expect(try await ask(service, space.uri, "room") == 200)
+        #expect(node.kinds.isEmpty)
+        await node.close()
+    }
+
     @Test("many who ask at once get one key", arguments: RollbackWorld.Kind.here)
     func raced(_ kind: RollbackWorld.Kind) async throws {
         let world = try await World.start(kind, Self.consent())

@@ -37,6 +37,28 @@ struct FormatTests {
                 + "00000000000000070001" + "0102030405060708" + "000102030405060708090a0b0c0d0e0f")
     }
 
+    @Test(
+        "Calls and answers of a walk are read as they were written; shortened ones and ones out of bounds are refused")
+    func walks() throws {
+        let calls: [SearchCall] = [
+            .rooms(after: nil, limit: 500), .rooms(after: "ä", limit: 1), .history(room: "r", after: .max, limit: 1000),
+            .census(room: "r"), .entries([.init(room: "r", id: "ä"), .init(room: "r", id: "b")]), .entries([]),
+            .upload(try SearchUpload([.burial(room: "r", message: "m", sequence: .max)])),
+        ]
+        for call in calls { #expect(try SearchCall(decoding: call.encode()) == call) }
+        for call in [SearchCall.rooms(after: nil, limit: 501), .history(room: "r", after: 0, limit: 0)] {
+            #expect(throws: DiagnosedError.self) { try SearchCall(decoding: call.encode()) }
+        }
+        let replies: [SearchCall.Reply] = [
+            .rooms([]), .rooms([.init(id: "ä", last: 7), .init(id: "b", last: 0)]), .history([[1, 2], []], next: nil),
+            .history([], next: 8), .census([.init(epoch: 3, entries: .max)]), .census([]),
+        ]
+        for reply in replies {
+            #expect(try SearchCall.Reply(decoding: reply.encode()) == reply)
+            #expect(throws: DiagnosedError.self) { try SearchCall.Reply(decoding: reply.encode() + [1]) }
+        }
+    }
+
     @Test("A shortened, lengthened or changed entry is refused or read as another, and never traps")
     func damage() throws {
         for entry in try Self.samples {

@@ -75,6 +75,9 @@ final class SearchIndex: Sendable {
                     else { continue }
                     try Self.forgetTokens(stored, db)
                     try db.execute(sql: "DELETE FROM entry WHERE id = ?", arguments: [stored.id])
+                case .burial(let name, let message, let sequence):
+                    let room = try Self.room(name, of: organisation, &rooms, db)
+                    try Self.bury(message, in: room, sequence: Int64(bitPattern: sequence), db)
                 }
             }
         }
@@ -85,18 +88,21 @@ final class SearchIndex: Sendable {
         try await pool.write { db in
             var rooms: [String: Int64] = [:]
             let room = try Self.room(name, of: organisation, &rooms, db)
-            if let stored = try Self.stored(message, in: room, db) {
-                guard !stored.isTombstone else { return }
-                try Self.forgetTokens(stored, db)
-                try db.execute(
-                    sql: "UPDATE entry SET isTombstone = 1, octets = x'' WHERE id = ?", arguments: [stored.id])
-            } else {
-                try db.execute(
-                    sql: """
-                        INSERT INTO entry (room, message, epoch, profile, sequence, published, isTombstone, octets)
-                        VALUES (?, ?, 0, 0, ?, 0, 1, x'')
-                        """, arguments: [room, message, sequence])
-            }
+            try Self.bury(message, in: room, sequence: sequence, db)
+        }
+    }
+
+    private static func bury(_ message: String, in room: Int64, sequence: Int64, _ db: Database) throws {
+        if let stored = try stored(message, in: room, db) {
+            guard !stored.isTombstone else { return }
+            try forgetTokens(stored, db)
+            try db.execute(sql: "UPDATE entry SET isTombstone = 1, octets = x'' WHERE id = ?", arguments: [stored.id])
+        } else {
+            try db.execute(
+                sql: """
+                    INSERT INTO entry (room, message, epoch, profile, sequence, published, isTombstone, octets)
+                    VALUES (?, ?, 0, 0, ?, 0, 1, x'')
+                    """, arguments: [room, message, sequence])
         }
     }
 
@@ -200,7 +206,12 @@ final class SearchIndex: Sendable {
                 }
             }
             found.sort { ($1.published, $0.message) < ($0.published, $1.message) }
-            let page = Array(found.prefix(lookup.limit))
+            var page = Array(found.prefix(lookup.limit))
+            // A page ends between messages: what several cells find would else be lost in part, for the cursor names the message.
+            if found.count > page.count, let rest = found.dropFirst(page.count).first {
+                let whole = page.prefix { ($0.published, $0.message) != (rest.published, rest.message) }
+                if !whole.isEmpty { page = Array(whole) }
+            }
             let next = found.count > page.count ? page.last.map { Cursor($0).octets } : nil
             return try SearchHits(id: lookup.id, hits: page, next: next ?? [])
         }
@@ -298,6 +309,38 @@ final class SearchIndex: Sendable {
     }
 
     // MARK: - Counting
+
+    /// Entries as their indexer made them, in the order of the messages; nil where none can be found.
+    func entries(of messages: [SearchCall.Message], in organisation: String) async throws -> [[UInt8]?] {
+        try await pool.read { db in
+            let find = try db.cachedStatement(
+                sql: """
+                    SELECT entry.octets FROM entry JOIN room ON room.id = entry.room
+                    WHERE room.organisation = ? AND room.name = ? AND entry.message = ? AND entry.isTombstone = 0
+                    """)
+            return try messages.map { message in
+                try Data.fetchOne(find, arguments: [organisation, message.room, message.id]).map { [UInt8]($0) }
+            }
+        }
+    }
+
+    /// Entries of a room that can be found, by epoch.
+    func census(of name: String, in organisation: String) async throws -> [SearchCall.Count] {
+        try await pool.read { db in
+            try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT entry.epoch, count(*) AS entries FROM entry JOIN room ON room.id = entry.room
+                    WHERE room.organisation = ? AND room.name = ? AND entry.isTombstone = 0
+                    GROUP BY entry.epoch ORDER BY entry.epoch
+                    """, arguments: [organisation, name]
+            ).map { row in
+                SearchCall.Count(
+                    epoch: UInt32(truncatingIfNeeded: row["epoch"] as Int64),
+                    entries: UInt64(clamping: row["entries"] as Int64))
+            }
+        }
+    }
 
     /// Entries that can be found, and tombstones.
     func counts() async throws -> (entries: Int, tombstones: Int, tokens: Int) {

@@ -85,6 +85,16 @@ struct SearchService: Sendable {
         }
     }
 
+    /// As many as fit; the indexer asks again for the rest.
+    private static func fitting(_ found: [[UInt8]?]) -> [[UInt8]?] {
+        var octets = 1
+        return Array(
+            found.prefix { one in
+                octets += 4 + (one?.count ?? 0)
+                return octets <= LinkFrame.maximumStringBytes
+            })
+    }
+
     private func answer(_ call: SearchCall, _ organisation: String) async throws -> SearchCall.Reply {
         switch call {
         case .upload(let upload):
@@ -95,7 +105,7 @@ struct SearchService: Sendable {
                 upload.items.map { item in
                     switch item {
                     case .entry(let entry): (entry.room, entry.message)
-                    case .withdrawal(let room, let message, _): (room, message)
+                    case .withdrawal(let room, let message, _), .burial(let room, let message, _): (room, message)
                     }
                 }, of: organisation)
             // A message that was deleted in the meantime stays so: a tombstone stands in the index already.
@@ -103,13 +113,9 @@ struct SearchService: Sendable {
             return .stored
         case .messages(let wanted):
             let found = try await store.messages(wanted.map { ($0.room, $0.id) }, of: organisation)
-            var octets = 1
-            // As many as fit; the indexer asks again for the rest.
-            let fitting = found.prefix { text in
-                octets += 4 + (text?.utf8.count ?? 0)
-                return octets <= LinkFrame.maximumStringBytes
-            }
-            return .messages(fitting.map { $0.map { Array($0.utf8) } })
+            return .messages(Self.fitting(found.map { $0.map { Array($0.utf8) } }))
+        case .entries(let wanted):
+            return .messages(Self.fitting(try await index.entries(of: wanted, in: organisation)))
         case .file(let part):
             guard let id = FileID(part.file),
                 let size = try await store.sharedFile(id.text, in: part.room, of: organisation)
@@ -118,6 +124,14 @@ struct SearchService: Sendable {
             guard offset < size else { return .part([], size: UInt64(size)) }
             let octets = try await files.part(of: id, from: offset, count: SearchCall.maximumPart)
             return .part(octets, size: UInt64(size))
+        case .rooms(let after, let limit):
+            return .rooms(try await store.searchedRooms(of: organisation, after: after, limit: limit))
+        case .history(let room, let after, let limit):
+            let (activities, next) = try await store.history(
+                of: room, in: organisation, after: Int64(clamping: after), limit: limit,
+                octets: LinkFrame.maximumStringBytes - 64)
+            return .history(activities, next: next)
+        case .census(let room): return .census(try await index.census(of: room, in: organisation))
         case .remove(let message):
             if let gone = try await store.remove(message.id, in: message.room, of: organisation, now: wall()) {
                 await forget(gone)

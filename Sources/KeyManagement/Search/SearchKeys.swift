@@ -32,15 +32,17 @@ extension KeyManagement {
         ofResource id: String, _ request: KMSRequest, _ caller: Caller, _ now: Timestamp
     ) async throws -> Outcome {
         let asked = try request.endedEpoch()
+        let room = try request.searchedRoom()
         let consent = try demandConsent(ofType: Self.searchIndexing, caller, space: names.resource(id), now)
         let (record, head) = try await present(id, now)
         try freezes?.check(caller.release(spaces: [id], bound: [now]))
         let path = AccessPath.service(consent.name)
+        let pin = try await roomPin(room, to: id, now)
         let newest = try await searchKeys(ofResource: id, limit: 1).first
         let beginning = SearchEpoch.beginning(
             after: newest, lastRemoval: head.lastRemoval, asked: asked, life: policy.searchEpochLife, now: now)
         guard let beginning else {
-            return Outcome(KMSStatus.ok, .searchKeys(newest.map { [$0] } ?? []), path: path, space: id)
+            return Outcome(KMSStatus.ok, .searchKeys(newest.map { [$0] } ?? []), change: pin, path: path, space: id)
         }
         let epoch = (newest?.epoch ?? 0) + 1
         guard epoch <= SearchEpoch.most else {
@@ -50,7 +52,8 @@ extension KeyManagement {
             key: try SymmetricKey.random(), owner: caller.tokenUser, clientID: caller.clientID, created: now,
             expires: now.adding(seconds: policy.searchEpochLife), resource: id, boundAt: SearchEpoch.place(epoch))
         content.purpose = .searchIndex(epoch: epoch, beginning)
-        var change = StoreChange(expectations: [.resource(id: id, version: record.version)])
+        var change = pin
+        change.expectations.append(.resource(id: id, version: record.version))
         let erasable = try await vault.erasableKey(of: id, &change.writes)
         change.writes.append(
             .insertKey(
