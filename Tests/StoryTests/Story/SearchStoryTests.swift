@@ -302,6 +302,14 @@ extension StoryTests {
             #expect(leak["profile"]?.string == "padded" && leak["notAuthentic"]?.integer == 0, "\(report)")
             #expect(leak["figures"]?.elements?.count == 12 && (leak["messages"]?.integer ?? 0) > 200)
 
+            let printedReport = try await ChildProcess.run(
+                Repository.program("hdsctl"),
+                ["search", "leak-report", "--socket", domain.path("indexer/indexer-2.sock"), "--known", "50"],
+                folder: domain.folder, within: .seconds(300))
+            for part in ["profile padded", "NAMED RIGHT", "one key for all", "salted"] {
+                #expect(printedReport.contains(part), "\(printedReport)")
+            }
+
             // Another profile: refused without a word in the configuration; with it everything is indexed anew, also when it is
             // killed meanwhile, and nothing is lost or found twice.
             try await second.cut()
