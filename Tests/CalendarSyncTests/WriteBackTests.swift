@@ -53,7 +53,7 @@ struct WriteBackTests {
     /// Every attendee accepts while two connectors write; requests and answers get lost.
     @Test(
         "Bob accepts while details are written: no answer is lost, details stand once, alice's text is untouched",
-        arguments: Array(1...20) + [UInt64.random(in: .min ... .max)])
+        arguments: Array(1...20) + SeededGenerator.seeds.suffix(1))
     func story(_ seed: UInt64) async throws {
         let people =
             ["bob@example.org", "o'neil+x@example.org", "x@xn--bcher-kva.example"] + (0..<9).map { "p\($0)@a.example" }

@@ -56,12 +56,12 @@ struct RecurrenceTests {
     @Test(
         "Any rule gives the dates that Python's dateutil gives, from its start and from a window years later",
         .enabled(if: PythonOracle.isThere, "python3 with dateutil is not installed: apt-get install python3-dateutil"),
-        arguments: [1, 2, UInt64.random(in: .min ... .max)])
+        arguments: SeededGenerator.seeds.suffix(2))
     func python(_ seed: UInt64) async throws {
         var random = SeededGenerator(seed: seed)
         var questions: [String] = []
         var ours: [String] = []
-        for _ in 0..<200 {
+        for _ in 0..<100 {
             let rule = Self.rule(&random)
             var date = CivilDate(number: Int.random(in: 7300..<20_000, using: &random))
             if rule.contains("FREQ=WEEKLY"), rule.contains("BYSETPOS") {
