@@ -251,7 +251,8 @@ var targets: [Target] = [
         [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient", "TLSChannel", grdb, lifecycle, hummingbird,
+            "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient",
+            "TLSChannel", grdb, lifecycle, hummingbird,
             httpTypes,
             nioCore,
         ]),

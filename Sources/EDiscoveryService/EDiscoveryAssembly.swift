@@ -68,7 +68,8 @@ package enum EDiscoveryAssembly {
             consent: consent, kms: kms, commands: commands, console: configuration.console.map { (sessions, $0.base) })
         let console = try configuration.console.map { section in
             try ConsoleServer(
-                sessions: sessions, api: ConsoleAPI(commands: commands, consent: consent, kms: kms, sessions: sessions), base: section.base
+                sessions: sessions, api: ConsoleAPI(commands: commands, consent: consent, kms: kms, sessions: sessions),
+                base: section.base
             ).server(section, context)
         }
         let destroyer = Destroyer(

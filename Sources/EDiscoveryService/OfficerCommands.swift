@@ -32,7 +32,8 @@ struct OfficerCommands: Sendable {
     let noted: @Sendable (_ action: String, _ outcome: String, _ chain: [UInt8]) -> Void
 
     init(
-        mirror: Mirror, directory: Directory, exportFolder: String? = nil, now: @escaping @Sendable () -> Timestamp = { .now() },
+        mirror: Mirror, directory: Directory, exportFolder: String? = nil,
+        now: @escaping @Sendable () -> Timestamp = { .now() },
         noted: @escaping @Sendable (_ action: String, _ outcome: String, _ chain: [UInt8]) -> Void = { _, _, _ in }
     ) {
         (self.mirror, self.directory, self.exportFolder) = (mirror, directory, exportFolder)

@@ -40,7 +40,9 @@ package enum KMSOperation: Sendable, Equatable {
         switch self {
         case .ping, .bindKey: .update
         case .deleteSession, .deleteResource, .deleteAuthorization, .deleteHold: .delete
-        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey, .createSignature, .createHold: .create
+        case .createKeys, .createResource, .createAuthorizations, .createSearchKey, .createSealingKey, .createSignature,
+            .createHold:
+            .create
         case .useKey, .retrieveSearchKeys, .retrieveMemberships: .retrieve
         case .retrieveKey, .confirmKey, .retrieveKeys, .retrieveResource, .retrieveAuthorizations: .retrieve
         }

@@ -104,7 +104,9 @@ struct EDiscoveryCommand: AsyncParsableCommand {
             // The worker's name for it is used for nothing but a plain name.
             guard let name = file["name"]?.string, let size = file["octets"]?.integer, !name.isEmpty,
                 name.utf8.allSatisfy({ $0 != UInt8(ascii: "/") && $0 > 0x20 && $0 < 0x7F }), name.first != "."
-            else { throw DiagnosedError(.ediscoveryRefused, fault: .peer, "the export has a file without a plain name") }
+            else {
+                throw DiagnosedError(.ediscoveryRefused, fault: .peer, "the export has a file without a plain name")
+            }
             let path = into + "/" + name
             let descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
             guard descriptor >= 0 else {

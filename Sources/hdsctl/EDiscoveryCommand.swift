@@ -29,7 +29,8 @@ struct EDiscoveryCommand: ParsableCommand {
     struct SignerOptions: ParsableArguments {
         @Option(
             name: .customLong("key"),
-            help: ArgumentHelp("The KMS's certificate of its static key (PEM), or the key as a JWK.", valueName: "file"),
+            help: ArgumentHelp(
+                "The KMS's certificate of its static key (PEM), or the key as a JWK.", valueName: "file"),
             completion: .file())
         var file: String
 

@@ -336,8 +336,9 @@ final class FakeCore: CoreAsking {
         #expect(world.kms.holds.withLock { $0 }.count == 1, "once")
         // Another worker's process knows what was done.
         let again = HoldKeeper(consent: Consent(world.kms) { _ in }, kms: world.kms, mirror: world.mirror)
-        let release = try world.ask(
-            "holds.release", #"{"id":"\#(hold["id"]?.string ?? "")","reason":"over"}"#)["id"]?.string ?? ""
+        let release =
+            try world.ask(
+                "holds.release", #"{"id":"\#(hold["id"]?.string ?? "")","reason":"over"}"#)["id"]?.string ?? ""
         try world.ask("approvals.grant", #"{"id":"\#(release)"}"#, by: "dave")
         try await again.work()
         #expect(world.kms.holds.withLock { $0 }.last == "delete \(world.kms.space)")

@@ -116,7 +116,8 @@ import WireText
     }
 
     @Test("Rules are taken as they stand in the file") func taken() throws {
-        let text = "dlp:\n  rules:\n    - {name: a, cards: true, words: [x], at-least: 2, spaces: [S], actions: [remove]}\n"
+        let text =
+            "dlp:\n  rules:\n    - {name: a, cards: true, words: [x], at-least: 2, spaces: [S], actions: [remove]}\n"
         let file: File = try ConfigurationFile.decode(Array(text.utf8), file: "f.yaml", folder: "/")
         let rule = try #require(file.dlp.rules.first)
         #expect(rule.detectors.count == 2 && rule.atLeast == 2 && rule.spaces == ["s"] && rule.actions == [.remove])

@@ -471,7 +471,9 @@ struct SearchKeyTests {
         await world.close()
     }
 
-    @Test("an eDiscovery service holds a space, ends its own holds and no officer's; nobody else does either", arguments: RollbackWorld.Kind.here)
+    @Test(
+        "an eDiscovery service holds a space, ends its own holds and no officer's; nobody else does either",
+        arguments: RollbackWorld.Kind.here)
     func holds(_ kind: RollbackWorld.Kind) async throws {
         let world = try await World.start(kind, Self.consent(#""type": "ediscovery""#))
         let (_, space) = try await world.space()
@@ -495,11 +497,14 @@ struct SearchKeyTests {
         #expect(try await ask(world.service, "create") == 201)
         #expect(try await ask(world.service, "delete") == 200)
         #expect(try await reason() == "a judge")
-        #expect(try await world.service.ask("create", "/resources/\(UUIDText.random())/hold") { $0.member("reason", "r") }.status == 404)
+        #expect(
+            try await world.service.ask("create", "/resources/\(UUIDText.random())/hold") { $0.member("reason", "r") }
+                .status == 404)
         await world.close()
     }
 
-    @Test("an eDiscovery service has a digest signed by the KMS's static key, and says so to nobody else") func signature()
+    @Test("an eDiscovery service has a digest signed by the KMS's static key, and says so to nobody else")
+    func signature()
         async throws
     {
         let world = try await World.start(.sqlite, Self.consent(#""type": "ediscovery""#))

@@ -107,7 +107,8 @@ struct ExportOrder: Sendable {
     /// As `write` wrote it.
     init(_ node: JSONNode) throws {
         guard let id = node["id"]?.string, let report = node["reportId"]?.string,
-            let officer = node["officer"]?.string, let created = node["created"]?.string.flatMap({ Timestamp(iso8601: $0) }),
+            let officer = node["officer"]?.string,
+            let created = node["created"]?.string.flatMap({ Timestamp(iso8601: $0) }),
             let formats = node["formats"]?.strings, let recipient = node["encryptTo"]?.string,
             let zone = node["timezone"]?.string, let bates = node["bates"],
             let state = node["state"]?.string.flatMap({ State(rawValue: $0) })

@@ -14,9 +14,11 @@ extension OfficerCommands {
         switch name {
         case "exports.create":
             guard let body else { throw Refused(400, "an export needs a request") }
-            let report = try own(JSONDocument(text: Self.object { $0.member("id", body["reportId"]?.string ?? "") }).root, asking)
+            let report = try own(
+                JSONDocument(text: Self.object { $0.member("id", body["reportId"]?.string ?? "") }).root, asking)
             guard [.completed, .completedWithWarnings].contains(report.progress.state) else {
-                throw Refused(409, "the report is \(report.progress.state.rawValue): only one that is completed is exported")
+                throw Refused(
+                    409, "the report is \(report.progress.state.rawValue): only one that is completed is exported")
             }
             let order = try ExportOrder(body, report: report, officer: asking.officer, now: now())
             try mirror.put("export", order.id, Array(order.text().utf8), under: asking.key)
@@ -24,7 +26,8 @@ extension OfficerCommands {
         case "exports.list":
             let own = try mirror.documents("export", under: asking.key).map { try ExportOrder($0.root) }
                 .filter { $0.officer == asking.officer && $0.matter == asking.matter }
-            return "{\"exports\":[" + own.sorted { $0.created < $1.created }.map { $0.text() }.joined(separator: ",") + "]}"
+            return "{\"exports\":[" + own.sorted { $0.created < $1.created }.map { $0.text() }.joined(separator: ",")
+                + "]}"
         case "exports.get": return try export(body, asking).text()
         case "exports.delete":
             let order = try export(body, asking)
@@ -61,7 +64,8 @@ extension OfficerCommands {
     func exportFile(_ body: JSONNode?, _ asking: Asking) throws -> (path: String, file: ExportOrder.File) {
         let order = try export(body, asking)
         // The name is looked up, never put together.
-        guard let exportFolder, let name = body?["file"]?.string, let file = order.files.first(where: { $0.name == name })
+        guard let exportFolder, let name = body?["file"]?.string,
+            let file = order.files.first(where: { $0.name == name })
         else { throw Refused(404, "the export has no such file") }
         return ("\(exportFolder)/\(order.id)/\(file.name)", file)
     }

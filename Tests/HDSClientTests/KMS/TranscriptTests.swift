@@ -99,7 +99,8 @@ struct ClientTranscriptTests {
         case .authorizations(let list), .removed(let list):
             #expect(list.map(\.authID) == recorded["authorizations"]?.elements?.map { $0["authId"]?.string ?? "" })
         case .ephemeralKey(let key): #expect(key.uri == recorded["key"]?["uri"]?.string)
-        case .searchKeys, .memberships, .sealingKey, .signature: Issue.record("recorded clients ask for nothing of the sort")
+        case .searchKeys, .memberships, .sealingKey, .signature:
+            Issue.record("recorded clients ask for nothing of the sort")
         case .none: #expect(recorded["key"] == nil && recorded["keys"] == nil && recorded["resource"] == nil)
         }
     }

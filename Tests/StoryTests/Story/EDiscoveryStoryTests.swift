@@ -374,7 +374,8 @@ extension StoryTests {
             json.endObject()
             try domain.write(json.text(), to: "ediscovery/recipients.json")
             try domain.write(#"{"name":"all","include":{"attachments":true}}"#, to: "report.json")
-            let report = try await hds("carol", ["create", "--request", domain.path("report.json")])["id"]?.string ?? ""
+            let report =
+                try await hds("carol", ["create", "--request", domain.path("report.json")])["id"]?.string ?? ""
             _ = try await eventually("the report", within: .seconds(30)) {
                 let state = try await hds("carol", ["show", report])["state"]?.string ?? ""
                 return state.hasPrefix("completed") ? true : nil
@@ -382,14 +383,16 @@ extension StoryTests {
             try domain.write(
                 #"{"reportId":"\#(report)","encryptTo":"carol","bates":{"prefix":"M7-","digits":6,"start":1}}"#,
                 to: "export.json")
-            let order = try await hds("carol", ["exports.create", "--request", domain.path("export.json")])["id"]?.string ?? ""
+            let order =
+                try await hds("carol", ["exports.create", "--request", domain.path("export.json")])["id"]?.string ?? ""
             let made = try await eventually("the export", within: .seconds(60), seen: { worker.tail() }) {
                 let export = try await hds("carol", ["exports.get", order])
                 return export["state"]?.string == "waiting" ? nil : export
             }
             #expect(made["state"]?.string == "completed", "\(made.rawText)")
             #expect(try FileManager.default.contentsOfDirectory(atPath: domain.path("ediscovery/scratch")).isEmpty)
-            try FileManager.default.createDirectory(atPath: domain.path("fetched/open"), withIntermediateDirectories: true)
+            try FileManager.default.createDirectory(
+                atPath: domain.path("fetched/open"), withIntermediateDirectories: true)
             // Cut off in the middle, and gone on with.
             for _ in 0..<2 {
                 _ = try await ChildProcess.run(
@@ -397,7 +400,8 @@ extension StoryTests {
                     folder: domain.folder, environment: ["HDS_HOME": domain.path("home-carol-first")])
                 let volume = domain.path("fetched/export.001.zip.sealed")
                 let octets = try Data(contentsOf: URL(filePath: volume))
-                let digest = made["files"]?.elements?.first { $0["name"]?.string == "export.001.zip.sealed" }?["sha256"]?.string
+                let digest = made["files"]?.elements?.first { $0["name"]?.string == "export.001.zip.sealed" }?[
+                    "sha256"]?.string
                 #expect(Hexadecimal.encode(SHA256.hash([UInt8](octets))) == digest)
                 try octets.prefix(octets.count / 2).write(to: URL(filePath: volume))
             }
