@@ -125,7 +125,8 @@ package enum EDiscoveryAssembly {
         ) { batch in
             let key = try await consent.sealingKey()
             let placed = batch.compactMap { item in FeedEntry(item.octets).map { (entry: $0, octets: item.octets) } }
-            try mirror.add(placed, cursor: batch.last?.cursor ?? 0, under: key)
+            try mirror.add(
+                placed, cursor: batch.last?.cursor ?? 0, followsCore: configuration.mirror.followsCore, under: key)
         }
         again.set(reader)
         health.probe(storeCheck, every: .seconds(15)) {

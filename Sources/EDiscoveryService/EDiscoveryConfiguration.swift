@@ -55,7 +55,11 @@ package struct MirrorSection: Decodable, Sendable {
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case database, directory, batch
         case largestFile = "largest-file"
+        case followsCore = "follow-core-retention"
     }
+
+    /// Whether what the core deletes for its age is destroyed here as well.
+    package let followsCore: Bool
 
     /// Where the files of messages are.
     package var folder: String {
@@ -67,6 +71,7 @@ package struct MirrorSection: Decodable, Sendable {
         database = try section.value(.database)
         directory = try section.optional(.directory)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
+        followsCore = try section.value(.followsCore, default: false)
         largestFile = try section.value(.largestFile, default: 1024, in: 0...1_048_576)
     }
 }

@@ -110,8 +110,14 @@ final class Mirror: Sendable {
 
     /// What came before at the same place stays: the core can not rewrite what was read.
     ///
-    /// - Parameter cursor: of the feed, behind these items.
-    func add(_ items: [(entry: FeedEntry, octets: [UInt8])], cursor: UInt64 = 0, under key: SymmetricKey) throws {
+    /// - Parameters:
+    ///   - cursor: of the feed, behind these items.
+    ///   - followsCore: whether what the core says to have deleted for its age is destroyed here as well. Without that the core, which
+    ///     nobody has to believe, destroys nothing here.
+    func add(
+        _ items: [(entry: FeedEntry, octets: [UInt8])], cursor: UInt64 = 0, followsCore: Bool = false,
+        under key: SymmetricKey
+    ) throws {
         try queue.write { db in
             try db.execute(
                 sql: "INSERT INTO setting VALUES ('cursor', ?1) ON CONFLICT (name) DO UPDATE SET value = ?1",
@@ -141,6 +147,7 @@ final class Mirror: Sendable {
                             ])
                     }
                 case .expired(let place):
+                    guard followsCore else { continue }
                     // Destroyed here as well, when no hold is in the way: `destroy`.
                     try Self.want(place, message: nil, because: "expired", db)
                 }

@@ -1,8 +1,10 @@
+import Cryptography
 import Diagnostics
 import EDiscoveryCollection
 import WireText
 
-// Steps that need two officers: one proposes, another grants. A proposal is void after a week.
+// Steps that need two officers: one proposes, another grants, by the digest of exactly what is proposed (security model, 31). A proposal
+// is void after a week.
 extension OfficerCommands {
     static let proposalSeconds: Int64 = 7 * 86_400
 
@@ -17,11 +19,17 @@ extension OfficerCommands {
             json.member("created", present.iso8601)
             json.member("until", present.adding(seconds: Self.proposalSeconds).iso8601)
             json.member("state", "proposed")
+            // What the second officer says again, so that he grants what he has seen.
+            json.member("digest", Self.digest(command, order))
             json.name("order")
             json.raw(order)
         }
         try mirror.put("approval", id, Array(text.utf8), under: asking.key)
         return text
+    }
+
+    private static func digest(_ command: String, _ order: String) -> String {
+        Hexadecimal.encode(SHA256.hash(Array("\(command) \(order)".utf8)))
     }
 
     func approvals(_ name: String, _ body: JSONNode?, _ asking: Asking) throws -> String {
@@ -59,6 +67,9 @@ extension OfficerCommands {
         }
         guard let order = proposal["order"], let id = proposal["id"]?.string else {
             throw Refused(409, "the proposal is not of its form")
+        }
+        guard body?["digest"]?.string == Self.digest(proposal["command"]?.string ?? "", order.rawText) else {
+            throw Refused(409, "digest is not that of the proposal: look at it again (approvals.list)")
         }
         // Each of these can be done again: a worker that ends before the proposal is settled changes nothing.
         let result =

@@ -27,6 +27,8 @@ struct EDiscoveryCommand: AsyncParsableCommand {
     @Option(help: "The matter that your capacity as an officer is for.") var matter: String?
     @Option(help: ArgumentHelp("File with the request, JSON; - for standard input.", valueName: "file"))
     var request: String?
+    @Option(help: ArgumentHelp("Of approvals.grant: the digest of the proposal that you have seen.", valueName: "hex"))
+    var digest: String?
     @Option(help: ArgumentHelp("Folder for what download fetches.", valueName: "folder")) var into: String?
     @OptionGroup var common: CommonOptions
 
@@ -51,6 +53,10 @@ struct EDiscoveryCommand: AsyncParsableCommand {
         guard id.map({ !$0.contains { $0 == "\"" || $0 == "\\" || $0.isNewline } }) ?? true else {
             throw ValidationError("This is no id.")
         }
+        guard
+            digest.map({ Hexadecimal.decode($0)?.count == 32 })
+                ?? (action != "approvals.grant" || takesRequest)
+        else { throw ValidationError("Say the --digest of the proposal, as approvals.list shows it.") }
         guard action != "download" || (id != nil && into != nil) else {
             throw ValidationError("Say which export, and --into which folder.")
         }
@@ -66,6 +72,7 @@ struct EDiscoveryCommand: AsyncParsableCommand {
             var after: Int64 = 0
             while true {
                 if let id { body = "{\"id\":\"\(id.lowercased())\",\"after\":\(after)}" }
+                if let digest, let id { body = "{\"id\":\"\(id.lowercased())\",\"digest\":\"\(digest)\"}" }
                 let answer = try await ask(client, command, body)
                 guard action == "items" else { return Terminal.output.line(answer.body) }
                 let root = try JSONDocument(

@@ -68,7 +68,7 @@ final class FakeCore: CoreAsking {
         }
 
         func add(_ items: [[UInt8]]) throws {
-            try mirror.add(items.map { (FeedEntry($0)!, $0) }, under: kms.key)
+            try mirror.add(items.map { (FeedEntry($0)!, $0) }, followsCore: true, under: kms.key)
         }
 
         @discardableResult
@@ -94,9 +94,13 @@ final class FakeCore: CoreAsking {
             }
         }
 
+        static func grant(_ proposal: JSONNode) -> String {
+            #"{"id":"\#(proposal["id"]?.string ?? "")","digest":"\#(proposal["digest"]?.string ?? "")"}"#
+        }
+
         func granted(_ name: String, _ body: String) throws -> JSONNode {
             let proposal = try ask(name, body)
-            return try ask("approvals.grant", #"{"id":"\#(proposal["id"]?.string ?? "")"}"#, by: "dave")
+            return try ask("approvals.grant", Self.grant(proposal), by: "dave")
         }
 
         /// Places of messages that are there still.
@@ -118,10 +122,14 @@ final class FakeCore: CoreAsking {
         let id = try #require(proposal["id"]?.string)
         try await world.destroyer.work()
         #expect(try world.there() == [1, 2, 5, 9], "one officer alone does nothing")
-        #expect(world.status("approvals.grant", #"{"id":"\#(id)"}"#) == 403, "nor twice the same one")
-        #expect(world.status("approvals.grant", #"{"id":"\#(id)"}"#, by: "CAROL") == 403)
-        try world.ask("approvals.grant", #"{"id":"\#(id)"}"#, by: "dave")
-        #expect(world.status("approvals.grant", #"{"id":"\#(id)"}"#, by: "dave") == 409)
+        let grant = World.grant(proposal)
+        #expect(world.status("approvals.grant", grant) == 403, "nor twice the same one")
+        #expect(world.status("approvals.grant", grant, by: "CAROL") == 403)
+        #expect(world.status("approvals.grant", #"{"id":"\#(id)"}"#, by: "dave") == 409, "without having seen it")
+        let another = try world.ask("subject.erase", #"{"userIds":["ada"],"reason":"asked"}"#)["digest"]?.string ?? ""
+        #expect(world.status("approvals.grant", #"{"id":"\#(id)","digest":"\#(another)"}"#, by: "dave") == 409)
+        try world.ask("approvals.grant", grant, by: "dave")
+        #expect(world.status("approvals.grant", grant, by: "dave") == 409)
         world.core.away.withLock { $0 = true }
         await #expect(throws: DiagnosedError.self) { try await world.destroyer.work() }
         #expect(try world.there() == [1, 5, 9])
@@ -170,10 +178,10 @@ final class FakeCore: CoreAsking {
         let release = try world.ask("holds.release", #"{"id":"\#(id)","reason":"over"}"#, by: "olga", matter: "m7")
         try await world.destroyer.work()
         #expect(try world.there().count == 4)
-        let proposal = release["id"]?.string ?? ""
-        #expect(world.status("approvals.grant", #"{"id":"\#(proposal)"}"#, by: "olga", matter: "m7") == 403)
-        #expect(world.status("approvals.grant", #"{"id":"\#(proposal)"}"#, by: "pia") == 404, "without the matter")
-        try world.ask("approvals.grant", #"{"id":"\#(proposal)"}"#, by: "pia", matter: "m7")
+        let grant = World.grant(release)
+        #expect(world.status("approvals.grant", grant, by: "olga", matter: "m7") == 403)
+        #expect(world.status("approvals.grant", grant, by: "pia") == 404, "without the matter")
+        try world.ask("approvals.grant", grant, by: "pia", matter: "m7")
         try await world.destroyer.work()
         #expect(try world.there() == [])
     }
@@ -252,7 +260,7 @@ final class FakeCore: CoreAsking {
             #expect(world.status(name, matter: "m7") == 403, "\(name)")
         }
         let proposal = try world.ask("subject.erase", #"{"userIds":["ada"],"reason":"r"}"#)
-        let grant = #"{"id":"\#(proposal["id"]?.string ?? "")"}"#
+        let grant = World.grant(proposal)
         world.clock.advance(7 * 86_400)
         #expect(world.status("approvals.grant", grant, by: "dave") == 409)
         #expect(world.status("nonsense") == 400 && world.status("reports.\n") == 400)
@@ -338,8 +346,8 @@ final class FakeCore: CoreAsking {
         let again = HoldKeeper(consent: Consent(world.kms) { _ in }, kms: world.kms, mirror: world.mirror)
         let release =
             try world.ask(
-                "holds.release", #"{"id":"\#(hold["id"]?.string ?? "")","reason":"over"}"#)["id"]?.string ?? ""
-        try world.ask("approvals.grant", #"{"id":"\#(release)"}"#, by: "dave")
+                "holds.release", #"{"id":"\#(hold["id"]?.string ?? "")","reason":"over"}"#)
+        try world.ask("approvals.grant", World.grant(release), by: "dave")
         try await again.work()
         #expect(world.kms.holds.withLock { $0 }.last == "delete \(world.kms.space)")
     }

@@ -62,7 +62,7 @@ final class Transcripts: ExportWriter {
             <header><p class="quiet">Matter \(XML.escape(settings.matter))</p>
             <h1>Report <bdi>\(XML.escape(settings.report))</bdi></h1>
             <p class="quiet">Made \(ShownTime(settings.created, in: settings.zone).short), times in \(settings.zone.name). \
-            What could not be exported stands in problems.csv.</p></header>
+            What could not be exported stands in problems.csv. Who wrote what and when is the word of the cloud that kept it.</p></header>
             <main><ul class="spaces">
 
             """)

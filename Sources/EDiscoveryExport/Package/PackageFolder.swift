@@ -155,7 +155,7 @@ enum BagText {
         """
         Bag-Group-Identifier: \(matter)
         Bagging-Date: \(created.iso8601.prefix(10))
-        External-Description: eDiscovery export
+        External-Description: eDiscovery export; who wrote what and when is the word of the cloud that kept it
         External-Identifier: \(report)
         Payload-Oxum: \(octets).\(files)
 

@@ -214,7 +214,7 @@ enum ConsoleScript {
             const {approvals} = await call('GET', '/approvals');
             if (!isCurrent()) return;
             const settle = (a, what) => make('button', {class: what === 'grant' ? 'danger' : '', onclick: () => attempt(async () => {
-              await call('POST', '/approvals/' + a.id + '/' + what, {});
+              await call('POST', '/approvals/' + a.id + '/' + what, {digest: a.digest});
               show('approvals');
             })}, what === 'grant' ? 'Grant' : 'Refuse');
             put(make('h2', {}, 'Steps that need a second officer'), table(['Step', 'By', 'Until', 'What', ''], approvals.map(a => [a.command,

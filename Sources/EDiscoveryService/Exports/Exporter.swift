@@ -42,6 +42,7 @@ actor Exporter {
     func work() async throws {
         let key = try await consent.sealingKey()
         let orders = try mirror.documents("export", under: key).map { try ExportOrder($0.root) }
+        var trouble: (any Error)?
         for order in orders where order.state == .waiting {
             let scratch = section.scratch.path + "/" + order.id, target = section.folder.path + "/" + order.id
             for folder in [scratch, target] { try? FileManager.default.removeItem(atPath: folder) }
@@ -50,14 +51,21 @@ actor Exporter {
             do {
                 done.files = try await make(order, scratch, target, key)
                 done.state = .completed
+            } catch let refused as ContentKeys.OfficerRefused {
+                (done.state, done.reason) = (.failed, refused.reason)
             } catch let error as DiagnosedError where error.fault != .peer && error.fault != .store {
                 // What would fail in the same way again ends it.
-                try? FileManager.default.removeItem(atPath: target)
                 (done.state, done.reason) = (.failed, error.description)
+            } catch {
+                // Tried again; it keeps no other from its turn.
+                trouble = trouble ?? error
+                continue
             }
+            if done.state == .failed { try? FileManager.default.removeItem(atPath: target) }
             try mirror.put("export", order.id, Array(done.text().utf8), under: key)
         }
         try sweep(orders.map(\.id))
+        if let trouble { throw trouble }
     }
 
     /// Folders of exports that are not there any more.

@@ -334,7 +334,9 @@ extension StoryTests {
             let hold = try await hds("carol", ["holds.create", "--request", domain.path("hold.json")])
             try domain.write(#"{"userIds":["\#(alice.id)"],"reason":"she asked for it"}"#, to: "erase.json")
             let erasure = try await hds("carol", ["subject.erase", "--request", domain.path("erase.json")])
-            _ = try await hds("alice", ["approvals.grant", erasure["id"]?.string ?? ""])
+            _ = try await hds(
+                "alice",
+                ["approvals.grant", erasure["id"]?.string ?? "", "--digest", erasure["digest"]?.string ?? ""])
             let certificate = try await eventually("the certificate", within: .seconds(30), seen: { worker.tail() }) {
                 try? await hds("carol", ["certificates.get", erasure["id"]?.string ?? ""])["certificate"]
             }
