@@ -297,7 +297,8 @@ var targets: [Target] = [
             "Diagnostics",
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
-            "SecretMemory", "WireText", "SearchIndexing", "SearchProtocol", "TextAnalysis", argumentParser, hummingbird,
+            "SecretMemory", "WireText", "SearchIndexing", "SearchProtocol", "TextAnalysis", "EDiscoveryService",
+            "KMSClient", "LinkedService", argumentParser, hummingbird,
             httpTypes, lifecycle, logging, sqlite, "TestVectors",
         ], path: "Benchmarks/hds-bench"),
 ]

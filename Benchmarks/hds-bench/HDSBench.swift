@@ -32,13 +32,13 @@ struct HDSBench: AsyncParsableCommand {
     @Option(
         help: """
             Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
-            durable, rotation, scale, sums, search, postgresql, core, link.
+            durable, rotation, scale, sums, search, ediscovery, postgresql, core, link.
             """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
         case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, sums
-        case search, postgresql, core, link
+        case search, ediscovery, postgresql, core, link
     }
 
     @Option(help: "Keys of the large store of scale; 10000000 take 4 GB and ten minutes.")
@@ -76,6 +76,7 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.rotation) { lines += try await BenchRotation(folder: folder, seconds: seconds).measure() }
         if wants(.sums) { lines += try await BenchSums(folder: folder).measure() }
         if wants(.search) { lines += try BenchSearch.measure() }
+        if wants(.ediscovery) { lines += try await BenchEDiscovery(folder: folder).measure() }
         if wants(.rotation), let postgresql {
             lines += try await BenchRotation(folder: folder, seconds: seconds).measure(
                 over: BenchPostgreSQL.settings(URL(filePath: postgresql)))

@@ -12,6 +12,12 @@ package struct ExportsSection: Decodable, Sendable {
     /// A JSON file with the officers' public keys, a JWK set: exports are sealed for these alone.
     package let recipients: FileLocation
 
+    init(folder: String, scratch: String, recipients: String) {
+        (self.folder, self.scratch, self.recipients) = (
+            FileLocation(folder), FileLocation(scratch), FileLocation(recipients)
+        )
+    }
+
     package enum CodingKeys: String, CodingKey, CaseIterable { case folder, scratch, recipients }
 
     package init(from decoder: any Decoder) throws {
