@@ -31,7 +31,8 @@ struct BenchEDiscovery {
             guard count == messages.count else { continue }
             lines += [
                 Measurement("items of the feed into the mirror", figures.mirrored, "items/s"),
-                Measurement("report of \(count) messages, collected", figures.collected, "items/s", limit: Self.aim, "aim"),
+                Measurement(
+                    "report of \(count) messages, collected", figures.collected, "items/s", limit: Self.aim, "aim"),
                 Measurement(
                     "export of them in seven forms, sealed", figures.exported, "items/s", limit: Self.aim, "aim"),
                 Measurement("collected and exported", figures.both, "items/s", limit: Self.aim, "aim"),
@@ -85,7 +86,8 @@ struct BenchEDiscovery {
             throw BenchFailure("the report did not complete: \(state.rawText)")
         }
         figures.collected = Double(found) / collecting
-        let export = try await run.ask("exports.create", #"{"reportId":"\#(report)","encryptTo":"officer"}"#)["id"]?.string
+        let export = try await run.ask("exports.create", #"{"reportId":"\#(report)","encryptTo":"officer"}"#)["id"]?
+            .string
         start = .now
         try await run.export()
         let exporting = Self.seconds(since: start)
@@ -116,7 +118,8 @@ struct BenchEDiscovery {
         return Double(usage.ru_maxrss) / 1024
     }
 
-    private static func answer(_ operation: KMSOperation, _ key: SymmetricKey, _ signer: PrivateKey) throws -> KMSAnswer {
+    private static func answer(_ operation: KMSOperation, _ key: SymmetricKey, _ signer: PrivateKey) throws -> KMSAnswer
+    {
         let time = Timestamp(milliseconds: 0)
         switch operation {
         case .createSealingKey:

@@ -118,7 +118,8 @@ package struct SpaceCollection: Sendable {
         }
     }
 
-    private func item(of message: SpaceLog.Message, in log: SpaceLog) async throws -> CollectedItem {
+    /// One message with everything that became of it.
+    package func item(of message: SpaceLog.Message, in log: SpaceLog) async throws -> CollectedItem {
         var item = CollectedItem(
             id: message.id, kind: message.isShare ? .share : .message, space: log.id, sequence: message.sequence,
             published: message.published, author: people(message.author), parent: message.parent,

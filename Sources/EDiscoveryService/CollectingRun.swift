@@ -21,7 +21,9 @@ package final class CollectingRun: Sendable {
     }
 
     private struct Nowhere: CoreAsking {
-        func part(of file: String, in space: String, from offset: UInt64) async throws -> (octets: [UInt8]?, size: UInt64) {
+        func part(of file: String, in space: String, from offset: UInt64) async throws -> (
+            octets: [UInt8]?, size: UInt64
+        ) {
             (nil, 0)
         }
         func remove(_ message: String, in space: String) async throws {}

@@ -8,7 +8,7 @@ import SecretMemory
 import WireText
 
 /// Keys of messages, each asked for on behalf of somebody who could read it, in the officer's name and matter (security model,
-/// rule 11). Kept for five minutes at most, by key and person.
+/// rule 11); without an officer for the service itself, by its own consent. Kept for five minutes at most, by key and person.
 actor ContentKeys: TextOpening {
     /// The KMS does not take the officer for one any more: the report ends.
     struct OfficerRefused: Error { let reason: String }
@@ -19,7 +19,7 @@ actor ContentKeys: TextOpening {
     }
 
     private let kms: any KMSAsking
-    private let officer: String
+    private let officer: String?
     private let matter: String?
     private let now: @Sendable () -> Timestamp
     private var held: [String: (outcome: Outcome, until: Timestamp)] = [:]
@@ -30,7 +30,7 @@ actor ContentKeys: TextOpening {
     private let sealing: @Sendable () async throws -> SymmetricKey
 
     init(
-        _ kms: any KMSAsking, officer: String, matter: String?, files: CollectedFiles? = nil,
+        _ kms: any KMSAsking, officer: String?, matter: String? = nil, files: CollectedFiles? = nil,
         sealing: @escaping @Sendable () async throws -> SymmetricKey,
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
@@ -77,7 +77,7 @@ actor ContentKeys: TextOpening {
 
     private func key(_ uri: String, for readers: [String]) async throws -> Result<KMSKey, Unopened> {
         var problem = Problem(.keyDenied, "nobody is known who could read it")
-        for reader in readers.prefix(Self.mostReaders) {
+        for reader in officer == nil ? [""] : readers.prefix(Self.mostReaders) {
             switch try await key(uri, reader) {
             case .key(let key): return .success(key)
             case .problem(let found): problem = found
@@ -93,7 +93,7 @@ actor ContentKeys: TextOpening {
         let outcome: Outcome
         do {
             let answer = try await kms.perform(
-                .useKey(uri, .content), on: .init(of: reader, officer: officer, matter: matter))
+                .useKey(uri, .content), on: officer.map { .init(of: reader, officer: $0, matter: matter) })
             guard case .key(let key) = answer.body else {
                 throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no key")
             }

@@ -99,6 +99,10 @@ package enum EDiscoveryAssembly {
             try Exporter(
                 $0, consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory(), files: collected)
         }
+        let archiver = try configuration.archive.map {
+            try Archiver(
+                $0, consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory(), files: collected)
+        }
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(
             consent: consent, mirror: mirror, kms: kms, directory: directory ?? Directory(),
@@ -153,6 +157,7 @@ package enum EDiscoveryAssembly {
                         { try await holds.work() }, { try await destroyer.work() },
                         { while try await fetching.work() {} },
                         { while let inspector, try await inspector.work() {} },
+                        { while let archiver, try await archiver.work() {} },
                     ])
                 }, incoming, reader,
             ] + [console].compactMap { $0 } + [link],

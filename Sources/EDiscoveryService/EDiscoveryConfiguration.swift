@@ -17,11 +17,12 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
     package let console: ConsoleSection?
     package let dlp: DLPSection?
     package let exports: ExportsSection?
+    package let archive: ArchiveSection?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case runtime, node, organisation, core, proxy
         case account = "service-account"
-        case kms, mirror, console, dlp, exports
+        case kms, mirror, console, dlp, exports, archive
     }
 
     package init(from decoder: any Decoder) throws {
@@ -37,6 +38,7 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
         console = try section.optional(.console)
         dlp = try section.optional(.dlp)
         exports = try section.optional(.exports)
+        archive = try section.optional(.archive)
         guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
     }
 }

@@ -44,7 +44,9 @@ struct LargeCaseTests {
         var rooms = Set<String>()
         var sequences: [String: Int64] = [:]
 
-        mutating func activity(_ verb: String, _ id: String, _ actor: String, _ room: String, _ time: Timestamp, _ object: String) {
+        mutating func activity(
+            _ verb: String, _ id: String, _ actor: String, _ room: String, _ time: Timestamp, _ object: String
+        ) {
             let sequence = sequences[room, default: 0] + 1
             sequences[room] = sequence
             items.append(
@@ -70,7 +72,9 @@ struct LargeCaseTests {
             feed.activity("post", message.id, person, message.room, time, #"{"displayName":"\#(jwe)"}"#)
             if number % 50 == 7 {
                 let new = try EncryptedText(encrypting: "edited \(number)", under: key).jwe
-                feed.activity("edit", "e\(number)", person, message.room, time, #"{"id":"\#(message.id)","displayName":"\#(new)"}"#)
+                feed.activity(
+                    "edit", "e\(number)", person, message.room, time,
+                    #"{"id":"\#(message.id)","displayName":"\#(new)"}"#)
                 feed.edits += 1
             }
             if number % 70 == 9 {
@@ -84,14 +88,17 @@ struct LargeCaseTests {
         return feed
     }
 
-    @Test("Collected at once, or by a worker that is cut off again and again, the items are the same, and none is missing")
+    @Test(
+        "Collected at once, or by a worker that is cut off again and again, the items are the same, and none is missing"
+    )
     func whole() async throws {
         let folder = TemporaryFolder()
         let kms = Generous(key: try SymmetricKey.random())
         let feed = try feed(kms.key)
         let mirror = try Mirror(path: folder.path + "/mirror.sqlite")
         for start in stride(from: 0, to: feed.items.count, by: 500) {
-            try mirror.add(feed.items[start..<min(start + 500, feed.items.count)].map { (FeedEntry($0)!, $0) }, under: kms.key)
+            try mirror.add(
+                feed.items[start..<min(start + 500, feed.items.count)].map { (FeedEntry($0)!, $0) }, under: kms.key)
         }
         let commands = OfficerCommands(mirror: mirror, directory: Directory())
         func create(_ body: String) throws -> String {
@@ -106,7 +113,9 @@ struct LargeCaseTests {
         }
         func items(_ id: String) throws -> [[UInt8]] {
             var all: [[UInt8]] = [], after: Int64 = 0
-            while case let page = try mirror.items(of: id, after: after, count: 1000, under: kms.key), let last = page.last {
+            while case let page = try mirror.items(of: id, after: after, count: 1000, under: kms.key),
+                let last = page.last
+            {
                 all += page.map(\.octets)
                 after = last.place
             }

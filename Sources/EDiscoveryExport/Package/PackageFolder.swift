@@ -64,6 +64,9 @@ final class PackageFolder {
         return (try PackageFile(name, at: place), place)
     }
 
+    /// Where a file stands while the package is written.
+    func path(of file: String) -> String { working + "/data/" + file }
+
     /// Reads a file that was closed.
     func reader(_ path: String) throws -> PackageReader { try PackageReader(working + "/data/" + path) }
 

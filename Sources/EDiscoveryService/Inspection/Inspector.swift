@@ -19,13 +19,12 @@ actor Inspector {
     private let scanner: (any TextScanning)?
     private let scannerActions: Set<InspectionRule.Action>
     private let consent: Consent
-    private let kms: any KMSAsking
+    private let keys: ContentKeys
     private let mirror: Mirror
     private let now: @Sendable () -> Timestamp
     /// Told of each finding to be alerted: rule and how often.
     private let found: @Sendable (_ rule: String, _ hits: Int) -> Void
     private let counted: @Sendable (_ outcome: String) -> Void
-    private var keys: [String: (key: KMSKey?, until: Timestamp)] = [:]
 
     static let page = 100
 
@@ -37,7 +36,8 @@ actor Inspector {
         counted: @escaping @Sendable (_ outcome: String) -> Void = { _ in }
     ) {
         (self.rules, self.scanner, self.scannerActions) = (rules, scanner, scannerActions)
-        (self.consent, self.kms, self.mirror, self.now) = (consent, kms, mirror, now)
+        (self.consent, self.mirror, self.now) = (consent, mirror, now)
+        keys = ContentKeys(kms, officer: nil, sealing: { [consent] in try await consent.sealingKey() }, now: now)
         (self.found, self.counted) = (found, counted)
     }
 
@@ -67,7 +67,7 @@ actor Inspector {
                 texts.append(text.jwe)
                 continue
             }
-            guard let key = try await key(message.keyURI), let plain = try? text.text(with: key.key) else {
+            guard case .success(let plain) = try await keys.text(text, keyURI: message.keyURI, onBehalfOf: []) else {
                 counted("unreadable")
                 return []
             }
@@ -87,24 +87,6 @@ actor Inspector {
         }
         counted(hits.isEmpty ? "clean" : "found")
         return hits
-    }
-
-    /// Nil when the KMS does not give it. Kept as long as anything that it gave.
-    private func key(_ uri: String) async throws -> KMSKey? {
-        if let held = keys[uri], now() < held.until { return held.key }
-        var key: KMSKey?
-        do {
-            if case .key(let given) = try await kms.perform(.useKey(uri, .content), on: nil).body { key = given }
-        } catch let refusal as KMSRefusal
-            where [KMSStatus.forbidden, KMSStatus.notFound, KMSStatus.notImplemented].contains(refusal.status)
-            && !refusal.reason.contains("no-consent")
-        {
-            key = nil
-        }
-        if keys.count >= 1000 { keys = keys.filter { now() < $0.value.until } }
-        if keys.count >= 1000 { keys = [:] }
-        keys[uri] = (key, now().adding(seconds: Consent.freshness))
-        return key
     }
 }
 

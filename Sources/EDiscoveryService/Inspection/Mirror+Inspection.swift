@@ -32,18 +32,19 @@ extension Mirror {
                     INSERT OR IGNORE INTO setting
                     SELECT 'inspected', CAST(coalesce(max(position), 0) AS TEXT) FROM event
                     """)
-            let rows = try Row.fetchAll(
-                db,
-                sql: """
-                    SELECT position, space, sequence, sealed FROM event
-                    WHERE position > (SELECT CAST(value AS INTEGER) FROM setting WHERE name = 'inspected')
-                    ORDER BY position LIMIT ?
-                    """, arguments: [limit])
-            return try rows.map { row in
-                let place = FeedPlace(space: row["space"], sequence: UInt64(row["sequence"] as Int64))
-                let octets = try StoreSeal.open([UInt8](row["sealed"] as Data), Self.name(place), key)
-                return Arrival(position: row["position"], place: place, message: Self.message(octets))
-            }
+            let after = try String.fetchOne(db, sql: "SELECT value FROM setting WHERE name = 'inspected'")
+            return try Self.arrivals(after: after.flatMap { Int64($0) } ?? 0, limit: limit, key, db)
+        }
+    }
+
+    static func arrivals(after position: Int64, limit: Int, _ key: SymmetricKey, _ db: Database) throws -> [Arrival] {
+        try Row.fetchAll(
+            db, sql: "SELECT position, space, sequence, sealed FROM event WHERE position > ? ORDER BY position LIMIT ?",
+            arguments: [position, limit]
+        ).map { row in
+            let place = FeedPlace(space: row["space"], sequence: UInt64(row["sequence"] as Int64))
+            let octets = try StoreSeal.open([UInt8](row["sealed"] as Data), name(place), key)
+            return Arrival(position: row["position"], place: place, message: message(octets))
         }
     }
 
