@@ -1,3 +1,4 @@
+import Cryptography
 import Diagnostics
 import EDiscoveryCollection
 import KMSClient
@@ -22,10 +23,10 @@ actor HoldKeeper {
     /// Looks at the spaces with new events, or at all when holds changed; throws what is in the way.
     func work() async throws {
         let key = try await consent.sealingKey()
-        let holds = try mirror.documents("hold", under: key).map { try LegalHold($0.root) }
-        let standing = holds.filter { $0.released == nil }
-        let version = holds.map { "\($0.id) \($0.custodians.count) \($0.spaces.count) \($0.released == nil)" }
-            .joined(separator: "\n")
+        let documents = try mirror.documents("hold", under: key)
+        let standing = try documents.map { try LegalHold($0.root) }.filter { $0.released == nil }
+        let version = Hexadecimal.encode(
+            SHA256.hash(Array(documents.map(\.root.rawText).joined(separator: "\n").utf8)))
         let isChanged = try mirror.setting("holds") != version
         let last = try mirror.last()
         let position = try mirror.setting("held").flatMap { Int64($0) } ?? 0
@@ -54,6 +55,7 @@ actor HoldKeeper {
     private func resources(of messages: [SpaceLog.Message]) async throws -> Set<String> {
         var found = Set<String>()
         for uri in Set(messages.flatMap { [$0.keyURI] + $0.edits.map(\.text.keyURI) }) where !uri.isEmpty {
+            if resources.count >= 100_000 { resources = [:] }
             if resources[uri] == nil { resources[uri] = .some(try await resource(of: uri)) }
             if let resource = resources[uri] ?? nil { found.insert(resource) }
         }
