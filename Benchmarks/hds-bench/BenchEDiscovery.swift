@@ -157,7 +157,7 @@ struct BenchEDiscovery {
                 json.member("creator", message.sender)
                 json.name("participants")
                 json.beginArray()
-                for person in (people[message.room] ?? []).sorted().prefix(200) {
+                for person in (people[message.room] ?? []).sorted().prefix(20) {
                     json.beginObject()
                     json.member("id", person)
                     json.endObject()
