@@ -137,6 +137,9 @@ package final class CloudCore: Service {
         return .refuse(answer)
     }
 
+    /// What was edited or deleted is told as it was for so long, also by a feed that goes back for ever.
+    private static let changedSeconds: Int64 = 30 * 86_400
+
     /// Keeps time for the relay and the event sockets until graceful shutdown. Has to outlive the web server.
     package func run() async throws {
         try? await cancelWhenGracefulShutdown {
@@ -154,6 +157,8 @@ package final class CloudCore: Service {
                     if let life = self.services.configuration.messageSeconds {
                         await self.services.expire(before: self.services.wall().adding(seconds: -life))
                     }
+                    try? await self.services.store.forgetChanged(
+                        before: self.services.wall().adding(seconds: -Self.changedSeconds))
                     if let life = self.services.configuration.feedSeconds {
                         try? await self.services.store.forgetFeedItems(
                             before: self.services.wall().adding(seconds: -life))

@@ -69,6 +69,12 @@ extension CloudStore {
         CREATE INDEX feedBeforeByTime ON feedBefore (published);
         """
 
+    func forgetChanged(before time: Timestamp) async throws {
+        try await pool.write { db in
+            try db.execute(sql: "DELETE FROM feedBefore WHERE published < ?", arguments: [time.milliseconds])
+        }
+    }
+
     // MARK: writing, inside the transaction of what is told
 
     /// The activity is about to be changed: the feed goes on to tell it as it was.

@@ -78,10 +78,13 @@ struct SearchService: Sendable {
 
     /// Takes away what was left by a core that ended, or when a disk did not answer.
     func sweep() async throws {
+        var last: Int64 = 0
         while !Task.isCancelled {
-            let left = try await store.leftovers()
-            guard !left.isEmpty else { return }
-            for message in left { try await take(message) }
+            let left = try await store.leftovers(after: last)
+            guard let end = left.last else { return }
+            // One that can not be taken away keeps no other from it.
+            for message in left { await forget(message) }
+            last = end.leftover
         }
     }
 

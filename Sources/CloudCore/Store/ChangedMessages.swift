@@ -73,6 +73,8 @@ extension CloudStore {
     /// learns of each.
     func expire(before time: Timestamp, now: Timestamp, limit: Int = 500) async throws -> [DeletedMessage] {
         try await pool.write { [logged] db in
+            // Also of what its author deleted himself: nothing of that age is left.
+            try db.execute(sql: "DELETE FROM feedBefore WHERE published < ?", arguments: [time.milliseconds])
             let rows = try Row.fetchAll(
                 db,
                 sql: """
@@ -197,9 +199,11 @@ extension CloudStore {
                 AND json_extract(shared.value, '$.url') LIKE '%/' || fileShare.file);
         """
 
-    func leftovers(limit: Int = 200) async throws -> [DeletedMessage] {
+    func leftovers(after id: Int64 = 0, limit: Int = 200) async throws -> [DeletedMessage] {
         try await pool.read { db in
-            try Row.fetchAll(db, sql: "SELECT * FROM leftover ORDER BY id LIMIT ?", arguments: [limit]).map { row in
+            try Row.fetchAll(
+                db, sql: "SELECT * FROM leftover WHERE id > ? ORDER BY id LIMIT ?", arguments: [id, limit]
+            ).map { row in
                 DeletedMessage(
                     organisation: row["organisation"], conversation: row["conversation"], message: row["message"],
                     sequence: row["sequence"],
