@@ -349,7 +349,8 @@ struct SearchServiceTests {
             await services.expire(before: after)
             let page = try await bench.send("GET", path, token: room.bob.token)
             let verbs = page.json["items"]?.elements?.compactMap { $0["verb"]?.string }
-            #expect(verbs == ["tombstone", "tombstone", "tombstone", "tombstone", "tombstone", "post", "edit", "delete"])
+            #expect(
+                verbs == ["tombstone", "tombstone", "tombstone", "tombstone", "tombstone", "post", "edit", "delete"])
             #expect(!page.text.contains(TestTexts.content("two")) && page.text.contains(TestTexts.content("late")))
             #expect(try await Self.found(indexer, room.id, 1).isEmpty)
             #expect(try await bench.send("GET", shared, token: room.alice.token).status == 404)
