@@ -224,11 +224,14 @@ var targets: [Target] = [
             "Diagnostics", lifecycle,
         ]),
 
+    library("DatabaseSection", ["ServiceRuntime", "PostgreSQLClient", "Diagnostics"]),
+
     // Layer 7: executables, flags and wiring only
     library(
         "KMSService",
         [
-            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection", "SignedPolicy",
+            "LinkedService", "DatabaseSection", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection",
+            "SignedPolicy",
             "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
@@ -258,6 +261,15 @@ var targets: [Target] = [
             nioCore,
         ]),
     executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
+    library(
+        "CalendarService",
+        [
+            "CalendarSync", "CalendarTime", "CalendarBackend", "CalDAVClient", "CalendarProtocol", "ICalendar",
+            "LinkedService", "DatabaseSection", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol",
+            "HTTPClient", "TLSChannel", "KMSClient", "KMSProtocol", "PostgreSQLClient", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics", grdb, lifecycle,
+        ]),
+    executable("hds-calendar", ["CalendarService", "ServiceRuntime", argumentParser]),
     library(
         "Provisioning",
         [

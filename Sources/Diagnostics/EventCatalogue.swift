@@ -201,6 +201,15 @@ extension Event {
             + "(hds ediscovery findings.list), not here.",
         fix: "An officer looks at the finding. If the rule finds what is harmless, change it in hds-ediscovery.yaml.")
 
+    // MARK: calendar connector
+    package static let calendarEventRefused = Event(
+        "HDS-CAL-EVENT-REFUSED", "696abad59113483f9343b2329b2e7fd5", .error,
+        "the core does not take an event of a calendar: @REASON@",
+        explanation:
+            "The event is left out, so that those behind it go on; the meeting is told again with its next change. hdsctl "
+            + "calendar replay USER tells all of a user's meetings again.",
+        fix: "The core is of an older release, or there is a fault: tell whoever maintains both.")
+
     // MARK: authorization service
 
     package static let signedIn = Event(
@@ -233,7 +242,8 @@ extension Event {
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored,
         .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
-        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding, .signedIn,
+        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding,
+        .calendarEventRefused, .signedIn,
         .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,

@@ -116,6 +116,22 @@ extension Metric {
         "hds_ediscovery_inspected_total", .counter, "Messages that the inspection looked at, by what became of them.",
         labels: ["outcome"])
 
+    // hds-calendar
+    package static let calendarRounds = Metric(
+        "hds_calendar_rounds_total", .counter, "Rounds over users' calendars by their outcome.", labels: ["outcome"])
+    package static let calendarEvents = Metric(
+        "hds_calendar_events_total", .counter, "Events that the core has taken.")
+    package static let calendarWrites = Metric(
+        "hds_calendar_commands_total", .counter, "Users' commands by action and outcome.", labels: ["outcome"])
+    package static let calendarDrift = Metric(
+        "hds_calendar_drift_total", .counter,
+        "Objects whose change the server had not told, found and repaired by the comparison of all ETags.",
+        labels: ["what"])
+    package static let calendarUsers = Metric(
+        "hds_calendar_users", .gauge, "Users of this node by how they stand.", labels: ["state"])
+    package static let calendarLag = Metric(
+        "hds_calendar_lag_seconds", .gauge, "The longest time that a user has waited for a round that ended well.")
+
     // The link, on both ends.
     package static let linkUp = Metric("hds_link_up", .gauge, "1 while the link to the core is established, else 0.")
     package static let linkConnects = Metric(
@@ -138,7 +154,8 @@ extension Metric {
         .kmsRequestsInFlight,
         .kmsSpaceKeysDue, .leaseHeld, .leaseEpoch, .policyVersion, .storeRollback, .storeScannedRows,
         .indexMessages, .indexFiles, .indexBehind, .indexQueries, .ediscoveryItems,
-        .ediscoveryBehind, .ediscoveryCommands, .ediscoveryInspected, .linkUp, .linkConnects, .coreLinks,
+        .ediscoveryBehind, .ediscoveryCommands, .ediscoveryInspected, .calendarRounds, .calendarEvents, .calendarWrites, .calendarDrift,
+        .calendarUsers, .calendarLag, .linkUp, .linkConnects, .coreLinks,
         .coreDeliveries,
         .coreEventSockets, .signIns, .tokens,
     ]

@@ -1,5 +1,6 @@
 import CoreLink
 import Cryptography
+import DatabaseSection
 import Diagnostics
 import Glibc
 import HTTPClient

@@ -24,10 +24,10 @@ enum Layers {
             "ZIPVolume", "EDiscoveryExport", "CalendarSync", "CalendarProtocol",
         ],
         ["ServiceRuntime", "ControlSocket"],
-        ["LinkedService"],
-        ["KMSService", "IndexerService", "EDiscoveryService", "Provisioning"],
+        ["LinkedService", "DatabaseSection"],
+        ["KMSService", "IndexerService", "EDiscoveryService", "CalendarService", "Provisioning"],
         [
-            "hds-kms", "hds-indexer", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",
+            "hds-kms", "hds-indexer", "hds-calendar", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",
             "hds-bench",
         ],
     ]

@@ -1,6 +1,7 @@
 import AuditTrail
 import ControlSocket
 import Cryptography
+import DatabaseSection
 import Diagnostics
 import JOSESignature
 import KeyManagement

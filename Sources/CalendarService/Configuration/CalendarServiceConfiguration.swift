@@ -1,0 +1,181 @@
+import CalendarSync
+package import DatabaseSection
+package import LinkedService
+package import ServiceRuntime
+
+/// The configuration of `hds-calendar`: one YAML file, every key documented in config/hds-calendar.yaml.
+package struct CalendarServiceConfiguration: LinkedConfiguration {
+    package static let kind = "calendar"
+    package static let accountPlace = "service-account"
+
+    package let runtime: RuntimeSection
+    package let node: String
+    package let organisation: String
+    package let core: CoreSection
+    package let proxy: ProxySection?
+    package let account: ServiceAccountSection
+    package let kms: PinnedKMSSection
+    package let store: CalendarStoreSection
+    package let users: FileLocation
+    package let backends: [BackendSection]
+    package let meetings: MeetingsSection
+    package let rounds: RoundsSection
+    package let control: CalendarControlSection?
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case runtime, node, organisation, core, proxy
+        case account = "service-account"
+        case kms, store, users, backends, meetings, rounds, control
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        runtime = try section.value(.runtime)
+        node = try section.value(.node)
+        organisation = try section.value(.organisation)
+        core = try section.value(.core)
+        proxy = try section.optional(.proxy)
+        account = try section.value(.account)
+        kms = try section.value(.kms)
+        store = try section.value(.store)
+        users = try section.value(.users)
+        backends = try section.value(.backends)
+        meetings = try section.value(.meetings)
+        rounds = try section.optional(.rounds) ?? RoundsSection()
+        control = try section.optional(.control)
+        guard !node.isEmpty, node.utf8.count <= 64 else { throw section.problem(.node, "expected 1 to 64 characters") }
+        guard !backends.isEmpty, Set(backends.map(\.id)).count == backends.count else {
+            throw section.problem(.backends, "expected at least one, each with an id of its own")
+        }
+    }
+}
+
+/// Where the connector keeps what it knows.
+package struct CalendarStoreSection: Decodable, Sendable {
+    package enum Backend: Sendable {
+        case sqlite(FileLocation)
+        case postgresql(PostgreSQLSection)
+    }
+
+    package let backend: Backend
+
+    package enum CodingKeys: String, CodingKey, CaseIterable { case file, postgresql }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        let file: FileLocation? = try section.optional(.file)
+        let postgresql: PostgreSQLSection? = try section.optional(.postgresql)
+        switch (file, postgresql) {
+        case (let file?, nil): backend = .sqlite(file)
+        case (nil, let section?): backend = .postgresql(section)
+        default: throw section.problem(.file, "expected one of file and postgresql")
+        }
+    }
+}
+
+/// What is a meeting that asks for something, and what is written into it.
+package struct MeetingsSection: Decodable, Sendable {
+    package struct Keyword: Decodable, Sendable {
+        package enum Action: String, NamedValue, Sendable {
+            case space
+            case personalRoom = "personal-room"
+        }
+
+        package let word: String
+        package let action: Action
+
+        package enum CodingKeys: String, CodingKey, CaseIterable { case word, action }
+
+        package init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            word = try section.value(.word)
+            action = try section.value(.action)
+            guard word.hasPrefix("@"), word.utf8.count >= 2, word.utf8.count <= 64, !word.contains(" ") else {
+                throw section.problem(.word, "expected a word that begins with @, such as @meet")
+            }
+        }
+    }
+
+    package let keywords: [Keyword]
+    /// Addresses of these hosts in an invitation ask for details as well.
+    package let videoHosts: [String]
+    /// The only hosts that join details may lead to (security model, rule 33).
+    package let joinHosts: [String]
+    package let pastDays: Int
+    package let futureDays: Int
+    package let languages: [String]
+    package let timeZone: String
+    package let header: String?
+    package let footer: String?
+
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case keywords
+        case videoHosts = "video-hosts"
+        case joinHosts = "join-hosts"
+        case pastDays = "past-days"
+        case futureDays = "future-days"
+        case languages
+        case timeZone = "time-zone"
+        case header, footer
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        keywords = try section.optional(.keywords) ?? []
+        videoHosts = try section.value(.videoHosts, default: [])
+        joinHosts = try section.value(.joinHosts)
+        pastDays = try section.value(.pastDays, default: 1, in: 0...400)
+        futureDays = try section.value(.futureDays, default: 7, in: 1...400)
+        languages = try section.value(.languages, default: ["en"])
+        timeZone = try section.value(.timeZone, default: "UTC")
+        header = try section.optional(.header)
+        footer = try section.optional(.footer)
+        guard !joinHosts.isEmpty else {
+            throw section.problem(.joinHosts, "expected at least one host, such as meet.example.com")
+        }
+        guard (header ?? "").utf8.count + (footer ?? "").utf8.count <= 8192 else {
+            throw section.problem(.footer, "header and footer have at most 8192 octets together")
+        }
+    }
+
+    var words: Keywords {
+        var actions: [String: Trigger.Action] = [:]
+        for keyword in keywords { actions[keyword.word] = keyword.action == .space ? .space : .personalRoom }
+        return actions.isEmpty ? Keywords(videoHosts: videoHosts) : Keywords(actions, videoHosts: videoHosts)
+    }
+}
+
+/// How often calendars are looked at.
+package struct RoundsSection: Decodable, Sendable {
+    package let interval: Duration
+    package let concurrent: Int
+    /// All ETags of a calendar are compared so often.
+    package let audit: Duration
+
+    package enum CodingKeys: String, CodingKey, CaseIterable { case interval, concurrent, audit }
+
+    package init() {
+        (interval, concurrent, audit) = (.seconds(30), 16, .seconds(86_400))
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let section = try decoder.container(keyedBy: CodingKeys.self)
+        let standard = RoundsSection()
+        interval = try section.value(
+            .interval, default: standard.interval, in: .seconds(1) ... .seconds(3600))
+        concurrent = try section.value(.concurrent, default: standard.concurrent, in: 1...256)
+        audit = try section.value(
+            .audit, default: standard.audit, in: .seconds(10) ... .seconds(30 * 86_400))
+    }
+}
+
+/// Where the operators' tool talks to the connector.
+package struct CalendarControlSection: Decodable, Sendable {
+    package let socket: FileLocation
+
+    package enum CodingKeys: String, CodingKey, CaseIterable { case socket }
+
+    package init(from decoder: any Decoder) throws {
+        socket = try decoder.container(keyedBy: CodingKeys.self).value(.socket)
+    }
+}

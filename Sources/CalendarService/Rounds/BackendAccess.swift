@@ -1,0 +1,123 @@
+import CalDAVClient
+import CalendarBackend
+import Diagnostics
+import HTTPClient
+import LinkedService
+import ServiceRuntime
+import Synchronization
+import TLSChannel
+import WireText
+
+/// One calendar system with the accounts by which it is used. When one of several accounts is refused the next is taken.
+///
+/// Any thread.
+final class BackendAccess: Sendable {
+    let section: BackendSection
+    let backend: any CalendarBackend
+    private let state = Mutex(State())
+    private let changed: @Sendable (BackendAccess) -> Void
+
+    private struct State {
+        var account = 0
+        /// Accounts that were refused, and with what.
+        var refused: [Int: String] = [:]
+    }
+
+    /// - Parameters:
+    ///   - users: whose credentials are asked for by id, with mode per-user.
+    ///   - changed: told when another account is used, or one that was refused is taken again.
+    init(
+        _ section: BackendSection, credentials: Credentials, route: WebRoute,
+        users: @escaping @Sendable () -> UserList, changed: @escaping @Sendable (BackendAccess) -> Void
+    ) throws {
+        self.section = section
+        self.changed = changed
+        let trust: TLSTrust? = try section.authorities.map { authorities in
+            TLSTrust(
+                roots: try authorities.certificates(),
+                pins: try section.pins.map { text in
+                    guard let pin = SPKIPin(text) else {
+                        throw DiagnosedError(
+                            "pin-malformed", fault: .configuration, "pins of a backend has an entry that is no pin",
+                            expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)))
+                    }
+                    return pin
+                })
+        }
+        let holder = AccessHolder()
+        var settings = CalDAVSettings(url: section.url.text) { user, _ in
+            try holder.access.flatMap { try $0.credential(of: user, credentials, users()) }
+        }
+        settings.allowedOrigins = Set(section.allowedOrigins)
+        settings.limits = .init(concurrent: section.concurrent, perSecond: section.perSecond)
+        if let principal = section.principal { settings.principal = .path(principal) }
+        let client = WebClient(trust: trust, route: route, connectionsPerOrigin: section.concurrent)
+        do {
+            backend = try CalDAVClient(settings, client: client)
+        } catch {
+            throw error.diagnosis
+        }
+        holder.hold(self)
+    }
+
+    /// For tests and drills: another backend with the same accounts.
+    init(
+        _ section: BackendSection, backend: any CalendarBackend, changed: @escaping @Sendable (BackendAccess) -> Void
+    ) {
+        (self.section, self.backend, self.changed) = (section, backend, changed)
+    }
+
+    private func credential(
+        of user: BackendUser, _ credentials: Credentials, _ users: UserList
+    ) throws -> CalDAVCredential? {
+        switch section.mode {
+        case .impersonation:
+            let account = section.accounts[current]
+            let secret = try credentials.text(of: account.secret)
+            guard let name = account.user else { return .bearer(secret) }
+            return .basic(user: name, password: secret)
+        case .perUser:
+            guard let known = users.users[user.id], let secret = known.secret else {
+                throw CalendarError.credentialsRefused("the list of users names no secret for this user")
+            }
+            return .basic(user: known.login ?? known.address, password: try credentials.text(of: secret))
+        }
+    }
+
+    /// The account that is used now.
+    var current: Int { state.withLock { $0.account } }
+    var refusals: [Int: String] { state.withLock { $0.refused } }
+
+    /// The present account was refused. True when there is another to try.
+    func refused(_ account: Int, _ why: String) -> Bool {
+        guard section.mode == .impersonation else { return false }
+        let outcome = state.withLock { state -> (isNew: Bool, next: Bool) in
+            let isNew = state.refused.updateValue(why, forKey: account) == nil
+            guard state.account == account else { return (isNew, true) }
+            guard let next = section.accounts.indices.first(where: { state.refused[$0] == nil }) else {
+                // All were refused: the first again, for it may have been mended.
+                state.account = 0
+                return (isNew, false)
+            }
+            state.account = next
+            return (isNew, true)
+        }
+        if outcome.isNew { changed(self) }
+        return outcome.next
+    }
+
+    /// The account works.
+    func accepted(_ account: Int) {
+        let isNews = state.withLock { $0.refused.removeValue(forKey: account) != nil }
+        if isNews { changed(self) }
+    }
+}
+
+private final class AccessHolder: Sendable {
+    private struct Weak: Sendable {
+        weak var access: BackendAccess?
+    }
+    private let held = Mutex(Weak())
+    var access: BackendAccess? { held.withLock { $0.access } }
+    func hold(_ access: BackendAccess) { held.withLock { $0.access = access } }
+}

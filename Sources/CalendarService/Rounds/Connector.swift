@@ -1,0 +1,251 @@
+import CalendarBackend
+import CalendarProtocol
+import Diagnostics
+import KMSClient
+import ServiceLifecycle
+import Synchronization
+import WireText
+
+/// Looks after all users of the shares that this node holds: each one's round when its time has come, so many at once.
+final class Connector: Service {
+    /// How it stands with one user, on this node.
+    struct Standing: Sendable {
+        var due: ContinuousClock.Instant
+        var failures = 0
+        var isRunning = false
+        var lastSuccess: Timestamp?
+        var trouble: DiagnosedError?
+        var isCredential = false
+    }
+
+    let parts: ConnectorParts
+    let held: HeldShares
+    private let interval: Duration
+    private let most: Int
+    private let standings = Mutex<[String: Standing]>([:])
+    private static let longestPause = Duration.seconds(900)
+
+    init(_ parts: ConnectorParts, _ held: HeldShares, interval: Duration, concurrent: Int) {
+        self.parts = parts
+        self.held = held
+        self.interval = interval
+        most = concurrent
+    }
+
+    func run() async throws {
+        let (due, sink) = AsyncStream.makeStream(of: ConnectedUser.self)
+        async let clock: Void = {
+            try? await cancelWhenGracefulShutdown {
+                while !Task.isCancelled {
+                    for user in self.take() { sink.yield(user) }
+                    try await Task.sleep(for: .milliseconds(200))
+                }
+            }
+            sink.finish()
+        }()
+        // Rounds that run when the service stops come to their end.
+        await withDiscardingTaskGroup { group in
+            for await user in due { group.addTask { await self.round(of: user) } }
+        }
+        await clock
+        await held.leave()
+    }
+
+    /// Users whose time has come, as many as there is room for, the longest due first.
+    private func take() -> [ConnectedUser] {
+        let users = parts.users.list.users
+        let now = ContinuousClock.now
+        return standings.withLock { standings in
+            standings = standings.filter { users[$0.key] != nil || $0.value.isRunning }
+            var room = most - standings.values.count { $0.isRunning }
+            guard room > 0 else { return [] }
+            var due: [(ContinuousClock.Instant, String)] = []
+            for id in users.keys where held.holding(of: id) != nil {
+                let standing = standings[id] ?? Standing(due: now)
+                standings[id] = standing
+                if !standing.isRunning, standing.due <= now { due.append((standing.due, id)) }
+            }
+            due.sort { $0.0 < $1.0 }
+            var taken: [ConnectedUser] = []
+            for (_, id) in due where room > 0 {
+                guard let user = users[id] else { continue }
+                standings[id]?.isRunning = true
+                taken.append(user)
+                room -= 1
+            }
+            return taken
+        }
+    }
+
+    // MARK: - Rounds
+
+    private func round(of user: ConnectedUser) async {
+        do {
+            guard try await perform(user) != nil else { return rest(user.id) }
+        } catch {
+            // Told by perform.
+        }
+    }
+
+    /// A round now; nil when this node has not the user.
+    @discardableResult
+    func perform(_ user: ConnectedUser, everything: Bool = false) async throws -> UserRound.Outcome? {
+        let parts = parts
+        let held = held
+        do {
+            let outcome = try await parts.turns.run(user.id) { () -> UserRound.Outcome? in
+                guard let holding = held.holding(of: user.id) else { return nil }
+                return try await UserRound(parts: parts, user: user, holding: holding, everything: everything).run()
+            }
+            if outcome != nil { succeeded(user.id) }
+            return outcome
+        } catch is CancellationError {
+            rest(user.id)
+            throw CancellationError()
+        } catch is UserRound.LostShare {
+            rest(user.id)
+            return nil
+        } catch {
+            await failed(user, error)
+            throw error
+        }
+    }
+
+    private func rest(_ id: String) {
+        standings.withLock {
+            $0[id]?.isRunning = false
+            $0[id]?.due = .now + .seconds(1)
+        }
+    }
+
+    private func succeeded(_ id: String) {
+        parts.instruments.rounds("ok")
+        let interval = spread(interval)
+        standings.withLock { standings in
+            var standing = standings[id] ?? Standing(due: .now)
+            standing.isRunning = false
+            standing.failures = 0
+            standing.trouble = nil
+            standing.isCredential = false
+            standing.lastSuccess = parts.now()
+            standing.due = .now + interval
+            standings[id] = standing
+        }
+    }
+
+    private func failed(_ user: ConnectedUser, _ error: any Error) async {
+        let trouble = Self.diagnosed(error)
+        let reason = (error as? CalendarError)?.reason
+        parts.instruments.rounds(Self.outcome(reason))
+        let pause = standings.withLock { standings -> Duration in
+            var standing = standings[user.id] ?? Standing(due: .now)
+            standing.isRunning = false
+            standing.failures += 1
+            standing.trouble = trouble
+            standing.isCredential = reason == .credentialsRefused
+            var pause = interval * (1 << min(standing.failures - 1, 10))
+            if case .rateLimited(let wait?) = reason { pause = max(pause, wait) }
+            if (error as? CalendarError)?.isTransient == false { pause = max(pause, interval * 4) }
+            pause = spread(min(pause, Self.longestPause))
+            standing.due = .now + pause
+            standings[user.id] = standing
+            return pause
+        }
+        _ = pause
+        // What the KMS or the database is the reason of is everybody's, and is told by their checks.
+        guard error is CalendarError || trouble.code == .calendarUsers else { return }
+        await note(trouble, of: user)
+    }
+
+    /// The user's own state, for the core, the client and operators.
+    private func note(_ trouble: DiagnosedError, of user: ConnectedUser) async {
+        let parts = parts
+        let held = held
+        try? await parts.turns.run(user.id) {
+            guard let holding = held.holding(of: user.id) else { return }
+            let state = try await parts.state()
+            var known = try await state.user(user.id) ?? UserState()
+            guard known.state != .error || known.code != trouble.code.rawValue else { return }
+            known.state = .error
+            known.code = trouble.code.rawValue
+            known.trouble = trouble.summary
+            known.fix = trouble.hint
+            known.since = parts.now()
+            let event = try state.append(
+                .status(
+                    userID: user.id, .error, code: trouble.code.rawValue, since: known.since, keyURI: known.keyURI),
+                of: user.id, &known)
+            if try await parts.store.write([event, try state.put(known, of: user.id)], under: holding) {
+                parts.outbox.raise(holding.share)
+            }
+        }
+    }
+
+    static func diagnosed(_ error: any Error) -> DiagnosedError {
+        switch error {
+        case let error as CalendarError: error.diagnosis
+        case let error as DiagnosedError: error
+        case let refusal as KMSRefusal: refusal.diagnosed
+        default:
+            DiagnosedError(.calendarStore, fault: .store, "the connector's database does not work", found: "\(error)")
+        }
+    }
+
+    private static func outcome(_ reason: CalendarError.Reason?) -> String {
+        switch reason {
+        case .credentialsRefused: "credentials"
+        case .rateLimited: "rate-limited"
+        case .serverAway, .serverUnproven: "server-away"
+        case nil: "own"
+        default: "refused"
+        }
+    }
+
+    /// A tenth more or less, so that users do not come in step.
+    private func spread(_ pause: Duration) -> Duration { pause * Double.random(in: 0.9...1.1) }
+
+    // MARK: - What others ask
+
+    /// The round comes next, whatever its time was.
+    func hurry(_ id: String) { standings.withLock { $0[id]?.due = .now } }
+
+    func standing(of id: String) -> Standing? { standings.withLock { $0[id] } }
+
+    struct Summary: Sendable, Equatable {
+        var users = 0
+        var fine = 0
+        var waiting = 0
+        var troubled = 0
+        var refusedCredentials = 0
+        /// Who waits longest for a round that ended well, in seconds.
+        var lag: Int64 = 0
+        var example: DiagnosedError?
+    }
+
+    /// Of the users of this node.
+    func summary() -> Summary {
+        let now = parts.now()
+        let overdue = ContinuousClock.now
+        return standings.withLock { standings in
+            var summary = Summary()
+            for (id, standing) in standings where held.holding(of: id) != nil {
+                summary.users += 1
+                if let trouble = standing.trouble {
+                    summary.troubled += 1
+                    if standing.isCredential { summary.refusedCredentials += 1 }
+                    summary.example = summary.example ?? trouble
+                } else if standing.lastSuccess == nil {
+                    summary.waiting += 1
+                } else {
+                    summary.fine += 1
+                }
+                if let last = standing.lastSuccess {
+                    summary.lag = max(summary.lag, now.seconds - last.seconds)
+                } else if !standing.isCredential, standing.due < overdue {
+                    summary.lag = max(summary.lag, (overdue - standing.due).components.seconds)
+                }
+            }
+            return summary
+        }
+    }
+}
