@@ -1,4 +1,5 @@
 import Cryptography
+import DatabaseSection
 import Diagnostics
 import KMSProtocol
 import KeyManagement

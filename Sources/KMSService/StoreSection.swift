@@ -1,5 +1,5 @@
 package import DatabaseSection
-package import Diagnostics
+import Diagnostics
 package import KeyStore
 import KeyStorePostgreSQL
 import KeyStoreSQLite

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DatabaseSection
 import Diagnostics
 import KMSService
 import KeyStore

@@ -27,7 +27,8 @@ enum Layers {
         ["LinkedService", "DatabaseSection"],
         ["KMSService", "IndexerService", "EDiscoveryService", "CalendarService", "Provisioning"],
         [
-            "hds-kms", "hds-indexer", "hds-calendar", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",
+            "hds-kms", "hds-indexer", "hds-calendar", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds",
+            "hds-extract",
             "hds-bench",
         ],
     ]
