@@ -351,6 +351,13 @@ targets += [
             "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
         ]),
     tests("CalendarProtocolTests", ["CalendarProtocol", "KMSClient", "SecretMemory", "WireText", "Diagnostics"]),
+    tests(
+        "CalendarServiceTests",
+        [
+            "CalendarService", "CalendarProtocol", "CalendarSync", "CalendarTime", "CalendarBackend", "ICalendar",
+            "KMSClient", "KMSProtocol", "LinkedService", "ServiceRuntime", "PostgreSQLClient", "SecretMemory",
+            "WireText", "Diagnostics", "TestServers",
+        ]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),

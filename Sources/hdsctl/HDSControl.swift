@@ -17,7 +17,7 @@ import Diagnostics
             SetupCommand.self, DoctorCommand.self, StatusCommand.self,
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
             PolicyCommand.self, ControlCommand.self, ExplainCommand.self, AccessCommand.self,
-            SearchCommand.self,
+            SearchCommand.self, CalendarCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
             RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,

@@ -1,3 +1,4 @@
+import DatabaseSection
 import Diagnostics
 import KMSService
 import LinkedService

@@ -13,7 +13,8 @@ import WireText
 //    people come in. That gives nothing: the person needs the right all the same.
 // 4. For somebody else a service reads only what that person may read, for a compliance officer of the policy whom it
 //    names, and with a consent that says so.
-// 5. For a former member it reads the keys that were bound until he left: with `formerMembers`, in a matter, and as long
+// 5. A calendar connector reads only what it was put on the list of: calendars that it made, and never a space's messages.
+// 6. For a former member it reads the keys that were bound until he left: with `formerMembers`, in a matter, and as long
 //    as the policy keeps the interval. Nobody else does.
 extension KeyManagement {
     /// Throws the refusal by the rule that objects; the consent by which the request came, nil for people who come in
@@ -44,6 +45,9 @@ extension KeyManagement {
         return verdict.consent
     }
 
+    /// Type of the services that keep calendars in step.
+    static let calendar = "calendar"
+
     /// How a service reads a space that is there, or nil when the person for whom it asks may not. Throws the refusal of
     /// its consent.
     func serviceAccess(
@@ -53,8 +57,12 @@ extension KeyManagement {
         let head = try await self.head(record)
         guard !head.isGone(now) else { return nil }
         guard let consent = try demandConsent(caller, space: names.resource(id), .retrieve, now) else { return nil }
-        guard agent != nil else { return .service(consent.name) }
         let user = caller.effectiveUser
+        if agent == nil, consent.type == Self.calendar {
+            let isListed = try await directAuthorization(of: user, resource: id, head: head, now: now) != nil
+            return isListed ? .service(consent.name) : nil
+        }
+        guard agent != nil else { return .service(consent.name) }
         if try await directAuthorization(of: user, resource: id, head: head, now: now) != nil {
             return .service(consent.name)
         }

@@ -1,0 +1,4 @@
+import CalendarBackend
+
+/// The module `CalendarSync` has a type of the same name.
+typealias ServerUser = CalendarUser
