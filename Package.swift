@@ -170,6 +170,7 @@ var targets: [Target] = [
             "SearchProtocol", "TextAnalysis", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
         ]),
 
+    library("CalendarProtocol", ["KMSClient", "WireText", "Diagnostics"]),
     library("EDiscoveryModel", ["WireText"]),
     library("EDiscoveryCollection", ["EDiscoveryModel", "KMSClient", "WireText", "Diagnostics"]),
     wrapper("ZIPVolume", ["CArchive", "Diagnostics"]),
@@ -337,6 +338,7 @@ targets += [
             "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
             "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
         ]),
+    tests("CalendarProtocolTests", ["CalendarProtocol", "KMSClient", "SecretMemory", "WireText", "Diagnostics"]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),

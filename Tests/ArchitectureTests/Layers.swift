@@ -21,7 +21,7 @@ enum Layers {
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
             "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
-            "ZIPVolume", "EDiscoveryExport", "CalendarSync",
+            "ZIPVolume", "EDiscoveryExport", "CalendarSync", "CalendarProtocol",
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService"],
