@@ -89,7 +89,7 @@ enum TestMeetings {
             ("icalUid", quoted("u-" + series)),
             ("revision", "\(revision)"), ("start", quoted(start)), ("startTimeZone", quoted("Europe/Berlin")),
             ("durationMinutes", "\(minutes)"), ("allDay", "false"), ("isRecurring", "false"),
-            ("status", quoted("confirmed")), ("sensitivity", quoted("public")), ("busy", quoted("busy")),
+            ("status", quoted("confirmed")), ("sensitivity", quoted("normal")), ("busy", quoted("busy")),
             ("isOrganizer", "true"), ("encryptionKeyUrl", quoted(TestTexts.key)),
             ("encryptedSubject", quoted(TestTexts.content(subject))),
             ("trigger", #"{"kind":"keyword","action":"space"}"#), ("hasJoinDetails", "false"),

@@ -34,7 +34,8 @@ enum CalendarNews: Equatable, Sendable {
 
     struct ConnectorStatus: Equatable, Sendable {
         var state: String
-        var code: String
+        /// What is the matter, for programs; nil: nothing is.
+        var code: String?
         var since: Timestamp
         var calendarKeyURL: String?
     }
@@ -62,7 +63,7 @@ enum CalendarNews: Equatable, Sendable {
             self = .status(
                 user: try root.uuid("userId"),
                 ConnectorStatus(
-                    state: try root.one(of: Self.states, "state"), code: try root.word("code"),
+                    state: try root.one(of: Self.states, "state"), code: try root.optionalWord("code"),
                     since: try root.time("since"), calendarKeyURL: try root.optionalKey("calendarKeyUrl", cluster)))
         default: throw Refusal(.badRequest, "type is not known: expected one of docs/link-protocol.md, Calendars")
         }
@@ -161,7 +162,7 @@ enum CalendarNews: Equatable, Sendable {
             json.name("trigger")
             json.beginObject()
             json.member("kind", try trigger.one(of: ["keyword", "address"], "kind"))
-            json.member("action", try trigger.one(of: ["space", "personalRoom"], "action"))
+            json.member("action", try trigger.one(of: ["space", "personalRoom", "address"], "action"))
             json.endObject()
         }
     }
@@ -196,6 +197,10 @@ extension RequestJSON {
             throw Refusal(.badRequest, "\(name) is missing or malformed: expected a word of at most 64 characters")
         }
         return text
+    }
+
+    fileprivate func optionalWord(_ name: String) throws(Refusal) -> String? {
+        root[name]?.isNull == false ? try word(name) : nil
     }
 
     /// A zone or a time as the calendar writes it.

@@ -88,7 +88,7 @@ extension CalendarNews.ConnectorStatus {
     /// The members, as clients get them.
     func write(to json: inout JSONWriter) {
         json.member("state", state)
-        json.member("code", code)
+        json.member("code", ifPresent: code)
         json.member("since", since.iso8601)
         json.member("calendarKeyUrl", ifPresent: calendarKeyURL)
     }
