@@ -210,8 +210,8 @@ var targets: [Target] = [
     library(
         "HDSClient",
         [
-            "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
+            "CalendarProtocol", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
         ]),
 
     // Layer 6: what every linked service is put together from
@@ -289,7 +289,8 @@ var targets: [Target] = [
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
     executable("hds-extract", ["TextExtraction", "DocumentText", "Confinement"]),
-    executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
+    executable(
+        "hds", ["HDSClient", "CalendarProtocol", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
         [
@@ -463,10 +464,11 @@ targets += [
     tests(
         "HDSClientTests",
         [
-            "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
-            "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "HDSClient", "CalendarProtocol", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption",
+            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
             // The servers that the client is tried against.
-            "TokenIssuer", "CloudCore", "CoreLink", "HTTPServer", "HTTPClient", nioCore, nioPosix, "TestServers",
+            "TokenIssuer", "CloudCore", "CoreLink", "LinkProtocol", "HTTPServer", "HTTPClient", nioCore, nioPosix,
+            "TestServers",
         ]),
     tests(
         "AuditTrailTests",
