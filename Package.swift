@@ -519,7 +519,7 @@ targets += [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
-            "EDiscoveryExport",
+            "EDiscoveryExport", "CalendarProtocol", "CoreLink", "LinkProtocol", "LinkedService",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
