@@ -55,6 +55,18 @@ struct MeetingRoomTests {
         }
     }
 
+    @Test("rooms are on the host of the configuration")
+    func host() async throws {
+        let meetings = CloudCoreConfiguration.Meetings(host: "meet.example.net:444", phone: "+49 30 1234567")
+        try await CoreBench.run(meetings: meetings) { bench in
+            let alice = try await bench.signIn(.alice)
+            let room = try await bench.send("GET", "/meetings/personal-room", token: alice.token)
+            #expect(room.json["url"]?.string?.hasPrefix("https://meet.example.net:444/meet/") == true)
+            #expect(room.json["sip"]?.string?.hasSuffix("@meet.example.net") == true)
+            #expect(room.json["phone"]?.string == "+49 30 1234567")
+        }
+    }
+
     @Test("the conversation of a meeting is its participant's own, and stays for the series")
     func space() async throws {
         try await Self.run { bench, alice, connector in

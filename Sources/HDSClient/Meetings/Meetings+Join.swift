@@ -109,14 +109,19 @@ extension Meetings {
                 let outcome = try await writeJoinDetails(of: meeting)
                 settled[meeting.id] = outcome.meeting.record.revision
                 await told(.success(outcome), meeting)
-            } catch let error as DiagnosedError where error.code != .cloudUnavailable && error.code != .notLoggedIn {
-                settled[listed.id] = listed.record.revision
+            } catch {
+                guard let error = DiagnosedError.diagnosing(error), !Self.isPassing(error), error.code != .notLoggedIn
+                else { throw error }
+                // It changes faster than it can be written: the next change brings it up again.
+                if error.code != .meetingChanged { settled[listed.id] = listed.record.revision }
                 await told(.failure(error), listed)
-            } catch let refusal as KMSRefusal {
-                settled[listed.id] = listed.record.revision
-                await told(.failure(refusal.diagnosed), listed)
             }
         }
+    }
+
+    /// Whether it may go better in a moment, with all meetings.
+    private static func isPassing(_ error: DiagnosedError) -> Bool {
+        [.cloudUnavailable, .kmsNoAnswer, .kmsUnavailable, .eventSocket].contains(error.code)
     }
 
     /// Stays and writes join details as meetings come, until the event socket ends or the task is cancelled.
@@ -126,22 +131,24 @@ extension Meetings {
         _ changes: AsyncStream<Void>?, _ told: @Sendable (Result<JoinOutcome, DiagnosedError>, Meeting) async -> Void
     ) async throws {
         var settled: [String: Int64] = [:]
-        try await attendPatiently(&settled, told)
+        try await attendPatiently(&settled, changesFollow: changes != nil, told)
         guard let changes else { return }
         for await _ in changes {
             try Task.checkCancellation()
-            try await attendPatiently(&settled, told)
+            try await attendPatiently(&settled, changesFollow: true, told)
         }
     }
 
+    /// - Parameter changesFollow: what passes is waited for; else it ends with it.
     private func attendPatiently(
-        _ settled: inout [String: Int64], _ told: (Result<JoinOutcome, DiagnosedError>, Meeting) async -> Void
+        _ settled: inout [String: Int64], changesFollow: Bool,
+        _ told: (Result<JoinOutcome, DiagnosedError>, Meeting) async -> Void
     ) async throws {
         var trial: Int64 = 0
         while true {
             do {
                 return try await attendOnce(&settled, told)
-            } catch let error as DiagnosedError where error.code == .cloudUnavailable {
+            } catch let error as DiagnosedError where changesFollow && Self.isPassing(error) {
                 try await sleep.milliseconds(min(60_000, 500 << min(trial, 7)))
                 trial += 1
             }

@@ -259,6 +259,34 @@ struct MeetingTests {
         }
     }
 
+    @Test("a long list is read to its end")
+    func pages() async throws {
+        try await Self.run { world, calendar, client in
+            let start = world.clock.now.adding(seconds: 3600)
+            // Some begin at the same moment where one page ends.
+            let records = try (0..<520).map { place in
+                try calendar.meeting(
+                    "m\(place)", "Meeting \(place)", start: start.adding(seconds: Int64(place / 20) * 600))
+            }
+            for batch in stride(from: 0, to: records.count, by: 65) {
+                try await calendar.tell(records[batch..<min(batch + 65, records.count)].map { .created($0) })
+            }
+            let meetings = try await client.meetings.list()
+            #expect(Set(meetings.map(\.id)) == Set(records.map(\.id)))
+            #expect(meetings.count == records.count)
+            #expect(meetings.allSatisfy { $0.subject == "Meeting " + $0.id.dropFirst() })
+        }
+    }
+
+    @Test("without a connector nothing is settled, and it is said that it may go better later")
+    func away() async throws {
+        try await Self.run { world, calendar, client in
+            try await Self.plan(calendar, "m1", "Budget", at: world.clock.now.adding(seconds: 3600))
+            await calendar.stop()
+            #expect(await code { try await client.attend(staying: false) { _, _ in } } == .cloudUnavailable)
+        }
+    }
+
     @Test("absences of colleagues are told, and without a connector it is said")
     func presence() async throws {
         try await Self.run { world, calendar, client in
