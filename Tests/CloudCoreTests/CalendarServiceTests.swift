@@ -176,6 +176,17 @@ struct CalendarServiceTests {
         }
     }
 
+    @Test("every character that an id may have stands in a URL as it is", arguments: ["a:b=c@d+e~f_g.h-1", "personal", ".."])
+    func ids(id: String) async throws {
+        try await Self.run { bench, alice, connector in
+            let meeting = TestMeetings.created(TestMeetings.meeting(alice.id, id))
+            #expect(try await connector.tell([meeting]).status == 200)
+            let answer = try await bench.send("GET", "/meetings/\(id)", token: alice.token)
+            #expect(answer.json["id"]?.string == id, "\(answer.text)")
+            #expect(try await bench.send("POST", "/meetings/\(id)/room", token: alice.token).status == 201)
+        }
+    }
+
     @Test("people who have not logged in yet find their meetings when they do")
     func beforeTheLogin() async throws {
         try await Self.run { bench, _, connector in
@@ -290,6 +301,46 @@ struct CalendarServiceTests {
             #expect(gone.json["calendarKeyUrl"] == nil)
             await events.close()
             await connector.stop()
+        }
+    }
+
+    @Test(
+        "whatever a connector sends gets an answer, and a call that was cut or changed stores a whole meeting or none")
+    func mutations() async throws {
+        let folder = TemporaryFolder()
+        let store = try CloudStore(path: folder.path + "/core.sqlite")
+        let service = CalendarService(
+            store: store, events: EventHub(clock: { 0 }, wall: { .now() }), wall: { .now() })
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var generator = Seeded(state: seed)
+        let user = TestPerson.alice.id
+        let valid = Array(
+            #"{"events":[\#(TestMeetings.created(TestMeetings.meeting(user))),\#(TestMeetings.status(user, "ok"))]}"#
+                .utf8)
+        for _ in 0..<2_000 {
+            var octets = valid
+            for _ in 0...Int.random(in: 0...3, using: &generator) {
+                let place = Int.random(in: 0..<octets.count, using: &generator)
+                switch Int.random(in: 0..<4, using: &generator) {
+                case 0: octets[place] = UInt8.random(in: 0...255, using: &generator)
+                case 1: octets.remove(at: place)
+                case 2: octets.insert(UInt8(ascii: "\""), at: place)
+                default: octets.removeSubrange(place..<min(octets.count, place + 40))
+                }
+                if octets.isEmpty { octets = valid }
+            }
+            let answer = await service.reply(to: octets, of: "acme", cluster: "kms://kms.acme.example.com")
+            let status = try JSONDocument(answer).root["status"]?.integer
+            #expect(status == 200 || status == 400, "seed \(seed): \(status ?? 0)")
+        }
+        try store.close()
+    }
+
+    private struct Seeded: RandomNumberGenerator {
+        var state: UInt64
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state ^ (state >> 29)
         }
     }
 

@@ -24,7 +24,7 @@ extension Meetings {
         try hosts.check(url: room.url)
         if let sip = room.sip { try hosts.check(sip: sip) }
         let space = action == .space ? try await space(for: current) : nil
-        for trial in 0..<Self.trials {
+        for _ in 0..<Self.trials {
             let join = CalendarCommand.Join(
                 url: room.url, sip: room.sip, phone: room.phone, pin: room.pin, spaceTitle: space?.name,
                 spaceID: space?.id)
@@ -41,7 +41,7 @@ extension Meetings {
             case .refused: return outcome(.refused)
             case .conflict: break
             }
-            let record = try await latest(of: current.record, answer.latest, trial)
+            let record = try await latest(of: current.record, answer.latest, unseen: true)
             let seen = try await self.meeting(record.id)
             // Somebody's other device was quicker, or the keyword went.
             guard seen.wantsJoinDetails else { return outcome(seen.record.hasJoinDetails ? .unchanged : .refused) }

@@ -207,32 +207,42 @@ package actor Meetings {
         _ meeting: Meeting, _ action: (MeetingRecord) -> CalendarCommand.Action
     ) async throws {
         var record = meeting.record
-        for trial in 0..<Self.trials {
+        for _ in 0..<Self.trials {
             let answer = try await send(action(record), under: record.keyURI)
             guard answer.outcome == .conflict else { return try Self.requireDone(answer) }
-            record = try await latest(of: record, answer.latest, trial)
+            record = try await latest(of: record, answer.latest, unseen: false)
             let seen = try await opened(record)
             guard record.start == meeting.record.start, record.durationMinutes == meeting.record.durationMinutes,
                 seen.subject == meeting.subject
-            else {
-                throw DiagnosedError(
-                    .meetingChanged, fault: .client, "the meeting was changed by somebody else meanwhile",
-                    hint: "nothing was done; look at it and decide anew: hds meetings show \(record.id)")
-            }
+            else { throw Self.unseenChange(record.id) }
         }
         throw Self.restless()
     }
 
     /// The meeting as it is now, after somebody else was quicker. The core may not have it yet: then a moment later.
-    func latest(of record: MeetingRecord, _ revision: Int64?, _ trial: Int) async throws -> MeetingRecord {
+    ///
+    /// - Parameter unseen: a revision that only the connector tells of is taken as well.
+    func latest(
+        of record: MeetingRecord, _ revision: Int64?, unseen: Bool
+    ) async throws -> MeetingRecord {
         var found = try await self.record(record.id)
-        for pause in 0..<4 where found.revision <= record.revision {
-            try await sleep.milliseconds(100 << Int64(min(pause + trial, 3)))
+        for pause in 0..<5 where found.revision < max(revision ?? 0, record.revision + 1) {
+            try await sleep.milliseconds(100 << Int64(min(pause, 3)))
             found = try await self.record(record.id)
         }
-        // The connector's own word, for a core that withholds what is new.
-        if let revision, revision > found.revision { found.revision = revision }
+        if let revision, revision > found.revision {
+            // The connector's own word, for a core that withholds what is new. Only where the connector judges by the calendar
+            // itself: what a user decided by what was shown goes no further than that.
+            guard unseen else { throw Self.unseenChange(record.id) }
+            found.revision = revision
+        }
         return found
+    }
+
+    private static func unseenChange(_ id: String) -> DiagnosedError {
+        DiagnosedError(
+            .meetingChanged, fault: .client, "the meeting was changed by somebody else meanwhile",
+            hint: "nothing was done; look at it and decide anew: hds meetings show \(id)")
     }
 
     static func restless() -> DiagnosedError {

@@ -79,8 +79,11 @@ struct MeetingTests {
         try await Self.run { world, calendar, client in
             // In clear the core says that Mallory takes part, too; she is not in the sealed list.
             let third = MeetingPerson(address: "dan@example.com", userID: "5b1e0000-0000-4000-8000-0000000000dd")
+            let resource = MeetingPerson(address: "room@example.com", userID: Self.mallory, isResource: true)
+            let declined = MeetingPerson(address: "eve@example.com", userID: Self.mallory, answer: "declined")
             try await Self.plan(
-                calendar, "m1", "Budget 2027", at: world.clock.now.adding(seconds: 3600), people: Self.people + [third]
+                calendar, "m1", "Budget 2027", at: world.clock.now.adding(seconds: 3600),
+                people: Self.people + [third, resource, declined]
             ) { $0.participantIDs = [Self.bob, Self.mallory] }
             let outcome = try await client.meetings.writeJoinDetails(of: client.meetings.meeting("m1"))
             #expect(outcome.result == .written)
@@ -146,6 +149,22 @@ struct MeetingTests {
                     _ = try await client.meetings.writeJoinDetails(of: client.meetings.meeting("m2"))
                 } == .meetingChanged)
             #expect(calendar.state.withLock { $0.commands.count } == 10)
+        }
+    }
+
+    @Test(
+        "a change that the core withholds stops what a user decided, and not join details, which the connector judges")
+    func withheld() async throws {
+        try await Self.run { world, calendar, client in
+            let start = world.clock.now.adding(seconds: 3600)
+            try await Self.plan(calendar, "m1", "Budget", at: start)
+            // The calendar has another revision, of which the core says nothing.
+            let revision = calendar.next()
+            calendar.state.withLock { $0.meetings["m1"]?.revision = revision }
+            let meeting = try await client.meetings.meeting("m1")
+            #expect(await code { try await client.meetings.cancel(meeting) } == .meetingChanged)
+            #expect(calendar.state.withLock { $0.meetings["m1"] != nil })
+            #expect(try await client.meetings.writeJoinDetails(of: meeting).result == .written)
         }
     }
 
