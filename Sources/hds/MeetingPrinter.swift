@@ -15,17 +15,25 @@ struct MeetingPrinter {
             return
         }
         guard !meetings.isEmpty else { return out.line("No meetings.") }
+        let length = Self.idLength(meetings.map(\.id))
         out.table(
             meetings.map { meeting in
                 let title =
                     meeting.subject.map { out.clean($0) } ?? meeting.problem.map { "can not be read: \(out.clean($0))" }
                 let marks = Self.marks(meeting)
                 return [
-                    zone.text(meeting.record.start), Self.length(meeting), String(out.clean(meeting.id).prefix(12)),
+                    zone.text(meeting.record.start), Self.length(meeting), String(out.clean(meeting.id).prefix(length)),
                     (title ?? (meeting.record.sensitivity == .normal ? "-" : "private"))
                         + (marks.isEmpty ? "" : "  (\(marks))"),
                 ]
             }, header: ["START", "LENGTH", "ID", "SUBJECT"])
+    }
+
+    /// As much of each id as tells them apart.
+    private static func idLength(_ ids: [String]) -> Int {
+        var length = 8
+        while length < 128, Set(ids.map { $0.prefix(length) }).count < Set(ids).count { length += 1 }
+        return length
     }
 
     private static func length(_ meeting: Meeting) -> String {

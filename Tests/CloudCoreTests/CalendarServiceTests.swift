@@ -124,7 +124,8 @@ struct CalendarServiceTests {
         arguments: [
             ("encryptedSubject", #""Budget 2027""#), ("encryptedNotes", "5"), ("encryptedParticipants", "[]"),
             ("encryptionKeyUrl", #""kms://kms.other.example.com/keys/31f0a1b2-0000-4000-8000-0123456789ab""#),
-            ("encryptionKeyUrl", "null"), ("id", #""""#), ("id", #""a b""#),
+            ("encryptionKeyUrl", "null"), ("id", #""""#), ("id", #""a b""#), ("id", #""..""#),
+            ("id", #""personal-room""#),
             ("id", "\"" + String(repeating: "x", count: 129) + "\""), ("start", #""tomorrow""#),
             ("durationMinutes", "-1"), ("durationMinutes", "99999999999"), ("allDay", #""no""#),
             ("participantIds", #"["bob@example.com"]"#), ("trigger", #"{"kind":"whim","action":"space"}"#),
@@ -176,7 +177,9 @@ struct CalendarServiceTests {
         }
     }
 
-    @Test("every character that an id may have stands in a URL as it is", arguments: ["a:b=c@d+e~f_g.h-1", "personal", ".."])
+    @Test(
+        "every character that an id may have stands in a URL as it is",
+        arguments: ["a:b=c@d+e~f_g.h-1", "personal", "..."])
     func ids(id: String) async throws {
         try await Self.run { bench, alice, connector in
             let meeting = TestMeetings.created(TestMeetings.meeting(alice.id, id))

@@ -171,8 +171,9 @@ enum CalendarNews: Equatable, Sendable {
 // Members that only calendars have.
 extension RequestJSON {
     /// An id of a connector's making: it stands in URLs, so only what is unreserved there (RFC 3986, section 2.3), and `:=@+`.
+    /// Not `.` or `..`, which lead elsewhere, nor a word that has a route of its own.
     static func isName(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count)
+        (1...128).contains(text.utf8.count) && ![".", "..", "personal-room"].contains(text)
             && text.utf8.allSatisfy { octet in
                 switch octet {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

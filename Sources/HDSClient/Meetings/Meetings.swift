@@ -95,7 +95,7 @@ package actor Meetings {
 
     /// What may stand in a path as it is.
     static func isName(_ text: String) -> Bool {
-        (1...128).contains(text.utf8.count)
+        (1...128).contains(text.utf8.count) && ![".", "..", "personal-room"].contains(text)
             && text.utf8.allSatisfy { octet in
                 switch octet {
                 case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
