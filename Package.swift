@@ -210,8 +210,8 @@ var targets: [Target] = [
     library(
         "HDSClient",
         [
-            "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel", "Encryption", "Cryptography",
-            "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
+            "CalendarProtocol", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
         ]),
 
     // Layer 6: what every linked service is put together from
@@ -301,7 +301,8 @@ var targets: [Target] = [
             "SecretMemory", "WireText", "Diagnostics", argumentParser,
         ]),
     executable("hds-extract", ["TextExtraction", "DocumentText", "Confinement"]),
-    executable("hds", ["HDSClient", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
+    executable(
+        "hds", ["HDSClient", "CalendarProtocol", "WireText", "Diagnostics", argumentParser, "KMSClient"]),
     executable(
         "hds-bench",
         [
@@ -482,10 +483,11 @@ targets += [
     tests(
         "HDSClientTests",
         [
-            "HDSClient", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
-            "Cryptography", "SecretMemory", "WireText", "Diagnostics",
+            "HDSClient", "CalendarProtocol", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption",
+            "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
             // The servers that the client is tried against.
-            "TokenIssuer", "CloudCore", "CoreLink", "HTTPServer", "HTTPClient", nioCore, nioPosix, "TestServers",
+            "TokenIssuer", "CloudCore", "CoreLink", "LinkProtocol", "HTTPServer", "HTTPClient", nioCore, nioPosix,
+            "TestServers",
         ]),
     tests(
         "AuditTrailTests",
@@ -536,7 +538,7 @@ targets += [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
-            "EDiscoveryExport",
+            "EDiscoveryExport", "CalendarProtocol", "CoreLink", "LinkProtocol", "LinkedService",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

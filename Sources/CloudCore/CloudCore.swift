@@ -54,7 +54,9 @@ package final class CloudCore: Service {
         tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
-            relay: relay, feeds: hub, search: search, events: events, devices: DeviceCache(), tokens: tokens, wall: wall
+            relay: relay, feeds: hub, search: search,
+            calendar: CalendarService(store: store, events: events, wall: wall), events: events, devices: DeviceCache(),
+            tokens: tokens, wall: wall
         )
         links = LinkEndpoint(services: services, recorder: recorder)
         eventSockets = EventEndpoint(services: services)
@@ -140,6 +142,11 @@ package final class CloudCore: Service {
     /// What was edited or deleted is told as it was for so long, also by a feed that goes back for ever.
     private static let changedSeconds: Int64 = 30 * 86_400
 
+    /// What was under way when a meeting was deleted has arrived by then.
+    private static let deletedMeetingSeconds: Int64 = 86_400
+    /// A yearly meeting keeps its room.
+    private static let unusedRoomSeconds: Int64 = 400 * 86_400
+
     /// Keeps time for the relay and the event sockets until graceful shutdown. Has to outlive the web server.
     package func run() async throws {
         try? await cancelWhenGracefulShutdown {
@@ -159,6 +166,9 @@ package final class CloudCore: Service {
                     }
                     try? await self.services.store.forgetChanged(
                         before: self.services.wall().adding(seconds: -Self.changedSeconds))
+                    try? await self.services.store.forgetMeetings(
+                        deletedBefore: self.services.wall().adding(seconds: -Self.deletedMeetingSeconds),
+                        unusedSince: self.services.wall().adding(seconds: -Self.unusedRoomSeconds))
                     if let life = self.services.configuration.feedSeconds {
                         try? await self.services.store.forgetFeedItems(
                             before: self.services.wall().adding(seconds: -life))

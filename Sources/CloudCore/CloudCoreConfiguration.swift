@@ -72,6 +72,23 @@ package struct CloudCoreConfiguration: Sendable {
     package var messageSeconds: Int64?
     /// After so many seconds an item is forgotten from the feeds; nil: never.
     package var feedSeconds: Int64?
+    /// Where the rooms of meetings are.
+    package var meetings: Meetings
+
+    /// The service whose rooms the core gives out. The core names them; it carries no media.
+    package struct Meetings: Sendable {
+        /// `HOST` or `HOST:PORT` of the join URLs.
+        package var host: String
+        /// To be dialled into; nil: none.
+        package var phone: String?
+        /// What stands behind the `@` of a SIP address: no port.
+        var sipDomain: String { String(host.prefix { $0 != ":" }) }
+
+        package init(host: String, phone: String? = nil) {
+            self.host = host
+            self.phone = phone
+        }
+    }
 
     package init(
         publicURL: String, databasePath: String, filesPath: String, organisations: [Organisation],
@@ -79,6 +96,7 @@ package struct CloudCoreConfiguration: Sendable {
     ) {
         self.linkKey = linkKey
         self.publicURL = publicURL.hasSuffix("/") ? String(publicURL.dropLast()) : publicURL
+        meetings = Meetings(host: self.publicURL.split(separator: "/").last.map(String.init) ?? "")
         self.databasePath = databasePath
         self.filesPath = filesPath
         self.organisations = organisations
@@ -93,7 +111,7 @@ package struct CloudCoreConfiguration: Sendable {
     }
 
     /// By destination, which other destinations its service may call: a KMS those of partners, a worker the KMS of its own
-    /// organisation, and an indexer or eDiscovery worker the core's search service.
+    /// organisation, an indexer or eDiscovery worker the core's search service, and a connector its calendar service.
     var callable: [String: Set<String>] {
         var callable: [String: Set<String>] = [:]
         for organisation in organisations {
@@ -101,11 +119,16 @@ package struct CloudCoreConfiguration: Sendable {
             for kind in FeedHub.services {
                 var destinations: Set = [organisation.kmsCluster]
                 if SearchService.kinds[kind] != nil { destinations.insert(SearchService.destination) }
+                if kind == CalendarService.kind { destinations.insert(CalendarService.destination) }
                 callable["\(kind)://\(organisation.id)"] = destinations
             }
         }
         return callable
     }
+
+    /// What the core answers itself. A connector of an organisation whose id is `core` is reached by links as any other:
+    /// nothing calls it.
+    static let ownServices: Set = [SearchService.destination, CalendarService.destination]
 
     /// Beside the database, for it can be made anew and needs no backup.
     var searchPath: String {

@@ -39,6 +39,7 @@ package final class Client: Sendable {
     package let account: Account
     package let profile: DomainProfile
     package let spaces: Spaces
+    package let meetings: Meetings
     package let keys: KeyRing
     package let kms: KMSConnection
     let cloud: CloudService
@@ -95,6 +96,10 @@ package final class Client: Sendable {
         let keys = KeyRing(kms: kms, store: store, now: now)
         let spaces = Spaces(cloud: cloud, kms: kms, keys: keys, store: store, account: account, now: now, sleep: sleep)
         router.connect(kms: kms, spaces: spaces)
+        meetings = Meetings(
+            cloud: cloud,
+            keys: CalendarKeys(kms: kms, keys: keys, store: store, account: account, now: now), spaces: spaces,
+            account: account, hosts: JoinHosts(profile), now: now, sleep: sleep)
         self.store = store
         self.profile = profile
         self.account = account
@@ -120,6 +125,18 @@ package final class Client: Sendable {
         let stream = router.subscribe(conversation)
         try await events.waitUntilReady()
         return stream
+    }
+
+    /// Writes join details into the meetings that wait for them.
+    ///
+    /// - Parameter staying: as they come, until the client is closed or the task cancelled.
+    package func attend(
+        staying: Bool, _ told: @Sendable (Result<JoinOutcome, DiagnosedError>, Meeting) async -> Void
+    ) async throws {
+        guard staying else { return try await meetings.attend(nil, told) }
+        let changes = router.subscribe(EventRouter.calendar)
+        try await events.waitUntilReady()
+        try await meetings.attend(changes, told)
     }
 
     /// Asks the KMS for a key, past everything that is known here.

@@ -54,6 +54,15 @@ extension DiagnosedError.Code {
     package static let personUnknown: Self = "person-unknown"
     package static let personChanged: Self = "person-changed"
     package static let textTooLong: Self = "text-too-long"
+    package static let meetingUnknown: Self = "meeting-unknown"
+    /// A meeting is another by now than the user saw.
+    package static let meetingChanged: Self = "meeting-changed"
+    /// The connector does not do what was asked.
+    package static let calendarRefused: Self = "calendar-refused"
+    package static let calendarNotReady: Self = "calendar-not-ready"
+    /// The core names a key that is not that of the user's calendar.
+    package static let calendarKeyForeign: Self = "calendar-key-foreign"
+    package static let joinHostRefused: Self = "join-host-refused"
     package static let fileUnknown: Self = "file-unknown"
     package static let fileAmbiguous: Self = "file-ambiguous"
     package static let fileUnusable: Self = "file-unusable"

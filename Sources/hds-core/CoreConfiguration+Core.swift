@@ -15,6 +15,8 @@ extension CoreConfiguration {
         core.heartbeatSeconds = linkHeartbeat.components.seconds
         core.messageSeconds = messageRetention?.components.seconds
         core.feedSeconds = feedRetention?.components.seconds
+        if let host = meetings?.host { core.meetings.host = host }
+        core.meetings.phone = meetings?.phone
         return core
     }
 

@@ -70,6 +70,13 @@ import ServiceRuntime
 /// # told so. Optional; without it they stay.
 /// feed-retention: 90d
 ///
+/// # Where meetings are met: the service whose rooms the core names (it carries no media itself). Optional.
+/// meetings:
+///   # Host of the join URLs, HOST or HOST:PORT. Optional; that of public-url by default.
+///   host: meet.example.net
+///   # The number to be dialled. Optional; none by default.
+///   phone: "+49 30 1234567"
+///
 /// # Health address, log, self-test, drain: the same for every service.
 /// runtime:
 ///   health:
@@ -86,6 +93,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     let linkHeartbeat: Duration
     let messageRetention: Duration?
     let feedRetention: Duration?
+    let meetings: MeetingsSection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -96,6 +104,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         case linkHeartbeat = "link-heartbeat"
         case messageRetention = "message-retention"
         case feedRetention = "feed-retention"
+        case meetings
         case runtime
     }
 
@@ -134,7 +143,41 @@ struct CoreConfiguration: RuntimeConfiguration {
         guard feedRetention.map({ $0 >= .seconds(3600) }) ?? true else {
             throw section.problem(.feedRetention, "expected 1h at least")
         }
+        meetings = try section.optional(.meetings)
         runtime = try section.value(.runtime)
+    }
+
+    /// The service whose rooms the core names.
+    struct MeetingsSection: Decodable, Sendable {
+        let host: String?
+        let phone: String?
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case host, phone }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            host = try section.optional(.host)
+            if let host {
+                let parts = host.split(separator: ":", omittingEmptySubsequences: false)
+                let isName = parts[0].utf8.allSatisfy { octet in
+                    switch octet {
+                    case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                        UInt8(ascii: "."),
+                        UInt8(ascii: "-"):
+                        true
+                    default: false
+                    }
+                }
+                guard isName, !parts[0].isEmpty, host.utf8.count <= 253, parts.count <= 2,
+                    parts.count == 1 || UInt16(parts[1]) != nil
+                else { throw section.problem(.host, "expected HOST or HOST:PORT in lower case") }
+            }
+            phone = try section.optional(.phone)
+            guard
+                phone.map({ (1...64).contains($0.utf8.count) && $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } })
+                    ?? true
+            else { throw section.problem(.phone, "expected 1 to 64 printable characters") }
+        }
     }
 
     struct LinkSection: Decodable, Sendable {

@@ -1,3 +1,4 @@
+import CalendarProtocol
 import KMSClient
 import Diagnostics
 import Glibc
@@ -37,17 +38,20 @@ struct Failure: Error {
     var exitCode: Int32 {
         switch error.code {
         case .kmsForbidden, .kmsNotFound, .kmsUnauthorized, .cloudForbidden, .cloudNotFound, .notLoggedIn,
-            .loginRefused,
+            .loginRefused, .calendarRefused,
             .tokenRefused, .passphraseWrong, .passphraseNeeded, .kmsMasterKeyRevoked:
             77
         case .contentUnreadable, .keyOfAnotherSpace, .keyDueForRotation, .spaceChanged, .personChanged, .kmsMismatch,
             .kmsReflected, .kmsForeignAnswer, .kmsSignature, .kmsMalformedAnswer, .kmsSession, .loginPage,
-            .loginRedirect:
+            .loginRedirect, .calendarKeyForeign, .joinHostRefused, .calendarWire:
             65
-        case .spaceUnknown, .spaceAmbiguous, .personUnknown, .fileUnknown, .fileAmbiguous, .fileUnusable: 66
-        case .cloudUnavailable, .kmsNoAnswer, .kmsUnavailable, .eventSocket, .loginTimeout: 69
+        case .spaceUnknown, .spaceAmbiguous, .personUnknown, .meetingUnknown, .fileUnknown, .fileAmbiguous,
+            .fileUnusable:
+            66
+        case .cloudUnavailable, .kmsNoAnswer, .kmsUnavailable, .eventSocket, .loginTimeout, .calendarNotReady:
+            69
         case .fileExists: 73
-        case .stateLocked, .kmsTooFast, .eventSocketReplaced: 75
+        case .stateLocked, .kmsTooFast, .eventSocketReplaced, .meetingChanged: 75
         case .domainChanged, .domainUnconfirmed, .profileInvalid, .kmsDetails, .kmsHostMismatch, .kmsUntrusted,
             .stateUnreadable, .stateFile, .deviceKey:
             78

@@ -24,7 +24,7 @@ struct HDSCommand: AsyncParsableCommand {
         subcommands: [
             LoginCommand.self, LogoutCommand.self, StatusCommand.self, SpacesCommand.self, SpaceCommand.self,
             PostCommand.self, EditCommand.self, DeleteCommand.self, ReadCommand.self, SearchCommand.self,
-            EDiscoveryCommand.self, SendFileCommand.self, GetFileCommand.self,
+            MeetingsCommand.self, EDiscoveryCommand.self, SendFileCommand.self, GetFileCommand.self,
             FilesCommand.self,
             RotateCommand.self, KeyCommand.self, KeysCommand.self, ProfileCommand.self, PassphraseCommand.self,
         ])

@@ -25,6 +25,7 @@ final class CoreBench: Sendable {
     private let wallOffset = WallOffset()
     /// Which organisation names which as its partner.
     private let partners: [String: [String]]
+    private let meetings: CloudCoreConfiguration.Meetings?
 
     private final class WallOffset: Sendable {
         private let seconds = Mutex<Int64>(0)
@@ -39,10 +40,11 @@ final class CoreBench: Sendable {
 
     init(
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
-        partners: [String: [String]] = [:]
+        partners: [String: [String]] = [:], meetings: CloudCoreConfiguration.Meetings? = nil
     ) async throws {
         self.clock = clock
         self.partners = partners
+        self.meetings = meetings
         issuer = try await TestIssuer()
         foreign = try await TestIssuer(organisation: "other", name: "auth.other.example.com")
         port = try LoopbackPort.take()
@@ -54,9 +56,10 @@ final class CoreBench: Sendable {
     /// Runs a test on a bench and takes the bench down.
     static func run(
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
-        partners: [String: [String]] = [:], _ body: (CoreBench) async throws -> Void
+        partners: [String: [String]] = [:], meetings: CloudCoreConfiguration.Meetings? = nil,
+        _ body: (CoreBench) async throws -> Void
     ) async throws {
-        let bench = try await CoreBench(clock: clock, partners: partners)
+        let bench = try await CoreBench(clock: clock, partners: partners, meetings: meetings)
         do {
             try await body(bench)
         } catch {
@@ -75,10 +78,12 @@ final class CoreBench: Sendable {
         var other = try foreign.configuration(domain: "other.example.com", cluster: Self.foreignCluster)
         own.partners = partners[own.id] ?? []
         other.partners = partners[other.id] ?? []
+        var configuration = CloudCoreConfiguration(
+            publicURL: url, databasePath: folder.path + "/core.sqlite", filesPath: folder.path + "/files",
+            organisations: [own, other])
+        if let meetings { configuration.meetings = meetings }
         let core = try CloudCore(
-            configuration: CloudCoreConfiguration(
-                publicURL: url, databasePath: folder.path + "/core.sqlite", filesPath: folder.path + "/files",
-                organisations: [own, other]), clock: clock, wall: { [wallOffset] in wallOffset.now })
+            configuration: configuration, clock: clock, wall: { [wallOffset] in wallOffset.now })
         try await core.prepare()
         let server = core.server(
             WebServerConfiguration(

@@ -152,7 +152,7 @@ struct RelayPropertyTests {
             case .expired(.caller(let number)): world.ended[world.submitted[Int(number) - 1], default: 0] += 1
             case .expired(.link): Issue.record("seed \(seed): a call where there are none")
             case .close(_, let code, _): Issue.record("seed \(seed): closed with \(code)")
-            case .send, .published, .opened, .raised, .listed, .listRefused, .feed, .searched: break
+            case .send, .published, .opened, .raised, .listed, .listRefused, .feed, .called: break
             }
         }
     }

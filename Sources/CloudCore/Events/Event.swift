@@ -24,6 +24,34 @@ struct Event: Sendable, Equatable {
         }
     }
 
+    /// A meeting of the device's user; `json` is its object.
+    static func meeting(_ what: String, _ json: String, wall: Timestamp) -> Event {
+        Event("calendar.meeting." + what, wall: wall) { data in
+            data.name("meeting")
+            data.raw(json)
+        }
+    }
+
+    static func meetingDeleted(_ id: String, reason: String, wall: Timestamp) -> Event {
+        Event("calendar.meeting.delete", wall: wall) { data in
+            data.member("meetingId", id)
+            data.member("reason", reason)
+        }
+    }
+
+    /// `json` is the absence, nil when there is none any more.
+    static func absence(_ json: String?, of user: String, wall: Timestamp) -> Event {
+        Event("presence.outOfOffice", wall: wall) { data in
+            data.member("userId", user)
+            data.name("outOfOffice")
+            if let json { data.raw(json) } else { data.null() }
+        }
+    }
+
+    static func connectorStatus(_ status: CalendarNews.ConnectorStatus, wall: Timestamp) -> Event {
+        Event("connector.user.status", wall: wall) { status.write(to: &$0) }
+    }
+
     private init(_ type: String, wall: Timestamp, data: (inout JSONWriter) -> Void) {
         id = UUIDText.random()
         var json = JSONWriter(reserving: 1024)

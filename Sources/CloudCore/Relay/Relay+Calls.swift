@@ -4,8 +4,8 @@ import LinkProtocol
 extension Relay {
     /// Delivers a call like any string, under a name of the calling service, or refuses it at once:
     ///
-    /// 1. The two destinations' customers have agreed on calls; or a worker calls the KMS of its own organisation, or the
-    ///    search service of the core, which answers it itself.
+    /// 1. The two destinations' customers have agreed on calls; or a worker calls the KMS of its own organisation, or a
+    ///    service of the core, which answers it itself.
     /// 2. The destination has a link now: a client waits, so nothing is kept for later.
     /// 3. There is room, at the destination and for this caller.
     ///
@@ -16,7 +16,9 @@ extension Relay {
         guard let caller = links[link], callable[caller.grant.destination]?.contains(destination) == true else {
             return settle(call, of: link, .refused(.unknownDestination))
         }
-        if destination == SearchService.destination { return [.searched(link, call: call, text)] }
+        if CloudCoreConfiguration.ownServices.contains(destination) {
+            return [.called(link, call: call, destination: destination, text)]
+        }
         guard openLinkCount(of: destination) > 0 else { return settle(call, of: link, .refused(.notLinked)) }
         let origin = Origin.link(link, call: call)
         // An opaque name of the service, never of one of its users.

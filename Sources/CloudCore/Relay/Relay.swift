@@ -57,8 +57,8 @@ struct Relay: Sendable {
         case listRefused(destination: String, DiagnosedError)
         /// What a service wants of a feed.
         case feed(LinkFeedFrame)
-        /// A call for the core's own search service.
-        case searched(LinkID, call: UInt64, [UInt8])
+        /// A call for a service of the core itself, by its destination.
+        case called(LinkID, call: UInt64, destination: String, [UInt8])
     }
 
     enum Refusal: Error, Equatable {

@@ -24,7 +24,7 @@ final class RelayHub: Sendable {
         case listed(destination: String, String)
         case listRefused(destination: String, DiagnosedError)
         case feed(LinkFeedFrame)
-        case searched(call: UInt64, [UInt8])
+        case called(call: UInt64, destination: String, [UInt8])
     }
 
     static let forwardMilliseconds: Int64 = 20_000
@@ -258,7 +258,7 @@ final class RelayHub: Sendable {
             // What concerns a call leaves as a frame of its link.
             case .answered(.link, _), .expired(.link): break
             case .published(let destination, let details): state.details[destination] = details
-            case .opened, .raised, .listed, .listRefused, .feed, .searched: break
+            case .opened, .raised, .listed, .listRefused, .feed, .called: break
             case .close(let link, let code, let error):
                 state.outputs.removeValue(forKey: link)?.close(code, reason: error?.summary ?? code.description)
             }
@@ -275,7 +275,8 @@ final class RelayHub: Sendable {
             case .listed(let destination, let text): .listed(destination: destination, text)
             case .listRefused(let destination, let error): .listRefused(destination: destination, error)
             case .feed(let frame): .feed(frame)
-            case .searched(_, let call, let text): .searched(call: call, text)
+            case .called(_, let call, let destination, let text):
+                .called(call: call, destination: destination, text)
             default: nil
             }
         }

@@ -25,6 +25,9 @@ struct BootstrapRoutes {
                 json.member("directory", urls.directory)
                 json.member("search", urls.search)
                 json.member("ediscovery", urls.ediscovery)
+                json.member("calendar", urls.calendar)
+                json.member("meetings", urls.meetings)
+                json.member("presence", urls.presence)
                 json.member("kmsCluster", organisation.kmsCluster)
             }
         }

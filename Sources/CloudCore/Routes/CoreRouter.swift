@@ -18,6 +18,7 @@ struct CoreRouter {
         FileRoutes(services: services).add(to: guarded)
         SearchRoutes(services: services).add(to: guarded)
         EDiscoveryRoutes(services: services).add(to: guarded)
+        CalendarRoutes(services: services).add(to: guarded)
         return router
     }
 }

@@ -10,6 +10,7 @@ struct CoreServices: Sendable {
     let relay: RelayHub
     let feeds: FeedHub
     let search: SearchService
+    let calendar: CalendarService
     let events: EventHub
     let devices: DeviceCache
     let tokens: any TokenChecking

@@ -11,6 +11,9 @@ struct CoreURLs: Sendable {
     var directory: String { base + "/directory" }
     var search: String { base + "/search" }
     var ediscovery: String { base + "/ediscovery" }
+    var calendar: String { base + "/calendar" }
+    var meetings: String { base + "/meetings" }
+    var presence: String { base + "/presence" }
 
     func device(_ id: String) -> String { devices + "/" + id }
     func webSocket(ofDevice id: String) -> String {

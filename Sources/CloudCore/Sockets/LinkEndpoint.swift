@@ -93,12 +93,10 @@ struct LinkEndpoint: Sendable {
                     } catch {
                         for report in hub.receivedMalformed(error, from: link) { sink.yield(report) }
                     }
-                case .searched(let call, let text):
+                case .called(let call, let destination, let text):
                     // Bounded by the calls that a link may have; the frames behind it do not wait.
                     group.addTask {
-                        let reply = await services.search.reply(
-                            to: text, of: grant.organisation, from: grant.service, mayRemove: grant.mayRemove)
-                        hub.settle(call, of: link, .answered(reply))
+                        hub.settle(call, of: link, .answered(await reply(to: text, destination, grant)))
                     }
                 case .closed(let code, let error):
                     recorder?.record(
@@ -114,6 +112,16 @@ struct LinkEndpoint: Sendable {
                 recorder?.record(.linkEnded, [.node: node, .reason: Loggable(reviewed: reason)])
             }
         }
+    }
+
+    /// What a service of the core itself answers. For whom is said by the token of the link alone.
+    private func reply(to text: [UInt8], _ destination: String, _ grant: Relay.Grant) async -> [UInt8] {
+        guard destination == CalendarService.destination else {
+            return await services.search.reply(
+                to: text, of: grant.organisation, from: grant.service, mayRemove: grant.mayRemove)
+        }
+        let cluster = services.configuration.organisation(grant.organisation)?.kmsCluster ?? ""
+        return await services.calendar.reply(to: text, of: grant.organisation, cluster: cluster)
     }
 
     private func keep(_ epoch: Int64, of destination: String) async -> Bool {

@@ -2,7 +2,8 @@ package import Diagnostics
 import GRDB
 import WireText
 
-/// All that the core keeps, in one SQLite file: users, devices, conversations, activities, files, details documents.
+/// All that the core keeps, in one SQLite file: users, devices, conversations, activities, files, meetings, details
+/// documents.
 ///
 /// A write is on the disk when its function returns (write-ahead log, `synchronous = FULL`). Every string of a client
 /// is kept as it came: the core has no key to any. Functions run on GRDB's own queues and may be called from any
@@ -70,6 +71,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("retention") { try $0.execute(sql: messagesByTime) }
         migrator.registerMigration("leftovers") { try $0.execute(sql: leftovers) }
         migrator.registerMigration("feed as it was") { try $0.execute(sql: feedBefore) }
+        migrator.registerMigration("calendars") { try $0.execute(sql: calendarTables) }
         return migrator
     }()
 

@@ -55,6 +55,9 @@ final class TokenMemory: Sendable {
 
 /// Takes events from the socket to where they belong.
 final class EventRouter: Sendable {
+    /// The name of what happens to meetings, beside conversations.
+    static let calendar = "calendar"
+
     private struct State {
         var kms: KMSConnection?
         var spaces: Spaces?
@@ -80,10 +83,15 @@ final class EventRouter: Sendable {
             case .leave, .updateKey, .add: await spaces?.noteChange(inConversation: conversation)
             default: break
             }
-            let signals = state.withLock { $0.subscribers.filter { $0.conversation == conversation }.map(\.signal) }
-            for signal in signals { signal.yield() }
+            signal(conversation)
+        case .calendar: signal(Self.calendar)
         case .other: break
         }
+    }
+
+    private func signal(_ conversation: String) {
+        let signals = state.withLock { $0.subscribers.filter { $0.conversation == conversation }.map(\.signal) }
+        for signal in signals { signal.yield() }
     }
 
     /// After a reconnection: events may have been missed.

@@ -295,7 +295,7 @@ package struct CloudService: Sendable {
 
     // MARK: - Sending
 
-    private func post(
+    func post(
         _ path: String, at base: String, _ json: borrowing JSONWriter, headers: [(String, String)] = [],
         timeout: Duration = .seconds(30)
     ) -> WebRequest {
@@ -304,7 +304,7 @@ package struct CloudService: Sendable {
             body: json.bytes(), timeout: timeout)
     }
 
-    private func object(_ request: WebRequest, _ what: String) async throws -> JSONNode {
+    func object(_ request: WebRequest, _ what: String) async throws -> JSONNode {
         let response = try await call(request, what)
         let limits = JSONDocument.Limits(maximumDepth: 14, maximumNodes: 2_000_000, maximumBytes: 128 << 20)
         guard let root = try? JSONDocument(response.body, limits: limits).root, root.kind == .object else {
@@ -313,7 +313,7 @@ package struct CloudService: Sendable {
         return root
     }
 
-    private func call(_ request: WebRequest, _ what: String) async throws -> WebResponse {
+    func call(_ request: WebRequest, _ what: String) async throws -> WebResponse {
         try await call(request, what) { [web] in try await web.send($0) }
     }
 

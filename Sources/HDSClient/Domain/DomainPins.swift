@@ -57,6 +57,7 @@ package struct DomainPins: Sendable {
             ("certificate of the authorization server", { describe($0.issuerTrust) }), ("core", { $0.core }),
             ("certificate of the core", { describe($0.coreTrust) }), ("KMS", { $0.kmsCluster }),
             ("roots of the KMS", { fingerprints($0.kmsRoots) }), ("client id", { $0.clientID }),
+            ("hosts of meetings", { $0.joinHosts.sorted().joined(separator: ", ") }),
         ]
         return values.compactMap { name, value in
             value(pinned) == value(other) ? nil : Difference(name: name, pinned: value(pinned), found: value(other))
@@ -129,9 +130,14 @@ package struct Bootstrap: Sendable, Equatable {
     package let search: String?
     /// Nil: a core without eDiscovery.
     package let ediscovery: String?
+    /// Nil: a core without calendars.
+    package let calendar: String?
+    package let meetings: String?
+    package let presence: String?
 
     package var services: [String] {
-        [encryption, devices, conversations, files, directory] + [search, ediscovery].compactMap { $0 }
+        [encryption, devices, conversations, files, directory]
+            + [search, ediscovery, calendar, meetings, presence].compactMap { $0 }
     }
 
     package init(json: [UInt8]) throws(DiagnosedError) {
@@ -150,6 +156,9 @@ package struct Bootstrap: Sendable, Equatable {
         }
         search = root["search"]?.string
         ediscovery = root["ediscovery"]?.string
+        calendar = root["calendar"]?.string
+        meetings = root["meetings"]?.string
+        presence = root["presence"]?.string
         authorizationServer = server
         kmsCluster = cluster
         self.encryption = encryption

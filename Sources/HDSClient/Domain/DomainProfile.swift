@@ -21,12 +21,15 @@ package struct DomainProfile: Sendable, Equatable {
     package var kmsRoots: [Certificate]
     /// Name of this client at the authorization service.
     package var clientID: String
+    /// Hosts that may stand in the join details of meetings, `HOST` or `HOST:PORT`; empty: the core's alone.
+    package var joinHosts: [String]
 
     package static let defaultClientID = "hds-cli"
 
     package init(
         domain: String, issuer: String, issuerTrust: ServerTrust, core: String, coreTrust: ServerTrust,
-        kmsCluster: String, kmsRoots: [Certificate], clientID: String = DomainProfile.defaultClientID
+        kmsCluster: String, kmsRoots: [Certificate], clientID: String = DomainProfile.defaultClientID,
+        joinHosts: [String] = []
     ) throws(DiagnosedError) {
         self.domain = domain.lowercased()
         self.issuer = issuer
@@ -36,6 +39,7 @@ package struct DomainProfile: Sendable, Equatable {
         self.kmsCluster = kmsCluster
         self.kmsRoots = kmsRoots
         self.clientID = clientID
+        self.joinHosts = joinHosts
         try check()
     }
 
@@ -57,6 +61,12 @@ package struct DomainProfile: Sendable, Equatable {
         }
         guard !clientID.isEmpty, clientID.utf8.count <= 256 else {
             throw Self.invalid("clientId", expected: "a name", found: nil)
+        }
+        guard joinHosts.count <= 100 else { throw Self.invalid("joinHosts", expected: "at most 100 hosts", found: nil) }
+        for entry in joinHosts {
+            guard let address = WebAddress("https://" + entry), address.path == "/", address.query == nil,
+                entry == address.host || entry == "\(address.host):\(address.port)"
+            else { throw Self.invalid("joinHosts", expected: "HOST or HOST:PORT in lower case", found: entry.loggable) }
         }
     }
 
@@ -92,7 +102,7 @@ package struct ServerTrust: Sendable, Equatable {
 }
 
 // The file form, JSON: members `domain`, `issuer`, `issuerRoots`, `issuerPins`, `core`, `coreRoots`, `corePins`,
-// `kmsCluster`, `kmsRoots`, `clientId`. Roots are lists of PEM texts, or the text "system".
+// `kmsCluster`, `kmsRoots`, `clientId`, `joinHosts`. Roots are lists of PEM texts, or the text "system".
 extension DomainProfile {
     package init(json: [UInt8]) throws(DiagnosedError) {
         let root: JSONNode
@@ -108,7 +118,7 @@ extension DomainProfile {
     package init(_ root: JSONNode) throws(DiagnosedError) {
         let known: Set<String> = [
             "domain", "issuer", "issuerRoots", "issuerPins", "core", "coreRoots", "corePins", "kmsCluster", "kmsRoots",
-            "clientId",
+            "clientId", "joinHosts",
         ]
         guard let members = root.members else {
             throw DiagnosedError(.profileInvalid, fault: .configuration, "the domain profile is no JSON object")
@@ -142,13 +152,22 @@ extension DomainProfile {
         guard let kmsRoots = root["kmsRoots"]?.strings else {
             throw Self.invalid("kmsRoots", expected: "a list of certificates in PEM form", found: nil)
         }
+        var hosts: [String] {
+            get throws(DiagnosedError) {
+                guard let node = root["joinHosts"] else { return [] }
+                guard let texts = node.strings else {
+                    throw Self.invalid("joinHosts", expected: "a list of hosts", found: nil)
+                }
+                return texts
+            }
+        }
         try self.init(
             domain: try text("domain"), issuer: try text("issuer"),
             issuerTrust: ServerTrust(roots: try certificates("issuerRoots"), pins: try pins("issuerPins")),
             core: try text("core"),
             coreTrust: ServerTrust(roots: try certificates("coreRoots"), pins: try pins("corePins")),
             kmsCluster: try text("kmsCluster"), kmsRoots: try Self.certificates(kmsRoots, "kmsRoots"),
-            clientID: root["clientId"]?.string ?? Self.defaultClientID)
+            clientID: root["clientId"]?.string ?? Self.defaultClientID, joinHosts: try hosts)
     }
 
     static func certificates(_ texts: [String], _ name: String) throws(DiagnosedError) -> [Certificate] {
@@ -174,6 +193,7 @@ extension DomainProfile {
         json.member("kmsCluster", kmsCluster)
         json.member("kmsRoots", kmsRoots.map(\.pem))
         json.member("clientId", clientID)
+        if !joinHosts.isEmpty { json.member("joinHosts", joinHosts) }
         json.endObject()
     }
 

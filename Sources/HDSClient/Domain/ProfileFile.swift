@@ -21,6 +21,7 @@ extension DomainProfile {
             ("domain", domain), ("authorization server", issuer), ("its certificate", DomainPins.describe(issuerTrust)),
             ("core", core), ("its certificate", DomainPins.describe(coreTrust)), ("KMS", kmsCluster),
             ("roots of the KMS", DomainPins.fingerprints(kmsRoots)),
+            ("hosts of meetings", joinHosts.isEmpty ? "the core's" : joinHosts.joined(separator: ", ")),
         ]
     }
 

@@ -6,6 +6,8 @@ package enum CloudEvent: Sendable {
     /// Wrapped strings of the KMS for this device.
     case kmsMessages([String])
     case activity(Activity)
+    /// Something of the user's meetings has changed.
+    case calendar
     /// Another kind of event; nothing to do.
     case other
 }
@@ -38,6 +40,8 @@ enum EventFrame {
             self = .event(id: id, type: type, .kmsMessages(messages?.strings ?? messages?.string.map { [$0] } ?? []))
         case "conversation.activity":
             self = .event(id: id, type: type, data["activity"].flatMap { Activity($0) }.map { .activity($0) } ?? .other)
+        case "calendar.meeting.create", "calendar.meeting.update", "calendar.meeting.delete", "connector.user.status":
+            self = .event(id: id, type: type, .calendar)
         default:
             self = .event(id: id, type: type, .other)
         }

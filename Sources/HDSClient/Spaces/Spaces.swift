@@ -74,6 +74,24 @@ package actor Spaces {
         return space
     }
 
+    /// The space of that id, in good order.
+    func space(id: String) async throws -> Space {
+        let space = try await space(try await cloud.conversation(id))
+        if let problem = space.problem {
+            throw DiagnosedError(.spaceUnfinished, fault: .peer, "the space \(id) can not be used: \(problem)")
+        }
+        return space
+    }
+
+    /// The oldest space in which exactly the user and that person are, by the cloud's word and by that of the KMS.
+    func oneToOne(with person: String) async throws -> Space? {
+        let pair: Set = [account.id, person]
+        for space in try await all().reversed() where space.problem == nil && Set(space.participants) == pair {
+            if try await Set(participants(of: space).filter(\.hasKeys).map(\.id)) == pair { return space }
+        }
+        return nil
+    }
+
     private func space(_ conversation: Conversation) async throws -> Space {
         var name: String?
         var resource: String?
@@ -121,14 +139,24 @@ package actor Spaces {
 
     /// Makes a space with these people in it.
     package func create(name: String, with people: [String]) async throws -> Space {
-        guard !name.isEmpty, name.utf8.count <= 1024 else {
-            throw DiagnosedError(.textTooLong, fault: .client, "the name of a space has 1 to 1024 octets")
-        }
+        try Self.check(name: name)
         var ids: [String] = []
         for email in people {
             let id = try await person(email).id
             if id != account.id, !ids.contains(id) { ids.append(id) }
         }
+        return try await create(name: name, members: ids)
+    }
+
+    private static func check(name: String) throws(DiagnosedError) {
+        guard !name.isEmpty, name.utf8.count <= 1024 else {
+            throw DiagnosedError(.textTooLong, fault: .client, "the name of a space has 1 to 1024 octets")
+        }
+    }
+
+    /// - Parameter ids: of the others, each once.
+    func create(name: String, members ids: [String]) async throws -> Space {
+        try Self.check(name: name)
         let key = try await keys.takeUnboundKey()
         let title = try EncryptedText(encrypting: name, under: key.key)
         let members = [account.id] + ids

@@ -22,6 +22,8 @@ package struct ClientState: Sendable {
     package var searchKey: String?
     /// URI of the key for commands to the eDiscovery worker.
     package var reportKey: String?
+    /// The service that reads the user's calendar beside the user: who else may be sealed to; never changes.
+    package var calendarConnector: String?
     /// Persons seen, by user id.
     package var people: [String: Person] = [:]
 
@@ -124,6 +126,7 @@ extension ClientState {
         json.endArray()
         json.member("searchKey", ifPresent: searchKey)
         json.member("reportKey", ifPresent: reportKey)
+        json.member("calendarConnector", ifPresent: calendarConnector)
         json.name("people")
         json.beginArray()
         for (id, person) in people {
@@ -193,6 +196,7 @@ extension ClientState {
         }
         searchKey = root["searchKey"]?.string
         reportKey = root["reportKey"]?.string
+        calendarConnector = root["calendarConnector"]?.string
         for node in root["people"]?.elements ?? [] {
             guard let id = node["id"]?.string, let email = node["email"]?.string else { continue }
             people[id] = Person(email: email, name: node["name"]?.string ?? email)

@@ -30,6 +30,9 @@ final class SocketWorld: Sendable {
     private let cloud: CloudCore
     private let running: [RunningService]
     private let web: WebClient
+    /// Where services reach the core and the authorization service, past the `Middleman`.
+    private let corePort: Int
+    private let issuerPort: Int
 
     /// - Parameter opaque: the tokens for the cloud are opaque, and the core asks about them.
     static func run(opaque: Bool = false, _ body: (SocketWorld) async throws -> Void) async throws {
@@ -82,11 +85,13 @@ final class SocketWorld: Sendable {
         let coreRun = RunningService([cloud, coreServer, cloud.forwardDrain])
         let corePort = try await coreServer.boundPort
         core.pass(to: corePort)
+        self.corePort = corePort
+        self.issuerPort = issuerPort
         let web = WebClient(trust: nil)
         self.web = web
         let (states, told) = AsyncStream.makeStream(of: LinkState.self)
         let link = KMSLink(kms, told) {
-            try await Self.serviceToken(web, "http://127.0.0.1:\(issuerPort)/token")
+            try await Self.serviceToken(web, "hds-kms", "http://127.0.0.1:\(issuerPort)/token")
         } url: {
             "ws://127.0.0.1:\(corePort)/link/v1"
         }
@@ -101,6 +106,16 @@ final class SocketWorld: Sendable {
         await issuer.close()
         await core.close()
         accounts.close()
+    }
+
+    /// What a connector needs for its link.
+    func linkOfConnector() -> CoreLinkConfiguration {
+        CoreLinkConfiguration(
+            url: "ws://127.0.0.1:\(corePort)/link/v1", trust: nil, node: "c1", service: "calendar",
+            organisation: "org-1", version: "1.0.0", destination: "calendar://org-1", details: { "{}" },
+            token: { [web, issuerPort] in
+                try await Self.serviceToken(web, "hds-calendar", "http://127.0.0.1:\(issuerPort)/token")
+            })
     }
 
     // MARK: - Clients
@@ -192,12 +207,15 @@ final class SocketWorld: Sendable {
             services: [
                 ServiceAccount(
                     id: "hds-kms", name: "KMS", organisation: "org-1", secretHash: serviceHash,
-                    audiences: [.cloud: ["link:kms"]], introspects: [.cloud])
+                    audiences: [.cloud: ["link:kms"]], introspects: [.cloud]),
+                ServiceAccount(
+                    id: "hds-calendar", name: "Calendars", organisation: "org-1", secretHash: serviceHash,
+                    audiences: [.cloud: ["link:calendar"]], introspects: []),
             ])
     }
 
-    private static func serviceToken(_ web: WebClient, _ url: String) async throws -> String {
-        let basic = Base64.encode(Array("hds-kms:\(serviceSecret)".utf8))
+    private static func serviceToken(_ web: WebClient, _ account: String, _ url: String) async throws -> String {
+        let basic = Base64.encode(Array("\(account):\(serviceSecret)".utf8))
         let answer = try await web.send(
             WebRequest(
                 method: "POST", url: url,

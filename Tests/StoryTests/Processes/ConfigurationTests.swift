@@ -29,6 +29,18 @@ extension StoryTests {
             #expect(text.contains("health"), "the nearest key is offered")
         }
 
+        @Test(
+            "A host of meetings that is none is refused by its key",
+            arguments: ["https://meet.example.net", "Meet.example.net", "meet.example.net:port", "a b", "a/b"])
+        func meetingHost(_ host: String) async throws {
+            let domain = try await Domain.make()
+            defer { domain.remove() }
+            try domain.replace(
+                "runtime:\n", with: "meetings:\n  host: \"\(host)\"\nruntime:\n", in: Service.core.configuration)
+            let text = try await refusal(of: .core, in: domain)
+            #expect(text.contains("meetings.host"), "\(text)")
+        }
+
         @Test("A master key that is missing or cut short is refused and named")
         func masterKeyFile() async throws {
             let domain = try await Domain.make()
