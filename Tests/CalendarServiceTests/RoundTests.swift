@@ -89,7 +89,7 @@ struct RoundTests {
         try await bench.round()
         #expect(bench.core.meetings.count == 1)
         let reads = bench.faults.calls(of: .objects)
-        bench.wait(2 * 86_400)
+        bench.wait(3 * 86_400)
         try await bench.round()
         #expect(bench.core.meetings.count == 3)
         #expect(bench.faults.calls(of: .objects) == reads)
