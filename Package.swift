@@ -536,7 +536,8 @@ targets += [
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
+            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-calendar", "hds-extract",
+            "hdsctl", "CalDAVClient", "CalendarBackend",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
             "EDiscoveryExport", "CalendarProtocol", "CoreLink", "LinkProtocol", "LinkedService",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",

@@ -100,7 +100,10 @@ final class Bench: Sendable {
         -> [UInt8]
     {
         let all =
-            ["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//test//", "BEGIN:VEVENT", "UID:\(uid)", "DTSTAMP:20270101T000000Z"]
+            [
+                "BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:-//test//", "BEGIN:VEVENT", "UID:\(uid)",
+                "DTSTAMP:20270101T000000Z",
+            ]
             + (start.isEmpty ? [] : ["DTSTART:\(start)", "DTEND:\(end)"]) + lines + ["END:VEVENT", "END:VCALENDAR"]
         return Array(all.map { $0 + "\r\n" }.joined().utf8)
     }
@@ -129,7 +132,8 @@ final class Bench: Sendable {
     // MARK: - Commands
 
     func command(
-        _ action: CalendarCommand.Action, under uri: String? = nil, user: String = "alice", id: String = UUIDText.random(),
+        _ action: CalendarCommand.Action, under uri: String? = nil, user: String = "alice",
+        id: String = UUIDText.random(),
         issued: Timestamp? = nil, named: String = "alice"
     ) async throws -> (cover: CommandDesk.Answer, answer: CalendarAnswer?) {
         let uri = uri ?? core.keyURI(of: "alice") ?? ""

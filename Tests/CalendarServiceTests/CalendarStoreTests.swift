@@ -13,7 +13,8 @@ struct CalendarStoreTests {
     }
 
     /// Stores over one fresh database, and what makes time pass for a life to end.
-    private static func stores(_ kind: Kind, _ count: Int) async throws -> (stores: [any CalendarStore], life: Duration) {
+    private static func stores(_ kind: Kind, _ count: Int) async throws -> (stores: [any CalendarStore], life: Duration)
+    {
         switch kind {
         case .sqlite:
             let path = TemporaryPlace.path()
@@ -39,7 +40,9 @@ struct CalendarStoreTests {
         let (stores, life) = try await Self.stores(kind, 1)
         let store = stores[0]
         let holding = try #require(
-            try await store.beat(node: "one", life: life, leaving: []).holdings.first { $0.share == Shares.share(of: "u") })
+            try await store.beat(node: "one", life: life, leaving: []).holdings.first {
+                $0.share == Shares.share(of: "u")
+            })
         let done = try await store.write(
             [
                 .put(Self.place("u", .event, "02"), [2]), .put(Self.place("u", .event, "01"), [1]),

@@ -66,7 +66,8 @@ struct CommandTests {
     @Test(
         "Details that lead to another host are refused, however it is written",
         arguments: [
-            "https://evil.example/r", "https://meet.example.com.evil.example/", "https://meet.example.com@evil.example/",
+            "https://evil.example/r", "https://meet.example.com.evil.example/",
+            "https://meet.example.com@evil.example/",
             "http://meet.example.com/", "javascript:alert(1)", "https://evil.example/?meet.example.com",
             "https://evil.example\\@meet.example.com/", "sip:meet.example.com@evil.example", "//meet.example.com/",
         ])
@@ -80,7 +81,9 @@ struct CommandTests {
     @Test("Hosts of the list and those below are taken, with ports and in any case")
     func hosts() {
         let hosts = JoinHosts(["Meet.example.com"])
-        for good in ["https://meet.example.com", "https://a.MEET.example.com:8443/x?y", "sips:room.1@meet.example.com;x=1"] {
+        for good in [
+            "https://meet.example.com", "https://a.MEET.example.com:8443/x?y", "sips:room.1@meet.example.com;x=1",
+        ] {
             #expect(hosts.allows(good), "\(good)")
         }
         for bad in ["https://xmeet.example.com", "https://meet.example.com:x/", "sip:meet.example.com", "https://"] {
@@ -138,7 +141,8 @@ struct CommandTests {
         let meeting = try #require(bench.core.meetings.first { $0.id == made?.meetingID })
         #expect(meeting.durationMinutes == 30 && meeting.isOrganizer && meeting.trigger?.action == .space)
         let changed = try await bench.command(
-            .updateEvent(meetingID: meeting.id, revision: meeting.revision, .init(start: Self.hour.adding(seconds: 600)))
+            .updateEvent(
+                meetingID: meeting.id, revision: meeting.revision, .init(start: Self.hour.adding(seconds: 600)))
         ).answer
         #expect(changed?.outcome == .written)
         try await bench.send()
@@ -162,7 +166,8 @@ struct CommandTests {
         "An event that is none is refused with what is missing",
         arguments: [
             CalendarCommand.Event(subject: "x", start: hour), .init(start: hour, end: hour.adding(seconds: 1)),
-            .init(subject: "x", start: hour, end: hour), .init(subject: "a\u{1}b", start: hour, end: hour.adding(seconds: 60)),
+            .init(subject: "x", start: hour, end: hour),
+            .init(subject: "a\u{1}b", start: hour, end: hour.adding(seconds: 60)),
             .init(subject: "x", start: hour, end: hour.adding(seconds: 60), attendees: [.init(email: "no address")]),
         ])
     func noEvent(_ event: CalendarCommand.Event) async throws {
@@ -183,7 +188,8 @@ struct CommandTests {
         try await bench.round()
         let from = Timestamp(iso8601: "2027-01-12T00:00:00Z") ?? .now()
         let answer = try await bench.command(
-            .freeBusy(from: from, to: from.adding(seconds: 86_400), emails: ["Bob@example.org", "eve@elsewhere.example"])
+            .freeBusy(
+                from: from, to: from.adding(seconds: 86_400), emails: ["Bob@example.org", "eve@elsewhere.example"])
         ).answer
         #expect(answer?.busy?.map { $0.spans?.count } == [1, nil])
         #expect(answer?.busy?.first?.spans?.first?.from == Timestamp(iso8601: "2027-01-12T09:00:00Z"))
@@ -201,7 +207,9 @@ struct CommandTests {
         #expect(answer?.meetings?.map(\.subject) == ["Years ahead"])
     }
 
-    @Test("What is no command is answered so", arguments: ["", "{}", "[1]", #"{"type":"calendar.command","userId":"alice"}"#])
+    @Test(
+        "What is no command is answered so",
+        arguments: ["", "{}", "[1]", #"{"type":"calendar.command","userId":"alice"}"#])
     func malformed(_ text: String) async throws {
         let bench = try await Bench()
         #expect(await CommandDesk(parts: bench.parts, held: bench.held).answer(Array(text.utf8)).status == 400)

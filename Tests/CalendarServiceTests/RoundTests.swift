@@ -15,7 +15,8 @@ struct RoundTests {
         return try text?.text(with: key)
     }
 
-    @Test("A meeting is told once, sealed under a key of its series that the user may have, and changes by its revisions")
+    @Test(
+        "A meeting is told once, sealed under a key of its series that the user may have, and changes by its revisions")
     func first() async throws {
         let bench = try await Bench()
         try await bench.put("a", bench.event("a@x", Bench.asking))
@@ -35,7 +36,8 @@ struct RoundTests {
         #expect(bench.core.all.status["alice"] == "ok")
 
         #expect(try await bench.round().events == 0)
-        try await bench.put("a", bench.event("a@x", Bench.asking.map { $0.replacing("Secret plan", with: "Other plan") }))
+        try await bench.put(
+            "a", bench.event("a@x", Bench.asking.map { $0.replacing("Secret plan", with: "Other plan") }))
         #expect(try await bench.round().events == 1)
         let later = try #require(bench.core.meetings.first)
         #expect(later.revision > meeting.revision && later.keyURI == meeting.keyURI)
@@ -77,7 +79,9 @@ struct RoundTests {
         try await bench.round()
         let meeting = try #require(bench.core.meetings.first)
         #expect(meeting.sensitivity == .personal && meeting.trigger == nil && meeting.participantIDs.isEmpty)
-        #expect(meeting.subject == nil && meeting.location == nil && meeting.participants == nil && meeting.organizer == nil)
+        #expect(
+            meeting.subject == nil && meeting.location == nil && meeting.participants == nil && meeting.organizer == nil
+        )
     }
 
     @Test("What comes into the window with time is told without a change in the calendar")
@@ -115,7 +119,8 @@ struct RoundTests {
         try await bench.put("a", bench.event("a@x", Bench.asking))
         try await bench.put("b", bench.event("b@x", Bench.asking))
         try await bench.round()
-        try await bench.put("a", bench.event("a@x", Bench.asking.map { $0.replacing("Secret plan", with: "Later plan") }))
+        try await bench.put(
+            "a", bench.event("a@x", Bench.asking.map { $0.replacing("Secret plan", with: "Later plan") }))
         bench.faults.inject(.loseChanges, of: .changes)
         #expect(try await bench.round().events == 0)
         #expect(try await bench.round().events == 0)
@@ -143,7 +148,8 @@ struct RoundTests {
             try SQLiteCalendarStore(path: TemporaryPlace.path()), failing: call)
         let bench = try await Bench(store: store)
         for number in 0..<3 { try await bench.put("m\(number)", bench.event("m\(number)@x", Bench.asking)) }
-        try await bench.put("away", bench.event("away@x", ["SUMMARY:Vacation"], start: "20270112T000000Z", end: "20270114T000000Z"))
+        try await bench.put(
+            "away", bench.event("away@x", ["SUMMARY:Vacation"], start: "20270112T000000Z", end: "20270114T000000Z"))
         store.arm()
         _ = try? await bench.round()
         _ = try? await bench.send()

@@ -34,7 +34,8 @@ final class TestKeys: KMSAsking {
             state.asked += 1
             guard !state.isRefusing else {
                 throw KMSRefusal(
-                    KMSAnswer(KMSFailure(KMSStatus.forbidden, "the policy names no consent (no-consent)"), requestID: ""))
+                    KMSAnswer(
+                        KMSFailure(KMSStatus.forbidden, "the policy names no consent (no-consent)"), requestID: ""))
             }
             func answer(_ body: KMSAnswer.Body) -> KMSAnswer { KMSAnswer(status: 200, requestID: "", body: body) }
             func shown(_ uri: String) -> KMSKey? {

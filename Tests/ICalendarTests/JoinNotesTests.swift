@@ -25,6 +25,11 @@ struct JoinNotesTests {
         }
     }
 
+    @Test("Markers need no escape: a server that reads them unescaped keeps them whole")
+    func plainMarkers() {
+        for marker in [JoinNotes.begin, JoinNotes.end] { #expect(CalendarText.escape(marker) == marker) }
+    }
+
     @Test("What the user wrote before and after the details stays")
     func around() throws {
         let noted = try JoinNotes.put("one", into: "before\\\\n")
