@@ -112,9 +112,18 @@ var targets: [Target] = [
             nioCore, lifecycle,
         ]),
     library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
+    library(
+        "CalendarTransport", ["CalendarBackend", "HTTPClient", "TLSChannel", "WireText", "Diagnostics"]),
+    library("CalendarTranslation", ["CalendarBackend", "CalendarTime", "ICalendar", "WireText", "Diagnostics"]),
     wrapper(
         "CalDAVClient",
-        ["CalendarBackend", "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+        ["CalendarBackend", "CalendarTransport", "HTTPClient", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+    library(
+        "GraphClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "HTTPClient", "WireText",
+            "Diagnostics",
+        ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -334,8 +343,9 @@ targets += [
     tests(
         "CalendarBackendTests",
         [
-            "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
-            "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalDAVClient", "GraphClient", "CalendarTime",
+            "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
+            "TestServers",
         ]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
