@@ -124,6 +124,12 @@ var targets: [Target] = [
             "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "HTTPClient", "WireText",
             "Diagnostics",
         ]),
+    library(
+        "GoogleCalendarClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "ICalendar", "HTTPClient",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics",
+        ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -343,8 +349,10 @@ targets += [
     tests(
         "CalendarBackendTests",
         [
-            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalDAVClient", "GraphClient", "CalendarTime",
-            "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", nioCore, nioPosix, nioHTTP1,
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalDAVClient", "GraphClient",
+            "GoogleCalendarClient",
+            "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", nioCore, nioPosix, nioHTTP1,
             "TestServers",
         ]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),

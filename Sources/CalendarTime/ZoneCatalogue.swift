@@ -41,6 +41,12 @@ package final class ZoneCatalogue: Sendable {
         return nil
     }
 
+    /// The name by which IANA knows a zone that has a name of Windows or of IANA; nil for all others.
+    package func ianaName(for tzid: String) -> String? {
+        let name = WindowsZones.name(for: tzid) ?? tzid
+        return iana(name) == nil ? nil : name
+    }
+
     private func iana(_ name: String) -> ZoneRules? {
         if ["UTC", "Z", "GMT", "ETC/UTC"].contains(name.uppercased()) { return .utc }
         guard Self.isName(name) else { return nil }

@@ -7,6 +7,9 @@ import ICalendar
 package struct EventSeries: Sendable, Hashable {
     package var uid: String
     package var main: EventFields
+    /// Where in its series the event stands, when it is one occurrence without its series: who is invited to one only
+    /// has no more than that.
+    package var place: CalendarMoment?
     /// By the time at which each would have started.
     package var exceptions: [CalendarMoment: EventFields] = [:]
 
@@ -29,7 +32,7 @@ package struct EventSeries: Sendable, Hashable {
                 try add("BEGIN", "VCALENDAR")
                 try add("VERSION", "2.0")
                 try add("PRODID", "-//hybrid-data-security//calendar//EN")
-                lines += try EventWriter.octets(of: main, uid: uid, at: nil)
+                lines += try EventWriter.octets(of: main, uid: uid, at: place)
                 for (moment, fields) in exceptions.sorted(by: { $0.key.local < $1.key.local }) {
                     lines += try EventWriter.octets(of: fields, uid: uid, at: moment)
                 }
@@ -68,9 +71,14 @@ package struct EventSeries: Sendable, Hashable {
                     main = fields
                 }
             }
+            var place: CalendarMoment?
+            if main == nil, exceptions.count == 1, let (moment, fields) = exceptions.first {
+                (place, main, exceptions) = (moment, fields, [:])
+            }
             guard let main, let uid else { throw .malformedEvent("an event without RECURRENCE-ID") }
             self.init(uid: CalendarText.unescape(uid), main: main)
             self.exceptions = exceptions
+            self.place = place
         } catch {
             throw .objectRefused("\(error.code): \(error.expected ?? error.summary)")
         }

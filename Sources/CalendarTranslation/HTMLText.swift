@@ -17,7 +17,21 @@ package enum HTMLText {
             old[old.count - 1 - tail].character == new[new.count - 1 - tail]
         { tail += 1 }
         let octets = Array(html.utf8)
-        let begin = head > 0 ? old[head - 1].range.upperBound : old.first?.range.lowerBound ?? bodyEnd(octets)
+        // Into the tags around what goes, or behind what stays before it.
+        var begin =
+            head < old.count - tail && !old[head].isTag
+            ? old[head].range.lowerBound
+            : head > 0 ? old[head - 1].range.upperBound : old.first?.range.lowerBound ?? bodyEnd(octets)
+        if head == old.count - tail {
+            // What is added to bold text is not bold.
+            while begin < octets.count, octets[begin...].starts(with: [UInt8(ascii: "<"), UInt8(ascii: "/")]) {
+                let end = tagEnd(octets, begin)
+                guard !blocks.contains(tagName(octets[begin..<end]).name), tagName(octets[begin..<end]).name != "body",
+                    tagName(octets[begin..<end]).name != "html"
+                else { break }
+                begin = end
+            }
+        }
         var result = Array(octets[..<begin])
         result += escaped(new[head..<(new.count - tail)])
         // Of the stretch that goes, the characters go and the tags stay: what they open is closed.
@@ -60,6 +74,10 @@ package enum HTMLText {
         func atLineStart() -> Bool { places.last.map { $0.character == "\n" } ?? true }
         while place < octets.count {
             let octet = octets[place]
+            if let hidden, octet != UInt8(ascii: "<") || tagName(octets[place...].prefix(16)) != (hidden, true) {
+                place += 1
+                continue
+            }
             if octet == UInt8(ascii: "<") {
                 let end = tagEnd(octets, place)
                 let (name, isEnd) = tagName(octets[place..<end])

@@ -143,7 +143,10 @@ extension GraphClient {
         for (moment, fields) in text.exceptions.sorted(by: { $0.key.local < $1.key.local }) {
             let place = try EventSeries.place(moment, zones: zones)
             places.insert(place)
-            let old = try before[place] ?? read.occurrence(at: moment, zones: zones)
+            var old = try read.occurrence(at: moment, zones: zones)
+            // An occurrence has no lines of ours before it is an exception.
+            old.rest = []
+            if let known = before[place] { old = known }
             let outcome = try await writePart(fields, old, at: moment, base, in: calendar)
             guard outcome == .written else { return outcome }
         }

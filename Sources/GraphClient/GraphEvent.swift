@@ -150,6 +150,9 @@ enum GraphEvent {
                     patch["isAllDay"] = .boolean(fields.isAllDay)
                 }
             case .busy, .status:
+                guard field == .busy || !fields.isCancelled else {
+                    throw .objectRefused("a status of cancelled: delete the event")
+                }
                 // Graph has no tentative status but that of the calendar's owner.
                 let told = fields.isTentative && fields.busy == .busy ? .tentative : fields.busy
                 patch["showAs"] = .string(busy[told] ?? "busy")

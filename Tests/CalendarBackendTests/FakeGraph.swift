@@ -36,7 +36,8 @@ final class FakeGraph: Sendable {
 
     init() async throws {
         proxy = try await CalendarProxy()
-        proxy.play { [unowned self] request in .answer(self.answer(ServiceRequest(request))) }
+        // It lives as long as its port does: to the end of the tests.
+        proxy.play { request in .answer(self.answer(ServiceRequest(request))) }
     }
 
     var origin: String { proxy.url }
@@ -276,7 +277,7 @@ final class FakeGraph: Sendable {
         let window: Range<Int>
         var ids: [String]
         if let token {
-            guard token.count == 3, (state.forgotten...state.log.count).contains(token[0]) else {
+            guard token.count == 3, token[0] >= state.forgotten, token[0] <= state.log.count else {
                 return Self.error(410, "SyncStateNotFound")
             }
             window = token[1]..<token[2]

@@ -108,8 +108,7 @@ struct GraphClientTests {
             "DTSTART;TZID=W. Europe Standard Time:20270330T100000",
             "DTEND;TZID=W. Europe Standard Time:20270330T110000",
             "SUMMARY:Weekly", "LOCATION:Room 4", "DESCRIPTION:Join here", "ORGANIZER:mailto:alice@example.com",
-            "ATTENDEE;CN=Bob:mailto:bob@example.com", "BEGIN:VALARM", "ACTION:DISPLAY", "DESCRIPTION:r",
-            "TRIGGER:-PT15M", "END:VALARM", "END:VEVENT",
+            "ATTENDEE;CN=Bob:mailto:bob@example.com", "END:VEVENT",
         ]
         let uid = object.text.split(separator: "\r\n").first { $0.hasPrefix("UID:") } ?? ""
         let text = String(decoding: object.octets, as: UTF8.self)
