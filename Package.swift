@@ -112,17 +112,24 @@ var targets: [Target] = [
             nioCore, lifecycle,
         ]),
     library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
+    wrapper("CalendarXML", ["CalendarBackend", "CXML"]),
     library(
         "CalendarTransport", ["CalendarBackend", "HTTPClient", "TLSChannel", "WireText", "Diagnostics"]),
     library("CalendarTranslation", ["CalendarBackend", "CalendarTime", "ICalendar", "WireText", "Diagnostics"]),
-    wrapper(
+    library(
         "CalDAVClient",
-        ["CalendarBackend", "CalendarTransport", "HTTPClient", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+        ["CalendarBackend", "CalendarTransport", "CalendarXML", "HTTPClient", "ICalendar", "WireText", "Diagnostics"]),
     library(
         "GraphClient",
         [
             "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "HTTPClient", "WireText",
             "Diagnostics",
+        ]),
+    library(
+        "ExchangeClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalendarTime", "HTTPClient",
+            "WireText", "Diagnostics",
         ]),
     library(
         "GoogleCalendarClient",
@@ -349,9 +356,11 @@ targets += [
     tests(
         "CalendarBackendTests",
         [
-            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalDAVClient", "GraphClient",
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalDAVClient", "GraphClient",
+            "ExchangeClient",
             "GoogleCalendarClient",
-            "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory", "WireText",
+            "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText",
             "Diagnostics", nioCore, nioPosix, nioHTTP1,
             "TestServers",
         ]),

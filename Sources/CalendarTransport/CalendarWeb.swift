@@ -48,16 +48,19 @@ package final class CalendarWeb: Sendable {
     private let client: WebClient
     private let pace: HostPace
     private let tokens: any BearerTokens
+    private let scheme: String
     private let push: @Sendable (WebResponse) -> Push
 
     /// - Parameters:
     ///   - origin: `https://host[:port]`.
     ///   - client: with the trust, the pins and the proxy of this service; it is closed with this.
+    ///   - scheme: of the tokens: `Bearer`, or `Basic` (`GivenTokens.basic`).
     ///   - push: how this service says that it wants fewer requests, besides 429 and 503.
     /// - Throws: `configuration`.
     package init(
         origin: String, limits: HostGate.Limits, timeout: Duration, client: WebClient, clock: any Clock<Duration>,
-        tokens: any BearerTokens, push: @escaping @Sendable (WebResponse) -> Push = { _ in .none }
+        tokens: any BearerTokens, scheme: String = "Bearer",
+        push: @escaping @Sendable (WebResponse) -> Push = { _ in .none }
     ) throws(CalendarError) {
         guard origin.hasPrefix("https://") || origin.hasPrefix("http://"), origin.split(separator: "/").count == 2
         else {
@@ -67,6 +70,7 @@ package final class CalendarWeb: Sendable {
         self.timeout = timeout
         self.client = client
         self.tokens = tokens
+        self.scheme = scheme
         self.push = push
         pace = HostPace(limits, clock: clock)
     }
@@ -94,7 +98,7 @@ package final class CalendarWeb: Sendable {
         guard request.path.hasPrefix("/"), request.path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw CalendarError.violation("a name can not be asked for", expected: "a path in ASCII")
         }
-        let header = token.reveal { ("Authorization", "Bearer " + $0) }
+        let header = token.reveal { ("Authorization", scheme + " " + $0) }
         guard header.1.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
             throw CalendarError.configuration("the token can not be sent", expected: "printable ASCII")
         }

@@ -15,6 +15,21 @@ package struct GivenTokens: BearerTokens {
     }
 }
 
+extension GivenTokens {
+    /// A user's name and password (RFC 7617), for a service that takes no tokens; the scheme is `Basic`.
+    package static func basic(
+        _ give: @escaping @Sendable (CalendarUser) async throws -> (user: String, password: Redacted<String>)?
+    ) -> GivenTokens {
+        GivenTokens { user in
+            guard let (name, password) = try await give(user) else { return nil }
+            guard !name.contains(":") else {
+                throw CalendarError.configuration("the credentials can not be sent", expected: "a user without ':'")
+            }
+            return Redacted(password.reveal { Base64.encode(Array("\(name):\($0)".utf8)) })
+        }
+    }
+}
+
 /// Keeps the tokens that an authorization server grants, and asks for new ones a minute before they end or when one was
 /// refused. One request at a time for each key; failures are not kept.
 package actor GrantedTokens: BearerTokens {

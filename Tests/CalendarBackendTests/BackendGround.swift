@@ -16,11 +16,11 @@ enum BackendKind: String, CaseIterable, CustomTestStringConvertible {
     case decorated
     case radicale, xandikos
     /// Against a fake service of the project's own.
-    case graph, google
+    case graph, google, exchange
 
     /// All that this machine has.
     static let allCases: [BackendKind] = [.memory, .decorated] + real + played
-    static let played: [BackendKind] = [.graph, .google]
+    static let played: [BackendKind] = [.graph, .google, .exchange]
     static let real: [BackendKind] = TestCalendarServer.isInstalled ? [.radicale, .xandikos] : []
     /// With expansion by the server.
     static let expanding = real
@@ -55,6 +55,7 @@ enum BackendKind: String, CaseIterable, CustomTestStringConvertible {
         case .xandikos: return try await CalDAVGround.make(CalDAVGround.xandikos.value)
         case .graph: return try await GraphGround().ground()
         case .google: return try await GoogleGround().ground()
+        case .exchange: return try await ExchangeGround().ground()
         }
     }
 }
