@@ -87,7 +87,7 @@ package actor GrantedTokens: BearerTokens {
 /// A request for a token at an OAuth 2.0 token endpoint (RFC 6749, section 4.4; RFC 7523, section 2.1).
 package enum TokenRequest {
     package static func send(
-        to url: String, _ form: [(String, String)], client: WebClient
+        to url: String, _ form: [(String, String)], client: WebClient, timeout: Duration = .seconds(30)
     ) async throws -> GrantedTokens.Grant {
         let body = form.map { "\(URLText.encoded($0.0))=\(URLText.encoded($0.1))" }.joined(separator: "&")
         let response: WebResponse
@@ -97,7 +97,7 @@ package enum TokenRequest {
                     method: "POST", url: url,
                     headers: [
                         ("Content-Type", "application/x-www-form-urlencoded"), ("Accept", "application/json"),
-                    ], body: Array(body.utf8), maximumResponseBytes: 1 << 18))
+                    ], body: Array(body.utf8), timeout: timeout, maximumResponseBytes: 1 << 18))
         } catch {
             throw Task.isCancelled ? CancellationError() : WebFailure.judged(error)
         }

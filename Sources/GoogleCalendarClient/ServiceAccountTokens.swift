@@ -63,7 +63,7 @@ package struct GoogleServiceAccount: Sendable {
     }
 
     package func tokens(
-        client: WebClient, clock: any Clock<Duration> = ContinuousClock(),
+        client: WebClient, clock: any Clock<Duration> = ContinuousClock(), timeout: Duration = .seconds(30),
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) -> GrantedTokens {
         GrantedTokens(clock: clock, key: { $0.address.lowercased() }) { user in
@@ -72,7 +72,7 @@ package struct GoogleServiceAccount: Sendable {
                 [
                     ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
                     ("assertion", try assertion(for: user, at: now())),
-                ], client: client)
+                ], client: client, timeout: timeout)
         }
     }
 }

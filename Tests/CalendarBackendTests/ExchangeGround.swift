@@ -17,6 +17,7 @@ struct ExchangeGround {
         var settings = ExchangeSettings(origin: server.origin)
         settings.scheme = "Basic"
         settings.limits = HostGate.Limits(concurrent: 8, perSecond: 1_000_000)
+        settings.timeout = .seconds(600)
         change(&settings)
         client = try ExchangeClient(
             settings, client: WebClient(trust: nil), tokens: GivenTokens.basic { ($0.id, Redacted($0.id + "pw")) },

@@ -22,11 +22,14 @@ struct GoogleGround {
         var settings = GoogleCalendarSettings()
         settings.origin = server.origin
         settings.limits = HostGate.Limits(concurrent: 8, perSecond: 1_000_000)
+        settings.timeout = .seconds(600)
         settings.now = { Timestamp(iso8601: "2026-12-20T00:00:00Z") ?? Timestamp(seconds: 0) }
         change(&settings)
         let account = GoogleServiceAccount(
             email: "connector@project.example.com", keyID: "k1", endpoint: server.origin + "/token", key: key)
-        tokens = account.tokens(client: WebClient(trust: nil), clock: clock, now: { Timestamp(seconds: 1_800_000_000) })
+        tokens = account.tokens(
+            client: WebClient(trust: nil), clock: clock, timeout: .seconds(600),
+            now: { Timestamp(seconds: 1_800_000_000) })
         client = try GoogleCalendarClient(settings, client: WebClient(trust: nil), tokens: tokens, clock: clock)
         calendar = CalendarReference(
             user: BackendGround.alice, href: CalendarHref("/calendars/\(URLText.encoded(FakeGoogle.calendar))/"))

@@ -19,6 +19,7 @@ struct GraphGround {
         var settings = GraphSettings()
         settings.origin = server.origin
         settings.limits = HostGate.Limits(concurrent: 8, perSecond: 1_000_000)
+        settings.timeout = .seconds(600)
         settings.now = { Timestamp(iso8601: "2026-12-20T00:00:00Z") ?? Timestamp(seconds: 0) }
         change(&settings)
         client = try GraphClient(
