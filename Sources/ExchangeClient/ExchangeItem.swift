@@ -50,7 +50,9 @@ enum ExchangeItem {
         default: break
         }
         fields.importance = EventFields.Importance(rawValue: value(item, "Importance").lowercased()) ?? .normal
-        fields.categories = item.child("Categories")?.children.map(\.text) ?? []
+        fields.categories = (item.child("Categories")?.children ?? []).map {
+            String(decoding: $0.octets, as: UTF8.self)
+        }
         if flag(item, "ReminderIsSet") { fields.reminder = Int(value(item, "ReminderMinutesBeforeStart")) }
         fields.isCancelled = flag(item, "IsCancelled")
         fields.organizer = item.child("Organizer").flatMap(person)
@@ -114,7 +116,8 @@ enum ExchangeItem {
 
     private static func person(_ element: XMLElement) -> EventFields.Person? {
         guard let address = element.descend("Mailbox", "EmailAddress")?.text, !address.isEmpty else { return nil }
-        return EventFields.Person(address, name: element.descend("Mailbox", "Name")?.text)
+        return EventFields.Person(
+            address, name: element.child("Mailbox").flatMap { $0.child("Name") == nil ? nil : value($0, "Name") })
     }
 
     /// `ResponseType`: Unknown, Organizer, Tentative, Accept, Decline, NoResponseReceived.

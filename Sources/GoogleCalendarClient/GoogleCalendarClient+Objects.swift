@@ -25,13 +25,11 @@ extension GoogleCalendarClient {
 
     package func objects(_ hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarObjects {
         var asked: Set<CalendarHref> = []
+        let unique = hrefs.filter { asked.insert($0).inserted }
+        let objects = try await Concurrently.map(unique) { href in try await self.object(href, in: calendar) }
         var result = CalendarObjects()
-        for href in hrefs where asked.insert(href).inserted {
-            if let object = try await object(href, in: calendar) {
-                result.found.append(object)
-            } else {
-                result.missing.append(href)
-            }
+        for (href, object) in zip(unique, objects) {
+            if let object { result.found.append(object) } else { result.missing.append(href) }
         }
         return result
     }

@@ -22,13 +22,11 @@ extension GraphClient {
 
     package func objects(_ hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarObjects {
         var asked: Set<CalendarHref> = []
+        let unique = hrefs.filter { asked.insert($0).inserted }
+        let objects = try await Concurrently.map(unique) { href in try await self.object(href, in: calendar) }
         var result = CalendarObjects()
-        for href in hrefs where asked.insert(href).inserted {
-            if let object = try await object(href, in: calendar) {
-                result.found.append(object)
-            } else {
-                result.missing.append(href)
-            }
+        for (href, object) in zip(unique, objects) {
+            if let object { result.found.append(object) } else { result.missing.append(href) }
         }
         return result
     }
@@ -52,7 +50,12 @@ extension GraphClient {
         _ href: CalendarHref, in calendar: CalendarReference, ifMatch etag: ETag
     ) async throws -> RemovalOutcome {
         guard etag.isStrong else { throw CalendarError.weakETag }
-        guard let id = id(of: href, in: calendar) else { return .absent }
+        // The condition is in no description of this request, so the version is compared before, too.
+        guard let id = id(of: href, in: calendar),
+            let event = try await read(
+                path(ofEvent: id, in: calendar) + "?$select=id", for: calendar.user, about: "the event")
+        else { return .absent }
+        guard Self.etag(of: event) == etag else { return .conflict }
         let answer = try await ask(
             "DELETE", path(ofEvent: id, in: calendar), headers: [Self.condition(etag)], for: calendar.user)
         if Self.isAbsent(answer) { return .absent }

@@ -48,7 +48,11 @@ final class FakeExchange: Sendable {
     init() async throws {
         proxy = try await CalendarProxy()
         // It lives as long as its port does: to the end of the tests.
-        proxy.play { request in .answer(self.answer(request)) }
+        proxy.play { request in
+            let isLost = self.state.withLock { $0.faults.loses(request) }
+            let answer = self.answer(request)
+            return isLost ? .raw("") : .answer(answer)
+        }
     }
 
     var origin: String { proxy.url }

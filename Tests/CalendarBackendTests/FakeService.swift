@@ -38,6 +38,17 @@ struct ServiceRequest {
 struct ServiceFaults {
     /// Answers in the place of the next requests.
     var next: [WebResponse] = []
+    /// Of the next requests with these methods or in these words the work is done and the answer lost.
+    var lost: [String] = []
+
+    /// Whether the answer to this request is to be lost.
+    mutating func loses(_ request: CalendarProxy.Request) -> Bool {
+        guard let word = lost.first, request.method == word || request.text.contains("<m:\(word) ") else {
+            return false
+        }
+        lost.removeFirst()
+        return true
+    }
 }
 
 extension WebResponse {
