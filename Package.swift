@@ -357,7 +357,7 @@ targets += [
         "CalendarBackendTests",
         [
             "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalDAVClient", "GraphClient",
-            "ExchangeClient",
+            "ExchangeClient", "CalendarSync",
             "GoogleCalendarClient",
             "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText",

@@ -2,6 +2,7 @@ import CalendarBackend
 import CalendarTime
 import CalendarTranslation
 import CalendarTransport
+import CalendarXML
 import Diagnostics
 import GoogleCalendarClient
 import GraphClient
@@ -16,6 +17,8 @@ struct PlayedService: Sendable {
     let client: any CalendarBackend
     let calendar: CalendarReference
     let lose: @Sendable (_ creation: Bool) -> Void
+    /// An attendee's answer arrives at the only event.
+    let accept: @Sendable (_ address: String) -> Void
 
     static func make(_ kind: BackendKind) async throws -> PlayedService {
         switch kind {
@@ -23,6 +26,16 @@ struct PlayedService: Sendable {
             let ground = try await GraphGround()
             return PlayedService(client: ground.client, calendar: ground.calendar) { creation in
                 ground.server.change { $0.faults.lost = [creation ? "POST" : "PATCH"] }
+            } accept: { address in
+                ground.server.change { state in
+                    guard let id = state.events.keys.first, var event = state.events[id] else { return }
+                    event["attendees"] = .array(
+                        (event["attendees"]?.list ?? []).map { attendee in
+                            attendee["emailAddress"]?["address"]?.text == address
+                                ? attendee.merged(["status": ["response": "accepted"]]) : attendee
+                        })
+                    FakeGraph.store(event, &state)
+                }
             }
         case .google:
             let ground = try await GoogleGround()
@@ -30,11 +43,34 @@ struct PlayedService: Sendable {
             _ = try await ground.client.members(of: ground.calendar)
             return PlayedService(client: ground.client, calendar: ground.calendar) { creation in
                 ground.server.change { $0.faults.lost = [creation ? "POST" : "PATCH"] }
+            } accept: { address in
+                ground.server.change { state in
+                    guard let id = state.events.keys.first, var event = state.events[id] else { return }
+                    event["attendees"] = .array(
+                        (event["attendees"]?.list ?? []).map { attendee in
+                            attendee["email"]?.text == address
+                                ? attendee.merged(["responseStatus": "accepted"]) : attendee
+                        })
+                    FakeGoogle.store(event, &state)
+                }
             }
         default:
             let ground = try await ExchangeGround()
             return PlayedService(client: ground.client, calendar: ground.calendar) { creation in
                 ground.server.change { $0.faults.lost = [creation ? "CreateItem" : "UpdateItem"] }
+            } accept: { address in
+                ground.server.change { state in
+                    guard var item = state.items.values.first, var list = item.parts["RequiredAttendees"] else {
+                        return
+                    }
+                    for index in list.children.indices
+                    where FakeExchange.find("EmailAddress", in: list.children[index])?.text == address {
+                        list.children[index].children.removeAll { $0.name.name == "ResponseType" }
+                        list.children[index].children.append(FakeExchange.element("ResponseType", "Accept"))
+                    }
+                    item.parts["RequiredAttendees"] = list
+                    FakeExchange.store(item, &state)
+                }
             }
         }
     }
