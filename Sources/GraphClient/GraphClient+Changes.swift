@@ -20,14 +20,15 @@ extension GraphClient {
         } else {
             let window = window
             end = window.end.seconds
-            path = folder(calendar) + "calendarView/delta?" + Self.query(window)
+            path = place(of: calendar) + "calendarView/delta?" + Self.query(window)
         }
         let round: (items: [JSONValue], deltaLink: String?)
         do {
             round = try await pages(path, for: calendar.user, about: "the calendar")
         } catch let error as CalendarError where error.reason == .notFound && token != nil {
             // 410 is the token's end; 404 that of the calendar, which its own path tells.
-            guard try await read(String(folder(calendar).dropLast()), for: calendar.user, about: "the calendar") != nil
+            guard
+                try await read(String(place(of: calendar).dropLast()), for: calendar.user, about: "the calendar") != nil
             else { throw error }
             return .fullResyncNeeded(.tokenRefused)
         } catch let error as CalendarError where error.reason == .protocolViolation && token != nil {
@@ -45,7 +46,8 @@ extension GraphClient {
     package func members(of calendar: CalendarReference) async throws -> [CalendarMember] {
         let select = "&$select=id,type,seriesMasterId&$top=200"
         let view = try await pages(
-            folder(calendar) + "calendarView?" + Self.query(window) + select, for: calendar.user, about: "the calendar")
+            place(of: calendar) + "calendarView?" + Self.query(window) + select, for: calendar.user,
+            about: "the calendar")
         return try await fold(view.items, in: calendar).changed
     }
 
@@ -54,7 +56,7 @@ extension GraphClient {
     ) async throws -> [CalendarObject] {
         guard !expanded else { throw CalendarError.unsupported("expansion of series") }
         let view = try await pages(
-            folder(calendar) + "calendarView?" + Self.query(time) + "&$select=id,type,seriesMasterId&$top=200",
+            place(of: calendar) + "calendarView?" + Self.query(time) + "&$select=id,type,seriesMasterId&$top=200",
             for: calendar.user, about: "the calendar")
         let members = try await fold(view.items, in: calendar).changed
         return try await objects(members.map(\.href), in: calendar).found

@@ -24,7 +24,7 @@ extension GraphClient {
         properties.append(["id": .string(GraphEvent.uidProperty), "value": .string(text.uid)])
         body["singleValueExtendedProperties"] = .array(properties)
         body["transactionId"] = .string(text.uid)
-        let answer = try await ask("POST", folder(calendar) + "events", body, for: calendar.user)
+        let answer = try await ask("POST", place(of: calendar) + "events", body, for: calendar.user)
         switch answer.status {
         case 200, 201:
             guard let id = answer.body["id"]?.text else {
@@ -63,7 +63,7 @@ extension GraphClient {
         let own =
             "singleValueExtendedProperties/Any(ep: ep/id eq '\(GraphEvent.uidProperty)' and ep/value eq '\(quoted)')"
         for filter in ["iCalUId eq '\(quoted)'", own] {
-            let path = folder(calendar) + "events?$select=id&$top=1&$filter=" + URLText.encoded(filter)
+            let path = place(of: calendar) + "events?$select=id&$top=1&$filter=" + URLText.encoded(filter)
             let found = try await pages(path, for: calendar.user, about: "the calendar").items
             if let id = found.lazy.compactMap({ $0["id"]?.text }).first { return id }
         }

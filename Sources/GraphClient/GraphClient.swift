@@ -75,7 +75,16 @@ package final class GraphClient: CalendarBackend {
         CalendarHref(folder(calendar) + URLText.encoded(id) + ".ics")
     }
 
-    /// The path of a calendar, with a slash at its end. A series of a shared calendar is found below it only.
+    /// What is asked for a calendar: below the user whose it is, whatever the name says, for an application's token opens
+    /// every mailbox. A series of a shared calendar is found below the calendar only.
+    func place(of calendar: CalendarReference) -> String {
+        let names = calendar.href.text.split(separator: "/")
+        let isCalendar = names.count == 4 && names[0] == "users" && names[2] == "calendars"
+        // A name that is none is told as such by the server.
+        return userPath(calendar.user) + "/calendars/" + (isCalendar ? String(names[3]) : "-") + "/"
+    }
+
+    /// The name of a calendar, with a slash at its end.
     func folder(_ calendar: CalendarReference) -> String {
         let text = calendar.href.text
         return text.hasSuffix("/") ? text : text + "/"
@@ -92,7 +101,7 @@ package final class GraphClient: CalendarBackend {
     }
 
     func path(ofEvent id: String, in calendar: CalendarReference) -> String {
-        folder(calendar) + "events/" + URLText.encoded(id)
+        place(of: calendar) + "events/" + URLText.encoded(id)
     }
 
     // MARK: - Requests

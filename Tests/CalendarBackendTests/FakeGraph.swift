@@ -55,7 +55,9 @@ final class FakeGraph: Sendable {
             guard request.header("Authorization") == "Bearer alice-token" else {
                 return .json(401, ["error": ["code": "InvalidAuthenticationToken"]])
             }
-            guard request.path.first == "v1.0", request.path.count >= 4, request.path[1] == "users" else {
+            guard request.path.first == "v1.0", request.path.count >= 4, request.path[1] == "users",
+                request.path[2] == "alice@example.com"
+            else {
                 return Self.error(404, "ResourceNotFound")
             }
             let rest = Array(request.path.dropFirst(3))

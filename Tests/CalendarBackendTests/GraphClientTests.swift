@@ -211,6 +211,16 @@ struct GraphClientTests {
         await #expect(throws: CalendarError.violation("")) { try await ground.client.members(of: ground.calendar) }
     }
 
+    @Test("A name of another's calendar leads to no other mailbox")
+    func mailboxes() async throws {
+        let ground = try await GraphGround()
+        let href = CalendarHref(ground.calendar.href.text.replacing("alice", with: "bob"))
+        _ = try await ground.client.members(of: CalendarReference(user: BackendGround.alice, href: href))
+        #expect(ground.server.proxy.requests.allSatisfy { $0.path.hasPrefix("/v1.0/users/alice%40example.com/") })
+        let none = CalendarReference(user: BackendGround.alice, href: CalendarHref("/users/alice/../bob/calendars/x/"))
+        await #expect(throws: CalendarError.notFound("")) { try await ground.client.members(of: none) }
+    }
+
     @Test("429 stops all requests for as long as it says")
     func pace() async throws {
         let clock = SkippingClock()

@@ -143,6 +143,101 @@ struct ServiceTests {
         }
     }
 
+    @Test("Whatever a service says of an event, it is an error or a text", arguments: BackendKind.played, [1, 2])
+    func hostile(_ kind: BackendKind, _ seed: UInt64) async throws {
+        var generator = SeededGenerator(seed: 77 + seed)
+        switch kind {
+        case .graph:
+            let ground = try await GraphGround()
+            let href = try await Self.rich(ground.client, ground.calendar)
+            let original = ground.server.change { $0.events }
+            for _ in 0..<150 {
+                let mutated = original.mapValues { Self.mutated($0, &generator, keeping: ["id", "type"]) }
+                ground.server.change { $0.events = mutated }
+                try await Self.read(href, ground.client, ground.calendar)
+            }
+        case .google:
+            let ground = try await GoogleGround()
+            let href = try await Self.rich(ground.client, ground.calendar)
+            let original = ground.server.change { $0.events }
+            for _ in 0..<150 {
+                let mutated = original.mapValues { Self.mutated($0, &generator, keeping: ["id", "status"]) }
+                ground.server.change { $0.events = mutated }
+                try await Self.read(href, ground.client, ground.calendar)
+            }
+        default:
+            let ground = try await ExchangeGround()
+            let href = try await Self.rich(ground.client, ground.calendar)
+            let original = ground.server.change { $0.items }
+            for _ in 0..<150 {
+                var mutated = original
+                for (id, item) in original {
+                    guard let name = item.parts.keys.sorted().randomElement(using: &generator) else { continue }
+                    let text = Self.junk.randomElement(using: &generator) ?? ""
+                    var part = FakeExchange.element(
+                        name, text, Bool.random(using: &generator) ? item.parts[name]?.children ?? [] : [])
+                    part.attributes = Bool.random(using: &generator) ? ["Id": text, "BodyType": "HTML"] : [:]
+                    mutated[id]?.parts[name] = part
+                    mutated[id]?.lines = text
+                }
+                ground.server.change { $0.items = mutated }
+                try await Self.read(href, ground.client, ground.calendar)
+            }
+        }
+    }
+
+    private static func rich(_ client: any CalendarBackend, _ calendar: CalendarReference) async throws -> CalendarHref
+    {
+        let made = try await client.put(
+            Array(TranslationTests.rich.utf8), at: client.newHref(in: calendar), in: calendar, .create)
+        guard case .created(let href) = made else { throw CalendarError.notFound("\(made)") }
+        return href
+    }
+
+    private static func read(
+        _ href: CalendarHref, _ client: any CalendarBackend, _ calendar: CalendarReference
+    ) async throws {
+        do {
+            guard let object = try await client.object(href, in: calendar) else { return }
+            _ = try EventSeries(parsing: object.octets)
+        } catch is CalendarError {
+            // Told as what it is.
+        }
+    }
+
+    private static let junk = [
+        "", "x", "-1", "99999999999999999999", "9999-12-31T23:59:59Z", "0000-01-01T00:00:00Z", "2027-02-30T10:00:00Z",
+        "END:VEVENT\nBEGIN:VEVENT\nUID:evil", "X-A:1\r\nEND:VCALENDAR", "RRULE:FREQ=DAILY;INTERVAL=99999999999", "true",
+        "Nowhere/Zone", "\u{7F}\t;:,\"^'", String(repeating: "ö", count: 3000), "<p>&#xFFFFFFFF;&#0;<",
+        "EXDATE:20270101T000000Z,x", "RDATE;VALUE=PERIOD:20270101T000000Z/PT1H", "mailto:a@b\r\nATTENDEE:c",
+    ]
+
+    private static func mutated(
+        _ value: JSONValue, _ generator: inout SeededGenerator, keeping names: Set<String>
+    ) -> JSONValue {
+        guard Int.random(in: 0..<12, using: &generator) > 0 else {
+            switch Int.random(in: 0..<7, using: &generator) {
+            case 0: return .null
+            case 1: return .boolean(true)
+            case 2: return .number("1e400")
+            case 3: return .number("-7")
+            case 4: return []
+            case 5: return [:]
+            default: return .string(junk.randomElement(using: &generator) ?? "")
+            }
+        }
+        switch value {
+        case .object(let members):
+            var result = members
+            for name in members.keys.sorted() where !names.contains(name) {
+                result[name] = mutated(members[name] ?? .null, &generator, keeping: names)
+            }
+            return .object(result)
+        case .array(let values): return .array(values.map { mutated($0, &generator, keeping: names) })
+        default: return value
+        }
+    }
+
     // MARK: - Random events
 
     private static let texts = [
