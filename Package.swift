@@ -112,9 +112,31 @@ var targets: [Target] = [
             nioCore, lifecycle,
         ]),
     library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
-    wrapper(
+    wrapper("CalendarXML", ["CalendarBackend", "CXML"]),
+    library(
+        "CalendarTransport", ["CalendarBackend", "HTTPClient", "TLSChannel", "WireText", "Diagnostics"]),
+    library("CalendarTranslation", ["CalendarBackend", "CalendarTime", "ICalendar", "WireText", "Diagnostics"]),
+    library(
         "CalDAVClient",
-        ["CalendarBackend", "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+        ["CalendarBackend", "CalendarTransport", "CalendarXML", "HTTPClient", "ICalendar", "WireText", "Diagnostics"]),
+    library(
+        "GraphClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "HTTPClient", "WireText",
+            "Diagnostics",
+        ]),
+    library(
+        "ExchangeClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalendarTime", "HTTPClient",
+            "WireText", "Diagnostics",
+        ]),
+    library(
+        "GoogleCalendarClient",
+        [
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "ICalendar", "HTTPClient",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics",
+        ]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -348,8 +370,13 @@ targets += [
     tests(
         "CalendarBackendTests",
         [
-            "CalendarBackend", "CalDAVClient", "HTTPClient", "TLSChannel", "ICalendar", "WireText",
-            "Diagnostics", nioCore, nioPosix, nioHTTP1, "TestServers",
+            "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalDAVClient", "GraphClient",
+            "ExchangeClient", "CalendarSync",
+            "GoogleCalendarClient",
+            "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText",
+            "Diagnostics", nioCore, nioPosix, nioHTTP1,
+            "TestServers",
         ]),
     tests("CalendarProtocolTests", ["CalendarProtocol", "KMSClient", "SecretMemory", "WireText", "Diagnostics"]),
     tests(

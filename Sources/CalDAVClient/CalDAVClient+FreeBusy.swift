@@ -1,4 +1,5 @@
 package import CalendarBackend
+import CalendarXML
 import Diagnostics
 import HTTPClient
 import ICalendar

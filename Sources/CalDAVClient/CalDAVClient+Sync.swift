@@ -1,4 +1,5 @@
 package import CalendarBackend
+import CalendarXML
 import HTTPClient
 
 extension CalDAVClient {

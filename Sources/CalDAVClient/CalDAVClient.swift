@@ -1,4 +1,5 @@
 package import CalendarBackend
+import CalendarXML
 package import HTTPClient
 import WireText
 

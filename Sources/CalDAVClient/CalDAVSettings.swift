@@ -1,4 +1,5 @@
 package import CalendarBackend
+package import CalendarTransport
 package import Diagnostics
 import WireText
 

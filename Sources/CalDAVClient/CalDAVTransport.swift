@@ -1,9 +1,7 @@
 import CalendarBackend
-import Diagnostics
+import CalendarTransport
 import HTTPClient
 import Synchronization
-import TLSChannel
-import WireText
 
 /// Sends requests to a calendar server and its allowed neighbours: credentials per origin, pace per host, redirections by
 /// the rules of trust, failures as `CalendarError`s. Any thread.
@@ -112,7 +110,7 @@ final class CalDAVTransport: Sendable {
                     timeout: settings.timeout, maximumResponseBytes: request.limit))
         } catch {
             await pace.leave(isWelcome: false)
-            throw Task.isCancelled ? CancellationError() : Self.failure(error)
+            throw Task.isCancelled ? CancellationError() : WebFailure.judged(error)
         }
         if response.status == 429 || response.status == 503 {
             let pause = await pace.leave(retryAfter: RetryAfter.read(response))
@@ -154,41 +152,5 @@ final class CalDAVTransport: Sendable {
                 "the calendar server refuses the request", expected: "an answer to what was asked",
                 found: "status \(answer.status)")
         }
-    }
-
-    private static func failure(_ error: any Error) -> any Error {
-        guard let error = error as? DiagnosedError else { return error }
-        switch error.code {
-        case .httpResponseTooLarge, .httpResponseInvalid:
-            return CalendarError(
-                .protocolViolation,
-                DiagnosedError(
-                    error.code == .httpResponseTooLarge ? .calendarAnswerTooLong : .calendarProtocolViolation,
-                    fault: .peer, "the calendar server's answer can not be taken",
-                    expected: error.expected, found: error.found ?? error.summary, hint: error.hint))
-        case .tlsExpired, .tlsNotYetValid: return CalendarError(.serverUnproven, error)
-        default:
-            // Never worked around, and waiting does not help: somebody has to look.
-            guard !error.code.isIdentityFault else { return CalendarError(.serverUnproven, error) }
-            guard error.fault != .configuration else { return CalendarError(.configuration, error) }
-            return CalendarError(
-                .serverAway,
-                DiagnosedError(
-                    .calendarServerAway, fault: error.fault, "the calendar server does not answer: \(error.summary)",
-                    expected: error.expected, found: error.found,
-                    hint: error.hint ?? "check that it runs and that the network lets the connector reach it"))
-        }
-    }
-}
-
-/// The field Retry-After (RFC 9110, section 10.2.3): seconds, or a date, which is held against the server's own clock.
-enum RetryAfter {
-    static func read(_ response: WebResponse) -> Duration? {
-        guard let value = response.header("Retry-After") else { return nil }
-        if let seconds = Int(value) { return .seconds(max(0, min(seconds, 86_400))) }
-        guard let then = HTTPDate.read(value), let now = response.header("Date").flatMap(HTTPDate.read) else {
-            return nil
-        }
-        return .milliseconds(max(0, min(then.milliseconds - now.milliseconds, 86_400_000)))
     }
 }

@@ -1,4 +1,5 @@
 import CalendarBackend
+import CalendarXML
 
 /// A 207 answer (RFC 4918, section 13; RFC 6578, section 6.4).
 struct Multistatus: Sendable, Equatable {

@@ -52,7 +52,7 @@ package struct CalendarInformation: Hashable, Sendable {
     package var components: Set<String>
     /// Changes with any member; for a quick look only.
     package var ctag: String?
-    /// Nil: `changes` only ever gives all of it.
+    /// Nil: the system tells none here; whether it has any, `changes` tells.
     package var token: SyncToken?
     package var rights: CalendarRights
     /// Another's principal: the calendar is delegated or shared.

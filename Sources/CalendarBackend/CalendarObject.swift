@@ -46,10 +46,22 @@ package enum WriteCondition: Hashable, Sendable {
 
 package enum WriteOutcome: Hashable, Sendable {
     case written
+    /// A new object is there, under a name that the system chose: it names objects itself.
+    case created(CalendarHref)
     /// It is another version by now, or there is one already: read again, edit again.
     case conflict
     /// An object of another name has that UID: nothing to write, and reading again does not help.
     case uidInUse(CalendarHref?)
+}
+
+extension WriteOutcome {
+    /// The text is in the calendar: under the name that was asked for, or another.
+    package var isWritten: Bool {
+        switch self {
+        case .written, .created: true
+        case .conflict, .uidInUse: false
+        }
+    }
 }
 
 package enum RemovalOutcome: Hashable, Sendable {
@@ -92,5 +104,7 @@ package enum ResyncReason: String, Hashable, Sendable {
     case tokenWithoutChanges = "token-without-changes"
     /// The server cut its answer and does not say so, or its parts lead in a circle.
     case answerCut = "answer-cut"
+    /// The system tells changes in a stretch of time only, and that has moved on.
+    case windowMoved = "window-moved"
     case notSupported = "not-supported"
 }

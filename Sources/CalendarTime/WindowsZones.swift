@@ -6,6 +6,23 @@ enum WindowsZones {
     /// The IANA name; nil when Windows has no such zone. Case does not matter.
     static func name(for windows: String) -> String? { names[windows.lowercased()] }
 
+    /// As Windows writes them, sorted.
+    static let all = names.keys.sorted().map(written)
+
+    static func windows(for iana: String) -> String? {
+        names.filter { $0.value == iana }.keys.min().map(written)
+    }
+
+    /// The name as Windows writes it: the table has small letters.
+    static func written(_ name: String) -> String {
+        name.lowercased().split(separator: " ").map { word in
+            let plain = word.drop { $0 == "(" }
+            let isShort = ["us", "sa", "se", "aus"].contains(plain) || plain.hasPrefix("utc")
+            guard !isShort else { return word.uppercased() }
+            return word.prefix(word.count - plain.count) + plain.prefix(1).uppercased() + plain.dropFirst()
+        }.joined(separator: " ")
+    }
+
     private static let names: [String: String] = [
         "afghanistan standard time": "Asia/Kabul",
         "alaskan standard time": "America/Anchorage",

@@ -41,6 +41,27 @@ package final class ZoneCatalogue: Sendable {
         return nil
     }
 
+    /// The name by which IANA knows a zone that has a name of Windows or of IANA; nil for all others.
+    package func ianaName(for tzid: String) -> String? {
+        let name = WindowsZones.name(for: tzid) ?? tzid
+        return iana(name) == nil ? nil : name
+    }
+
+    /// A name by which Windows knows a zone: that of CLDR, or of a zone with the same clocks from 2020 to 2035; nil when
+    /// Windows has none.
+    package func windowsName(for tzid: String) -> String? {
+        if WindowsZones.name(for: tzid) != nil { return WindowsZones.written(tzid) }
+        guard let iana = ianaName(for: tzid) else { return nil }
+        if let exact = WindowsZones.windows(for: iana) { return exact }
+        guard let rules = rules(named: iana) else { return nil }
+        let clocks = { (rules: ZoneRules) in Self.samples.map { rules.offset(at: $0) } }
+        let wanted = clocks(rules)
+        return WindowsZones.all.first { name in self.rules(named: name).map(clocks) == wanted }
+    }
+
+    /// Every third day.
+    private static let samples = (0..<1948).map { Instant(seconds: 1_577_836_800 + $0 * 259_200) }
+
     private func iana(_ name: String) -> ZoneRules? {
         if ["UTC", "Z", "GMT", "ETC/UTC"].contains(name.uppercased()) { return .utc }
         guard Self.isName(name) else { return nil }

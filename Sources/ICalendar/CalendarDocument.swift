@@ -197,10 +197,16 @@ package struct CalendarDocument: Sendable, Equatable {
     }
 
     private mutating func replace(_ place: Int, by line: ContentLine) {
-        guard case .line(let present) = pieces[place],
-            ContentLine.unfolded(present.octets) != ContentLine.unfolded(line.octets)
-        else { return }
+        guard case .line(let present) = pieces[place], !Self.saySame(present, line) else { return }
         pieces[place] = .line(line)
+    }
+
+    /// Servers write lines anew: with parameters in another order, quotes and escapes where none are needed. A property
+    /// that differs in that only would be written again in each pass, for ever.
+    private static func saySame(_ one: ContentLine, _ other: ContentLine) -> Bool {
+        let isSorted = { (left: ContentLine.Parameter, right: ContentLine.Parameter) in left.name < right.name }
+        return one.name == other.name && one.parameters.sorted(by: isSorted) == other.parameters.sorted(by: isSorted)
+            && (one.value == other.value || CalendarText.unescape(one.value) == CalendarText.unescape(other.value))
     }
 
     /// Where the BEGIN of a component and its own properties stand among the pieces.

@@ -97,7 +97,7 @@ package struct ContentLine: Sendable, Equatable {
     }
 
     /// Without folds and the end of the line.
-    static func unfolded(_ octets: [UInt8]) -> [UInt8] {
+    package static func unfolded(_ octets: [UInt8]) -> [UInt8] {
         var line: [UInt8] = []
         line.reserveCapacity(octets.count)
         var index = 0
@@ -115,7 +115,8 @@ package struct ContentLine: Sendable, Equatable {
         return line
     }
 
-    private static func folded(_ line: [UInt8], end: [UInt8]) -> [UInt8] {
+    /// The octets of an unfolded line, folded at 75 and never inside a UTF-8 character.
+    package static func folded(_ line: [UInt8], end: [UInt8] = [13, 10]) -> [UInt8] {
         var octets: [UInt8] = []
         var start = 0
         var room = 75

@@ -4,8 +4,8 @@ package import Diagnostics
 ///
 /// Works on the escaped value, so that the user's own text keeps every octet, also the escapes it was written with.
 package enum JoinNotes {
-    // Without a character that needs an escape: Radicale cuts a text at a comma that has none.
-    static let begin = "-=-=- join details - written by the calendar connector -=-=-"
+    /// Without a character that TEXT escapes: servers write values anew, and would escape it.
+    static let begin = "-=-=- join details of the calendar connector -=-=-"
     static let mostBlocks = 100
     static let largestSize = 1 << 18
     static let end = "-=-=- end of join details -=-=-"

@@ -13,7 +13,9 @@ enum Layers {
         ],
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
-            "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalDAVClient",
+            "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalendarTransport",
+            "CalendarTranslation",
+            "CalendarXML", "CalDAVClient", "GraphClient", "GoogleCalendarClient", "ExchangeClient",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",

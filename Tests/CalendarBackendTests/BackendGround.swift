@@ -1,6 +1,8 @@
 import CalDAVClient
 import CalendarBackend
+import CalendarTransport
 import Diagnostics
+import GraphClient
 import HTTPClient
 import TLSChannel
 import TestServers
@@ -13,12 +15,17 @@ enum BackendKind: String, CaseIterable, CustomTestStringConvertible {
     /// The decorator without a fault changes nothing.
     case decorated
     case radicale, xandikos
+    /// Against a fake service of the project's own.
+    case graph, google, exchange
 
     /// All that this machine has.
-    static let allCases: [BackendKind] = [.memory, .decorated] + real
+    static let allCases: [BackendKind] = [.memory, .decorated] + real + played
+    static let played: [BackendKind] = [.graph, .google, .exchange]
     static let real: [BackendKind] = TestCalendarServer.isInstalled ? [.radicale, .xandikos] : []
     /// With expansion by the server.
     static let expanding = real
+    /// Whether the system takes the name that a client proposes.
+    var takesNames: Bool { !Self.played.contains(self) }
 
     var testDescription: String { rawValue }
 
@@ -46,6 +53,9 @@ enum BackendKind: String, CaseIterable, CustomTestStringConvertible {
                 calendar: memory.addCalendar("meetings", of: BackendGround.alice))
         case .radicale: return try await CalDAVGround.make(CalDAVGround.radicale())
         case .xandikos: return try await CalDAVGround.make(CalDAVGround.xandikos.value)
+        case .graph: return try await GraphGround().ground()
+        case .google: return try await GoogleGround().ground()
+        case .exchange: return try await ExchangeGround().ground()
         }
     }
 }
@@ -59,12 +69,15 @@ struct BackendGround {
     let backend: any CalendarBackend
     /// Of alice, empty.
     let calendar: CalendarReference
+    /// What lives as long as the ground.
+    var server: (any Sendable)?
 
     func href(_ name: String) -> CalendarHref { CalendarHref(calendar.href.text + name) }
 
     @discardableResult
     func add(_ name: String, _ event: TestEvent) async throws -> CalendarHref {
         let outcome = try await backend.put(event.octets, at: href(name), in: calendar, .create)
+        if case .created(let chosen) = outcome { return chosen }
         try #require(outcome == .written)
         return href(name)
     }

@@ -1,4 +1,5 @@
 import CalendarBackend
+import CalendarXML
 import TestServers
 import Testing
 

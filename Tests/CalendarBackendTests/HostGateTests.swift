@@ -2,7 +2,7 @@ import CalendarBackend
 import HTTPClient
 import Testing
 
-@testable import CalDAVClient
+@testable import CalendarTransport
 
 @Suite("Pace of requests to a host")
 struct HostGateTests {

@@ -1,5 +1,6 @@
 import CalDAVClient
 import CalendarBackend
+import CalendarTransport
 import Diagnostics
 import HTTPClient
 import TestServers

@@ -1,4 +1,5 @@
 import CalendarBackend
+import CalendarXML
 import Testing
 
 @testable import CalDAVClient

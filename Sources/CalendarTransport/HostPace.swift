@@ -2,23 +2,23 @@ import CalendarBackend
 import WireText
 
 /// Holds requests back as a `HostGate` says, in the order in which they came.
-actor HostPace {
+package actor HostPace {
     private var gate: HostGate
     private let clock: any Clock<Duration>
     private let elapsed: @Sendable () -> Duration
     private var waiting: [(id: Int, continuation: CheckedContinuation<Void, any Error>)] = []
     private var lastWaiter = 0
 
-    init(_ limits: HostGate.Limits, clock: any Clock<Duration>) {
+    package init(_ limits: HostGate.Limits, clock: any Clock<Duration>) {
         gate = HostGate(limits)
         self.clock = clock
         elapsed = clock.stopwatch()
     }
 
-    var waiters: Int { waiting.count }
+    package var waiters: Int { waiting.count }
 
     /// Returns when the request may go; `leave` has to follow.
-    func enter() async throws {
+    package func enter() async throws {
         do {
             try await waitForTurn()
         } catch {
@@ -41,12 +41,12 @@ actor HostPace {
         }
     }
 
-    func leave(isWelcome: Bool) {
+    package func leave(isWelcome: Bool) {
         gate.end(isWelcome: isWelcome)
         wakeOne()
     }
 
-    func leave(retryAfter: Duration?) -> Duration {
+    package func leave(retryAfter: Duration?) -> Duration {
         defer { wakeOne() }
         return gate.pushedBack(at: elapsed(), retryAfter: retryAfter)
     }

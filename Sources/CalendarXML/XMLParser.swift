@@ -1,24 +1,24 @@
 import CXML
-import CalendarBackend
+package import CalendarBackend
 
 /// Reads the XML of an answer by libxml2's streaming reader, as if the server were hostile: no document type, so no
 /// entity of its own; nothing is fetched; octets, depth and elements are bounded; UTF-8 whatever it declares.
 ///
 /// Any thread. Errors are `CalendarError`s with `protocolViolation` and no octet of the answer.
-enum DAVParser {
-    static let deepest = 24
-    static let mostElements = 500_000
+package enum XMLParser {
+    package static let deepest = 24
+    package static let mostElements = 500_000
 
     private static let isPrepared: Bool = {
         xmlInitParser()
         return true
     }()
 
-    static func parse(_ octets: [UInt8]) throws(CalendarError) -> DAVElement {
+    package static func parse(_ octets: [UInt8]) throws(CalendarError) -> XMLElement {
         _ = isPrepared
         try checkProlog(octets)
         guard let size = Int32(exactly: octets.count) else { throw hostile("more than 2 GiB") }
-        let result: Result<DAVElement, CalendarError> = unsafe octets.withUnsafeBytes { octets in
+        let result: Result<XMLElement, CalendarError> = unsafe octets.withUnsafeBytes { octets in
             let options = XML_PARSE_NONET.rawValue | XML_PARSE_NOERROR.rawValue | XML_PARSE_NOWARNING.rawValue
             guard
                 let reader = unsafe xmlReaderForMemory(
@@ -30,9 +30,9 @@ enum DAVParser {
         return try result.get()
     }
 
-    private static func tree(_ reader: xmlTextReaderPtr) throws(CalendarError) -> DAVElement {
-        var open: [DAVElement] = []
-        var root: DAVElement?
+    private static func tree(_ reader: xmlTextReaderPtr) throws(CalendarError) -> XMLElement {
+        var open: [XMLElement] = []
+        var root: XMLElement?
         var count = 0
         func close() {
             guard let done = open.popLast() else { return }
@@ -48,11 +48,11 @@ enum DAVParser {
                 // Before the attribute, which moves the reader.
                 let isEmpty = unsafe xmlTextReaderIsEmptyElement(reader) == 1
                 open.append(
-                    DAVElement(
-                        name: DAVName(
+                    XMLElement(
+                        name: XMLName(
                             namespace: unsafe text(xmlTextReaderConstNamespaceUri(reader)),
                             name: unsafe text(xmlTextReaderConstLocalName(reader))),
-                        nameAttribute: unsafe attribute(reader)))
+                        attributes: unsafe attributes(reader)))
                 if isEmpty { close() }
             case XML_READER_TYPE_END_ELEMENT.rawValue: close()
             case XML_READER_TYPE_TEXT.rawValue, XML_READER_TYPE_CDATA.rawValue,
@@ -72,10 +72,18 @@ enum DAVParser {
         return root
     }
 
-    private static func attribute(_ reader: xmlTextReaderPtr) -> String? {
-        guard unsafe xmlTextReaderMoveToAttribute(reader, "name") == 1 else { return nil }
+    /// By their local names; a second one of a name in another namespace is passed over.
+    private static func attributes(_ reader: xmlTextReaderPtr) -> [String: String] {
+        guard unsafe xmlTextReaderMoveToFirstAttribute(reader) == 1 else { return [:] }
         defer { unsafe xmlTextReaderMoveToElement(reader) }
-        return unsafe text(xmlTextReaderConstValue(reader))
+        var attributes: [String: String] = [:]
+        repeat {
+            // A declaration of a namespace is none.
+            if unsafe xmlTextReaderIsNamespaceDecl(reader) == 1 { continue }
+            let name = unsafe text(xmlTextReaderConstLocalName(reader))
+            if attributes[name] == nil { attributes[name] = unsafe text(xmlTextReaderConstValue(reader)) }
+        } while unsafe xmlTextReaderMoveToNextAttribute(reader) == 1
+        return attributes
     }
 
     private static func text(_ pointer: UnsafePointer<xmlChar>?) -> String {
