@@ -201,9 +201,12 @@ var targets: [Target] = [
             lifecycle,
         ]),
     library(
+        "OIDCRelyingParty",
+        ["IssuerKeys", "HTTPClient", "JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
+    library(
         "TokenIssuer",
         [
-            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "OIDCRelyingParty", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -273,8 +276,8 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", argumentParser,
+            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
         ]),
     executable(
         "hdsctl",
@@ -440,6 +443,12 @@ targets += [
             "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography",
             "SecretMemory", "WireText",
             "Diagnostics", "TestServers",
+        ]),
+    tests(
+        "ProviderLoginTests",
+        [
+            "OIDCRelyingParty", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
+            "Cryptography", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

@@ -48,6 +48,20 @@ package struct IssuerRoutes: Sendable {
             let body = try await Self.body(request)
             return Response(await service.introspect(body: body, visitor: Visitor(request, context)))
         }
+        router.get("/oidc/:provider/callback") { request, context in
+            Response(
+                await service.finishOpenIDLogin(
+                    provider: context.parameters.get("provider") ?? "", query: Array((request.uri.query ?? "").utf8),
+                    visitor: Visitor(request, context)))
+        }
+        router.post("/oidc/:provider/logout") { request, context in
+            let body = try await Self.body(request)
+            return Response(
+                await service.openIDLogout(
+                    provider: context.parameters.get("provider") ?? "", body: body,
+                    visitor: Visitor(request, context)))
+        }
+        router.get("/signed-out") { _, _ in Response(.page(.ok, Pages.signedOut(domain: service.settings.domain))) }
         router.get("/revocations") { _, _ in Response(await service.revocationList()) }
         return router
     }
@@ -55,7 +69,7 @@ package struct IssuerRoutes: Sendable {
     static let methods: [String: String] = [
         "/": "GET", "/.well-known/oauth-authorization-server": "GET", "/.well-known/hds-domain": "GET",
         "/jwks.json": "GET", "/authorize": "GET, POST", "/token": "POST", "/revoke": "POST",
-        "/introspect": "POST", "/revocations": "GET",
+        "/introspect": "POST", "/revocations": "GET", "/signed-out": "GET",
     ]
 
     private static func body(_ request: Request) async throws -> [UInt8] {

@@ -15,6 +15,7 @@ struct AuthConfiguration: RuntimeConfiguration {
     let signingKeys: SigningKeySection
     let attempts: AttemptSection
     let tokenFormat: TokenFormatSection
+    let providers: [ProviderSection]
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -22,6 +23,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         case signingKeys = "signing-keys"
         case attempts
         case tokenFormat = "token-format"
+        case providers
         case runtime
     }
 
@@ -41,6 +43,8 @@ struct AuthConfiguration: RuntimeConfiguration {
         signingKeys = try section.value(.signingKeys, default: SigningKeySection())
         attempts = try section.value(.attempts, default: AttemptSection())
         tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
+        providers = try section.value(.providers, default: [])
+        if let conflict = ProviderSection.conflict(among: providers) { throw section.problem(.providers, conflict) }
         runtime = try section.value(.runtime)
     }
 

@@ -25,14 +25,16 @@ struct Serve: AsyncParsableCommand {
         let accounts = try AccountDirectory(path: configuration.accounts.path)
         let settings = try configuration.settings()
         try settings.requireUsableOrganisations(of: accounts.accounts)
+        let providers = try configuration.identityProviders(context.credentials)
         let service = try AuthorizationService(
-            settings: settings, accounts: accounts, stateFolder: configuration.state.path,
+            settings: settings, accounts: accounts, providers: providers, stateFolder: configuration.state.path,
             events: context.events, metrics: context.metrics)
         let identity = try configuration.tls.identity(context.credentials)
         let certificate = CertificateInUse(identity, configuration.tls.certificate)
         certificate.watch(
             context.health, "the certificate of the authorization service", host: configuration.issuerHost)
         watch(service, configuration, context)
+        watch(providers, context)
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
@@ -65,5 +67,24 @@ struct Serve: AsyncParsableCommand {
             }
         }
         context.health.watchSpace(of: configuration.state)
+    }
+
+    /// Who signs in at a provider can not while it is away; who is signed in does not notice.
+    private static func watch(_ providers: IdentityProviders, _ context: ServiceContext) {
+        let alarms = context.alarms
+        for provider in providers.list {
+            let name = Loggable(reviewed: provider.name)
+            let check = HealthCheck("provider-\(provider.name)", "the provider \(provider.name)")
+            context.health.probe(check, every: .seconds(60)) {
+                do {
+                    try await provider.check()
+                    alarms.clear(.providerUnreachable, about: name, "the provider answers")
+                    return .ok("the provider answers")
+                } catch {
+                    alarms.raise(.providerUnreachable, about: name, Loggable(error: error))
+                    return .fail(error)
+                }
+            }
+        }
     }
 }

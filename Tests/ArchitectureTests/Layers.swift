@@ -20,7 +20,7 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
+            "OIDCRelyingParty", "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
             "ZIPVolume", "EDiscoveryExport", "CalendarSync",
         ],
         ["ServiceRuntime", "ControlSocket"],
