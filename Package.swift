@@ -69,6 +69,7 @@ var targets: [Target] = [
     wrapper("SecretMemory", ["COpenSSL"]),
     wrapper("Cryptography", ["SecretMemory", "Diagnostics", "WireText", "COpenSSL"]),
     wrapper("Confinement", ["CSeccomp"]),
+    library("ChildProcess"),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
     wrapper("Stemming", ["CStemmer"]),
     wrapper("ContentInspection", ["Diagnostics"]),
@@ -123,7 +124,7 @@ var targets: [Target] = [
     // Layer 4: domain
     library("CalendarSync", ["CalendarTime", "ICalendar", "Cryptography", "WireText", "Diagnostics"]),
     wrapper("DocumentText", ["CArchive", "CXML"]),
-    library("TextExtraction"),
+    library("TextExtraction", ["ChildProcess"]),
     library(
         "StoreMigration",
         [
@@ -203,10 +204,12 @@ var targets: [Target] = [
     library(
         "OIDCRelyingParty",
         ["IssuerKeys", "HTTPClient", "JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
+    wrapper(
+        "SAMLServiceProvider", ["ChildProcess", "Cryptography", "WireText", "Diagnostics", "CXML"]),
     library(
         "TokenIssuer",
         [
-            "OIDCRelyingParty", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "OIDCRelyingParty", "SAMLServiceProvider", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -276,7 +279,7 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "HTTPServer", "HTTPClient", "TLSChannel",
+            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "HTTPServer", "HTTPClient", "TLSChannel",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
         ]),
     executable(
@@ -447,8 +450,8 @@ targets += [
     tests(
         "ProviderLoginTests",
         [
-            "OIDCRelyingParty", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
-            "Cryptography", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+            "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

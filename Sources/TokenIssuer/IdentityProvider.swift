@@ -1,4 +1,6 @@
+package import Cryptography
 package import OIDCRelyingParty
+package import SAMLServiceProvider
 
 /// A provider of the customer where people sign in instead of giving a password here.
 package struct IdentityProvider: Sendable {
@@ -22,6 +24,7 @@ package struct IdentityProvider: Sendable {
 
     package enum Connection: Sendable {
         case openIDConnect(OIDCRelyingParty)
+        case saml(SAMLServiceProvider)
     }
 
     package init(
@@ -40,6 +43,7 @@ package struct IdentityProvider: Sendable {
     package func check() async throws {
         switch connection {
         case .openIDConnect(let party): try await party.check()
+        case .saml(let saml): try await saml.check()
         }
     }
 
@@ -109,8 +113,13 @@ package struct AddressPattern: Sendable, Hashable {
 /// The providers in the order of the configuration: the first that is responsible for an address counts.
 package struct IdentityProviders: Sendable {
     package let list: [IdentityProvider]
+    /// What SAML providers verify messages of this service with.
+    package let certificate: Certificate?
 
-    package init(_ list: [IdentityProvider] = []) { self.list = list }
+    package init(_ list: [IdentityProvider] = [], certificate: Certificate? = nil) {
+        self.list = list
+        self.certificate = certificate
+    }
 
     package var isEmpty: Bool { list.isEmpty }
 

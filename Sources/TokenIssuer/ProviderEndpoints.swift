@@ -1,6 +1,7 @@
 import Diagnostics
 import HTTPTypes
 import OIDCRelyingParty
+import SAMLServiceProvider
 import WireText
 
 /// The way to a provider and back: what begins at the login page ends in an authorization code like a password does.
@@ -25,6 +26,10 @@ extension AuthorizationService {
                 let begun = try await party.begin(hint: Accounts.normalized(email))
                 address = begun.address
                 attempt = (begun.pending.state, begun.pending.nonce, begun.pending.verifier)
+            case .saml(let saml):
+                let begun = try saml.begin()
+                address = begun.address
+                attempt = (begun.requestID, "", "")
             }
             let isKept = try await grants.insert(
                 ProviderAttempt(
@@ -65,8 +70,8 @@ extension AuthorizationService {
                 code: code, issuer: try form.value("iss"),
                 .init(state: state, nonce: attempt.nonce, verifier: attempt.verifier))
             return ProvenIdentity(
-                subject: identity.subject, address: identity.address, name: identity.name, session: identity.session,
-                hint: identity.idToken)
+                subject: identity.subject, sessionSubject: identity.subject, address: identity.address, name: identity.name,
+                session: identity.session, hint: identity.idToken)
         }
     }
 
@@ -104,7 +109,7 @@ extension AuthorizationService {
             return await finishLogin(
                 request, user: user, credential: provider.credential,
                 session: ProviderSession(
-                    provider: provider.name, subject: identity.subject, session: identity.session,
+                    provider: provider.name, subject: identity.sessionSubject, session: identity.session,
                     hint: identity.hint))
         } catch {
             recordProvider(error, provider)
@@ -160,7 +165,10 @@ extension AuthorizationService {
 
 /// What a provider vouches for, whatever its protocol.
 struct ProvenIdentity: Sendable, Equatable {
+    /// Stable there, and so what an account is linked with.
     let subject: String
+    /// What a logout there names.
+    let sessionSubject: String
     let address: String?
     let name: String?
     let session: String?

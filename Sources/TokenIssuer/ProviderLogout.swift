@@ -1,6 +1,7 @@
 import Diagnostics
 import HTTPTypes
 import OIDCRelyingParty
+import SAMLServiceProvider
 import WireText
 
 /// Logout in both directions: who ends a login here is told where to end that at the provider, and who is signed out at
@@ -25,6 +26,10 @@ extension AuthorizationService {
     private func logoutAddress(_ session: ProviderSession, _ provider: IdentityProvider) async throws -> String? {
         switch provider.connection {
         case .openIDConnect(let party): try await party.endSession(idToken: session.hint, state: nil)
+        case .saml(let saml):
+            try session.hint.flatMap(SAMLNameID.init(stored:)).flatMap { name in
+                try saml.endSession(name, session: session.session)
+            }
         }
     }
 

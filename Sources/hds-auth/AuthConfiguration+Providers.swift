@@ -1,6 +1,8 @@
+import Cryptography
 import Diagnostics
 import HTTPClient
 import OIDCRelyingParty
+import SAMLServiceProvider
 import ServiceRuntime
 import TLSChannel
 import TokenIssuer
@@ -8,18 +10,20 @@ import TokenIssuer
 // From the section `providers` to the providers that the service works with.
 extension AuthConfiguration {
     func identityProviders(_ credentials: Credentials) throws -> IdentityProviders {
-        IdentityProviders(
+        let identity = try saml?.replacement(credentials)
+        return IdentityProviders(
             try providers.map { section in
                 IdentityProvider(
                     name: section.name, title: section.title, addresses: section.addresses,
                     exceptions: section.exceptions, newAccounts: section.newAccounts,
-                    connection: try connection(section, credentials))
-            })
+                    connection: try connection(section, credentials, identity))
+            }, certificate: identity?.certificateChain.first)
     }
 
     private func connection(
-        _ section: ProviderSection, _ credentials: Credentials
+        _ section: ProviderSection, _ credentials: Credentials, _ identity: TLSServerIdentity?
     ) throws -> IdentityProvider.Connection {
+        if let saml = section.saml { return .saml(try connection(saml, name: section.name, identity)) }
         guard let own = section.openIDConnect else {
             throw DiagnosedError(.providerSettings, fault: .configuration, "the provider \(section.name) has no protocol")
         }
@@ -34,6 +38,34 @@ extension AuthConfiguration {
         settings.maximumAge = own.maximumAge?.components.seconds
         let trust = try own.authorities.map { TLSTrust(roots: try $0.certificates()) }
         return .openIDConnect(OIDCRelyingParty(settings, client: WebClient(trust: trust)))
+    }
+
+    private func connection(
+        _ section: ProviderSection.SAMLSection, name: String, _ identity: TLSServerIdentity?
+    ) throws -> SAMLServiceProvider {
+        var keys: [PublicKey] = []
+        for file in section.certificates {
+            for certificate in try file.certificates() {
+                guard certificate.publicKey.kind != .unsupported else {
+                    throw DiagnosedError(
+                        .providerSettings, fault: .configuration, "\(file.path): this key can not be used",
+                        expected: "RSA of 2048 bits or more, or P-256")
+                }
+                keys.append(certificate.publicKey)
+            }
+        }
+        var settings = SAMLSettings(
+            providerID: section.entityID, signOn: section.signOn.text, keys: keys,
+            entityID: "\(issuer)/saml/metadata", consumer: "\(issuer)/saml/\(name)/acs",
+            logoutConsumer: "\(issuer)/saml/\(name)/logout")
+        settings.logout = section.logout?.text
+        settings.signingKey = identity?.privateKey
+        settings.nameFormat = section.nameFormat
+        settings.subjectAttribute = section.subjectAttribute
+        settings.addressAttributes = section.addressAttributes ?? settings.addressAttributes
+        settings.nameAttributes = section.nameAttributes ?? settings.nameAttributes
+        settings.leeway = section.clockSkew.components.seconds
+        return SAMLServiceProvider(settings)
     }
 }
 

@@ -16,6 +16,7 @@ struct AuthConfiguration: RuntimeConfiguration {
     let attempts: AttemptSection
     let tokenFormat: TokenFormatSection
     let providers: [ProviderSection]
+    let saml: ServerIdentitySection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -23,7 +24,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         case signingKeys = "signing-keys"
         case attempts
         case tokenFormat = "token-format"
-        case providers
+        case providers, saml
         case runtime
     }
 
@@ -45,6 +46,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
         providers = try section.value(.providers, default: [])
         if let conflict = ProviderSection.conflict(among: providers) { throw section.problem(.providers, conflict) }
+        saml = try section.optional(.saml)
         runtime = try section.value(.runtime)
     }
 

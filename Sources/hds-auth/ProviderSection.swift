@@ -1,5 +1,5 @@
-import ServiceRuntime
 import OIDCRelyingParty
+import ServiceRuntime
 import TokenIssuer
 
 /// One item of `providers`: where people of some addresses sign in, as `config/hds-auth.yaml` explains it.
@@ -10,6 +10,7 @@ struct ProviderSection: Decodable, Sendable {
     let exceptions: [AddressPattern]
     let newAccounts: IdentityProvider.NewAccounts
     let openIDConnect: OpenIDSection?
+    let saml: SAMLSection?
 
     private enum Accounts: String, NamedValue, Sendable {
         case listed
@@ -21,6 +22,7 @@ struct ProviderSection: Decodable, Sendable {
         case exceptions = "except"
         case accounts, organisation
         case openIDConnect = "openid-connect"
+        case saml
     }
 
     init(from decoder: any Decoder) throws {
@@ -56,8 +58,9 @@ struct ProviderSection: Decodable, Sendable {
             newAccounts = .onFirstLogin(organisation: organisation)
         }
         openIDConnect = try section.optional(.openIDConnect)
-        guard openIDConnect != nil else {
-            throw section.problem(.name, "the key openid-connect is needed")
+        saml = try section.optional(.saml)
+        guard (openIDConnect == nil) != (saml == nil) else {
+            throw section.problem(.name, "expected either openid-connect or saml")
         }
     }
 
@@ -127,6 +130,49 @@ struct ProviderSection: Decodable, Sendable {
             guard maximumAge.map({ (.seconds(0) ... .seconds(30 * 86_400)).contains($0) }) ?? true else {
                 throw section.problem(.maximumAge, "expected 0s to 30d")
             }
+        }
+    }
+    struct SAMLSection: Decodable, Sendable {
+        let entityID: String
+        let signOn: WebAddress
+        let logout: WebAddress?
+        let certificates: [FileLocation]
+        let nameFormat: String?
+        let subjectAttribute: String?
+        let addressAttributes: [String]?
+        let nameAttributes: [String]?
+        let clockSkew: Duration
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case entityID = "entity-id"
+            case signOn = "sign-on"
+            case logout, certificates
+            case nameFormat = "name-format"
+            case subjectAttribute = "subject-attribute"
+            case addressAttributes = "address-attributes"
+            case nameAttributes = "name-attributes"
+            case clockSkew = "clock-skew"
+        }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            entityID = try section.value(.entityID)
+            guard (1...1024).contains(entityID.utf8.count) else {
+                throw section.problem(.entityID, "expected the provider's name for itself")
+            }
+            signOn = try section.value(.signOn)
+            logout = try section.optional(.logout)
+            for (key, address) in [(CodingKeys.signOn, signOn), (.logout, logout ?? signOn)]
+            where address.scheme != .https && !address.isLoopback {
+                throw section.problem(key, "expected an https:// address")
+            }
+            certificates = try section.value(.certificates)
+            guard !certificates.isEmpty else { throw section.problem(.certificates, "at least one file is needed") }
+            nameFormat = try section.optional(.nameFormat)
+            subjectAttribute = try section.optional(.subjectAttribute)
+            addressAttributes = try section.optional(.addressAttributes)
+            nameAttributes = try section.optional(.nameAttributes)
+            clockSkew = try section.value(.clockSkew, default: .seconds(60), in: .seconds(0) ... .seconds(300))
         }
     }
 }

@@ -38,7 +38,8 @@ struct Serve: AsyncParsableCommand {
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
-                maximumBody: IssuerRoutes.maximumBodyBytes, serverName: "hds-auth"),
+                maximumBody: IssuerRoutes.maximumBodyBytes,
+                largeBodies: ["/saml/": IssuerRoutes.maximumAssertionBytes], serverName: "hds-auth"),
             router: IssuerRoutes(service).router())
         return ServicePlan(
             services: [LoginJanitor(service), server], selfTest: { try await service.check() },
