@@ -451,7 +451,7 @@ targets += [
         "ProviderLoginTests",
         [
             "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

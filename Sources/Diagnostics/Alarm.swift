@@ -98,9 +98,11 @@ extension Alarm {
     package static let providerUnreachable = Alarm(
         "HDS-AUTH-PROVIDER", "75c66cf925bf4eb6a6bfaf740083355d", .error,
         title: "people can not sign in at a provider",
-        text: "Who is signed in stays so; new sign-ins at this provider fail until it can be used again. DETAIL names the "
+        text:
+            "Who is signed in stays so; new sign-ins at this provider fail until it can be used again. DETAIL names the "
             + "provider of the section providers and says why.",
-        fix: "Check that this machine reaches the provider (issuer, ca, firewall), that its metadata and keys can be read, "
+        fix:
+            "Check that this machine reaches the provider (issuer, ca, firewall), that its metadata and keys can be read, "
             + "and that its certificates have not expired.",
         clears: "when the provider can be used again")
     package static let databaseCorrupt = Alarm(

@@ -220,7 +220,8 @@ extension Event {
     package static let providerRefused = Event(
         "HDS-AUTH-PROVIDER-REFUSED", "92ee98f33ca1499f80f9304456d880a7", .notice,
         "a sign-in at the provider @ISSUER@ does not count: @REASON@",
-        explanation: "Somebody came back from a provider without an answer that counts, or with one for whom there is no "
+        explanation:
+            "Somebody came back from a provider without an answer that counts, or with one for whom there is no "
             + "account, or the provider could not be asked. docs/login.md lists the reasons.")
     package static let providerAddressTaken = Event(
         "HDS-AUTH-PROVIDER-ADDRESS-TAKEN", "68262179fc31402c8b8df728a634bca4", .warning,
@@ -228,7 +229,8 @@ extension Event {
         explanation: "The account is linked with one subject of the provider, and another one came with its address: a "
             + "mailbox that somebody else got, a person who was entered anew, or a provider that lets people choose "
             + "addresses. The account was not opened.",
-        fix: "When it is the same person: hds-auth unlink --user ADDRESS, and the next sign-in links anew. Else look at "
+        fix:
+            "When it is the same person: hds-auth unlink --user ADDRESS, and the next sign-in links anew. Else look at "
             + "the provider.")
     package static let providerLinked = Event(
         "HDS-AUTH-PROVIDER-LINKED", "fa805e3c31b641d08f5e9d2a173da270", .notice,
@@ -254,7 +256,8 @@ extension Event {
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored,
         .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
-        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding, .signedIn, .providerRefused,
+        .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding, .signedIn,
+        .providerRefused,
         .providerAddressTaken, .providerLinked, .providerSignedOut,
         .signInRefused, .tokenRefused,
         .refreshTokenReused,

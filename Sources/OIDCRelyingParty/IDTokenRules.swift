@@ -28,7 +28,9 @@ struct IDTokenRules {
             throw Self.refusal("the token is for others, too", expected: "one audience, this client", found: nil)
         }
         if let party = root["azp"] {
-            guard party.string == settings.clientID else { throw Self.refusal("the token was issued to another client") }
+            guard party.string == settings.clientID else {
+                throw Self.refusal("the token was issued to another client")
+            }
         }
         guard let issued = token.issuedAt else { throw Self.refusal("the token has no 'iat'") }
         guard issued <= now.adding(seconds: settings.leeway) else {

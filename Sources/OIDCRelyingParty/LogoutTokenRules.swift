@@ -43,7 +43,9 @@ struct LogoutTokenRules {
         let session = root["sid"]?.string
         // A claim of its own for the subject is not in a logout token: such logins are found by their session.
         let subject = settings.claims.subject == "sub" ? token.subject : nil
-        guard subject != nil || session != nil else { throw Self.refusal("the token names neither subject nor session") }
+        guard subject != nil || session != nil else {
+            throw Self.refusal("the token names neither subject nor session")
+        }
         return LogoutNotice(
             id: id, expires: expires.adding(seconds: settings.leeway), subject: subject, session: session)
     }

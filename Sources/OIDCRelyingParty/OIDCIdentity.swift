@@ -23,7 +23,8 @@ package struct OIDCIdentity: Sendable, Equatable {
             Self.isIdentifier(own), Self.isIdentifier(subject)
         else {
             throw IDTokenRules.refusal(
-                "the token does not say who", expected: "a text of at most \(Self.longestSubject) octets as "
+                "the token does not say who",
+                expected: "a text of at most \(Self.longestSubject) octets as "
                     + "'\(settings.claims.subject)'")
         }
         tokenSubject = own

@@ -45,7 +45,10 @@ enum RedirectBinding {
         // In the order of the standard, whatever the order in the query.
         let signed = [kind.rawValue, "RelayState", "SigAlg"].compactMap { raw[$0] }
         let octets = Array(signed.joined(separator: [UInt8(ascii: "&")]))
-        guard keys.contains(where: { algorithm.suits($0.kind) && $0.isValidSignature(signature, for: octets, algorithm: algorithm) })
+        guard
+            keys.contains(where: {
+                algorithm.suits($0.kind) && $0.isValidSignature(signature, for: octets, algorithm: algorithm)
+            })
         else { throw .saml(.samlSignature, "the signature does not verify with a key of the provider") }
         guard let text = value(kind.rawValue), let packed = Base64.decode(text),
             let message = Inflate.expand(packed, limit: XMLReading.maximumBytes)

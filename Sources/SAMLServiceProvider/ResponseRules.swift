@@ -13,7 +13,9 @@ struct ResponseRules {
     let settings: SAMLSettings
 
     func judge(_ response: XMLElement, requestID: String) throws(DiagnosedError) {
-        guard response[attribute: "Version"] == "2.0" else { throw .saml(.samlMalformed, "the response is not SAML 2.0") }
+        guard response[attribute: "Version"] == "2.0" else {
+            throw .saml(.samlMalformed, "the response is not SAML 2.0")
+        }
         if let issuer = response.elements(.assertion("Issuer")).first {
             guard issuer.plainText == settings.providerID else {
                 throw .saml(.samlIssuer, "the response is of another provider", expected: settings.providerID)

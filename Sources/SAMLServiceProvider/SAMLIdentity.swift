@@ -43,7 +43,9 @@ package struct SAMLNameID: Sendable, Equatable {
     }
 
     /// One text of all of it.
-    package var stored: String { [value, format ?? "", qualifier ?? "", serviceQualifier ?? ""].joined(separator: "\n") }
+    package var stored: String {
+        [value, format ?? "", qualifier ?? "", serviceQualifier ?? ""].joined(separator: "\n")
+    }
 
     package init?(stored: String) {
         let parts = stored.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)

@@ -53,7 +53,8 @@ package final class SAMLServiceProvider: Sendable {
 
     /// Reads the form field `SAMLResponse`: to find the request, never to believe it.
     package func read(_ field: String) throws(DiagnosedError) -> Answer {
-        guard field.utf8.count <= 2 * XMLReading.maximumBytes, let octets = Base64.decode(field.filter { !$0.isWhitespace })
+        guard field.utf8.count <= 2 * XMLReading.maximumBytes,
+            let octets = Base64.decode(field.filter { !$0.isWhitespace })
         else { throw .saml(.samlMalformed, "the message is not base64, or too long") }
         let root = try XMLReading.parse(octets)
         guard let id = root[attribute: "InResponseTo"], (1...128).contains(id.utf8.count) else {
@@ -111,7 +112,8 @@ package final class SAMLServiceProvider: Sendable {
 
     /// A `LogoutRequest` by POST, with an XML signature.
     package func logout(field: String) async throws -> LogoutNotice {
-        guard field.utf8.count <= 2 * XMLReading.maximumBytes, let octets = Base64.decode(field.filter { !$0.isWhitespace })
+        guard field.utf8.count <= 2 * XMLReading.maximumBytes,
+            let octets = Base64.decode(field.filter { !$0.isWhitespace })
         else { throw DiagnosedError.saml(.samlMalformed, "the message is not base64, or too long") }
         let root = try XMLReading.parse(octets)
         guard root.name == .samlProtocol("LogoutRequest"), let place = try SignaturePlaces(message: root).ofRoot else {

@@ -137,23 +137,23 @@ package enum Pages {
             "\n<meta http-equiv=\"refresh\" content=\"0;url=\(HTMLText.escape($0))\">"
         }
         return """
-        <!doctype html>
-        <html lang="en">
-        <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <meta name="robots" content="noindex">\(refresh ?? "")
-        <title>\(HTMLText.escape(title))</title>
-        <style>\(PageStyle.sheet)</style>
-        </head>
-        <body>
-        <main>
-        \(body)
-        </main>
-        </body>
-        </html>
+            <!doctype html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="robots" content="noindex">\(refresh ?? "")
+            <title>\(HTMLText.escape(title))</title>
+            <style>\(PageStyle.sheet)</style>
+            </head>
+            <body>
+            <main>
+            \(body)
+            </main>
+            </body>
+            </html>
 
-        """
+            """
     }
 
     /// The headers of every page. Browsers hold redirects after a form against `form-action` too, so the page with the

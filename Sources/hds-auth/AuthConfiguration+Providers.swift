@@ -25,7 +25,8 @@ extension AuthConfiguration {
     ) throws -> IdentityProvider.Connection {
         if let saml = section.saml { return .saml(try connection(saml, name: section.name, identity)) }
         guard let own = section.openIDConnect else {
-            throw DiagnosedError(.providerSettings, fault: .configuration, "the provider \(section.name) has no protocol")
+            throw DiagnosedError(
+                .providerSettings, fault: .configuration, "the provider \(section.name) has no protocol")
         }
         var settings = OIDCSettings(
             issuer: own.issuer, clientID: own.clientID, redirectURI: "\(issuer)/oidc/\(section.name)/callback",

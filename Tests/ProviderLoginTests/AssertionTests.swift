@@ -95,7 +95,8 @@ struct AssertionTests {
         },
         .init("two addresses", .samlSubject) {
             $0.attributes = $0.attributes.replacing(
-                "</saml:Attribute>", with: "<saml:AttributeValue>bob@example.com</saml:AttributeValue></saml:Attribute>")
+                "</saml:Attribute>", with: "<saml:AttributeValue>bob@example.com</saml:AttributeValue></saml:Attribute>"
+            )
         },
         .init("not signed", .samlSignature) { $0.signsAssertion = false },
         .init("SHA-1 in the signature", .samlSignature) {
@@ -133,7 +134,8 @@ struct AssertionTests {
 
     @Test("A response to no request is told to begin in the application")
     func unsolicited() async throws {
-        let text = try template().signed(by: signer).replacing(" InResponseTo=\"_request\" IssueInstant", with: " IssueInstant")
+        let text = try template().signed(by: signer).replacing(
+            " InResponseTo=\"_request\" IssueInstant", with: " IssueInstant")
         await #expect(throws: DiagnosedError.coded(.samlRequest)) { try await finish(text) }
     }
 
@@ -179,7 +181,8 @@ struct AssertionTests {
     func subjectAttribute() async throws {
         let text = try template {
             $0.nameID = $0.nameID.replacing("persistent", with: "transient")
-            $0.attributes += "<saml:Attribute Name=\"employee\"><saml:AttributeValue>4711</saml:AttributeValue></saml:Attribute>"
+            $0.attributes +=
+                "<saml:Attribute Name=\"employee\"><saml:AttributeValue>4711</saml:AttributeValue></saml:Attribute>"
         }.signed(by: signer)
         #expect(try await finish(text) { $0.subjectAttribute = "employee" }.subject == "4711")
         await #expect(throws: DiagnosedError.coded(.samlSubject)) {

@@ -28,7 +28,8 @@ struct HostileXMLTests {
     func comments() async throws {
         await refuse(good.replacing("subject-alice", with: "subject-admin<!---->.evil"), "in the name")
         // Exclusive canonicalisation leaves comments out, so the signature of this one still verifies.
-        await refuse(good.replacing("subject-alice", with: "subject<!-- x -->-alice"), "under a signature that verifies")
+        await refuse(
+            good.replacing("subject-alice", with: "subject<!-- x -->-alice"), "under a signature that verifies")
         await refuse(good.replacing("alice@example.com", with: "alice@example.com<!---->.evil"), "in an attribute")
         await refuse("<!-- x -->" + good, "before the element")
         await refuse(good + "<!-- x -->", "behind the element")

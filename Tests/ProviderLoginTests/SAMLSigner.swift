@@ -104,11 +104,13 @@ struct SAMLTemplate {
     var assertionIssuer = SAMLSigner.provider
     var destination = " Destination=\"\(SAMLSigner.consumer)\""
     var status = "urn:oasis:names:tc:SAML:2.0:status:Success"
-    var nameID = "<saml:NameID Format=\"urn:oasis:names:tc:SAML:2.0:nameid-format:persistent\">subject-alice</saml:NameID>"
+    var nameID =
+        "<saml:NameID Format=\"urn:oasis:names:tc:SAML:2.0:nameid-format:persistent\">subject-alice</saml:NameID>"
     var recipient = SAMLSigner.consumer
     var confirmedRequest: String?
     var method = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
-    var audience = "<saml:AudienceRestriction><saml:Audience>\(SAMLSigner.entity)</saml:Audience></saml:AudienceRestriction>"
+    var audience =
+        "<saml:AudienceRestriction><saml:Audience>\(SAMLSigner.entity)</saml:Audience></saml:AudienceRestriction>"
     var issued: Timestamp
     var begins: Timestamp
     var ends: Timestamp
@@ -122,7 +124,9 @@ struct SAMLTemplate {
     var signature = SAMLTemplate.rsa
     var digest = "http://www.w3.org/2001/04/xmlenc#sha256"
     var canonicalization = "http://www.w3.org/2001/10/xml-exc-c14n#"
-    var transforms = ["http://www.w3.org/2000/09/xmldsig#enveloped-signature", "http://www.w3.org/2001/10/xml-exc-c14n#"]
+    var transforms = [
+        "http://www.w3.org/2000/09/xmldsig#enveloped-signature", "http://www.w3.org/2001/10/xml-exc-c14n#",
+    ]
 
     static let rsa = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
     static let ofAssertion = "//*[local-name()='Assertion']/*[local-name()='Signature']"
