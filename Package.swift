@@ -498,7 +498,7 @@ targets += [
     .testTarget(
         name: "TextExtractionTests",
         dependencies: [
-            "TextExtraction",
+            "TextExtraction", "ChildProcess",
             // Started as processes.
             "hds-extract", "confinement-probe",
         ], exclude: ["Documents", "Readers"], swiftSettings: settings),

@@ -72,7 +72,7 @@ package final class SAMLServiceProvider: Sendable {
         try rules.judge(answer.root, requestID: requestID)
         let places = try SignaturePlaces(response: answer.root)
         let assertion = try await onLane { () throws -> XMLElement in
-            let signed = SignedElement(program: self.program, keys: self.settings.keys)
+            let signed = SignedElement(program: self.program, certificates: self.settings.certificates)
             let response = try places.ofRoot.map { try signed.read(answer.octets, $0) }
             if let response { try rules.judge(response, requestID: requestID) }
             if let place = places.ofAssertion { return try signed.read(answer.octets, place) }
@@ -106,7 +106,7 @@ package final class SAMLServiceProvider: Sendable {
 
     /// A `LogoutRequest` by redirect, with its signature over the query.
     package func logout(query: [UInt8]) throws(DiagnosedError) -> LogoutNotice {
-        let octets = try RedirectBinding.message(.request, query: query, keys: settings.keys)
+        let octets = try RedirectBinding.message(.request, query: query, keys: settings.certificates.map(\.publicKey))
         return try notice(try XMLReading.parse(octets))
     }
 
@@ -120,7 +120,7 @@ package final class SAMLServiceProvider: Sendable {
             throw DiagnosedError.saml(.samlMalformed, "the message is no request for logout")
         }
         let signed = try await onLane {
-            try SignedElement(program: self.program, keys: self.settings.keys).read(octets, place)
+            try SignedElement(program: self.program, certificates: self.settings.certificates).read(octets, place)
         }
         return try notice(signed)
     }

@@ -8,8 +8,8 @@ package struct SAMLSettings: Sendable {
     package var signOn: String
     /// Where logout messages go (HTTP-Redirect); nil: there is none.
     package var logout: String?
-    /// Keys that may have signed; more than one while the provider changes them.
-    package var keys: [PublicKey]
+    /// Of the keys that may have signed; more than one while the provider changes them. Nothing else of them is looked at.
+    package var certificates: [Certificate]
 
     /// Of this service.
     package var entityID: String
@@ -35,12 +35,12 @@ package struct SAMLSettings: Sendable {
     package var leeway: Int64 = 60
 
     package init(
-        providerID: String, signOn: String, keys: [PublicKey], entityID: String, consumer: String,
+        providerID: String, signOn: String, certificates: [Certificate], entityID: String, consumer: String,
         logoutConsumer: String
     ) {
         self.providerID = providerID
         self.signOn = signOn
-        self.keys = keys
+        self.certificates = certificates
         self.entityID = entityID
         self.consumer = consumer
         self.logoutConsumer = logoutConsumer

@@ -13,7 +13,7 @@ import WireText
 /// 4. They are an element of that name and ID.
 struct SignedElement: Sendable {
     let program: XMLSecProgram
-    let keys: [PublicKey]
+    let certificates: [Certificate]
 
     static let algorithms: [String: SignatureAlgorithm] = [
         "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256": .rs256,
@@ -26,8 +26,11 @@ struct SignedElement: Sendable {
         guard let signature = Base64.decode(place.value.filter { !$0.isWhitespace }) else {
             throw .saml(.samlSignature, "the signature is not base64")
         }
-        for key in keys {
-            guard let signed = try program.verify(message, signature: place.path, key: key.pem) else { continue }
+        for certificate in certificates {
+            let key = certificate.publicKey
+            guard
+                let signed = try program.verify(message, signature: place.path, certificate: certificate.pem)
+            else { continue }
             let info = try XMLReading.parse(signed.info)
             let (algorithm, digest) = try Self.judge(info, id: place.parentID)
             guard algorithm.suits(key.kind), key.isValidSignature(signature, for: signed.info, algorithm: algorithm),

@@ -4,7 +4,7 @@ import Glibc
 
 /// xmlsec1 (Debian: xmlsec1) as a program for each signature: it canonicalises and verifies, and gives what it did that for.
 ///
-/// Message and key go through pipes, so nothing touches a disk. Only the key that is
+/// Message and certificate go through pipes, so nothing touches a disk. Only the key that is
 /// given can be used: of `KeyInfo` nothing is read (`--enabled-key-data`), nothing outside the message is fetched
 /// (`--enabled-reference-uris`). Calls block their thread for up to `seconds`.
 struct XMLSecProgram: Sendable {
@@ -29,13 +29,13 @@ struct XMLSecProgram: Sendable {
 
     /// - Parameters:
     ///   - signature: an XPath that leads to one signature.
-    ///   - key: PEM.
+    ///   - certificate: of the key, PEM; a key alone would have to be a file, for it is tried as a private one first.
     /// - Returns: nil when the signature does not verify.
-    func verify(_ message: [UInt8], signature: String, key: String) throws(DiagnosedError) -> Signed? {
-        let file = try readable(Array(key.utf8))
+    func verify(_ message: [UInt8], signature: String, certificate: String) throws(DiagnosedError) -> Signed? {
+        let file = try readable(Array(certificate.utf8))
         defer { close(file) }
         var arguments = [
-            "--verify", "--enabled-reference-uris", "same-doc", "--enabled-key-data", "raw-x509-cert", "--pubkey-pem",
+            "--verify", "--enabled-reference-uris", "same-doc", "--enabled-key-data", "raw-x509-cert", "--pubkey-cert-pem",
             "/proc/self/fd/3",
         ]
         for name in Self.named { arguments += ["--id-attr:ID", name] }
@@ -70,7 +70,8 @@ struct XMLSecProgram: Sendable {
 
     private static func part(_ name: String, of output: [UInt8]) -> [UInt8]? {
         let start = Array("== \(name) data - start buffer:\n".utf8)
-        let end = Array("\n== \(name) data - end buffer\n".utf8)
+        // The last part has no line end behind it.
+        let end = Array("\n== \(name) data - end buffer".utf8)
         let ranges = (output.ranges(of: start), output.ranges(of: end))
         guard ranges.0.count == 1, ranges.1.count == 1, ranges.0[0].upperBound <= ranges.1[0].lowerBound else {
             return nil
@@ -81,7 +82,7 @@ struct XMLSecProgram: Sendable {
     /// The end of a pipe from which these octets can be read, once; they have to fit into it.
     private func readable(_ octets: [UInt8]) throws(DiagnosedError) -> Int32 {
         var ends: [Int32] = [-1, -1]
-        guard octets.count <= 4096, unsafe pipe(&ends) == 0 else { throw trouble("there is no pipe for the key") }
+        guard octets.count <= 32_768, unsafe pipe(&ends) == 0 else { throw trouble("there is no pipe for the key") }
         defer { close(ends[1]) }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         guard unsafe octets.withUnsafeBytes({ unsafe write(ends[1], $0.baseAddress, $0.count) }) == octets.count else {

@@ -44,7 +44,7 @@ extension AuthConfiguration {
     private func connection(
         _ section: ProviderSection.SAMLSection, name: String, _ identity: TLSServerIdentity?
     ) throws -> SAMLServiceProvider {
-        var keys: [PublicKey] = []
+        var certificates: [Certificate] = []
         for file in section.certificates {
             for certificate in try file.certificates() {
                 guard certificate.publicKey.kind != .unsupported else {
@@ -52,11 +52,11 @@ extension AuthConfiguration {
                         .providerSettings, fault: .configuration, "\(file.path): this key can not be used",
                         expected: "RSA of 2048 bits or more, or P-256")
                 }
-                keys.append(certificate.publicKey)
+                certificates.append(certificate)
             }
         }
         var settings = SAMLSettings(
-            providerID: section.entityID, signOn: section.signOn.text, keys: keys,
+            providerID: section.entityID, signOn: section.signOn.text, certificates: certificates,
             entityID: "\(issuer)/saml/metadata", consumer: "\(issuer)/saml/\(name)/acs",
             logoutConsumer: "\(issuer)/saml/\(name)/logout")
         settings.logout = section.logout?.text

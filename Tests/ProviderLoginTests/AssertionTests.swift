@@ -43,8 +43,8 @@ struct AssertionTests {
     @Test("Of two keys of the provider either may have signed")
     func twoKeys() async throws {
         let text = try template().signed(by: signer)
-        let other = try SAMLSigner.named("other").publicKey
-        #expect(try await finish(text) { $0.keys = [other, signer.publicKey] }.subject == "subject-alice")
+        let other = try SAMLSigner.named("other").certificate
+        #expect(try await finish(text) { $0.certificates = [other, signer.certificate] }.subject == "subject-alice")
     }
 
     struct Refusal: Sendable, CustomTestStringConvertible {

@@ -137,7 +137,7 @@ final class Browser {
 
     /// The tokens for the code in the answer.
     func tokens(_ reply: Reply) async throws -> JSONNode {
-        let code = try #require(reply.parameters["code"], "\(reply.location ?? reply.text)")
+        let code = try #require(reply.parameters["code"], "\(reply.location ?? reply.text) \(world.events.lines)")
         let answer = await world.service.token(
             body: Self.bytes([
                 ("grant_type", "authorization_code"), ("code", code), ("redirect_uri", Self.redirect),

@@ -144,7 +144,10 @@ struct OpenIDTokenTests {
     @Test("An address that is not verified is none, unless the configuration trusts it")
     func verified() async throws {
         for value in ["false", "\"false\"", "null", "1"] {
-            provider.change { $0.claims = ["email_verified": value] }
+            provider.change {
+                $0.claims = ["email_verified": value]
+                $0.userInfo = "{\"sub\":\"subject-alice\",\"email\":\"alice@example.com\"}"
+            }
             #expect(try await login().address == nil)
         }
         provider.change { $0.claims = ["email_verified": "\"true\""] }

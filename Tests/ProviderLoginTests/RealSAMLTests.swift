@@ -24,7 +24,7 @@ struct RealSAMLTests {
         init(signs: String) async throws {
             let own = try SAMLSigner.named("service")
             var settings = SAMLSettings(
-                providerID: "", signOn: "", keys: [], entityID: SAMLSigner.entity, consumer: SAMLSigner.consumer,
+                providerID: "", signOn: "", certificates: [], entityID: SAMLSigner.entity, consumer: SAMLSigner.consumer,
                 logoutConsumer: SAMLSigner.logout)
             settings.signingKey = own.privateKey
             let metadata = try #require(
@@ -36,7 +36,7 @@ struct RealSAMLTests {
             settings.providerID = base + "/metadata"
             settings.signOn = base + "/sso"
             settings.logout = base + "/slo"
-            settings.keys = try Certificate.all(inPEM: String(decoding: pem, as: UTF8.self)).map(\.publicKey)
+            settings.certificates = try Certificate.all(inPEM: String(decoding: pem, as: UTF8.self))
             world = try LoginWorld(providers: [LoginWorld.provider(.saml(SAMLServiceProvider(settings)))])
         }
 

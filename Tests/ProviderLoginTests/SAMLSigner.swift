@@ -48,9 +48,9 @@ final class SAMLSigner: Sendable {
         publicKey = certificate.publicKey
     }
 
-    func settings(keys: [PublicKey]? = nil) -> SAMLSettings {
+    func settings() -> SAMLSettings {
         SAMLSettings(
-            providerID: Self.provider, signOn: "https://idp.example.org/sso", keys: keys ?? [publicKey],
+            providerID: Self.provider, signOn: "https://idp.example.org/sso", certificates: [certificate],
             entityID: Self.entity, consumer: Self.consumer, logoutConsumer: Self.logout)
     }
 

@@ -129,8 +129,9 @@ def saml(words):
     idp = Server(config=IdPConfig().load({
         "entityid": base + "/metadata", "xmlsec_binary": "/usr/bin/xmlsec1", "key_file": "key.pem",
         "cert_file": "certificate.pem", "metadata": {"local": ["service.xml"]},
-        "signing_algorithm": sha256, "digest_algorithm": "http://www.w3.org/2001/04/xmlenc#sha256",
         "service": {"idp": {
+            # By itself it signs with SHA-1.
+            "signing_algorithm": sha256, "digest_algorithm": "http://www.w3.org/2001/04/xmlenc#sha256",
             "endpoints": {
                 "single_sign_on_service": [(base + "/sso", BINDING_HTTP_REDIRECT)],
                 "single_logout_service": [(base + "/slo", BINDING_HTTP_REDIRECT)]},
