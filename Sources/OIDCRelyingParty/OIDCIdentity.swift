@@ -16,6 +16,8 @@ package struct OIDCIdentity: Sendable, Equatable {
     private let tokenSubject: String
 
     static let longestSubject = 255
+    /// Some providers put a sealed record there.
+    static let longestSession = 2048
 
     init(_ token: JWT, idToken: String, _ settings: OIDCSettings) throws(DiagnosedError) {
         let root = token.document.root
@@ -30,7 +32,7 @@ package struct OIDCIdentity: Sendable, Equatable {
         tokenSubject = own
         self.subject = subject
         self.idToken = idToken
-        session = root["sid"]?.string.flatMap { Self.isIdentifier($0) ? $0 : nil }
+        session = root["sid"]?.string.flatMap { Self.isIdentifier($0, upTo: Self.longestSession) ? $0 : nil }
         read(root, settings)
     }
 
@@ -54,7 +56,7 @@ package struct OIDCIdentity: Sendable, Equatable {
     /// Some providers write it as a text.
     private static func isTrue(_ node: JSONNode?) -> Bool { node?.boolean == true || node?.string == "true" }
 
-    static func isIdentifier(_ text: String) -> Bool {
-        (1...longestSubject).contains(text.utf8.count) && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    static func isIdentifier(_ text: String, upTo longest: Int = longestSubject) -> Bool {
+        (1...longest).contains(text.utf8.count) && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }
     }
 }

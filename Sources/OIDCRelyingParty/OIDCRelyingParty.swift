@@ -163,7 +163,8 @@ package final class OIDCRelyingParty: Sendable {
         let known = keys
         return try JWT.verify(
             text, keys: { try Self.key(in: known, for: $0) }, allowing: ProviderMetadata.algorithms,
-            issuer: settings.issuer, audience: settings.clientID, type: nil, now: now(), leeway: settings.leeway)
+            issuer: settings.issuer, audience: settings.clientID, type: nil, readsScope: false, now: now(),
+            leeway: settings.leeway)
     }
 
     private static func holds(_ keys: JWKSet, _ header: JOSEHeader) -> Bool {

@@ -24,7 +24,8 @@ struct RealSAMLTests {
         init(signs: String) async throws {
             let own = try SAMLSigner.named("service")
             var settings = SAMLSettings(
-                providerID: "", signOn: "", certificates: [], entityID: SAMLSigner.entity, consumer: SAMLSigner.consumer,
+                providerID: "", signOn: "", certificates: [], entityID: SAMLSigner.entity,
+                consumer: SAMLSigner.consumer,
                 logoutConsumer: SAMLSigner.logout)
             settings.signingKey = own.privateKey
             let metadata = try #require(

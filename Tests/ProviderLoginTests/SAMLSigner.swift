@@ -41,7 +41,8 @@ final class SAMLSigner: Sendable {
             "/usr/bin/openssl",
             [
                 "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder.path + "/key.pem", "-out",
-                folder.path + "/certificate.pem", "-days", "30", "-subj", "/CN=provider",
+                folder.path + "/certificate.pem", "-days", "30", "-subj", "/CN=provider", "-addext",
+                "subjectAltName=DNS:localhost",
             ])
         certificate = try #require(try Certificate.all(inPEM: try folder.contents(of: "certificate.pem")).first)
         privateKey = try PrivateKey(pem: try folder.contents(of: "key.pem"))

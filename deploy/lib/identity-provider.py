@@ -30,12 +30,147 @@ def serve(handler):
     return server, server.server_address[1]
 
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Calls at_NAME for a path whose last part is NAME, and tells what went wrong there."""
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, text, **headers):
+        body = text.encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        try:
+            url = urllib.parse.urlsplit(self.path)
+            name = url.path.rsplit("/", 1)[1].replace("-", "_").replace(".json", "")
+            getattr(self, "at_" + name)(dict(urllib.parse.parse_qsl(url.query)))
+        except Exception as error:
+            self.answer(500, f"{type(error).__name__}: {error}")
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.path += "?" + self.rfile.read(length).decode()
+        self.do_GET()
+
+
 def openid(_words):
     from oidc_provider_mock import User, run_server_in_thread
 
     people = [User(sub="subject-" + name, claims=claims) for name, claims in PEOPLE.items()]
     with run_server_in_thread(user_claims=people, require_nonce=True) as server:
         ready(server.server_port)
+
+
+def logout(words):
+    """CLIENT SECRET CALLBACK LOGOUT: idpyoidc's provider, where everybody is Alice.
+
+    GET /end gives the back-channel logout of the last login as idpyoidc would send it: the address, and the token.
+    """
+    client, secret, callback, logout_uri = words
+    import json
+    import warnings
+
+    warnings.simplefilter("ignore")
+    from idpyoidc.server import Server
+    from idpyoidc.server.client_authn import ClientSecretBasic
+    from idpyoidc.server.configure import OPConfiguration
+    from idpyoidc.server.oidc.authorization import Authorization
+    from idpyoidc.server.oidc.provider_config import ProviderConfiguration
+    from idpyoidc.server.oidc.session import Session
+    from idpyoidc.server.oidc.token import Token
+    from idpyoidc.server.oidc.userinfo import UserInfo as UserInfoEndpoint
+    from idpyoidc.server.user_info import UserInfo
+
+    sessions = []
+
+    class Provider(Handler):
+        def process(self, name, query, **http_info):
+            endpoint = provider.get_endpoint(name)
+            request = endpoint.parse_request(query, http_info={"headers": http_info})
+            if "error" in request:
+                return request
+            return endpoint.process_request(request)
+
+        def json(self, answer):
+            arguments = answer.get("response_args", answer)
+            status = 400 if "error" in arguments else 200
+            self.answer(status, json.dumps(dict(arguments), default=str), Content_Type="application/json")
+
+        def at_openid_configuration(self, _query):
+            self.json(provider.get_endpoint("provider_config").process_request())
+
+        def at_jwks(self, _query):
+            self.answer(200, provider.keyjar.export_jwks_as_json(""))
+
+        def at_authorization(self, query):
+            answer = self.process("authorization", query)
+            sessions.append(answer["session_id"])
+            arguments = urllib.parse.urlencode(dict(answer["response_args"]))
+            self.answer(303, "", Location=answer["return_uri"] + "?" + arguments)
+
+        def at_token(self, query):
+            self.json(self.process("token", query, authorization=self.headers["Authorization"]))
+
+        def at_userinfo(self, query):
+            self.json(self.process("userinfo", query, authorization=self.headers["Authorization"]))
+
+        def at_end(self, _query):
+            url, token = provider.get_endpoint("session").logout_all_clients(sessions[-1])["blu"][client]
+            self.answer(200, url + "\n" + token)
+
+    def keys(*names):
+        kinds = [{"type": "OCT", "use": ["enc"], "kid": name} for name in names]
+        return {"kwargs": {"keys": {"key_defs": kinds}, "iterations": 1}}
+
+    server, port = serve(Provider)
+    base = f"http://127.0.0.1:{port}"
+    package = "idpyoidc.server."
+    people = {"alice": {key: value for key, value in PEOPLE["alice"].items()}}
+    provider = Server(OPConfiguration(base_path=".", conf={
+        "issuer": base, "httpc_params": {}, "subject_types_supported": ["public"],
+        "key_conf": {"uri_path": "jwks.json", "key_defs": [
+            {"type": "RSA", "use": ["sig"]}, {"type": "EC", "crv": "P-256", "use": ["sig"]}]},
+        "token_handler_args": {
+            "jwks_def": {"key_defs": [{"type": "oct", "bytes": "24", "use": ["enc"], "kid": "code"}]},
+            "code": {"lifetime": 600, "kwargs": {"crypt_conf": keys("password", "salt")}},
+            "token": {"class": package + "token.jwt_token.JWTToken",
+                      "kwargs": {"lifetime": 3600, "add_claims_by_scope": True, "aud": [base]}},
+            "id_token": {"class": package + "token.id_token.IDToken", "kwargs": {}}},
+        "endpoint": {
+            "provider_config": {"path": ".well-known/openid-configuration", "class": ProviderConfiguration,
+                                "kwargs": {"client_authn_method": None}},
+            "authorization": {"path": "authorization", "class": Authorization, "kwargs": {}},
+            "token": {"path": "token", "class": Token,
+                      "kwargs": {"client_authn_methods": {"client_secret_basic": ClientSecretBasic}}},
+            "userinfo": {"path": "userinfo", "class": UserInfoEndpoint, "kwargs": {}},
+            "session": {"path": "end_session", "class": Session, "kwargs": {
+                "post_logout_uri_path": "post_logout", "signing_alg": "RS256",
+                "logout_verify_url": base + "/verify_logout", "client_authn_method": None}}},
+        "authentication": {"anon": {
+            "acr": "urn:oasis:names:tc:SAML:2.0:ac:classes:InternetProtocolPassword",
+            "class": package + "user_authn.user.NoAuthn", "kwargs": {"user": "alice"}}},
+        "userinfo": {"class": UserInfo, "kwargs": {"db": people}},
+        "authz": {"class": package + "authz.AuthzHandling", "kwargs": {"grant_config": {
+            "expires_in": 43200, "usage_rules": {
+                "authorization_code": {"supports_minting": ["access_token", "id_token"], "max_usage": 1},
+                "access_token": {}}}}},
+        "add_on": {"pkce": {"function": package + "oauth2.add_on.pkce.add_support",
+                            "kwargs": {"essential": True, "code_challenge_methods": {"S256": None}}}},
+        "session_params": {"encrypter": keys("password", "salt")},
+    }), cwd=".")  # fmt: skip
+    provider.context.cdb[client] = {
+        "client_id": client, "client_secret": secret, "redirect_uris": [(callback, {})],
+        "token_endpoint_auth_method": "client_secret_basic", "response_types_supported": ["code"],
+        "allowed_scopes": ["openid", "email", "profile"], "backchannel_logout_uri": logout_uri,
+    }  # fmt: skip
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ready(port)
 
 
 def saml(words):
@@ -60,27 +195,7 @@ def saml(words):
     names = {name: NameID(format=NAMEID_FORMAT_PERSISTENT, text="subject-" + name) for name in PEOPLE}
     sessions = {}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-        def answer(self, status, text, **headers):
-            body = text.encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def do_GET(self):
-            try:
-                url = urllib.parse.urlsplit(self.path)
-                query = dict(urllib.parse.parse_qsl(url.query))
-                getattr(self, "at_" + url.path.strip("/"))(query)
-            except Exception as error:  # The test sees what went wrong.
-                self.answer(500, f"{type(error).__name__}: {error}")
-
+    class Provider(Handler):
         def at_certificate(self, _query):
             self.answer(200, pathlib.Path("certificate.pem").read_text())
 
@@ -123,7 +238,7 @@ def saml(words):
                 BINDING_HTTP_REDIRECT, str(response), slo, query.get("RelayState", ""), response=True, sign=True)
             self.answer(303, request.message.name_id.text, Location=dict(info["headers"])["Location"])
 
-    server, port = serve(Handler)
+    server, port = serve(Provider)
     base = f"http://127.0.0.1:{port}"
     sha256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
     idp = Server(config=IdPConfig().load({
