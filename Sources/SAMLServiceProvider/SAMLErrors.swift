@@ -9,6 +9,8 @@ extension DiagnosedError.Code {
     package static let samlSignature: Self = "saml-signature"
     /// xmlsec1 can not be run.
     package static let samlProgram: Self = "saml-program"
+    /// Too many messages at once.
+    package static let samlBusy: Self = "saml-busy"
     /// The provider says that nobody signed in.
     package static let samlStatus: Self = "saml-status"
     /// For another service, another request, another time.

@@ -1,18 +1,18 @@
 package import Cryptography
 package import Diagnostics
-import Dispatch
 package import WireText
 
 /// A SAML 2.0 service provider towards one identity provider: Web Browser SSO (redirect out, POST back) and Single Logout
 /// by redirect (SAML Profiles 2.0, sections 4.1 and 4.4).
 ///
-/// Any thread. Messages are verified on threads of their own, two at a time, for each starts xmlsec1. What has to be
+/// Any thread. Messages are verified on threads of their own, a few at a time, for each starts xmlsec1. What has to be
 /// remembered (which requests are open, which assertions came) is the caller's, who keeps it durably.
 package final class SAMLServiceProvider: Sendable {
     package let settings: SAMLSettings
     private let program: XMLSecProgram
-    private let lanes: DispatchQueue
-    private let gate: DispatchSemaphore
+    private let logins = VerificationLanes("saml-login", count: 2, waiting: 64)
+    /// Apart from logins: everybody can send a request for logout, a response only who began a login.
+    private let logouts = VerificationLanes("saml-logout", count: 1, waiting: 16)
     private let now: @Sendable () -> Timestamp
     private let random: @Sendable (Int) throws -> [UInt8]
 
@@ -25,12 +25,10 @@ package final class SAMLServiceProvider: Sendable {
         self.program = XMLSecProgram(path: program ?? XMLSecProgram.standardPath, seconds: 10)
         self.now = now
         self.random = random
-        lanes = DispatchQueue(label: "saml-signatures", attributes: .concurrent)
-        gate = DispatchSemaphore(value: 2)
     }
 
     /// Whether signatures can be verified.
-    package func check() async throws { try await onLane { try self.program.check() } }
+    package func check() async throws { try await logouts.run { try self.program.check() } }
 
     // MARK: - Login
 
@@ -71,7 +69,7 @@ package final class SAMLServiceProvider: Sendable {
         let rules = ResponseRules(settings: settings)
         try rules.judge(answer.root, requestID: requestID)
         let places = try SignaturePlaces(response: answer.root)
-        let assertion = try await onLane { () throws -> XMLElement in
+        let assertion = try await logins.run { () throws -> XMLElement in
             let signed = SignedElement(program: self.program, certificates: self.settings.certificates)
             let response = try places.ofRoot.map { try signed.read(answer.octets, $0) }
             if let response { try rules.judge(response, requestID: requestID) }
@@ -119,7 +117,7 @@ package final class SAMLServiceProvider: Sendable {
         guard root.name == .samlProtocol("LogoutRequest"), let place = try SignaturePlaces(message: root).ofRoot else {
             throw DiagnosedError.saml(.samlMalformed, "the message is no request for logout")
         }
-        let signed = try await onLane {
+        let signed = try await logouts.run {
             try SignedElement(program: self.program, certificates: self.settings.certificates).read(octets, place)
         }
         return try notice(signed)
@@ -177,14 +175,4 @@ package final class SAMLServiceProvider: Sendable {
 
     /// An `xs:ID` of 160 random bits.
     private func identifier() throws -> String { "_" + Hexadecimal.encode(try random(20)) }
-
-    private func onLane<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            lanes.async { [gate] in
-                gate.wait()
-                defer { gate.signal() }
-                continuation.resume(with: Result { try work() })
-            }
-        }
-    }
 }

@@ -35,7 +35,8 @@ struct XMLSecProgram: Sendable {
         let file = try readable(Array(certificate.utf8))
         defer { close(file) }
         var arguments = [
-            "--verify", "--enabled-reference-uris", "same-doc", "--enabled-key-data", "raw-x509-cert", "--pubkey-cert-pem",
+            "--verify", "--enabled-reference-uris", "same-doc", "--enabled-key-data", "raw-x509-cert",
+            "--pubkey-cert-pem",
             "/proc/self/fd/3",
         ]
         for name in Self.named { arguments += ["--id-attr:ID", name] }

@@ -236,6 +236,7 @@ package final class GrantStore: Sendable {
         return DiagnosedError(
             .grantStore, fault: .store, "the database of logins \(path) can not be used",
             found: "SQLite result \(error.extendedResultCode.rawValue)",
-            hint: "check owner, mode and free space; if the file is damaged move it away: all users sign in again")
+            hint: "check owner, mode and free space; if the file is damaged move it away: all users sign in again"
+                + " (accounts made by first logins at providers are lost with it: docs/login.md)")
     }
 }

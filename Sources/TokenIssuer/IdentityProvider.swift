@@ -121,6 +121,13 @@ package struct IdentityProviders: Sendable {
         self.certificate = certificate
     }
 
+    /// Of accounts that first logins make.
+    package var organisations: [String] {
+        list.compactMap { provider in
+            if case .onFirstLogin(let organisation) = provider.newAccounts { organisation } else { nil }
+        }
+    }
+
     package var isEmpty: Bool { list.isEmpty }
 
     package subscript(name: String) -> IdentityProvider? { list.first { $0.name == name } }

@@ -6,7 +6,7 @@ import WireText
 /// Rules, in this order:
 /// 1. A subject that is linked is the account of its link, whatever its address is now. The account has to be there,
 ///    active, and this provider has to be responsible for its address.
-/// 2. Without a link the address decides: the provider has to say one that is its own by the configuration.
+/// 2. Without a link the address decides: the provider has to say one that is its own by the configuration, in ASCII.
 /// 3. An account of that address that no subject of this provider is linked with becomes this subject's.
 /// 4. An account that another subject is linked with stays that one's: an address that somebody else got later, or that
 ///    the provider lets people choose, opens nothing.
@@ -18,6 +18,8 @@ extension AuthorizationService {
             return try active(accounts.accounts.user(id: id), at: provider)
         }
         guard let text = identity.address else { throw ProviderRefusal(.addressMissing) }
+        // Of two letters that look alike, or become one in lower case (K and the Kelvin sign), one is somebody else's.
+        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw ProviderRefusal(.addressForeign) }
         let address = Accounts.normalized(text)
         guard provider.isResponsible(for: address), providers.responsible(for: address)?.name == provider.name else {
             throw ProviderRefusal(.addressForeign)

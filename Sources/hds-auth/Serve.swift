@@ -24,8 +24,9 @@ struct Serve: AsyncParsableCommand {
     ) async throws -> ServicePlan<AuthConfiguration> {
         let accounts = try AccountDirectory(path: configuration.accounts.path)
         let settings = try configuration.settings()
-        try settings.requireUsableOrganisations(of: accounts.accounts)
         let providers = try configuration.identityProviders(context.credentials)
+        let made = providers.organisations
+        try settings.requireUsableOrganisations(of: accounts.accounts, made: made)
         let service = try AuthorizationService(
             settings: settings, accounts: accounts, providers: providers, stateFolder: configuration.state.path,
             events: context.events, metrics: context.metrics)
@@ -34,7 +35,7 @@ struct Serve: AsyncParsableCommand {
         certificate.watch(
             context.health, "the certificate of the authorization service", host: configuration.issuerHost)
         watch(service, configuration, context)
-        watch(providers, context)
+        ProviderWatch.begin(providers, context)
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
@@ -46,7 +47,9 @@ struct Serve: AsyncParsableCommand {
             reload: { new in
                 let identity = try new.tls.replacement(context.credentials)
                 let tls = try WebServer.tls(identity)
-                try accounts.reload(judge: settings.requireUsableOrganisations)
+                try accounts.reload { new throws(DiagnosedError) in
+                    try settings.requireUsableOrganisations(of: new, made: made)
+                }
                 server.use(tls)
                 certificate.replace(identity, new.tls.certificate)
             }, reloadable: AuthConfiguration.reloadable,
@@ -68,24 +71,5 @@ struct Serve: AsyncParsableCommand {
             }
         }
         context.health.watchSpace(of: configuration.state)
-    }
-
-    /// Who signs in at a provider can not while it is away; who is signed in does not notice.
-    private static func watch(_ providers: IdentityProviders, _ context: ServiceContext) {
-        let alarms = context.alarms
-        for provider in providers.list {
-            let name = Loggable(reviewed: provider.name)
-            let check = HealthCheck("provider-\(provider.name)", "the provider \(provider.name)")
-            context.health.probe(check, every: .seconds(60)) {
-                do {
-                    try await provider.check()
-                    alarms.clear(.providerUnreachable, about: name, "the provider answers")
-                    return .ok("the provider answers")
-                } catch {
-                    alarms.raise(.providerUnreachable, about: name, Loggable(error: error))
-                    return .fail(error)
-                }
-            }
-        }
     }
 }

@@ -146,6 +146,27 @@ struct HomeRealmTests {
         }
     }
 
+    @Test(
+        "An address that becomes another one's in lower case, or that two readers read differently, is nobody's",
+        arguments: [
+            "alice@\u{212A}example.com", "\u{212A}lice@example.com", "alice@example.com\u{200B}",
+            "alice@evil.org@example.com",
+            " alice@example.com", "alice@example.com.", "alice@sub.example.com", "emergency@example.com",
+        ])
+    func addresses(_ address: String) async throws {
+        let browser = Browser(world)
+        let query = try await browser.passage().queryParameters
+        provider.change {
+            $0.nonce = query["nonce"]
+            $0.claims = ["email": "\"\(address)\""]
+        }
+        let reply = await world.service.finishOpenIDLogin(
+            provider: "example", query: Browser.bytes([("code", "c"), ("state", query["state"] ?? "")]),
+            visitor: browser.visitor())
+        #expect(reply.parameters["error"] == "access_denied")
+        #expect(world.events.lines.contains { $0.contains("provider-address-foreign") })
+    }
+
     @Test("An account that is unlinked is linked anew by the next login")
     func unlink() async throws {
         func login(_ subject: String) async throws -> Reply {
