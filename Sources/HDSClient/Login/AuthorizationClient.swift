@@ -147,6 +147,7 @@ package struct AuthorizationClient: Sendable {
     }
 
     /// Returns the address at which a browser ends the login at the provider as well, when one vouched for it.
+    @discardableResult
     package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws -> String? {
         guard let endpoint = server.revocationEndpoint else { return nil }
         let body = FormText.encode([("token", token.reveal { $0 }), ("client_id", clientID)])
