@@ -69,6 +69,7 @@ var targets: [Target] = [
     wrapper("SecretMemory", ["COpenSSL"]),
     wrapper("Cryptography", ["SecretMemory", "Diagnostics", "WireText", "COpenSSL"]),
     wrapper("Confinement", ["CSeccomp"]),
+    library("ChildProcess"),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
     wrapper("Stemming", ["CStemmer"]),
     wrapper("ContentInspection", ["Diagnostics"]),
@@ -145,7 +146,7 @@ var targets: [Target] = [
     // Layer 4: domain
     library("CalendarSync", ["CalendarTime", "ICalendar", "Cryptography", "WireText", "Diagnostics"]),
     wrapper("DocumentText", ["CArchive", "CXML"]),
-    library("TextExtraction"),
+    library("TextExtraction", ["ChildProcess"]),
     library(
         "StoreMigration",
         [
@@ -224,9 +225,14 @@ var targets: [Target] = [
             lifecycle,
         ]),
     library(
+        "OIDCRelyingParty",
+        ["IssuerKeys", "HTTPClient", "JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
+    wrapper(
+        "SAMLServiceProvider", ["ChildProcess", "Cryptography", "WireText", "Diagnostics", "CXML"]),
+    library(
         "TokenIssuer",
         [
-            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "OIDCRelyingParty", "SAMLServiceProvider", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -308,8 +314,8 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", argumentParser,
+            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
         ]),
     executable(
         "hdsctl",
@@ -491,6 +497,12 @@ targets += [
             "Diagnostics", "TestServers",
         ]),
     tests(
+        "ProviderLoginTests",
+        [
+            "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+        ]),
+    tests(
         "TokenIssuerTests",
         [
             "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
@@ -536,7 +548,7 @@ targets += [
     .testTarget(
         name: "TextExtractionTests",
         dependencies: [
-            "TextExtraction",
+            "TextExtraction", "ChildProcess",
             // Started as processes.
             "hds-extract", "confinement-probe",
         ], exclude: ["Documents", "Readers"], swiftSettings: settings),

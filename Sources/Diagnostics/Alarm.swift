@@ -95,6 +95,16 @@ extension Alarm {
             + "service's user. PostgreSQL: check that a server that takes writes runs on one of the hosts and "
             + "can be reached from here.",
         clears: "when the database answers again")
+    package static let providerUnreachable = Alarm(
+        "HDS-AUTH-PROVIDER", "75c66cf925bf4eb6a6bfaf740083355d", .error,
+        title: "people can not sign in at a provider",
+        text:
+            "Who is signed in stays so; new sign-ins at this provider fail until it can be used again. DETAIL names the "
+            + "provider of the section providers and says why.",
+        fix:
+            "Check that this machine reaches the provider (issuer, ca, firewall), that its metadata and keys can be read, "
+            + "and that its certificates have not expired.",
+        clears: "when the provider can be used again")
     package static let databaseCorrupt = Alarm(
         "HDS-DB-CORRUPT", "5b1f0c7a92d84e36a7c4e8d3f6190b52", .critical,
         title: "the database is damaged",
@@ -322,7 +332,7 @@ extension Alarm {
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
         .linkFlapping, .clockSkew,
         .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain, .certificateChain, .reloadRefused,
-        .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
+        .providerUnreachable, .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
         .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
         .userContested, .rotationDue, .rotationRunning, .rotationStalled, .masterKeyOrphan, .masterKeyNotEscrowed,

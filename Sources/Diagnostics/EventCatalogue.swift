@@ -214,7 +214,7 @@ extension Event {
 
     package static let signedIn = Event(
         "HDS-AUTH-SIGNED-IN", "b48c1c2f4092466daa9c87d4a8670664", .info, "@SUBJECT@ signed in for @CLIENT_ID@",
-        explanation: "A user gave the right password.")
+        explanation: "A user gave the right password, or signed in at the provider of the address.")
     package static let signInRefused = Event(
         "HDS-AUTH-SIGN-IN-REFUSED", "27ffca59d05244879c34a8e4dada66b6", .notice, "a sign-in was refused: @REASON@",
         explanation: "A user gave a wrong password, or too many attempts were made.")
@@ -226,6 +226,29 @@ extension Event {
         "a used refresh token came again: all tokens of that sign-in of @SUBJECT@ are ended",
         explanation: "A refresh token is good for one use. A second use means that somebody copied it.",
         fix: "Ask the user whether a device was lost; the user signs in again.")
+    package static let providerRefused = Event(
+        "HDS-AUTH-PROVIDER-REFUSED", "92ee98f33ca1499f80f9304456d880a7", .notice,
+        "a sign-in at the provider @ISSUER@ does not count: @REASON@",
+        explanation:
+            "Somebody came back from a provider without an answer that counts, or with one for whom there is no "
+            + "account, or the provider could not be asked. docs/login.md lists the reasons.")
+    package static let providerAddressTaken = Event(
+        "HDS-AUTH-PROVIDER-ADDRESS-TAKEN", "68262179fc31402c8b8df728a634bca4", .warning,
+        "another subject of the provider @ISSUER@ says the address of @SUBJECT@",
+        explanation: "The account is linked with one subject of the provider, and another one came with its address: a "
+            + "mailbox that somebody else got, a person who was entered anew, or a provider that lets people choose "
+            + "addresses. The account was not opened.",
+        fix:
+            "When it is the same person: hds-auth unlink --user ADDRESS, and the next sign-in links anew. Else look at "
+            + "the provider.")
+    package static let providerLinked = Event(
+        "HDS-AUTH-PROVIDER-LINKED", "fa805e3c31b641d08f5e9d2a173da270", .notice,
+        "@SUBJECT@ is from now on a subject of the provider @ISSUER@",
+        explanation: "The first sign-in at a provider ties the account to the provider's own name for the person.")
+    package static let providerSignedOut = Event(
+        "HDS-AUTH-PROVIDER-SIGNED-OUT", "f0ad1433d79448bb9465d84eba337ca5", .info,
+        "the provider @ISSUER@ ended the logins of @SUBJECT@",
+        explanation: "The user was signed out at the provider; access and refresh tokens of those logins have ended.")
     package static let signingKeyRolled = Event(
         "HDS-AUTH-KEY-ROLLED", "8f526f1bf6324116af68391d01f023d0", .notice,
         "tokens are now signed with the key @FINGERPRINT@",
@@ -243,7 +266,8 @@ extension Event {
         .nodeListTaken,
         .nodeJoinRefused, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding,
-        .calendarEventRefused, .signedIn,
+        .calendarEventRefused, .signedIn, .providerRefused,
+        .providerAddressTaken, .providerLinked, .providerSignedOut,
         .signInRefused, .tokenRefused,
         .refreshTokenReused,
         .signingKeyRolled,

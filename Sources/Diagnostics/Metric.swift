@@ -143,6 +143,8 @@ extension Metric {
 
     // hds-auth
     package static let signIns = Metric("hds_auth_sign_ins_total", .counter, "Sign-ins.", labels: ["outcome"])
+    package static let providerSignIns = Metric(
+        "hds_auth_provider_sign_ins_total", .counter, "Sign-ins at providers.", labels: ["provider", "outcome"])
     package static let tokens = Metric(
         "hds_auth_tokens_total", .counter, "Tokens issued.", labels: ["grant", "audience"])
 
@@ -158,6 +160,6 @@ extension Metric {
         .calendarDrift,
         .calendarUsers, .calendarLag, .linkUp, .linkConnects, .coreLinks,
         .coreDeliveries,
-        .coreEventSockets, .signIns, .tokens,
+        .coreEventSockets, .signIns, .providerSignIns, .tokens,
     ]
 }

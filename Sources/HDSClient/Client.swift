@@ -159,8 +159,10 @@ package final class Client: Sendable {
     }
 
     /// Ends the session at the KMS, the devices and the tokens, as far as each can be reached, and forgets the login.
-    package func logOut() async throws -> [DiagnosedError] {
+    /// - Returns: what failed, and where a browser ends the login at the provider, when one vouched for it.
+    package func logOut() async throws -> (failures: [DiagnosedError], providerLogout: String?) {
         var failures: [DiagnosedError] = []
+        var address: String?
         func attempt(_ body: () async throws -> Void) async {
             do {
                 try await body()
@@ -177,10 +179,10 @@ package final class Client: Sendable {
         await events.stop()
         for device in state.devices.values { await attempt { try await cloud.deleteDevice(device) } }
         if let refresh = try store.current().tokens?.refresh {
-            await attempt { try await authorization.revoke(refresh, try await authorization.server()) }
+            await attempt { address = try await authorization.revoke(refresh, try await authorization.server()) }
         }
         try store.update { $0.forgetLogin() }
         await close()
-        return failures
+        return (failures, address)
     }
 }

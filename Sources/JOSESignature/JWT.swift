@@ -36,10 +36,11 @@ package struct JWT: Sendable {
 
     /// - Parameters:
     ///   - type: the `typ` that the header must have, in any case and with or without `application/`; nil for any.
+    ///   - readsScope: false for tokens in which `scope` means nothing, such as ID tokens: some write a list there.
     ///   - leeway: seconds by which the clocks of issuer and verifier may differ.
     package static func verify(
         _ compact: String, keys: (JOSEHeader) throws -> PublicKey, allowing: Set<SignatureAlgorithm>, issuer: String,
-        audience: String, type: String? = "at+jwt", now: Timestamp, leeway: Int64 = 60
+        audience: String, type: String? = "at+jwt", readsScope: Bool = true, now: Timestamp, leeway: Int64 = 60
     ) throws -> JWT {
         guard compact.utf8.count <= maximumBytes else {
             throw malformed("the token is too long", expected: "at most \(maximumBytes) octets")
@@ -52,7 +53,7 @@ package struct JWT: Sendable {
                     found: jws.header.typ?.quotedForError ?? "no 'typ'")
             }
         }
-        let token = try JWT(jws)
+        let token = try JWT(jws, readsScope: readsScope)
         guard token.issuer == issuer else {
             throw DiagnosedError(
                 .jwtIssuer, fault: .client, "the token is from another issuer", expected: issuer,
@@ -83,7 +84,7 @@ package struct JWT: Sendable {
         return document.root["iss"]?.string
     }
 
-    private init(_ jws: JWS) throws(DiagnosedError) {
+    private init(_ jws: JWS, readsScope: Bool) throws(DiagnosedError) {
         let document: JSONDocument
         do {
             document = try JSONDocument(jws.payload, limits: Self.limits)
@@ -101,7 +102,9 @@ package struct JWT: Sendable {
         expires = try Self.time("exp", root)
         notBefore = try Self.time("nbf", root)
         issuedAt = try Self.time("iat", root)
-        scope = try Self.text("scope", root).map { $0.split(separator: " ").map(String.init) } ?? []
+        scope =
+            try readsScope
+            ? Self.text("scope", root).map { $0.split(separator: " ").map(String.init) } ?? [] : []
         switch root["aud"] {
         case nil: audience = []
         case let node?:

@@ -1,3 +1,4 @@
+import ChildProcess
 import Glibc
 
 /// Reads the text of documents in a confined process of its own for each (`hds-extract`), through pipes: nothing of a

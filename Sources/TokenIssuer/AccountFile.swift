@@ -50,7 +50,10 @@ package enum AccountFile {
         try names.take("mailto:" + Accounts.normalized(address), kind: "e-mail address", at: email)
         return UserAccount(
             id: text, email: address, name: try shortText(keys.required("name"), maximum: 128),
-            organisation: try keys.organisation(default: organisation), passwordHash: try hash(keys, "password-hash"),
+            organisation: try keys.organisation(default: organisation),
+            passwordHash: try keys.optional("password-hash").map { _ throws(DiagnosedError) in
+                try hash(keys, "password-hash")
+            },
             isDisabled: try keys.optional("disabled")?.flag() ?? false,
             partners: try keys.optional("partner-kms").map { list throws(DiagnosedError) in
                 try partnerKMSs(list)

@@ -25,6 +25,13 @@ package struct Accounts: Sendable {
         clientsByID = Dictionary(self.clients.map { ($0.id, $0) }) { first, _ in first }
     }
 
+    /// These and others that stand in no file; of two with one id or address that of the file counts.
+    func adding(_ others: [UserAccount]) -> Accounts {
+        if others.isEmpty { return self }
+        let new = others.filter { usersByID[$0.id] == nil && usersByEmail[Self.normalized($0.email)] == nil }
+        return Accounts(users: users + new, services: services, clients: clients)
+    }
+
     /// The user with this address, whatever its case and the white space around it.
     package func user(email: String) -> UserAccount? { usersByEmail[Self.normalized(email)] }
     package func user(id: String) -> UserAccount? { usersByID[id] }
@@ -39,22 +46,23 @@ package struct Accounts: Sendable {
     }
 }
 
-/// A person with a password.
+/// A person, with a password or one who signs in at a provider.
 package struct UserAccount: Sendable, Equatable {
     /// A UUID in lower case: the `sub` of the tokens, and the user's name at the KMS and the core.
     package let id: String
     package let email: String
     package let name: String
     package let organisation: String
-    /// `Cryptography.PasswordHash` text.
-    package let passwordHash: String
+    /// `Cryptography.PasswordHash` text; nil for who signs in at a provider only.
+    package let passwordHash: String?
     /// A disabled account can not sign in, and its refresh tokens end with their next use.
     package let isDisabled: Bool
     /// Other organisations' KMSs (`kms://HOST`) to which this service says who the user is.
     package let partners: Set<String>
 
     package init(
-        id: String, email: String, name: String, organisation: String, passwordHash: String, isDisabled: Bool = false,
+        id: String, email: String, name: String, organisation: String, passwordHash: String?,
+        isDisabled: Bool = false,
         partners: Set<String> = []
     ) {
         self.id = id

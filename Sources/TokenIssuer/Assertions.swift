@@ -32,10 +32,10 @@ extension AuthorizationService {
         let token = try form.required("subject_token")
         let audience = try form.required("audience")
         let now = surroundings.now()
-        let accounts = accounts.accounts
+        let (accounts, providers) = (accounts.accounts, providers)
         let outcome = try await grants.present(
             digest: SecretDigest.of(token), client: client.id, now: now, grace: settings.lifetimes.refreshGrace
-        ) { grant in Self.user(of: grant, accounts) == nil ? .accountChanged : nil }
+        ) { grant in Self.user(of: grant, accounts, providers) == nil ? .accountChanged : nil }
         let grant: Grant
         switch outcome {
         case .granted(let found): grant = found
@@ -46,7 +46,7 @@ extension AuthorizationService {
             record(Loggable(refusal), client: client.id)
             throw OAuthError(.invalidGrant, "the refresh token is not valid")
         }
-        guard let user = Self.user(of: grant, accounts), user.partners.contains(audience),
+        guard let user = Self.user(of: grant, accounts, providers), user.partners.contains(audience),
             client.partners?.contains(audience) ?? true, audience != settings.kmsCluster
         else {
             record("assertion for a KMS that is not allowed", client: client.id)

@@ -40,6 +40,13 @@ extension AuthorizationService {
             record(.refused, reason: "login form without the token of its page")
             return loginPage(.forbidden, request, email: "", notice: .expired, visitor: visitor)
         }
+        // Before a password is looked at: whose sign-in is at a provider has none here.
+        if let provider = providers.responsible(for: email) {
+            return await beginProviderLogin(request, provider, email: email, visitor: visitor)
+        }
+        if !providers.isEmpty, password.isEmpty, !email.isEmpty {
+            return loginPage(.ok, request, email: email, notice: nil, visitor: visitor, step: .password)
+        }
 
         let now = surroundings.now()
         let pass: AttemptGate.Pass
@@ -72,10 +79,16 @@ extension AuthorizationService {
             return reply
         }
         gate.succeeded(pass, now: surroundings.now())
-        return await finishLogin(request, user: user)
+        guard let hash = user.passwordHash else { return refusalPage("There is no password here.") }
+        return await finishLogin(request, user: user, credential: SecretDigest.of(hash), session: nil)
     }
 
-    private func finishLogin(_ request: AuthorizationRequest, user: UserAccount) async -> Reply {
+    /// - Parameters:
+    ///   - credential: what the login was proved with.
+    ///   - session: where it came from, when a provider vouches for it.
+    func finishLogin(
+        _ request: AuthorizationRequest, user: UserAccount, credential: String, session: ProviderSession?
+    ) async -> Reply {
         do {
             let now = surroundings.now()
             let code = try secret()
@@ -85,17 +98,16 @@ extension AuthorizationService {
                     expires: now.adding(seconds: settings.lifetimes.code),
                     grant: Grant(
                         family: try identifier(), user: user.id, client: request.client.id, scope: request.scope,
-                        credential: SecretDigest.of(user.passwordHash), signedIn: now,
-                        expires: now.adding(seconds: settings.lifetimes.login))))
-            record(.succeeded, reason: "right password", user: user, client: request.client)
+                        credential: credential, signedIn: now,
+                        expires: now.adding(seconds: settings.lifetimes.login))), session: session)
+            record(
+                .succeeded, reason: session == nil ? "right password" : "signed in at a provider", user: user,
+                client: request.client)
             return .redirect(request.location(code: code, issuer: settings.issuer))
         } catch {
             recordFailure(error)
             let refusal = OAuthError(.serverError, "the login could not be kept, try again later")
-            return .redirect(
-                request.redirect.appending(
-                    [("error", refusal.code.rawValue), ("error_description", refusal.description)]
-                        + (request.state.map { [("state", $0)] } ?? []) + [("iss", settings.issuer)]))
+            return .redirect(request.location(refusing: refusal, issuer: settings.issuer))
         }
     }
 
@@ -109,10 +121,12 @@ extension AuthorizationService {
     }
 
     /// A page with the form; it keeps the cookie of a page that is already open in this browser.
-    private func loginPage(
+    /// - Parameter step: nil for the first: only the address where providers are configured.
+    func loginPage(
         _ status: HTTPResponse.Status, _ request: AuthorizationRequest, email: String, notice: Pages.Notice?,
-        visitor: Visitor
+        visitor: Visitor, step: Pages.Step? = nil
     ) -> Reply {
+        let step = step ?? (providers.isEmpty ? .both : notice?.isOfPassword == true ? .password : .address)
         let secret: String
         do {
             secret = try CrossSiteGuard.secret(inCookieHeader: visitor.cookie) ?? self.secret()
@@ -122,23 +136,24 @@ extension AuthorizationService {
         }
         let html = Pages.login(
             request, domain: settings.domain, csrf: CrossSiteGuard.token(secret: secret, request: request),
-            email: String(email.prefix(AuthorizationRequest.maximumHintLength)), notice: notice)
+            email: String(email.prefix(AuthorizationRequest.maximumHintLength)), notice: notice,
+            step: step)
         var reply = Reply.page(status, html, formTarget: request.redirect)
         reply.headers[.setCookie] = CrossSiteGuard.setCookie(secret)
         return reply
     }
 
-    private func refusalPage(_ reason: String, status: HTTPResponse.Status = .badRequest) -> Reply {
+    func refusalPage(_ reason: String, status: HTTPResponse.Status = .badRequest) -> Reply {
         .page(status, Pages.refusal(reason: reason, domain: settings.domain))
     }
 
-    private enum Outcome: String {
+    enum Outcome: String {
         case succeeded
         case refused
         case limited
     }
 
-    private func record(
+    func record(
         _ outcome: Outcome, reason: StaticString, user: UserAccount? = nil, client: ClientRegistration? = nil
     ) {
         metrics.counter(.signIns, [outcome.rawValue]).increment()

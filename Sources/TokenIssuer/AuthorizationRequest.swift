@@ -112,6 +112,13 @@ package struct AuthorizationRequest: Sendable, Equatable {
         ] + (state.map { [("state", $0)] } ?? [])
     }
 
+    /// The answer for a user who did not (RFC 6749, section 4.1.2.1).
+    func location(refusing error: OAuthError, issuer: String) -> String {
+        redirect.appending(
+            [("error", error.code.rawValue), ("error_description", error.description)]
+                + (state.map { [("state", $0)] } ?? []) + [("iss", issuer)])
+    }
+
     /// The answer for a user who signed in (RFC 6749, section 4.1.2; RFC 9207 for `iss`).
     package func location(code: String, issuer: String) -> String {
         redirect.appending([("code", code)] + (state.map { [("state", $0)] } ?? []) + [("iss", issuer)])

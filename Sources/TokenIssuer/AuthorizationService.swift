@@ -12,6 +12,8 @@ package final class AuthorizationService: Sendable {
     package let accounts: AccountDirectory
     package let keys: SigningKeys
     package let grants: GrantStore
+    /// Where people sign in who have no password here.
+    package let providers: IdentityProviders
     let gate: AttemptGate
     let passwords: PasswordCheck
     let provenSecrets: ProvenSecrets
@@ -38,18 +40,21 @@ package final class AuthorizationService: Sendable {
 
     /// Opens what the service keeps in `stateFolder`: signing keys and logins.
     package init(
-        settings: IssuerSettings, accounts: AccountDirectory, stateFolder: String, events: (any EventRecorder)? = nil,
+        settings: IssuerSettings, accounts: AccountDirectory, providers: IdentityProviders = IdentityProviders(),
+        stateFolder: String, events: (any EventRecorder)? = nil,
         metrics: MetricRegistry = MetricRegistry(), surroundings: Surroundings = Surroundings(),
         passwords: PasswordCheck? = nil
     ) throws {
         self.settings = settings
         self.accounts = accounts
+        self.providers = providers
         self.events = events
         self.metrics = metrics
         self.surroundings = surroundings
         keys = try SigningKeys(
             folder: stateFolder, schedule: settings.keySchedule, now: surroundings.now(), events: events)
         grants = try GrantStore(path: stateFolder + "/logins.sqlite")
+        accounts.add(try grants.madeAccounts())
         gate = AttemptGate(rates: settings.attempts)
         self.passwords = try passwords ?? PasswordCheck()
         provenSecrets = try ProvenSecrets()

@@ -12,7 +12,9 @@ enum CrossSiteGuard {
     static let lifetimeSeconds: Int64 = 3600
 
     /// The secret in a `Cookie` header, when it holds exactly one of the right form.
-    static func secret(inCookieHeader header: String?) -> String? {
+    static func secret(inCookieHeader header: String?) -> String? { secret(named: cookieName, inCookieHeader: header) }
+
+    static func secret(named cookieName: String, inCookieHeader header: String?) -> String? {
         let values = (header ?? "").split(separator: ";").compactMap { pair -> Substring? in
             let pair = pair.drop { $0 == " " }
             return pair.hasPrefix(cookieName + "=") ? pair.dropFirst(cookieName.count + 1) : nil

@@ -49,6 +49,35 @@ enum GrantSchema {
         ALTER TABLE refresh ADD COLUMN used_at INTEGER;
         ALTER TABLE refresh ADD COLUMN successor TEXT;
         """,
+        // Logins at providers: under way; who is who there; what a login came from; what counts once; accounts that were
+        // made by a first login.
+        """
+        CREATE TABLE provider_attempt (
+          key TEXT PRIMARY KEY, provider TEXT NOT NULL, browser TEXT NOT NULL, network TEXT NOT NULL,
+          request TEXT NOT NULL, nonce TEXT NOT NULL, verifier TEXT NOT NULL, expires INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX provider_attempt_expires ON provider_attempt (expires);
+        CREATE INDEX provider_attempt_network ON provider_attempt (network);
+        CREATE TABLE provider_link (
+          provider TEXT NOT NULL, subject TEXT NOT NULL, user TEXT NOT NULL, made INTEGER NOT NULL,
+          PRIMARY KEY (provider, subject)
+        ) STRICT, WITHOUT ROWID;
+        CREATE UNIQUE INDEX provider_link_user ON provider_link (provider, user);
+        CREATE TABLE provider_session (
+          family TEXT PRIMARY KEY REFERENCES family ON DELETE CASCADE, provider TEXT NOT NULL,
+          subject TEXT NOT NULL, session TEXT, hint TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX provider_session_subject ON provider_session (provider, subject);
+        CREATE INDEX provider_session_session ON provider_session (provider, session);
+        CREATE TABLE provider_seen (
+          provider TEXT NOT NULL, id TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (provider, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX provider_seen_expires ON provider_seen (expires);
+        CREATE TABLE provider_account (
+          id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL, organisation TEXT NOT NULL,
+          provider TEXT NOT NULL, made INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
     ]
 
     static var configuration: Configuration {

@@ -23,7 +23,8 @@ package final class GrantStore: Sendable {
     }
 
     /// Keeps the grant of a new login and the code that will fetch its tokens.
-    package func insert(_ code: AuthorizationCode) async throws {
+    /// - Parameter session: where it came from, when a provider vouches for it.
+    package func insert(_ code: AuthorizationCode, session: ProviderSession? = nil) async throws {
         try await write { database in
             let grant = code.grant
             try database.execute(
@@ -35,6 +36,11 @@ package final class GrantStore: Sendable {
             try database.execute(
                 sql: "INSERT INTO code VALUES (?, ?, ?, ?, 0, ?)",
                 arguments: [code.digest, code.redirect, code.challenge, code.expires.milliseconds, grant.family])
+            if let session {
+                try database.execute(
+                    sql: "INSERT INTO provider_session VALUES (?, ?, ?, ?, ?)",
+                    arguments: [grant.family, session.provider, session.subject, session.session, session.hint])
+            }
         }
     }
 
@@ -145,7 +151,7 @@ package final class GrantStore: Sendable {
         try await write { database in
             let now = now.milliseconds
             try database.execute(sql: "DELETE FROM family WHERE expires <= ?", arguments: [now])
-            for table in ["refresh", "access", "revocation"] {
+            for table in ["refresh", "access", "revocation", "provider_attempt", "provider_seen"] {
                 try database.execute(sql: "DELETE FROM \(table) WHERE expires <= ?", arguments: [now])
             }
             // A used code stays as long as its family, for its second use to be seen.
@@ -211,6 +217,11 @@ package final class GrantStore: Sendable {
         try database.execute(sql: "DELETE FROM family WHERE id = ?", arguments: [family])
     }
 
+    /// For the start, before anybody waits.
+    func readNow<Value>(_ body: (Database) throws -> Value) throws -> Value {
+        do { return try database.read(body) } catch { throw Self.diagnosed(error, path: path) }
+    }
+
     func read<Value: Sendable>(_ body: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
         do { return try await database.read(body) } catch { throw Self.diagnosed(error, path: path) }
     }
@@ -225,6 +236,7 @@ package final class GrantStore: Sendable {
         return DiagnosedError(
             .grantStore, fault: .store, "the database of logins \(path) can not be used",
             found: "SQLite result \(error.extendedResultCode.rawValue)",
-            hint: "check owner, mode and free space; if the file is damaged move it away: all users sign in again")
+            hint: "check owner, mode and free space; if the file is damaged move it away: all users sign in again"
+                + " (accounts made by first logins at providers are lost with it: docs/login.md)")
     }
 }

@@ -8,7 +8,8 @@ package struct Grant: Sendable, Equatable {
     package let user: String
     package let client: String
     package let scope: [String]
-    /// Digest of the password hash at login: when the password is changed, the family ends.
+    /// Digest of the password hash at login, or the provider that vouched: when the password is changed, or who signs in
+    /// where, the family ends.
     package let credential: String
     /// When the user signed in.
     package let signedIn: Timestamp

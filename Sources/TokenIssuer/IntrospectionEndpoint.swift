@@ -63,7 +63,7 @@ extension AuthorizationService {
     private func credential(of token: AccessToken) -> String? {
         let accounts = accounts.accounts
         if let user = accounts.user(id: token.subject) {
-            return user.isDisabled ? nil : SecretDigest.of(user.passwordHash)
+            return providers.credential(of: user)
         }
         guard let service = accounts.service(id: token.subject), !service.isDisabled else { return nil }
         return SecretDigest.of(service.secretHash)

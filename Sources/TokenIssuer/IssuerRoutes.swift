@@ -10,6 +10,8 @@ import WireText
 package struct IssuerRoutes: Sendable {
     /// More than the longest valid form needs.
     package static let maximumBodyBytes = 16 << 10
+    /// A SAML message of 256 KiB, in base64 and form-encoded.
+    package static let maximumAssertionBytes = 512 << 10
 
     private let service: AuthorizationService
 
@@ -48,6 +50,40 @@ package struct IssuerRoutes: Sendable {
             let body = try await Self.body(request)
             return Response(await service.introspect(body: body, visitor: Visitor(request, context)))
         }
+        router.get("/oidc/:provider/callback") { request, context in
+            Response(
+                await service.finishOpenIDLogin(
+                    provider: context.parameters.get("provider") ?? "", query: Array((request.uri.query ?? "").utf8),
+                    visitor: Visitor(request, context)))
+        }
+        router.post("/oidc/:provider/logout") { request, context in
+            let body = try await Self.body(request)
+            return Response(
+                await service.openIDLogout(
+                    provider: context.parameters.get("provider") ?? "", body: body,
+                    visitor: Visitor(request, context)))
+        }
+        router.post("/saml/:provider/acs") { request, context in
+            let body = try await Self.body(request, upTo: Self.maximumAssertionBytes)
+            return Response(
+                await service.finishSAMLLogin(
+                    provider: context.parameters.get("provider") ?? "", body: body,
+                    visitor: Visitor(request, context)))
+        }
+        router.get("/saml/:provider/logout") { request, context in
+            Response(
+                await service.samlLogout(
+                    provider: context.parameters.get("provider") ?? "", query: Array((request.uri.query ?? "").utf8)))
+        }
+        router.post("/saml/:provider/logout") { request, context in
+            let body = try await Self.body(request, upTo: Self.maximumAssertionBytes)
+            return Response(
+                await service.samlLogout(
+                    provider: context.parameters.get("provider") ?? "", body: body,
+                    visitor: Visitor(request, context)))
+        }
+        router.get("/saml/metadata") { _, _ in Response(service.samlMetadata()) }
+        router.get("/signed-out") { _, _ in Response(.page(.ok, Pages.signedOut(domain: service.settings.domain))) }
         router.get("/revocations") { _, _ in Response(await service.revocationList()) }
         return router
     }
@@ -55,12 +91,13 @@ package struct IssuerRoutes: Sendable {
     static let methods: [String: String] = [
         "/": "GET", "/.well-known/oauth-authorization-server": "GET", "/.well-known/hds-domain": "GET",
         "/jwks.json": "GET", "/authorize": "GET, POST", "/token": "POST", "/revoke": "POST",
-        "/introspect": "POST", "/revocations": "GET",
+        "/introspect": "POST", "/revocations": "GET", "/signed-out": "GET",
+        "/saml/metadata": "GET",
     ]
 
-    private static func body(_ request: Request) async throws -> [UInt8] {
+    private static func body(_ request: Request, upTo maximum: Int = maximumBodyBytes) async throws -> [UInt8] {
         do {
-            return Array(buffer: try await request.body.collect(upTo: maximumBodyBytes))
+            return Array(buffer: try await request.body.collect(upTo: maximum))
         } catch is NIOTooManyBytesError {
             throw HTTPError(.contentTooLarge)
         }

@@ -14,6 +14,7 @@ package struct OAuthError: Error, Hashable, Sendable {
         case unsupportedResponseType = "unsupported_response_type"
         case temporarilyUnavailable = "temporarily_unavailable"
         case serverError = "server_error"
+        case accessDenied = "access_denied"
         // RFC 8707, section 2: the audience that was asked for is unknown or not allowed
         case invalidTarget = "invalid_target"
         // RFC 7009, section 2.2.1

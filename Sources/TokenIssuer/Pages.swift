@@ -12,6 +12,15 @@ package enum Pages {
         case tooManyAttempts(seconds: Int64)
         case expired
         case busy
+        case providerAway(title: String)
+
+        /// Whether it speaks of a password that was given.
+        var isOfPassword: Bool {
+            switch self {
+            case .wrongPassword, .tooManyAttempts: true
+            case .expired, .busy, .providerAway: false
+            }
+        }
 
         var text: String {
             switch self {
@@ -21,6 +30,8 @@ package enum Pages {
             case .expired:
                 "This page was open for too long or came from elsewhere. Please sign in again. If this comes back, allow "
                     + "cookies for this site."
+            case .providerAway(let title):
+                "\(title) can not be reached at this moment. Please try again in a minute, or tell your administrator."
             case .busy: "Many people are signing in at this moment. Please try again in a few seconds."
             }
         }
@@ -32,15 +43,35 @@ package enum Pages {
         }
     }
 
+    /// Which fields the login page has. With providers the address comes first: it decides whether a password is asked.
+    package enum Step: Sendable {
+        case both
+        case address
+        case password
+    }
+
     package static func login(
-        _ request: AuthorizationRequest, domain: String, csrf: String, email: String, notice: Notice?
+        _ request: AuthorizationRequest, domain: String, csrf: String, email: String, notice: Notice?,
+        step: Step = .both
     ) -> String {
         let fields = (request.parameters + [("csrf", csrf)]).map { name, value in
             "<input type=\"hidden\" name=\"\(HTMLText.escape(name))\" value=\"\(HTMLText.escape(value))\">"
         }
         let alert = notice.map { "<p class=\"error\" id=\"notice\" role=\"alert\">\(HTMLText.escape($0.text))</p>\n" }
         let described = notice == nil ? "" : " aria-describedby=\"notice\""
-        let focus = email.isEmpty ? (" autofocus", "") : ("", " autofocus")
+        let focus = email.isEmpty || step == .address ? (" autofocus", "") : ("", " autofocus")
+        let password = """
+
+            <label for="password">Password</label>
+            <input id="password" name="password" type="password" autocomplete="current-password" \
+            maxlength="1024" required\(described)\(focus.1)>
+            """
+        let foot =
+            step == .address
+            ? "<p class=\"soft small\">Depending on your address you go on at the sign-in service of your organisation, "
+                + "or give a password here.</p>"
+            : "<p class=\"soft small\">Your password goes to this service of \(HTMLText.escape(domain)) only. The "
+                + "application never sees it.</p>"
         return page(
             title: "Sign in to \(domain)",
             body: """
@@ -52,14 +83,31 @@ package enum Pages {
                 <label for="email">E-mail address</label>
                 <input id="email" name="email" type="email" value="\(HTMLText.escape(email))" autocomplete="username" \
                 inputmode="email" autocapitalize="none" spellcheck="false" maxlength="254" required\
-                \(described)\(focus.0)>
-                <label for="password">Password</label>
-                <input id="password" name="password" type="password" autocomplete="current-password" \
-                maxlength="1024" required\(described)\(focus.1)>
-                <button type="submit">Sign in</button>
+                \(described)\(focus.0)>\(step == .address ? "" : password)
+                <button type="submit">\(step == .address ? "Continue" : "Sign in")</button>
                 </form>
-                <p class="soft small">Your password goes to this service of \(HTMLText.escape(domain)) only. The \
-                application never sees it.</p>
+                \(foot)
+                """)
+    }
+
+    /// On the way to a provider. A page and no redirect: browsers hold redirects after a form against `form-action`, and
+    /// where a provider leads on to is not known here.
+    package static func passage(to title: String, address: String, domain: String) -> String {
+        page(
+            title: "Sign in to \(domain)", refresh: address,
+            body: """
+                <h1>Sign in</h1>
+                <p>You sign in at <strong>\(HTMLText.escape(title))</strong>.</p>
+                <p><a id="passage" href="\(HTMLText.escape(address))">Continue</a></p>
+                """)
+    }
+
+    package static func signedOut(domain: String) -> String {
+        page(
+            title: "Signed out",
+            body: """
+                <h1>Signed out</h1>
+                <p>You are signed out of <strong>\(HTMLText.escape(domain))</strong>. You can close this page.</p>
                 """)
     }
 
@@ -84,25 +132,28 @@ package enum Pages {
                 """)
     }
 
-    private static func page(title: String, body: String) -> String {
-        """
-        <!doctype html>
-        <html lang="en">
-        <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <meta name="robots" content="noindex">
-        <title>\(HTMLText.escape(title))</title>
-        <style>\(PageStyle.sheet)</style>
-        </head>
-        <body>
-        <main>
-        \(body)
-        </main>
-        </body>
-        </html>
+    private static func page(title: String, refresh: String? = nil, body: String) -> String {
+        let refresh = refresh.map {
+            "\n<meta http-equiv=\"refresh\" content=\"0;url=\(HTMLText.escape($0))\">"
+        }
+        return """
+            <!doctype html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="robots" content="noindex">\(refresh ?? "")
+            <title>\(HTMLText.escape(title))</title>
+            <style>\(PageStyle.sheet)</style>
+            </head>
+            <body>
+            <main>
+            \(body)
+            </main>
+            </body>
+            </html>
 
-        """
+            """
     }
 
     /// The headers of every page. Browsers hold redirects after a form against `form-action` too, so the page with the

@@ -19,9 +19,10 @@ extension AuthorizationService {
             }
             let now = surroundings.now()
             let digest = SecretDigest.of(token)
+            let session = try await grants.providerSession(refreshDigest: digest)
             switch try await grants.revoke(digest: digest, client: client, now: now) {
             case .foreignClient: throw Self.foreign
-            case .revoked: return .secretJSON(.ok, Array("{}".utf8))
+            case .revoked: return await signedOut(session)
             case .unknown: break
             }
             switch try await grants.revokeAccess(digest: digest, client: client, now: now) {

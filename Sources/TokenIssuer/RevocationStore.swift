@@ -157,7 +157,7 @@ extension GrantStore {
 
     /// One entry for all tokens of a subject, or of everybody, that were issued until now. Tokens name whole seconds, so
     /// those of the whole present second are among them.
-    private static func cut(
+    static func cut(
         _ kind: String, _ name: String, expires: Timestamp, now: Timestamp, _ database: Database
     ) throws {
         if kind == "subject" {

@@ -36,11 +36,11 @@ extension AuthorizationService {
             verifier: try form.required("code_verifier"))
         let now = surroundings.now()
         let next = try secret()
-        let accounts = accounts.accounts
+        let (accounts, providers) = (accounts.accounts, providers)
         let outcome = try await grants.redeem(
             codeDigest: SecretDigest.of(code), presented: presented, refreshDigest: SecretDigest.of(next),
             refreshExpires: now.adding(seconds: settings.lifetimes.refreshToken), now: now,
-            mayGoOn: { Self.user(of: $0, accounts) != nil })
+            mayGoOn: { Self.user(of: $0, accounts, providers) != nil })
         switch outcome {
         case .granted(let grant):
             return try await userTokens(
@@ -64,14 +64,14 @@ extension AuthorizationService {
         }
         let now = surroundings.now()
         let next = try secret()
-        let accounts = accounts.accounts
+        let (accounts, providers) = (accounts.accounts, providers)
         let wanted = narrowed
         let outcome = try await grants.rotate(
             digest: SecretDigest.of(token), client: client.id, nextDigest: SecretDigest.of(next),
             nextExpires: now.adding(seconds: settings.lifetimes.refreshToken), now: now,
             grace: settings.lifetimes.refreshGrace
         ) { grant in
-            if Self.user(of: grant, accounts) == nil { return .accountChanged }
+            if Self.user(of: grant, accounts, providers) == nil { return .accountChanged }
             return wanted?.allSatisfy(grant.scope.contains) == false ? .scopeExceeded : nil
         }
         switch outcome {
@@ -125,7 +125,7 @@ extension AuthorizationService {
     private func userTokens(
         _ grant: Grant, scope: [String], refreshToken: String, _ accounts: Accounts, _ now: Timestamp, name: String
     ) async throws -> Reply {
-        guard let user = Self.user(of: grant, accounts) else {
+        guard let user = Self.user(of: grant, accounts, providers) else {
             throw OAuthError(.invalidGrant, "the account is not active")
         }
         let members = [("access_token", Audience.cloud), ("kms_access_token", .kms)]
@@ -155,10 +155,10 @@ extension AuthorizationService {
     }
 
     /// The user of a grant, while the account is what it was at login.
-    static func user(of grant: Grant, _ accounts: Accounts) -> UserAccount? {
-        guard let user = accounts.user(id: grant.user), !user.isDisabled,
-            SecretDigest.of(user.passwordHash) == grant.credential
-        else { return nil }
+    static func user(of grant: Grant, _ accounts: Accounts, _ providers: IdentityProviders) -> UserAccount? {
+        guard let user = accounts.user(id: grant.user), providers.credential(of: user) == grant.credential else {
+            return nil
+        }
         return user
     }
 

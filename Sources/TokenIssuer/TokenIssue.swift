@@ -30,13 +30,16 @@ extension AuthorizationService {
 
 extension IssuerSettings {
     /// Refuses an organisation that could not stand in the opaque tokens that these settings or the accounts ask for.
-    package func requireUsableOrganisations(of accounts: Accounts) throws(DiagnosedError) {
+    /// - Parameter made: organisations of accounts that first logins at providers make.
+    package func requireUsableOrganisations(
+        of accounts: Accounts, made: [String] = []
+    ) throws(DiagnosedError) {
         let isOpaqueByDefault = tokenFormats.cloud == .opaque || tokenFormats.kms == .opaque
         let isOpaqueSomewhere =
             isOpaqueByDefault || accounts.clients.contains { $0.tokenFormats.values.contains(.opaque) }
             || accounts.services.contains { $0.tokenFormats.values.contains(.opaque) }
         guard isOpaqueSomewhere else { return }
-        let organisations = Set(accounts.users.map(\.organisation) + accounts.services.map(\.organisation))
+        let organisations = Set(accounts.users.map(\.organisation) + accounts.services.map(\.organisation) + made)
         for organisation in organisations.sorted() where !OpaqueToken.isField(organisation) {
             throw DiagnosedError(
                 .accountsFile, fault: .configuration, "an organisation can not stand in an opaque token",

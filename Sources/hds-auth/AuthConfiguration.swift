@@ -15,6 +15,8 @@ struct AuthConfiguration: RuntimeConfiguration {
     let signingKeys: SigningKeySection
     let attempts: AttemptSection
     let tokenFormat: TokenFormatSection
+    let providers: [ProviderSection]
+    let saml: ServerIdentitySection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -22,6 +24,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         case signingKeys = "signing-keys"
         case attempts
         case tokenFormat = "token-format"
+        case providers, saml
         case runtime
     }
 
@@ -41,6 +44,9 @@ struct AuthConfiguration: RuntimeConfiguration {
         signingKeys = try section.value(.signingKeys, default: SigningKeySection())
         attempts = try section.value(.attempts, default: AttemptSection())
         tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
+        providers = try section.value(.providers, default: [])
+        if let conflict = ProviderSection.conflict(among: providers) { throw section.problem(.providers, conflict) }
+        saml = try section.optional(.saml)
         runtime = try section.value(.runtime)
     }
 

@@ -13,7 +13,7 @@ struct HDSAuth: AsyncParsableCommand {
             """,
         version: Release.version,
         subcommands: [
-            Serve.self, HashPassword.self, AddAccount.self, AddService.self, Revoke.self, RollKeys.self,
+            Serve.self, HashPassword.self, AddAccount.self, AddService.self, Revoke.self, Unlink.self, RollKeys.self,
         ],
         defaultSubcommand: Serve.self)
 

@@ -1,5 +1,4 @@
 import ArgumentParser
-import Glibc
 import ServiceRuntime
 import TokenIssuer
 import WireText
@@ -39,11 +38,7 @@ struct Revoke: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try ConfigurationFile.read(file.path, as: AuthConfiguration.self)
-        let path = configuration.state.path + "/logins.sqlite"
-        guard access(path, F_OK) == 0 else {
-            throw ValidationError("There is no database of logins at \(path): see `state` in \(file.path).")
-        }
-        let grants = try GrantStore(path: path)
+        let grants = try configuration.existingGrants(file.path)
         let now = Timestamp.now()
         let lifetime = configuration.lifetimes.accessToken.components.seconds
         if let tokenID {
@@ -54,7 +49,9 @@ struct Revoke: AsyncParsableCommand {
             try await grants.revokeEveryone(lifetime: lifetime, now: now)
             print("All tokens and logins have ended.")
         } else {
-            let subject = try subject(try AccountDirectory(path: configuration.accounts.path).accounts)
+            let directory = try AccountDirectory(path: configuration.accounts.path)
+            directory.add(try grants.madeAccounts())
+            let subject = try subject(directory.accounts)
             try await grants.revoke(subject: subject, lifetime: lifetime, now: now)
             print("All tokens and logins of \(subject) have ended.")
         }

@@ -24,26 +24,32 @@ struct Serve: AsyncParsableCommand {
     ) async throws -> ServicePlan<AuthConfiguration> {
         let accounts = try AccountDirectory(path: configuration.accounts.path)
         let settings = try configuration.settings()
-        try settings.requireUsableOrganisations(of: accounts.accounts)
+        let providers = try configuration.identityProviders(context.credentials)
+        let made = providers.organisations
+        try settings.requireUsableOrganisations(of: accounts.accounts, made: made)
         let service = try AuthorizationService(
-            settings: settings, accounts: accounts, stateFolder: configuration.state.path,
+            settings: settings, accounts: accounts, providers: providers, stateFolder: configuration.state.path,
             events: context.events, metrics: context.metrics)
         let identity = try configuration.tls.identity(context.credentials)
         let certificate = CertificateInUse(identity, configuration.tls.certificate)
         certificate.watch(
             context.health, "the certificate of the authorization service", host: configuration.issuerHost)
         watch(service, configuration, context)
+        ProviderWatch.begin(providers, context)
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
-                maximumBody: IssuerRoutes.maximumBodyBytes, serverName: "hds-auth"),
+                maximumBody: IssuerRoutes.maximumBodyBytes,
+                largeBodies: ["/saml/": IssuerRoutes.maximumAssertionBytes], serverName: "hds-auth"),
             router: IssuerRoutes(service).router())
         return ServicePlan(
             services: [LoginJanitor(service), server], selfTest: { try await service.check() },
             reload: { new in
                 let identity = try new.tls.replacement(context.credentials)
                 let tls = try WebServer.tls(identity)
-                try accounts.reload(judge: settings.requireUsableOrganisations)
+                try accounts.reload { new throws(DiagnosedError) in
+                    try settings.requireUsableOrganisations(of: new, made: made)
+                }
                 server.use(tls)
                 certificate.replace(identity, new.tls.certificate)
             }, reloadable: AuthConfiguration.reloadable,

@@ -141,8 +141,9 @@ struct LogoutCommand: AsyncParsableCommand {
         }
         let store = try common.openStore()
         do {
-            let failures = try await Client.connect(store, environment: common.environment).logOut()
-            for failure in failures { Terminal.error.line("hds: not done: \(failure.summary)") }
+            let ended = try await Client.connect(store, environment: common.environment).logOut()
+            if let address = ended.providerLogout { say("To sign out at your provider as well, open\n\(address)") }
+            for failure in ended.failures { Terminal.error.line("hds: not done: \(failure.summary)") }
         } catch let error as DiagnosedError where error.code == .notLoggedIn {
             return say("You were not logged in.")
         } catch let error as DiagnosedError where error.code == .cloudUnavailable {

@@ -3,7 +3,8 @@ enum Layers {
     static let floors: [[String]] = [
         ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
         [
-            "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming",
+            "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "ChildProcess",
+            "Stemming",
             "TextAnalysis", "ContentInspection",
         ],
         [
@@ -22,7 +23,8 @@ enum Layers {
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
+            "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText",
+            "TextExtraction", "EDiscoveryCollection",
             "ZIPVolume", "EDiscoveryExport", "CalendarSync", "CalendarProtocol",
         ],
         ["ServiceRuntime", "ControlSocket"],

@@ -3,7 +3,8 @@
 
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-dev libstemmer-dev libseccomp-dev
     libarchive-dev libxml2-dev pkg-config)
-run_packages=(openssl)
+# xmlsec1 verifies the signatures of SAML providers.
+run_packages=(openssl xmlsec1)
 # Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
 # proxies.
 test_packages=(curl python3 python3-venv postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
@@ -61,6 +62,24 @@ want_calendar_servers() {
     rm -f "$log"
     warn "######################################################################"
     warn "## no calendar servers can be had from PyPI: THEIR TESTS ARE SKIPPED"
+    warn "######################################################################"
+}
+
+# want_identity_providers: real providers for logins by SAML and OpenID Connect; says so loudly where they can not be had.
+want_identity_providers() {
+    local script=deploy/lib/identity-provider.sh log
+    "$script" --find && return 0
+    say "installing pysaml2, oidc-provider-mock and idpyoidc into .build/identity-providers with pip"
+    log=$(mktemp)
+    if "$script" --install >"$log" 2>&1 </dev/null; then
+        rm -f "$log"
+        good "installed identity providers"
+        return 0
+    fi
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+    warn "######################################################################"
+    warn "## no identity providers can be had from PyPI: THEIR TESTS ARE SKIPPED"
     warn "######################################################################"
 }
 

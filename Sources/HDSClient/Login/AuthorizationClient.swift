@@ -146,10 +146,18 @@ package struct AuthorizationClient: Sendable {
         return (Redacted(text), started.adding(seconds: life))
     }
 
-    package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws {
-        guard let endpoint = server.revocationEndpoint else { return }
+    /// Returns the address at which a browser ends the login at the provider as well, when one vouched for it.
+    @discardableResult
+    package func revoke(_ token: Redacted<String>, _ server: AuthorizationServer) async throws -> String? {
+        guard let endpoint = server.revocationEndpoint else { return nil }
         let body = FormText.encode([("token", token.reveal { $0 }), ("client_id", clientID)])
-        _ = try await send(post(endpoint, body))
+        let answer = try await send(post(endpoint, body))
+        guard answer.status == 200, let root = try? JSONDocument(answer.body).root,
+            let address = root["provider_logout_uri"]?.string, address.utf8.count <= 8192,
+            address.hasPrefix("https://") || address.hasPrefix("http://127.0.0.1:")
+                || address.hasPrefix("http://localhost:"), address.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F })
+        else { return nil }
+        return address
     }
 
     private func token(

@@ -1,8 +1,8 @@
 import Glibc
 
 /// One started program that gets octets and gives octets, with a deadline. Ends with it: never left behind.
-struct Child: ~Copyable {
-    enum Ending: Equatable {
+package struct Child: ~Copyable {
+    package enum Ending: Equatable, Sendable {
         case exit(Int32), signal(Int32)
         /// It had given as much as is wanted, and was ended.
         case full
@@ -15,7 +15,9 @@ struct Child: ~Copyable {
     private let output: Int32
 
     /// nil: it does not start. Its environment is empty.
-    init?(program: String, arguments: [String]) {
+    /// - Parameter files: are open in it as descriptors 3, 4 and so on; nothing else of this process's is, where files
+    ///   are given.
+    package init?(program: String, arguments: [String], files: [Int32] = []) {
         var (toChild, fromChild): ([Int32], [Int32]) = ([-1, -1], [-1, -1])
         guard pipe(&toChild) == 0 else { return nil }
         guard pipe(&fromChild) == 0 else {
@@ -29,6 +31,18 @@ struct Child: ~Copyable {
         posix_spawn_file_actions_adddup2(&actions, toChild[0], STDIN_FILENO)
         posix_spawn_file_actions_adddup2(&actions, fromChild[1], STDOUT_FILENO)
         posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
+        // Out of the way first: one of them may have the number that another one gets.
+        let away = files.map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
+        defer { for file in away { close(file) } }
+        if !files.isEmpty {
+            for (index, file) in away.enumerated() {
+                posix_spawn_file_actions_adddup2(&actions, file, Int32(3 + index))
+            }
+            // One that is closed already is no error.
+            for other in Self.openDescriptors() where other >= Int32(3 + files.count) {
+                posix_spawn_file_actions_addclose(&actions, other)
+            }
+        }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
@@ -57,8 +71,21 @@ struct Child: ~Copyable {
         for end in [input, output] { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
     }
 
+    private static func openDescriptors() -> [Int32] {
+        guard let directory = opendir("/proc/self/fd") else { return [] }
+        defer { closedir(directory) }
+        var found: [Int32] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let number = Int32(name) { found.append(number) }
+        }
+        return found
+    }
+
     /// Gives all of the input, takes the output up to a limit, and waits for the end.
-    consuming func run(
+    package consuming func run(
         input octets: [UInt8], outputLimit: Int, deadline: ContinuousClock.Instant
     ) -> (output: [UInt8], ending: Ending) {
         var taken: [UInt8] = []
