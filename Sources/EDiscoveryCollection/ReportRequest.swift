@@ -28,9 +28,7 @@ package struct ReportRequest: Sendable, Equatable {
     package var includesAttachments: Bool
     package var includesDeleted: Bool
     package var includesHistory: Bool
-    package var maximumItems: Int
-    /// Whether reaching the limit is a failure; else what was found stays, with a warning.
-    package var failsOnLimit: Bool
+    package var limits: ReportProgress.Limits
     package var idempotencyKey: String?
 
     package init(_ node: JSONNode) throws(DiagnosedError) {
@@ -72,15 +70,13 @@ package struct ReportRequest: Sendable, Equatable {
         after = try Self.number(include?["context"]?["after"], 0, 0...100, "include.context.after")
         includesDeleted = include?["deleted"]?.boolean ?? true
         includesHistory = include?["editHistory"]?.boolean ?? true
-        maximumItems = try Self.number(node["limits"]?["maxItems"], 1_000_000, 1...10_000_000, "limits.maxItems")
-        guard node["limits"]?["maxBytes"] == nil else {
-            throw Self.refused("limits.maxBytes", "limits.maxItems: octets are not counted in this release")
-        }
+        let most = try Self.number(node["limits"]?["maxItems"], 1_000_000, 1...10_000_000, "limits.maxItems")
+        let octets = try Self.number(node["limits"]?["maxBytes"], 50_000_000_000, 1...(1 << 50), "limits.maxBytes")
         let onLimit = node["limits"]?["onLimit"]?.string ?? "stopPartial"
         guard ["stopPartial", "fail"].contains(onLimit) else {
             throw Self.refused("limits.onLimit", "stopPartial or fail")
         }
-        failsOnLimit = onLimit == "fail"
+        limits = .init(items: most, octets: UInt64(octets), fails: onLimit == "fail")
         idempotencyKey = node["idempotencyKey"]?.string
     }
 

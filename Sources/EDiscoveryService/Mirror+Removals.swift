@@ -65,20 +65,15 @@ extension Mirror {
     func destroy(in space: String, under key: SymmetricKey) throws -> Destruction {
         try queue.write { db in
             let rows = try Row.fetchAll(
-                db, sql: "SELECT sequence, sealed FROM event WHERE space = ? ORDER BY sequence", arguments: [space])
-            var octets: [UInt64: [UInt8]] = [:]
-            for row in rows {
-                let place = FeedPlace(space: space, sequence: UInt64(row["sequence"] as Int64))
-                octets[place.sequence] = try StoreSeal.open([UInt8](row["sealed"] as Data), Self.name(place), key)
-            }
-            let log = try SpaceLog(id: space, items: octets.keys.sorted().compactMap { octets[$0] })
-            let messages = Dictionary(uniqueKeysWithValues: log.messages.map { ($0.sequence, $0) })
-            let holds = try Self.documents("hold", key, db).map { try LegalHold($0.root) }
-            var result = Destruction()
-            for row in try Row.fetchAll(
                 db, sql: "SELECT sequence, cause, message FROM removal WHERE space = ? AND state IN (0, 1)",
                 arguments: [space])
-            {
+            let log = try Self.head(of: space, until: .max, key, db)
+            let messages = Dictionary(
+                try Self.messages(of: log, at: rows.map { $0["sequence"] }, key, db).map { ($0.sequence, $0) },
+                uniquingKeysWith: { first, _ in first })
+            let holds = try Self.documents("hold", key, db).map { try LegalHold($0.root) }
+            var result = Destruction()
+            for row in rows {
                 let sequence: Int64 = row["sequence"], cause: String = row["cause"]
                 guard let message = messages[UInt64(sequence)], message.removal == nil else {
                     try Self.settle(space, sequence, nil, db)
@@ -92,11 +87,12 @@ extension Mirror {
                 try Self.rewrite(
                     FeedPlace(space: space, sequence: message.sequence),
                     SpaceLog.removed(message, of: space, because: cause), cause: cause, key, db)
-                for other in try Int64.fetchAll(
-                    db, sql: "SELECT sequence FROM event WHERE space = ? AND about = ?", arguments: [space, message.id])
+                for other in try Row.fetchAll(
+                    db, sql: "SELECT sequence, sealed FROM event WHERE space = ? AND about = ?",
+                    arguments: [space, message.id])
                 {
-                    let place = FeedPlace(space: space, sequence: UInt64(other))
-                    guard let event = octets[place.sequence] else { continue }
+                    let event = try Self.opened(other, of: space, key)
+                    let place = FeedPlace(space: space, sequence: UInt64(other["sequence"] as Int64))
                     try Self.rewrite(place, SpaceLog.stripped(event), cause: nil, key, db)
                 }
                 result.files += try Self.forgetFiles(of: space, sequence, db)
@@ -166,8 +162,9 @@ extension Mirror {
 
     /// Wants those messages of a space removed that were published before a time.
     func wantOld(in space: String, before time: Timestamp, because cause: String, under key: SymmetricKey) throws {
-        let log = try log(of: space, under: key)
-        try want(Selection(end: time).messages(of: log), of: space, because: cause)
+        try eachPage(of: space, under: key) { log in
+            try want(Selection(end: time).messages(of: log), of: space, because: cause)
+        }
     }
 
     func log(of space: String, until position: Int64 = .max, under key: SymmetricKey) throws -> SpaceLog {

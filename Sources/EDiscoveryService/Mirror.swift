@@ -50,6 +50,9 @@ final class Mirror: Sendable {
                         STRICT, WITHOUT ROWID
                     """)
         }
+        migrator.registerMigration("about") { db in
+            try db.execute(sql: "CREATE INDEX eventByAbout ON event (space, about) WHERE about IS NOT NULL")
+        }
         return migrator
     }()
 
@@ -166,26 +169,6 @@ final class Mirror: Sendable {
     }
 
     static func name(_ place: FeedPlace) -> String { "event \(place.space) \(place.sequence)" }
-
-    func spaces(until position: Int64) throws -> Int {
-        try queue.read {
-            try Int.fetchOne(
-                $0, sql: "SELECT count(DISTINCT space) FROM event WHERE position <= ?", arguments: [position]) ?? 0
-        }
-    }
-
-    /// The next space by its id, with what was read of it until that position.
-    func space(
-        after: String?, until position: Int64, under key: SymmetricKey
-    ) throws -> (id: String, items: [[UInt8]])? {
-        try queue.read { db in
-            let next = try String.fetchOne(
-                db, sql: "SELECT min(space) FROM event WHERE space > ? AND position <= ?",
-                arguments: [after ?? "", position])
-            guard let next else { return nil }
-            return (next, try Self.events(of: next, until: position, key, db))
-        }
-    }
 
     static func events(of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database) throws -> [[UInt8]]
     {

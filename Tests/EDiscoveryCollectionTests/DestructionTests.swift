@@ -109,8 +109,13 @@ final class FakeCore: CoreAsking {
         }
 
         func text() throws -> String {
-            try mirror.space(after: nil, until: .max, under: kms.key)!.items.map { String(decoding: $0, as: UTF8.self) }
+            try mirror.queue.read { db in
+                let space = try String.fetchOne(db, sql: "SELECT space FROM event") ?? ""
+                return try Mirror.events(of: space, until: .max, kms.key, db).map {
+                    String(decoding: $0, as: UTF8.self)
+                }
                 .joined()
+            }
         }
     }
 
