@@ -26,7 +26,6 @@ final class PackageFile {
         self.closed = closed
         descriptor = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .exportFile("a file of the export can not be made", place, errno: errno) }
-        buffer.reserveCapacity(Self.capacity + 4096)
     }
 
     deinit { if isOpen { Glibc.close(descriptor) } }

@@ -116,9 +116,9 @@ actor Exporter {
         var sealed: [ExportOrder.File] = []
         for name in volumes.map(\.name) + [VolumeSet.list] {
             let path = target + "/" + ExportSealer.name(of: name)
-            try ExportSealer.seal(scratch + "/volumes/" + name, to: path, for: recipient)
-            let (octets, digest) = try Self.measured(path)
-            sealed.append(.init(name: ExportSealer.name(of: name), octets: octets, digest: digest))
+            let (octets, digest) = try ExportSealer.seal(scratch + "/volumes/" + name, to: path, for: recipient)
+            sealed.append(
+                .init(name: ExportSealer.name(of: name), octets: octets, digest: Hexadecimal.encode(digest)))
             unlink(scratch + "/volumes/" + name)
         }
         return sealed
@@ -136,16 +136,6 @@ actor Exporter {
                 guard more > 0 else { break }
                 filled += more
             }
-        }
-    }
-
-    private static func measured(_ path: String) throws -> (octets: Int64, digest: String) {
-        var hash = SHA256Hasher(), octets: Int64 = 0
-        while true {
-            let part = try Self.octets(of: path, from: octets, count: 1 << 20)
-            guard !part.isEmpty else { return (octets, Hexadecimal.encode(hash.finalize())) }
-            hash.update(part)
-            octets += Int64(part.count)
         }
     }
 
