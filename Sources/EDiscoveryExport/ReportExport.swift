@@ -19,8 +19,13 @@ import WireText
 /// ```
 package struct ReportExport {
     private let settings: ExportSettings
+    private let isDurable: Bool
 
-    package init(_ settings: ExportSettings) { self.settings = settings }
+    /// - Parameter isDurable: whether `write` waits until all of it is on the disk; not needed where the package is only on its way
+    ///   to sealed volumes and made anew after a power failure.
+    package init(_ settings: ExportSettings, isDurable: Bool = true) {
+        (self.settings, self.isDurable) = (settings, isDurable)
+    }
 
     /// - Parameters:
     ///   - place: the folder to make; nothing may be there.
@@ -33,7 +38,7 @@ package struct ReportExport {
         do {
             let statement = try await fill(folder, from: source)
             try await prove(statement, in: folder, sign: sign)
-            try folder.finish(settings)
+            try folder.finish(settings, isDurable: isDurable)
             return statement
         } catch {
             folder.abandon()

@@ -9,7 +9,7 @@ import WireText
 
 /// Seals a volume for the owner of a key, who opens it later and elsewhere (`SealedFormat`).
 ///
-/// Each call draws a key of its own, so two sealed files of one volume differ and no nonce is used twice.
+/// What was sealed is on the disk. Each call draws a key of its own, so two sealed files of one volume differ and no nonce is used twice.
 package enum ExportSealer {
     /// The name of the sealed file of a volume.
     package static func name(of volume: String) -> String { volume + ".sealed" }
@@ -63,6 +63,7 @@ package enum ExportSealer {
             try file.write(sealed.ciphertext)
             try file.write(sealed.tag)
         }
+        try file.synchronize()
         return try file.close()
     }
 }

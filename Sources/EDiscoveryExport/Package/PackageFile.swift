@@ -68,6 +68,14 @@ final class PackageFile {
         return digest
     }
 
+    /// Waits until what was written so far is on the disk.
+    func synchronize() throws {
+        try flush()
+        guard fsync(descriptor) == 0 else {
+            throw DiagnosedError.exportFile("the export can not be written", place, errno: errno)
+        }
+    }
+
     /// The digest of what will have been written, as `close` gives it, leaves the file to `discard` or to `keep`.
     func finish() throws -> [UInt8] {
         try flush()

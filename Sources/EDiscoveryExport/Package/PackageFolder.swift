@@ -127,7 +127,7 @@ final class PackageFolder: Sendable {
     }
 
     /// Writes the tag files and puts the package to its place. `payloadDigest` was called before.
-    func finish(_ settings: ExportSettings) throws {
+    func finish(_ settings: ExportSettings, isDurable: Bool) throws {
         let manifest = try PackageFile("manifest-sha256.txt", at: working + "/manifest-sha256.txt")
         let (octets, files) = try state.withLock { state in
             for (key, spool) in state.sorted {
@@ -149,16 +149,17 @@ final class PackageFolder: Sendable {
         let last = try PackageFile("tagmanifest-sha256.txt", at: working + "/tagmanifest-sha256.txt")
         for (name, digest) in tags { try last.write(Manifest.line(digest, name)) }
         try last.close()
-        try settle()
+        try settle(isDurable)
     }
 
-    private func settle() throws {
+    private func settle(_ isDurable: Bool) throws {
         FolderTree.remove(spools)
         // One call for a million files; it waits until all is written.
-        sync()
+        if isDurable { sync() }
         guard rename(working, place) == 0 else {
             throw DiagnosedError.exportFile("the export can not be put to its place", place, errno: errno)
         }
+        guard isDurable else { return }
         let parent = open(place + "/..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard parent >= 0 else { return }
         fsync(parent)

@@ -102,7 +102,7 @@ actor Exporter {
                 kms, officer: report.officer, matter: report.matter,
                 sealing: { [consent] in try await consent.sealingKey() }))
         let package = scratch + "/package"
-        _ = try await ReportExport(settings).write(
+        _ = try await ReportExport(settings, isDurable: false).write(
             to: package,
             from: ExportSource(
                 nextSpace: { try await source.nextSpace() }, nextItem: { try source.nextItem() },
@@ -121,6 +121,11 @@ actor Exporter {
                 .init(name: ExportSealer.name(of: name), octets: octets, digest: Hexadecimal.encode(digest)))
             unlink(scratch + "/volumes/" + name)
         }
+        // The names of the files as well, before the export is said to be there.
+        let made = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard made >= 0 else { throw Self.failure("read", target) }
+        defer { close(made) }
+        guard fsync(made) == 0 else { throw Self.failure("written", target) }
         return sealed
     }
 
