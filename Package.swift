@@ -188,6 +188,7 @@ var targets: [Target] = [
             nioPosix, nioExtras, lifecycle, unixSignals, logging, yams,
         ]),
 
+    library("DatabaseConfiguration", ["PostgreSQLClient", "ServiceRuntime", "Diagnostics"]),
     library("ControlSocket", ["WireText", "Diagnostics"]),
 
     // Beside: the cloud, the customer's authorization service, the client
@@ -231,7 +232,7 @@ var targets: [Target] = [
             "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
-            "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
+            "DatabaseConfiguration", "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
             "HTTPClient", "WebSocketChannel", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature",
             "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
@@ -252,7 +253,7 @@ var targets: [Target] = [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient",
-            "TLSChannel", grdb, lifecycle, hummingbird,
+            "TLSChannel", "PostgreSQLClient", "DatabaseConfiguration", grdb, lifecycle, hummingbird,
             httpTypes,
             nioCore,
         ]),
@@ -281,7 +282,7 @@ var targets: [Target] = [
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
             "ServiceRuntime",
-            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport",
+            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport", "DatabaseConfiguration",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -364,7 +365,7 @@ targets += [
         "KeyStoreTests",
         [
             "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "StoreMigration", "KMSService",
-            "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
+            "DatabaseConfiguration", "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
             // Started as a process.
             "store-driver",
         ]),
@@ -437,8 +438,8 @@ targets += [
     tests(
         "ProvisioningTests",
         [
-            "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography",
-            "SecretMemory", "WireText",
+            "Provisioning", "LinkedService", "KMSService", "DatabaseConfiguration", "ServiceRuntime", "MasterKey",
+            "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", "TestServers",
         ]),
     tests(
@@ -498,7 +499,7 @@ targets += [
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
             "ServiceRuntime", "HTTPServer", "ContentInspection", "JOSESignature", "Cryptography", "SecretMemory",
-            "WireText", "Diagnostics",
+            "WireText", "Diagnostics", "PostgreSQLClient",
             "TestServers", grdb, nioCore, nioPosix,
         ]),
     .testTarget(
@@ -515,7 +516,7 @@ targets += [
             // The programs are started as processes: they have to be built before the tests run.
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-extract", "hdsctl",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
-            "EDiscoveryExport",
+            "EDiscoveryExport", "PostgreSQLClient",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

@@ -1,7 +1,6 @@
 import Diagnostics
 import EDiscoveryCollection
 import FoundationEssentials
-import GRDB
 import SecretMemory
 import WireText
 
@@ -21,13 +20,13 @@ extension Mirror {
         var files: [String] = []
     }
 
-    static func want(_ place: FeedPlace, message: String?, because cause: String, _ db: Database) throws {
+    static func want(_ place: FeedPlace, message: String?, because cause: String, _ db: any Database) throws {
         try db.execute(
             sql: """
                 INSERT INTO removal (space, sequence, cause, message)
                 SELECT space, sequence, ?, ? FROM event WHERE space = ? AND sequence = ? AND kind IN (-1, 1)
                 ON CONFLICT (space, sequence) DO UPDATE SET cause = excluded.cause, message = excluded.message
-                    WHERE state < 2
+                    WHERE removal.state < 2
                 """, arguments: [cause, message, place.space, Int64(clamping: place.sequence)])
     }
 
@@ -45,7 +44,7 @@ extension Mirror {
     func spacesWithRemovals(alsoHeld: Bool) throws -> [String] {
         try queue.read { db in
             try String.fetchAll(
-                db, sql: "SELECT DISTINCT space FROM removal WHERE state = 0 OR (state = 1 AND ?) ORDER BY space",
+                db, sql: "SELECT DISTINCT space FROM removal WHERE state = 0 OR (state = 1 AND ? = 1) ORDER BY space",
                 arguments: [alsoHeld])
         }
     }
@@ -104,7 +103,7 @@ extension Mirror {
         }
     }
 
-    private static func settle(_ space: String, _ sequence: Int64, _ state: RemovalState?, _ db: Database) throws {
+    private static func settle(_ space: String, _ sequence: Int64, _ state: RemovalState?, _ db: any Database) throws {
         if let state {
             try db.execute(
                 sql: "UPDATE removal SET state = ? WHERE space = ? AND sequence = ?",
@@ -116,7 +115,7 @@ extension Mirror {
     }
 
     private static func rewrite(
-        _ place: FeedPlace, _ octets: [UInt8], cause: String?, _ key: SymmetricKey, _ db: Database
+        _ place: FeedPlace, _ octets: [UInt8], cause: String?, _ key: SymmetricKey, _ db: any Database
     ) throws {
         try db.execute(
             sql: "UPDATE event SET sealed = ?, kind = ?, cause = coalesce(?, cause) WHERE space = ? AND sequence = ?",
@@ -194,7 +193,10 @@ extension Mirror {
                 for (number, file) in (facts?.files ?? []).enumerated() {
                     guard let id = file.id else { continue }
                     try db.execute(
-                        sql: "INSERT OR IGNORE INTO file (space, sequence, number, id, size) VALUES (?, ?, ?, ?, ?)",
+                        sql: """
+                            INSERT INTO file (space, sequence, number, id, size) VALUES (?, ?, ?, ?, ?)
+                            ON CONFLICT DO NOTHING
+                            """,
                         arguments: [
                             place.space, Int64(clamping: place.sequence), number, id, Int64(clamping: file.size ?? 0),
                         ])
@@ -224,7 +226,7 @@ extension Mirror {
         try queue.write { db in
             try db.execute(
                 sql: isHeld
-                    ? "INSERT OR IGNORE INTO held (space, resource) VALUES (?, ?)"
+                    ? "INSERT INTO held (space, resource) VALUES (?, ?) ON CONFLICT DO NOTHING"
                     : "DELETE FROM held WHERE space = ? AND resource = ?", arguments: [space, resource])
         }
     }

@@ -1,6 +1,5 @@
 import EDiscoveryCollection
 import FoundationEssentials
-import GRDB
 import SecretMemory
 
 // Spaces, one page of their messages after the other: what a space says may be more than memory.
@@ -29,7 +28,9 @@ extension Mirror {
         try queue.read { try Self.head(of: space, until: position, key, $0) }
     }
 
-    static func head(of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database) throws -> SpaceLog {
+    static func head(of space: String, until position: Int64, _ key: SymmetricKey, _ db: any Database) throws
+        -> SpaceLog
+    {
         let rows = try Row.fetchAll(
             db,
             sql: """
@@ -88,7 +89,7 @@ extension Mirror {
 
     /// The messages at some places, with their edits and deletions.
     static func messages(
-        of head: SpaceLog, at sequences: [Int64], _ key: SymmetricKey, _ db: Database
+        of head: SpaceLog, at sequences: [Int64], _ key: SymmetricKey, _ db: any Database
     ) throws -> [SpaceLog.Message] {
         var items: [[UInt8]] = []
         for sequence in sequences {
@@ -103,15 +104,15 @@ extension Mirror {
     }
 
     private static func later(
-        _ ids: [String], of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database
+        _ ids: [String], of space: String, until position: Int64, _ key: SymmetricKey, _ db: any Database
     ) throws -> [[UInt8]] {
         var rows: [Row] = []
         // One statement for all pages: what is too few is filled up with what no event is about.
         for start in stride(from: 0, to: ids.count, by: page) {
             let part = ids[start..<min(start + page, ids.count)]
-            let values: [any DatabaseValueConvertible] =
-                [space, position] + Array(part) + Array(repeating: "", count: page - part.count)
-            rows += try Row.fetchAll(db, cached: laterSQL, arguments: StatementArguments(values))
+            let values = part + Array(repeating: "", count: page - part.count)
+            rows += try Row.fetchAll(
+                db, sql: laterSQL, arguments: [space, position] + values.map { $0 as (any MirrorBindable)? })
         }
         return try rows.sorted { ($0["sequence"] as Int64) < ($1["sequence"] as Int64) }.map {
             try opened($0, of: space, key)
@@ -125,13 +126,5 @@ extension Mirror {
     static func opened(_ row: Row, of space: String, _ key: SymmetricKey) throws -> [UInt8] {
         let place = FeedPlace(space: space, sequence: UInt64(row["sequence"] as Int64))
         return try StoreSeal.open([UInt8](row["sealed"] as Data), name(place), key)
-    }
-}
-
-extension Row {
-    fileprivate static func fetchAll(
-        _ db: Database, cached sql: String, arguments: StatementArguments
-    ) throws -> [Row] {
-        try fetchAll(db.cachedStatement(sql: sql), arguments: arguments)
     }
 }

@@ -1,5 +1,6 @@
 import CoreLink
 import Cryptography
+import DatabaseConfiguration
 import Diagnostics
 import Glibc
 import HTTPClient

@@ -1,4 +1,5 @@
 import Cryptography
+import DatabaseConfiguration
 import Diagnostics
 import KMSProtocol
 import KeyManagement

@@ -1,3 +1,4 @@
+import DatabaseConfiguration
 import Diagnostics
 import Glibc
 import KeyStore

@@ -1,4 +1,5 @@
 import ArgumentParser
+import DatabaseConfiguration
 import Diagnostics
 import KMSService
 import KeyStore

@@ -24,7 +24,7 @@ enum Layers {
             "ZIPVolume", "EDiscoveryExport", "CalendarSync",
         ],
         ["ServiceRuntime", "ControlSocket"],
-        ["LinkedService"],
+        ["LinkedService", "DatabaseConfiguration"],
         ["KMSService", "IndexerService", "EDiscoveryService", "Provisioning"],
         [
             "hds-kms", "hds-indexer", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds", "hds-extract",

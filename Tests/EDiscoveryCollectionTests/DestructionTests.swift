@@ -3,7 +3,6 @@ import Diagnostics
 import EDiscoveryCollection
 import EDiscoveryModel
 import FoundationEssentials
-import GRDB
 import KMSClient
 import LinkedService
 import SecretMemory
@@ -290,7 +289,7 @@ final class FakeCore: CoreAsking {
         #expect(try world.vault.read(id) { octets += $0 })
         #expect(String(decoding: octets, as: UTF8.self) == "ciphertext!!", "in parts of five")
         // As an earlier release kept it.
-        try await world.mirror.queue.write {
+        try world.mirror.queue.write {
             try $0.execute(sql: "UPDATE event SET kind = -1, published = 0, about = NULL")
         }
         try world.add([

@@ -3,7 +3,6 @@ import EDiscoveryCollection
 import EDiscoveryExport
 import EDiscoveryModel
 import FoundationEssentials
-import GRDB
 import Glibc
 import KMSClient
 import LinkedService

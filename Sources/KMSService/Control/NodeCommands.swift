@@ -1,6 +1,7 @@
 import AuditTrail
 import ControlSocket
 import Cryptography
+import DatabaseConfiguration
 import Diagnostics
 import JOSESignature
 import KeyManagement
