@@ -44,6 +44,8 @@ package struct ReportProgress: Sendable, Equatable {
         /// Items as they are kept, in the same order.
         package var texts: [[UInt8]] = []
         package var spaces = 0
+        /// Of spaces of which nobody can say whether they belong to the report.
+        package var problems: [Problem] = []
         /// Events of the spaces that the core never told of.
         package var missing: Int64 = 0
         package var checkpoint: Checkpoint?
@@ -88,6 +90,7 @@ package struct ReportProgress: Sendable, Equatable {
         guard state == .collecting else { return 0 }
         spacesDone += step.spaces
         gaps += step.missing
+        for problem in step.problems { problems[problem.problemClass, default: 0] += 1 }
         checkpoint = step.checkpoint ?? checkpoint
         var taken = 0
         for (item, text) in zip(step.items, step.texts) {

@@ -113,6 +113,15 @@ package struct SpaceCollection: Sendable {
         return found.sorted()
     }
 
+    /// Whether the space has one of the names that were asked for; the problem when its name does not open.
+    package func isNamed(_ log: SpaceLog) async throws -> Result<Bool, Unopened> {
+        guard let created = log.created, let title = created.title else { return .success(false) }
+        if title.keyURI.isEmpty { return .success(request.spaceNames.contains(KeywordScan.folded(title.text.jwe))) }
+        let opened = try await opener.text(
+            title.text, keyURI: title.keyURI, onBehalfOf: log.readers(at: created.at))
+        return opened.map { request.spaceNames.contains(KeywordScan.folded($0)) }
+    }
+
     private func isInRange(_ time: Timestamp) -> Bool {
         request.start.map { $0 <= time } ?? true && request.end.map { time < $0 } ?? true
     }

@@ -115,12 +115,20 @@ actor Collector {
                 let space =
                     begun == nil ? try mirror.space(after: checkpoint?.space, until: report.until) : checkpoint?.space
                 guard let space else { return (found, true) }
-                guard request.spaces.isEmpty || request.spaces.contains(space) else {
+                // What a part was taken of is part of the report.
+                var isWanted = begun == nil ? request.wants(space: space) : true
+                let log = try isWanted == false ? nil : mirror.head(of: space, until: report.until, under: key)
+                if isWanted == nil, let log {
+                    switch try await collection.isNamed(log) {
+                    case .success(let isNamed): isWanted = isNamed
+                    case .failure(let unopened): found.problems.append(unopened.problem)
+                    }
+                }
+                guard isWanted == true, let log else {
                     (checkpoint, seen) = (.init(space: space), seen + 1)
                     (found.checkpoint, found.spaces) = (checkpoint, found.spaces + 1)
                     continue
                 }
-                let log = try mirror.head(of: space, until: report.until, under: key)
                 walk = Walk(
                     log: log, flow: SpaceFlow(collection, log, from: begun), next: begun?.sequence ?? 0)
             }

@@ -43,13 +43,16 @@ extension OfficerCommands {
     /// What a report would look at, without a key: messages, files and octets by what stands in clear, before any word is read.
     private func estimate(_ body: JSONNode, _ asking: Asking) throws -> String {
         let request = try ReportRequest(body)
+        guard request.spaceNames.isEmpty else {
+            throw Refused(400, "an estimate opens nothing, so it knows no names of spaces: name them by their ids")
+        }
         let subjects = Set(try directory.ids(of: request))
         var spaces = 0, messages = 0, files = 0, octets: UInt64 = 0, after: String?
         let until = try mirror.last()
         while try !mirror.noteFacts(under: asking.key) {}
         while let space = try mirror.space(after: after, until: until) {
             after = space
-            guard request.spaces.isEmpty || request.spaces.contains(space) else { continue }
+            guard request.wants(space: space) == true else { continue }
             let selection = Selection(
                 people: subjects, role: request.role == .author ? .author : .participant, start: request.start,
                 end: request.end)

@@ -130,6 +130,29 @@ let beginning = Array(
         #expect(found.map(\.isContext) == [true, false, true])
     }
 
+    @Test("A space is found by its name, without case; one whose name stays closed is told of")
+    func named() async throws {
+        let log = try SpaceLog(id: "room", items: Self.feed)
+        func isNamed(_ name: String, closed: Set<String> = []) async throws -> Bool? {
+            let request = try ReportRequest(
+                JSONDocument(text: #"{"name":"r","spaces":{"ids":["other"],"names":["\#(name)"]}}"#).root)
+            #expect(request.wants(space: "other") == true && request.wants(space: "room") == nil)
+            let collection = SpaceCollection(
+                request, subjects: [], people: { Person(id: $0) }, opener: OpenTexts(closed: closed))
+            return try? await collection.isNamed(log).get()
+        }
+        #expect(try await isNamed("ROOM") == true)
+        #expect(try await isNamed("roo") == false)
+        #expect(try await isNamed("room", closed: ["k"]) == nil)
+        var progress = ReportProgress()
+        progress.begin(spaces: 1)
+        var step = ReportProgress.Step()
+        step.problems = [Problem(.keyDenied, "closed")]
+        _ = progress.take(step, limits: .init(items: 1, fails: false))
+        progress.finish()
+        #expect(progress.state == .completedWithWarnings)
+    }
+
     @Test("The range is half open") func range() async throws {
         let found = try await find(
             #"{"name":"r","range":{"start":"2026-01-01T00:01:00Z","end":"2026-01-01T00:05:00Z"}}"#)
@@ -141,7 +164,7 @@ let beginning = Array(
         arguments: [
             (#"{"name":"r","types":["reaction"]}"#, "types"),
             (#"{"name":"r","keywords":{"terms":["a"],"mode":"index"}}"#, "keywords.mode"), (#"{}"#, "name"),
-            (#"{"name":"r","spaces":{"names":["x"]}}"#, "spaces.names"),
+            (#"{"name":"r","spaces":{"names":[" "]}}"#, "spaces.names"),
             (#"{"name":"r","limits":{"maxBytes":0}}"#, "maxBytes"),
             (#"{"name":"r","keywords":{"terms":["  "]}}"#, "keywords.terms"),
         ])
