@@ -212,6 +212,7 @@ var targets: [Target] = [
             nioPosix, nioExtras, lifecycle, unixSignals, logging, yams,
         ]),
 
+    library("DatabaseConfiguration", ["PostgreSQLClient", "ServiceRuntime", "Diagnostics"]),
     library("ControlSocket", ["WireText", "Diagnostics"]),
 
     // Beside: the cloud, the customer's authorization service, the client
@@ -252,18 +253,16 @@ var targets: [Target] = [
             "Diagnostics", lifecycle,
         ]),
 
-    library("DatabaseSection", ["ServiceRuntime", "PostgreSQLClient", "Diagnostics"]),
-
     // Layer 7: executables, flags and wiring only
     library(
         "KMSService",
         [
-            "LinkedService", "DatabaseSection", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection",
+            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection",
             "SignedPolicy",
             "KeyManagement",
             "KMSProtocol",
             "MasterKey", "HardwareToken", "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient",
-            "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
+            "DatabaseConfiguration", "Recovery", "Escrow", "SiteFailover", "CoreLink", "NodeList", "NodeEnrolment",
             "HTTPClient", "WebSocketChannel", "IssuerKeys", "TLSChannel", "LinkProtocol", "JOSESignature",
             "Cryptography", "SecretMemory",
             "WireText", "Diagnostics", lifecycle,
@@ -284,7 +283,7 @@ var targets: [Target] = [
             "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "SearchProtocol", "KMSClient", "KMSProtocol", "Encryption", "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient",
-            "TLSChannel", grdb, lifecycle, hummingbird,
+            "TLSChannel", "PostgreSQLClient", "DatabaseConfiguration", grdb, lifecycle, hummingbird,
             httpTypes,
             nioCore,
         ]),
@@ -293,7 +292,7 @@ var targets: [Target] = [
         "CalendarService",
         [
             "CalendarSync", "CalendarTime", "CalendarBackend", "CalDAVClient", "CalendarProtocol", "ICalendar",
-            "LinkedService", "DatabaseSection", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol",
+            "LinkedService", "DatabaseConfiguration", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "HTTPClient", "TLSChannel", "KMSClient", "KMSProtocol", "PostgreSQLClient", "Encryption", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", grdb, lifecycle,
         ]),
@@ -322,7 +321,7 @@ var targets: [Target] = [
         [
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
             "ServiceRuntime",
-            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport",
+            "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport", "DatabaseConfiguration",
             "KeyManagement", "KeyStore",
             "PostgreSQLClient", "MasterKey",
             "HardwareToken", "ControlSocket", "PolicyFiles", "SignedPolicy", "JOSESignature", "Cryptography",
@@ -419,7 +418,7 @@ targets += [
         "KeyStoreTests",
         [
             "KeyStore", "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "StoreMigration", "KMSService",
-            "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
+            "DatabaseConfiguration", "ServiceRuntime", "WireText", "Diagnostics", grdb, "TestServers", "StoreScript",
             // Started as a process.
             "store-driver",
         ]),
@@ -492,8 +491,8 @@ targets += [
     tests(
         "ProvisioningTests",
         [
-            "Provisioning", "LinkedService", "KMSService", "ServiceRuntime", "MasterKey", "Cryptography",
-            "SecretMemory", "WireText",
+            "Provisioning", "LinkedService", "KMSService", "DatabaseConfiguration", "ServiceRuntime", "MasterKey",
+            "Cryptography", "SecretMemory", "WireText",
             "Diagnostics", "TestServers",
         ]),
     tests(
@@ -560,7 +559,7 @@ targets += [
         [
             "EDiscoveryService", "EDiscoveryCollection", "EDiscoveryModel", "LinkedService", "KMSClient", "KMSProtocol",
             "ServiceRuntime", "HTTPServer", "ContentInspection", "JOSESignature", "Cryptography", "SecretMemory",
-            "WireText", "Diagnostics",
+            "WireText", "Diagnostics", "PostgreSQLClient",
             "TestServers", grdb, nioCore, nioPosix,
         ]),
     .testTarget(
@@ -578,7 +577,7 @@ targets += [
             "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-calendar", "hds-extract",
             "hdsctl", "CalDAVClient", "CalendarBackend",
             "AuditTrail", "HDSClient", "KMSClient", "KMSProtocol", "KMSService", "IndexerService", "ServiceRuntime",
-            "EDiscoveryExport", "CalendarProtocol", "CoreLink", "LinkProtocol", "LinkedService",
+            "EDiscoveryExport", "CalendarProtocol", "CoreLink", "LinkProtocol", "LinkedService", "PostgreSQLClient",
             "HTTPClient", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),

@@ -50,9 +50,21 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "Links that connect again at once.")
     var links = 1000
 
+    @Option(help: "Messages of the large case of ediscovery, 1000000 at most.")
+    var items = 50_000
+
+    @Option(help: .hidden)
+    var ediscoveryWork: String?
+
+    @Option(help: .hidden)
+    var ediscoveryFolder: String?
+
     private func wants(_ part: Part) -> Bool { only.isEmpty || only.contains(part) }
 
     func run() async throws {
+        if let ediscoveryWork, let ediscoveryFolder {
+            return try await BenchEDiscovery.work(ediscoveryWork, in: URL(filePath: ediscoveryFolder))
+        }
         let folder = FileManager.default.temporaryDirectory.appending(path: "hds-bench-\(UUIDText.random())")
         try FileManager.default.createDirectory(
             at: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
@@ -76,7 +88,7 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.rotation) { lines += try await BenchRotation(folder: folder, seconds: seconds).measure() }
         if wants(.sums) { lines += try await BenchSums(folder: folder).measure() }
         if wants(.search) { lines += try BenchSearch.measure() }
-        if wants(.ediscovery) { lines += try await BenchEDiscovery(folder: folder).measure() }
+        if wants(.ediscovery) { lines += try await BenchEDiscovery(folder: folder, items: items).measure() }
         if wants(.rotation), let postgresql {
             lines += try await BenchRotation(folder: folder, seconds: seconds).measure(
                 over: BenchPostgreSQL.settings(URL(filePath: postgresql)))

@@ -1,7 +1,7 @@
 import CalendarBackend
 import CalendarProtocol
 import CoreLink
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import HTTPClient
 import LinkProtocol

@@ -68,6 +68,12 @@ extension CollectedItem {
         json.endObject()
     }
 
+    package var encoded: [UInt8] {
+        var json = JSONWriter(reserving: 1024)
+        write(to: &json)
+        return json.bytes()
+    }
+
     /// As `write` wrote it.
     package init(_ node: JSONNode) throws(DiagnosedError) {
         guard let id = node["activityId"]?.string, let kind = node["kind"]?.string.flatMap({ Kind(rawValue: $0) }),

@@ -17,8 +17,11 @@ package struct ReportProgress: Sendable, Equatable {
     package private(set) var spacesDone = 0
     package var spacesTotal = 0
     package private(set) var items = 0
-    /// The last space that is done: a keyset cursor, never a number of rows.
-    package private(set) var checkpoint: String?
+    /// Octets of items and of the files that were opened with them.
+    package private(set) var octets: UInt64 = 0
+    package private(set) var files = 0
+    /// How far it is: a keyset cursor, never a number of rows.
+    package private(set) var checkpoint: Checkpoint?
     package private(set) var problems: [Problem.Class: Int] = [:]
     /// Collecting, in milliseconds, over all runs of the worker.
     package var milliseconds: Int64 = 0
@@ -27,6 +30,43 @@ package struct ReportProgress: Sendable, Equatable {
     package private(set) var gaps: Int64 = 0
 
     package init() {}
+
+    package struct Checkpoint: Sendable, Equatable {
+        package var space: String
+        /// Where the space goes on; nil when all of it is done.
+        package var place: SpaceFlow.Place?
+        package init(space: String, place: SpaceFlow.Place? = nil) { (self.space, self.place) = (space, place) }
+    }
+
+    /// What a worker has found since the last checkpoint.
+    package struct Step: Sendable {
+        package var items: [CollectedItem] = []
+        /// Items as they are kept, in the same order.
+        package var texts: [[UInt8]] = []
+        package var spaces = 0
+        /// Of spaces of which nobody can say whether they belong to the report.
+        package var problems: [Problem] = []
+        /// Events of the spaces that the core never told of.
+        package var missing: Int64 = 0
+        package var checkpoint: Checkpoint?
+
+        package init() {}
+
+        package mutating func add(_ found: [CollectedItem]) {
+            items += found
+            texts += found.map(\.encoded)
+        }
+    }
+
+    package struct Limits: Sendable, Equatable {
+        package var items: Int
+        package var octets: UInt64
+        /// Whether reaching one is a failure; else what was found stays, with a warning.
+        package var fails: Bool
+        package init(items: Int, octets: UInt64 = .max, fails: Bool) {
+            (self.items, self.octets, self.fails) = (items, octets, fails)
+        }
+    }
 
     package mutating func order(_ order: Order) throws(DiagnosedError) {
         switch (order, state) {
@@ -45,22 +85,26 @@ package struct ReportProgress: Sendable, Equatable {
         (state, spacesTotal) = (.collecting, spaces)
     }
 
-    /// A space is done. What comes after the limit is not taken.
-    /// - Parameter missing: how many events of the space the core never told of.
-    package mutating func done(
-        space: String, items found: [CollectedItem], missing: Int64 = 0, limit: Int, fails: Bool
-    ) -> [CollectedItem] {
-        guard state == .collecting else { return [] }
-        let taken = Array(found.prefix(max(0, limit - items)))
-        items += taken.count
-        spacesDone += 1
-        checkpoint = space
-        gaps += missing
-        for problem in taken.flatMap(\.problems) { problems[problem.problemClass, default: 0] += 1 }
-        if taken.count < found.count {
-            wasCut = true
-            reason = "the limit of items was reached"
-            state = fails ? .failed : .completedWithWarnings
+    /// Takes what was found, and gives how many of its items count: what comes after a limit is not taken.
+    package mutating func take(_ step: Step, limits: Limits) -> Int {
+        guard state == .collecting else { return 0 }
+        spacesDone += step.spaces
+        gaps += step.missing
+        for problem in step.problems { problems[problem.problemClass, default: 0] += 1 }
+        checkpoint = step.checkpoint ?? checkpoint
+        var taken = 0
+        for (item, text) in zip(step.items, step.texts) {
+            let opened = item.files.filter { $0.reference != nil }
+            let size = UInt64(text.count) + opened.compactMap(\.size).reduce(0, { $0 &+ $1 })
+            let (sum, overflows) = octets.addingReportingOverflow(size)
+            guard items < limits.items, !overflows, sum <= limits.octets else {
+                wasCut = true
+                reason = "the limit of \(items < limits.items ? "octets" : "items") was reached"
+                state = limits.fails ? .failed : .completedWithWarnings
+                break
+            }
+            (octets, items, files, taken) = (sum, items + 1, files + opened.count, taken + 1)
+            for problem in item.problems { problems[problem.problemClass, default: 0] += 1 }
         }
         return taken
     }
@@ -94,6 +138,7 @@ package struct ReportProgress: Sendable, Equatable {
         json.member("containersDone", spacesDone)
         json.member("containersTotal", spacesTotal)
         json.member("itemsDone", items)
+        json.member("bytes", Int64(clamping: octets))
         json.member("milliseconds", milliseconds)
         if milliseconds > 0 { json.member("itemsPerSec", Int64(items) * 1000 / milliseconds) }
         if let remainingSeconds { json.member("etaSec", remainingSeconds) }
@@ -101,13 +146,19 @@ package struct ReportProgress: Sendable, Equatable {
         if let checkpoint {
             json.name("checkpoint")
             json.beginObject()
-            json.member("containerId", checkpoint)
+            json.member("containerId", checkpoint.space)
+            if let place = checkpoint.place {
+                json.member("sequence", Int64(clamping: place.sequence))
+                json.member("context", place.context)
+            }
             json.endObject()
         }
         json.name("summary")
         json.beginObject()
         json.member("containers", spacesDone)
         json.member("items", items)
+        json.member("files", files)
+        json.member("bytes", Int64(clamping: octets))
         json.member("cut", wasCut)
         json.member("gaps", gaps)
         json.name("errors")
@@ -130,7 +181,13 @@ package struct ReportProgress: Sendable, Equatable {
         reason = node["reason"]?.string
         (spacesDone, spacesTotal, self.items) = (Int(done), Int(total), Int(items))
         self.milliseconds = milliseconds
-        checkpoint = node["checkpoint"]?["containerId"]?.string
+        files = Int(summary["files"]?.integer ?? 0)
+        octets = UInt64(clamping: progress["bytes"]?.integer ?? 0)
+        if let node = node["checkpoint"], let space = node["containerId"]?.string {
+            let context = Int(node["context"]?.integer ?? 0)
+            let sequence = node["sequence"]?.integer.flatMap { UInt64(exactly: $0) }
+            checkpoint = Checkpoint(space: space, place: sequence.map { .init(sequence: $0, context: context) })
+        }
         wasCut = summary["cut"]?.boolean ?? false
         gaps = summary["gaps"]?.integer ?? 0
         for kind in Problem.Class.allCases {

@@ -14,8 +14,10 @@ package struct ReportRequest: Sendable, Equatable {
     package var emails: [String]
     package var userIDs: [String]
     package var role: Role
-    /// Empty: all.
+    /// With `spaceNames`: either will do. Both empty: all.
     package var spaces: Set<String>
+    /// Names that spaces had at their creation, folded like words.
+    package var spaceNames: Set<String>
     package var terms: [String]
     package var termOperator: Operator
     /// Half open: start <= published < end.
@@ -28,9 +30,7 @@ package struct ReportRequest: Sendable, Equatable {
     package var includesAttachments: Bool
     package var includesDeleted: Bool
     package var includesHistory: Bool
-    package var maximumItems: Int
-    /// Whether reaching the limit is a failure; else what was found stays, with a warning.
-    package var failsOnLimit: Bool
+    package var limits: ReportProgress.Limits
     package var idempotencyKey: String?
 
     package init(_ node: JSONNode) throws(DiagnosedError) {
@@ -42,9 +42,8 @@ package struct ReportRequest: Sendable, Equatable {
         userIDs = try Self.texts(subjects?["userIds"], "subjects.userIds").map { $0.lowercased() }
         role = try Self.choice(subjects?["role"], .participant, "subjects.role")
         spaces = Set(try Self.texts(node["spaces"]?["ids"], "spaces.ids").map { $0.lowercased() })
-        guard try Self.texts(node["spaces"]?["names"], "spaces.names").isEmpty else {
-            throw Self.refused("spaces.names", "ids: spaces are not found by their names in this release")
-        }
+        spaceNames = Set(try Self.texts(node["spaces"]?["names"], "spaces.names").map(KeywordScan.folded))
+        guard !spaceNames.contains("") else { throw Self.refused("spaces.names", "names of at least one character") }
         let keywords = node["keywords"]
         terms = try Self.texts(keywords?["terms"], "keywords.terms")
         termOperator = try Self.choice(keywords?["op"], .any, "keywords.op")
@@ -52,7 +51,9 @@ package struct ReportRequest: Sendable, Equatable {
             throw Self.refused("keywords.terms", "terms of at least one character")
         }
         guard (keywords?["mode"]?.string ?? "scan") == "scan" else {
-            throw Self.refused("keywords.mode", "scan: this release does not use the index")
+            throw Self.refused(
+                "keywords.mode",
+                "scan: the index would show the cloud the words of the case, and words that stemming loses")
         }
         start = try Self.moment(node["range"]?["start"], "range.start")
         end = try Self.moment(node["range"]?["end"], "range.end")
@@ -72,16 +73,21 @@ package struct ReportRequest: Sendable, Equatable {
         after = try Self.number(include?["context"]?["after"], 0, 0...100, "include.context.after")
         includesDeleted = include?["deleted"]?.boolean ?? true
         includesHistory = include?["editHistory"]?.boolean ?? true
-        maximumItems = try Self.number(node["limits"]?["maxItems"], 1_000_000, 1...10_000_000, "limits.maxItems")
-        guard node["limits"]?["maxBytes"] == nil else {
-            throw Self.refused("limits.maxBytes", "limits.maxItems: octets are not counted in this release")
-        }
+        let most = try Self.number(node["limits"]?["maxItems"], 1_000_000, 1...10_000_000, "limits.maxItems")
+        let octets = try Self.number(node["limits"]?["maxBytes"], 50_000_000_000, 1...(1 << 50), "limits.maxBytes")
         let onLimit = node["limits"]?["onLimit"]?.string ?? "stopPartial"
         guard ["stopPartial", "fail"].contains(onLimit) else {
             throw Self.refused("limits.onLimit", "stopPartial or fail")
         }
-        failsOnLimit = onLimit == "fail"
+        limits = .init(items: most, octets: UInt64(octets), fails: onLimit == "fail")
         idempotencyKey = node["idempotencyKey"]?.string
+    }
+
+    /// Whether a space may be part of it, as far as its id tells; nil when its name decides.
+    package func wants(space id: String) -> Bool? {
+        if spaces.contains(id) { return true }
+        if !spaceNames.isEmpty { return nil }
+        return spaces.isEmpty
     }
 
     private static func refused(_ place: String, _ expected: String) -> DiagnosedError {

@@ -67,36 +67,59 @@ package struct SpaceCollection: Sendable {
         scan = KeywordScan(request)
     }
 
+    /// All of a space whose messages are in memory.
     package func items(of log: SpaceLog) async throws -> [CollectedItem] {
+        var flow = SpaceFlow(self, log)
+        let found = try await flow.take(log.messages)
+        return try await found + flow.end()
+    }
+
+    /// Whether a message is a hit, and what it is then; what is no hit comes with it where it had to be opened.
+    func judge(
+        _ message: SpaceLog.Message, _ presence: inout Presence, _ space: String
+    ) async throws -> (item: CollectedItem?, isHit: Bool) {
+        guard isMeant(message) else { return (nil, false) }
+        presence.move(to: message.published)
+        let custodians = custodians(message.author, presence.ids)
+        guard subjects.isEmpty || !custodians.isEmpty else { return (nil, false) }
+        var item = try await item(of: message, in: space, &presence)
+        let texts = [item.text].compactMap { $0 } + item.history.compactMap(\.text) + item.files.compactMap(\.name)
+        // What could not be opened could have the word: it is shown with its problem, never left out.
+        guard scan.matches(texts) || (!scan.isEmpty && !item.problems.isEmpty) else { return (item, false) }
+        item.custodians = custodians
+        if !request.includesHistory { item.history = [] }
+        return (item, true)
+    }
+
+    /// What stands beside a hit; nil for what shall not be shown.
+    func context(
+        _ message: SpaceLog.Message, _ opened: CollectedItem?, _ presence: inout Presence, _ space: String
+    ) async throws -> CollectedItem? {
+        guard request.includesDeleted || message.deletion == nil else { return nil }
+        var item = if let opened { opened } else { try await item(of: message, in: space, &presence) }
+        item.isContext = true
+        return item
+    }
+
+    var before: Int { request.before }
+    var after: Int { request.after }
+
+    /// Items that are no messages, in their order: what tells of the space itself, who came and who left.
+    func events(of log: SpaceLog) async throws -> [CollectedItem] {
         var found: [CollectedItem] = []
-        // Context is of messages by their place, whether they are hits or not.
-        var hits = Set<Int>(), opened: [Int: CollectedItem] = [:]
-        for (place, message) in log.messages.enumerated() {
-            guard isMeant(message) else { continue }
-            let custodians = custodians(message.author, log.participants(at: message.published))
-            guard subjects.isEmpty || !custodians.isEmpty else { continue }
-            var item = try await item(of: message, in: log)
-            let texts = [item.text].compactMap { $0 } + item.history.compactMap(\.text) + item.files.compactMap(\.name)
-            // What could not be opened could have the word: it is shown with its problem, never left out.
-            guard scan.matches(texts) || (!scan.isEmpty && !item.problems.isEmpty) else { continue }
-            item.custodians = custodians
-            if !request.includesHistory { item.history = [] }
-            hits.insert(place)
-            opened[place] = item
-        }
-        for hit in hits.sorted() {
-            let near = max(0, hit - request.before)...min(log.messages.count - 1, hit + request.after)
-            for place in near where opened[place] == nil {
-                guard request.includesDeleted || log.messages[place].deletion == nil else { continue }
-                var item = try await item(of: log.messages[place], in: log)
-                item.isContext = true
-                opened[place] = item
-            }
-        }
-        found += opened.values
-        if request.kinds.contains(.membership), scan.isEmpty { found += memberships(log) }
-        if request.kinds.contains(.spaceInfo), scan.isEmpty, let item = try await beginning(log) { found.append(item) }
+        guard scan.isEmpty else { return found }
+        if request.kinds.contains(.spaceInfo), let item = try await beginning(log) { found.append(item) }
+        if request.kinds.contains(.membership) { found += memberships(log) }
         return found.sorted()
+    }
+
+    /// Whether the space has one of the names that were asked for; the problem when its name does not open.
+    package func isNamed(_ log: SpaceLog) async throws -> Result<Bool, Unopened> {
+        guard let created = log.created, let title = created.title else { return .success(false) }
+        if title.keyURI.isEmpty { return .success(request.spaceNames.contains(KeywordScan.folded(title.text.jwe))) }
+        let opened = try await opener.text(
+            title.text, keyURI: title.keyURI, onBehalfOf: log.readers(at: created.at))
+        return opened.map { request.spaceNames.contains(KeywordScan.folded($0)) }
     }
 
     private func isInRange(_ time: Timestamp) -> Bool {
@@ -119,11 +142,15 @@ package struct SpaceCollection: Sendable {
     }
 
     /// One message with everything that became of it.
-    package func item(of message: SpaceLog.Message, in log: SpaceLog) async throws -> CollectedItem {
+    package func item(
+        of message: SpaceLog.Message, in space: String, _ presence: inout Presence
+    ) async throws -> CollectedItem {
+        presence.move(to: message.published)
+        let readers = presence.readers
         var item = CollectedItem(
-            id: message.id, kind: message.isShare ? .share : .message, space: log.id, sequence: message.sequence,
+            id: message.id, kind: message.isShare ? .share : .message, space: space, sequence: message.sequence,
             published: message.published, author: people(message.author), parent: message.parent,
-            participants: log.participants(at: message.published).map(people))
+            participants: presence.ids.map(people))
         item.deletion = message.deletion.map { .init(at: $0.at, by: people($0.by)) }
         if message.isGone {
             item.problems.append(
@@ -133,13 +160,13 @@ package struct SpaceCollection: Sendable {
             item.problems.append(
                 Problem(.removed, "it was destroyed here: \(UUIDText.isValid(cause) ? "certificate \(cause)" : cause)"))
         }
-        let readers = log.readers(at: message.published)
         if let text = message.text {
             item.text = try await open(text, message.keyURI, readers, &item.problems)
         }
         for edit in message.edits {
+            presence.move(to: edit.at)
             item.history.append(.init(text: item.text, until: edit.at, editor: people(edit.by)))
-            item.text = try await open(edit.text.text, edit.text.keyURI, log.readers(at: edit.at), &item.problems)
+            item.text = try await open(edit.text.text, edit.text.keyURI, presence.readers, &item.problems)
         }
         for (number, file) in message.files.enumerated() {
             let name = try await opener.text(file.name, keyURI: message.keyURI, onBehalfOf: readers)
@@ -148,7 +175,7 @@ package struct SpaceCollection: Sendable {
             }
             var collected = CollectedFile(name: try? name.get(), mediaType: file.mediaType, size: file.size)
             if request.includesAttachments {
-                let place = FilePlace(FeedPlace(space: log.id, sequence: message.sequence), number)
+                let place = FilePlace(FeedPlace(space: space, sequence: message.sequence), number)
                 switch try await opener.file(file, place, keyURI: message.keyURI, onBehalfOf: readers) {
                 case .success(let opened):
                     (collected.size, collected.digest) = (opened.size, opened.digest)

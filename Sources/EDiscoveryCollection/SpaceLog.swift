@@ -76,6 +76,34 @@ package struct SpaceLog: Sendable {
         }
     }
 
+    /// Messages of the same space with what became of them, beside who is in it: this log is of the space's other events.
+    ///
+    /// - Parameters:
+    ///   - items: messages.
+    ///   - span: of the sequences that `items` cover; what this log has of them is part of the page.
+    ///   - later: edits and deletions of the messages with these ids, in the order of their sequence.
+    package func page(
+        _ items: [[UInt8]], of span: ClosedRange<UInt64>, later: (_ ids: [String]) throws -> [[UInt8]]
+    ) throws -> [Message] {
+        var log = with(messages.filter { span.contains($0.sequence) })
+        for octets in items { try log.take(octets) }
+        for octets in try later(log.messages.map(\.id)) { try log.take(octets) }
+        return log.messages.sorted { $0.sequence < $1.sequence }
+    }
+
+    private mutating func take(_ octets: [UInt8]) throws {
+        guard let activity = try JSONDocument(octets, limits: FeedPlace.limits).root["activity"] else { return }
+        take(activity)
+    }
+
+    /// The same space with these messages alone.
+    package func with(_ messages: [Message]) -> SpaceLog {
+        var log = self
+        log.messages = messages
+        log.places = Dictionary(messages.enumerated().map { ($1.id, $0) }, uniquingKeysWith: { $1 })
+        return log
+    }
+
     private mutating func begin(_ node: JSONNode) {
         guard let at = node["published"]?.string.flatMap({ Timestamp(iso8601: $0) }) else { return }
         let creator = node["creator"]?.string?.lowercased() ?? ""
@@ -129,7 +157,8 @@ package struct SpaceLog: Sendable {
                     id: id, sequence: UInt64(sequence), published: at, author: actor, isShare: false, parent: nil,
                     keyURI: key, text: nil, files: [], removal: object?["cause"]?.string ?? "removed"))
         case "edit":
-            guard let place = object?["id"]?.string.flatMap({ places[$0] }), let text = object?["displayName"]?.string
+            guard let place = object?["id"]?.string.flatMap({ places[$0] }), let text = object?["displayName"]?.string,
+                messages[place].sequence < sequence
             else { return }
             messages[place].edits.append((Sealed(text: EncryptedText(received: text), keyURI: key), at, actor))
         case "delete":
@@ -153,16 +182,16 @@ package struct SpaceLog: Sendable {
 
     /// Who was in the space then (joined <= t < left), by id.
     package func participants(at time: Timestamp) -> [String] {
-        intervals.filter { $0.value.contains { $0.joined <= time && time < $0.left ?? Timestamp(milliseconds: .max) } }
-            .keys.sorted()
+        var presence = Presence(self)
+        presence.move(to: time)
+        return presence.ids
     }
 
     /// For whom a key of that time is asked for: who is still in the space first, then who left last.
     package func readers(at time: Timestamp) -> [String] {
-        func left(_ person: String) -> Timestamp {
-            intervals[person]?.last?.left ?? Timestamp(milliseconds: .max)
-        }
-        return participants(at: time).sorted { (left($1), $0) < (left($0), $1) }
+        var presence = Presence(self)
+        presence.move(to: time)
+        return presence.readers
     }
 }
 

@@ -24,7 +24,10 @@ package enum ArchiveMessage {
                 places.append(.init(number: own, path: nil))
                 continue
             }
-            let attachment = try folder.file("native/\(position + 1)")
+            // Files of a package are made in the order of their paths.
+            let digits = String(position)
+            let padded = String(repeating: "0", count: max(0, 6 - digits.utf8.count)) + digits
+            let attachment = try folder.file("native/\(padded)")
             while let octets = try await chunks() { try attachment.write(octets) }
             try attachment.close()
             places.append(.init(number: own, path: attachment.path))
@@ -33,7 +36,10 @@ package enum ArchiveMessage {
             ExportedItem(item: item, number: number, files: places), index: 0, space: SpacePlace(space, ordinal: 1),
             settings: settings)
         let mail = try folder.file("message.eml")
-        try MailMessage(entry: entry, settings: settings, folder: folder, lineEnd: [0x0D, 0x0A]).write(to: mail)
+        try MailMessage(
+            entry: entry, header: MailMessage.header(of: entry, settings.zone), settings: settings, folder: folder,
+            lineEnd: [0x0D, 0x0A]
+        ).write(to: mail)
         try mail.close()
         guard rename(folder.path(of: mail.path), target) == 0 else {
             throw DiagnosedError.exportFile("a message can not be put into the archive", target, errno: errno)

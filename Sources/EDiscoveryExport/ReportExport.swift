@@ -7,7 +7,7 @@ import WireText
 /// One export of a report: pulls its items and files from a source and writes a BagIt package whose octets depend on the
 /// source and the settings alone.
 ///
-/// One pass; in memory are one item, one piece of a file and the buffers of the files that are being written. The package
+/// One pass; in memory are some items, one piece of a file and the buffers of the files that are being written. The package
 /// appears at its place whole or not at all: until then it stands beside it under `.partial`, which the next run takes away.
 /// Of equal input every file is equal, but for `proof/root.jws` and the manifests that name it when the signer's algorithm
 /// is a random one.
@@ -19,8 +19,13 @@ import WireText
 /// ```
 package struct ReportExport {
     private let settings: ExportSettings
+    private let isDurable: Bool
 
-    package init(_ settings: ExportSettings) { self.settings = settings }
+    /// - Parameter isDurable: whether `write` waits until all of it is on the disk; not needed where the package is only on its way
+    ///   to sealed volumes and made anew after a power failure.
+    package init(_ settings: ExportSettings, isDurable: Bool = true) {
+        (self.settings, self.isDurable) = (settings, isDurable)
+    }
 
     /// - Parameters:
     ///   - place: the folder to make; nothing may be there.
@@ -33,7 +38,7 @@ package struct ReportExport {
         do {
             let statement = try await fill(folder, from: source)
             try await prove(statement, in: folder, sign: sign)
-            try folder.finish(settings)
+            try folder.finish(settings, isDurable: isDurable)
             return statement
         } catch {
             folder.abandon()
@@ -42,7 +47,18 @@ package struct ReportExport {
     }
 
     private func fill(_ folder: PackageFolder, from source: ExportSource) async throws -> ExportStatement {
-        let writers = try makeWriters(in: folder)
+        var lanes = try WriterLanes(settings, folder)
+        do {
+            return try await fill(folder, from: source, &lanes)
+        } catch {
+            await lanes.settle()
+            throw error
+        }
+    }
+
+    private func fill(
+        _ folder: PackageFolder, from source: ExportSource, _ lanes: inout WriterLanes
+    ) async throws -> ExportStatement {
         let lines = try folder.file("items.jsonl")
         var spaces = SpaceCursor(file: try folder.file("spaces.jsonl"), next: source.nextSpace)
         var counts = ExportCounts()
@@ -61,10 +77,10 @@ package struct ReportExport {
             }
             last = item
             if item.space != current?.space.id {
-                if let current { for writer in writers { try writer.end(current) } }
+                if let current { try await lanes.take(.end(current)) }
                 let space = try await spaces.find(item.space)
                 current = space
-                for writer in writers { try writer.begin(space) }
+                try await lanes.take(.begin(space))
             }
             guard let current else { continue }
             let number = try settings.numbering.number(documents)
@@ -83,33 +99,15 @@ package struct ReportExport {
             try lines.write(line)
             try lines.write("\n")
             let entry = ExportEntry(exported, index: index, space: current, settings: settings)
-            for writer in writers { try writer.add(entry) }
+            try await lanes.take(.add(entry), octets: line.count)
         }
-        if let current { for writer in writers { try writer.end(current) } }
-        for writer in writers { try writer.finish() }
+        if let current { try await lanes.take(.end(current)) }
+        try await lanes.finish()
         try await spaces.finish()
         try lines.close()
         return try ExportStatement(
             settings: settings, counts: counts, root: tree.root, payload: try folder.payloadDigest(),
             lastNumber: lastNumber)
-    }
-
-    private func makeWriters(in folder: PackageFolder) throws -> [any ExportWriter] {
-        var writers: [any ExportWriter] = [try ProblemList(folder)]
-        for format in ExportFormat.allCases where settings.formats.contains(format) {
-            switch format {
-            // Always written, by the export itself: it is what is proven.
-            case .jsonl: break
-            case .eml: writers.append(MessageFiles(folder, settings))
-            case .mbox: writers.append(Mailboxes(folder, settings))
-            case .csv: writers.append(try ItemTable(folder, settings))
-            case .dat: writers.append(try ConcordanceFile(folder, settings))
-            case .edrm: writers.append(try EDRMFile(folder, settings))
-            case .html: writers.append(Transcripts(folder, settings))
-            }
-        }
-        if settings.hasTexts { writers.append(TextFiles(folder)) }
-        return writers
     }
 
     /// Brings the octets of a file into the package. What does not work becomes a problem of the item: a report is not lost for

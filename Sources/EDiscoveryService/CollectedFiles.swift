@@ -20,7 +20,9 @@ struct CollectedFiles: Sendable {
             .failure(Unopened(Problem(problem, text)))
         }
         guard let known = try mirror.file(place) else { return closed(.fileMissing, "its message names no octets") }
-        if known.state == .wanted { try await fetching.fetch(known.id, of: place) }
+        // Another worker may have fetched it to its own disk.
+        let isElsewhere = known.state == .kept && mirror.isShared && !vault.has(known.id)
+        if known.state == .wanted || isElsewhere { try await fetching.fetch(known.id, of: place) }
         switch try mirror.file(place)?.state {
         case .tooLarge: return closed(.tooLarge, "the file is over the limit of the worker (mirror.largest-file)")
         case .kept: break

@@ -37,9 +37,10 @@ package final class CollectingRun: Sendable {
     private let cursor = Mutex<UInt64>(0)
 
     /// - Parameters:
-    ///   - folder: for the database, files, exports and what is plain meanwhile.
+    ///   - folder: for the database, files and exports.
+    ///   - scratch: for what is plain meanwhile.
     ///   - recipients: a file with a JWK set.
-    package init(folder: String, recipients: String, kms answer: @escaping Answerer) throws {
+    package init(folder: String, scratch: String, recipients: String, kms answer: @escaping Answerer) throws {
         let kms = Asking(answer: answer)
         mirror = try Mirror(path: folder + "/mirror.sqlite")
         let vault = try FileVault(folder: folder + "/files", largest: 1 << 30)
@@ -51,7 +52,7 @@ package final class CollectingRun: Sendable {
             consent: consent, mirror: mirror, kms: kms, directory: Directory(), files: files, report: { _ in },
             counted: { _ in })
         exporter = try Exporter(
-            ExportsSection(folder: folder + "/exports", scratch: folder + "/scratch", recipients: recipients),
+            ExportsSection(folder: folder + "/exports", scratch: scratch, recipients: recipients),
             consent: consent, kms: kms, mirror: mirror, directory: Directory(), files: files)
     }
 

@@ -2,6 +2,7 @@ import Diagnostics
 import EDiscoveryCollection
 import EDiscoveryModel
 import LinkedService
+import SecretMemory
 import ServiceLifecycle
 import WireText
 
@@ -68,47 +69,87 @@ actor Collector {
         let collection = SpaceCollection(
             request, subjects: Set(report.subjects), people: directory.person, opener: keys)
         var key = try await consent.sealingKey()
+        while try !mirror.noteFacts(under: key) { await Task.yield() }
         let total = try mirror.spaces(until: report.until)
         var present = try mirror.update(report.id, under: key) { report in
             report.progress.begin(spaces: total)
             return []
         }
+        var walk: Walk?
         while let own = present, own.progress.state == .collecting, !Task.isCancelled {
             key = try await consent.sealingKey()
             let started = ContinuousClock.now
-            guard
-                let (space, octets) = try mirror.space(
-                    after: own.progress.checkpoint, until: own.until, under: key)
-            else {
-                try mirror.update(own.id, under: key) { report in
-                    report.progress.finish()
-                    return []
-                }
-                return
-            }
-            var found: [CollectedItem] = [], missing: Int64 = 0
-            if request.spaces.isEmpty || request.spaces.contains(space) {
-                let log = try SpaceLog(id: space, items: octets)
-                missing = log.missing.reduce(0) { $0 + Int64(clamping: $1.count) }
-                found = try await collection.items(of: log)
-            }
-            let took = started.duration(to: .now)
+            let step = try await step(own, request, collection, &walk, key)
+            let took = started.duration(to: .now).components
             var count = 0
             present = try mirror.update(own.id, under: key) { report in
-                report.progress.milliseconds +=
-                    took.components.seconds * 1000
-                    + took.components.attoseconds / 1_000_000_000_000_000
-                let taken = report.progress.done(
-                    space: space, items: found, missing: missing, limit: request.maximumItems,
-                    fails: request.failsOnLimit)
-                count = taken.count
-                return taken.map { item in
-                    var json = JSONWriter(reserving: 1024)
-                    item.write(to: &json)
-                    return json.bytes()
-                }
+                report.progress.milliseconds += took.seconds * 1000 + took.attoseconds / 1_000_000_000_000_000
+                count = report.progress.take(step.found, limits: request.limits)
+                if step.isLast { report.progress.finish() }
+                return Array(step.found.texts.prefix(count))
             }
             counted(count)
         }
+    }
+
+    /// A space whose messages are going by.
+    private struct Walk {
+        let log: SpaceLog
+        var flow: SpaceFlow
+        /// Where the next page begins.
+        var next: UInt64
+    }
+
+    /// Messages that are looked at between two checkpoints, of as many spaces as it takes.
+    private static let stepLength = 1000
+
+    private func step(
+        _ report: Report, _ request: ReportRequest, _ collection: SpaceCollection, _ walk: inout Walk?,
+        _ key: SymmetricKey
+    ) async throws -> (found: ReportProgress.Step, isLast: Bool) {
+        var found = ReportProgress.Step(), seen = 0
+        var checkpoint = report.progress.checkpoint
+        while seen < Self.stepLength {
+            if walk == nil {
+                let begun = checkpoint?.place
+                let space =
+                    begun == nil ? try mirror.space(after: checkpoint?.space, until: report.until) : checkpoint?.space
+                guard let space else { return (found, true) }
+                // What a part was taken of is part of the report.
+                var isWanted = begun == nil ? request.wants(space: space) : true
+                let log = try isWanted == false ? nil : mirror.head(of: space, until: report.until, under: key)
+                if isWanted == nil, let log {
+                    switch try await collection.isNamed(log) {
+                    case .success(let isNamed): isWanted = isNamed
+                    case .failure(let unopened): found.problems.append(unopened.problem)
+                    }
+                }
+                guard isWanted == true, let log else {
+                    (checkpoint, seen) = (.init(space: space), seen + 1)
+                    (found.checkpoint, found.spaces) = (checkpoint, found.spaces + 1)
+                    continue
+                }
+                walk = Walk(
+                    log: log, flow: SpaceFlow(collection, log, from: begun), next: begun?.sequence ?? 0)
+            }
+            guard var present = walk else { break }
+            // What is thrown between here and the checkpoint is walked again.
+            walk = nil
+            let page = try mirror.messages(of: present.log, after: present.next, until: report.until, under: key)
+            found.add(try await present.flow.take(page.messages))
+            seen += page.messages.count + 1
+            if let next = page.next {
+                present.next = next
+                checkpoint = .init(space: present.log.id, place: present.flow.place)
+                walk = present
+            } else {
+                found.add(try await present.flow.end())
+                found.missing += try mirror.missing(of: present.log.id, until: report.until)
+                found.spaces += 1
+                checkpoint = .init(space: present.log.id)
+            }
+            found.checkpoint = checkpoint
+        }
+        return (found, false)
     }
 }

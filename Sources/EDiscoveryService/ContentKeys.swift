@@ -42,7 +42,8 @@ actor ContentKeys: TextOpening {
         self.now = now
     }
 
-    func text(
+    /// Only the key is waited for in turn: opening uses every core.
+    nonisolated func text(
         _ text: EncryptedText, keyURI: String, onBehalfOf readers: [String]
     ) async throws -> Result<String, Unopened> {
         switch try await key(keyURI, for: readers) {

@@ -63,9 +63,9 @@ actor Destroyer {
         until: Int64, _ key: SymmetricKey, _ take: (SpaceLog) throws -> Void
     ) async throws {
         var after: String?
-        while let (space, events) = try mirror.space(after: after, until: until, under: key) {
+        while let space = try mirror.space(after: after, until: until) {
             after = space
-            try take(SpaceLog(id: space, items: events))
+            try mirror.eachPage(of: space, until: until, under: key, take)
             await Task.yield()
         }
     }
@@ -74,10 +74,10 @@ actor Destroyer {
         guard let id = preview["previewId"]?.string, let selection = preview["selection"].flatMap({ Selection($0) })
         else { return }
         let holds = try mirror.documents("hold", under: key).map { try LegalHold($0.root) }
-        var spaces = 0, items = 0, held = 0, bytes: UInt64 = 0
+        var spaces = Set<String>(), items = 0, held = 0, bytes: UInt64 = 0
         try await eachSpace(until: preview["until"]?.integer ?? 0, key) { log in
             let found = selection.messages(of: log)
-            if !found.isEmpty { spaces += 1 }
+            if !found.isEmpty { spaces.insert(log.id) }
             for message in found {
                 if holds.contains(where: { $0.covers(message, in: log) }) {
                     held += 1
@@ -89,7 +89,7 @@ actor Destroyer {
         }
         _ = try mirror.change("preview", id, under: key) { node in
             Self.changed(node, state: "ready") { json in
-                json.member("containers", spaces)
+                json.member("containers", spaces.count)
                 json.member("items", items)
                 json.member("bytes", Int64(clamping: bytes))
                 json.member("blockedByHold", held)

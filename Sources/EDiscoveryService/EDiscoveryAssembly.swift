@@ -1,5 +1,6 @@
 import CoreLink
 import Cryptography
+import DatabaseConfiguration
 import Diagnostics
 import EDiscoveryCollection
 import FoundationEssentials
@@ -35,7 +36,13 @@ package enum EDiscoveryAssembly {
             }
             return try Directory([UInt8](data))
         }
-        let mirror = try Mirror(path: configuration.mirror.database.path)
+        let mirror =
+            try configuration.mirror.postgresql.map { section in
+                Mirror(
+                    try PostgreSQLMirror(
+                        section.settings(
+                            context.credentials, application: "\(identity.name)/\(configuration.node)")))
+            } ?? Mirror(path: configuration.mirror.database.path)
         let kms = KMSCaller(
             linked.links, key: { pinned.current },
             account: .init(
@@ -116,18 +123,31 @@ package enum EDiscoveryAssembly {
         let behind = context.metrics.gauge(.ediscoveryBehind)
         // The feed has one reader at a time, and the core one cursor for all: each mirror goes on behind its own end.
         let again = LateReader()
+        // Workers that share their rows go on where the last batch was acknowledged, whoever took it.
         let reader = FeedReader(
             link, feed: "conversations", batch: configuration.mirror.batch,
-            window: UInt32(configuration.mirror.batch * 2), kept: { try? mirror.cursor() },
+            window: UInt32(configuration.mirror.batch * 2), kept: { mirror.isShared ? nil : try? mirror.cursor() },
             state: { state in
+                mirror.turn(state != .waiting)
                 if case .reading(let count) = state { behind.set(Double(count)) }
                 incoming.read(state)
                 // What the core has forgotten is missing: the gaps are counted in reports.
-                if case .refused(.cursorGone, let span) = state { again.start(from: .after(span.oldest - 1)) }
+                if case .refused(.cursorGone, let span) = state {
+                    again.start(from: .after(span.oldest - 1), gone: true)
+                }
                 if case .refused(.cursorBeyond, _) = state { again.start(from: .after(0)) }
             }
         ) { batch in
             let key = try await consent.sealingKey()
+            // The rows may come from a backup: then the core has acknowledged more than they have.
+            if mirror.isShared, let first = batch.first, let kept = try mirror.cursor(), first.cursor > kept + 1,
+                !again.isGone(first.cursor)
+            {
+                again.start(from: .after(kept))
+                throw DiagnosedError(
+                    .mirror, fault: .store, "the shared database is behind what was acknowledged",
+                    hint: "this passes by itself: the feed is read again from there")
+            }
             let placed = batch.compactMap { item in FeedEntry(item.octets).map { (entry: $0, octets: item.octets) } }
             try mirror.add(
                 placed, cursor: batch.last?.cursor ?? 0, followsCore: configuration.mirror.followsCore, under: key)
@@ -146,11 +166,20 @@ package enum EDiscoveryAssembly {
                 Recurring(every: .seconds(60)) {
                     // Before there is a link the KMS can not be asked.
                     if link.state.phase == .open { await consent.renew() }
-                }, Recurring(every: .seconds(1)) { await collector.work() },
-                Recurring(every: .seconds(2)) {
-                    if let exporter { await exports.attempt([{ try await exporter.work() }]) }
+                },
+                Recurring(every: .seconds(1)) {
+                    if mirror.isOurs { await collector.work() } else { watch.take(nil) }
                 },
                 Recurring(every: .seconds(2)) {
+                    guard mirror.isOurs else { return exports.take(nil) }
+                    if let exporter { await exports.attempt([{ try await exporter.work() }]) }
+                },
+                Recurring(every: .seconds(600)) {
+                    // What another worker has destroyed, or this one before it ended.
+                    if mirror.isShared { try? vault.sweep(isStart: false) { try mirror.unknownFiles($0) } }
+                },
+                Recurring(every: .seconds(2)) {
+                    guard mirror.isOurs else { return upkeep.take(nil) }
                     guard link.state.phase == .open else { return }
                     // What is in the way of one stops no other.
                     await upkeep.attempt([
@@ -195,8 +224,17 @@ package enum EDiscoveryAssembly {
 /// The reader, for what is told of it before it is made.
 private final class LateReader: Sendable {
     private let reader = Mutex<FeedReader?>(nil)
+    /// The first place that the core still has, when it does not have what was asked for.
+    private let oldest = Mutex<UInt64?>(nil)
+
     func set(_ made: FeedReader) { reader.withLock { $0 = made } }
-    func start(from start: LinkFeedStart) { reader.withLock { $0 }?.start(from: start) }
+
+    func start(from start: LinkFeedStart, gone: Bool = false) {
+        if gone, case .after(let place) = start { oldest.withLock { $0 = place + 1 } }
+        reader.withLock { $0 }?.start(from: start)
+    }
+
+    func isGone(_ first: UInt64) -> Bool { oldest.withLock { $0 } == first }
 }
 
 /// Commands that came over the link, each answered when its turn comes. A worker that waits for its turn at the feed declines

@@ -1,3 +1,4 @@
+package import DatabaseConfiguration
 package import LinkedService
 package import ServiceRuntime
 
@@ -47,6 +48,8 @@ package struct EDiscoveryConfiguration: LinkedConfiguration {
 package struct MirrorSection: Decodable, Sendable {
     /// SQLite file, sealed.
     package let database: FileLocation
+    /// Rows that workers share; nil: `database`.
+    package let postgresql: PostgreSQLSection?
     /// JSON file of the customer's people; nil: subjects are named by their ids only.
     package let directory: FileLocation?
     /// At most so many items of the feed are written at once.
@@ -55,7 +58,7 @@ package struct MirrorSection: Decodable, Sendable {
     package let largestFile: Int
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
-        case database, directory, batch
+        case database, postgresql, directory, batch
         case largestFile = "largest-file"
         case followsCore = "follow-core-retention"
     }
@@ -71,6 +74,7 @@ package struct MirrorSection: Decodable, Sendable {
     package init(from decoder: any Decoder) throws {
         let section = try decoder.container(keyedBy: CodingKeys.self)
         database = try section.value(.database)
+        postgresql = try section.optional(.postgresql)
         directory = try section.optional(.directory)
         batch = try section.value(.batch, default: 256, in: 1...1_000)
         followsCore = try section.value(.followsCore, default: false)

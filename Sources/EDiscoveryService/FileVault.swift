@@ -27,9 +27,11 @@ struct FileVault: Sendable {
     func has(_ id: String) -> Bool { access(path(of: id), R_OK) == 0 }
 
     /// What was left by a process that ended, or belongs to no message any more.
-    func sweep(unknown: ([String]) throws -> [String]) throws {
+    ///
+    /// - Parameter isStart: nothing is being fetched.
+    func sweep(isStart: Bool = true, unknown: ([String]) throws -> [String]) throws {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        for name in names where name.hasSuffix(".part") { unlink(path(of: name)) }
+        for name in names where isStart && name.hasSuffix(".part") { unlink(path(of: name)) }
         for name in try unknown(names.filter { !$0.hasSuffix(".part") }) { unlink(path(of: name)) }
     }
 

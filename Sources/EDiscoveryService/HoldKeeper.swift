@@ -32,17 +32,23 @@ actor HoldKeeper {
         let position = try mirror.setting("held").flatMap { Int64($0) } ?? 0
         guard isChanged || (last > position && !standing.isEmpty) else { return }
         for space in try mirror.spaces(changedAfter: isChanged ? 0 : position, until: last) {
-            let log = try mirror.log(of: space, under: key)
-            let covered = log.messages.filter { message in standing.contains { $0.covers(message, in: log) } }
+            // Keys of what is held, each with the first hold that covers it.
+            var covered: [String: String] = [:]
+            try mirror.eachPage(of: space, under: key) { log in
+                for message in log.messages {
+                    guard let hold = standing.first(where: { $0.covers(message, in: log) }) else { continue }
+                    for uri in [message.keyURI] + message.edits.map(\.text.keyURI) {
+                        covered[uri] = covered[uri] ?? hold.id
+                    }
+                }
+            }
             let wanted = try await resources(of: covered)
             let present = try mirror.heldResources(of: space)
-            for resource in wanted.subtracting(present).sorted() {
-                let hold = standing.first { hold in covered.contains { hold.covers($0, in: log) } }
-                try await kms.perform(
-                    .createHold(resource: resource, reason: "hold \(hold?.id ?? "")"), on: nil)
+            for (resource, hold) in wanted.sorted(by: { $0.key < $1.key }) where !present.contains(resource) {
+                try await kms.perform(.createHold(resource: resource, reason: "hold \(hold)"), on: nil)
                 try mirror.noteHeld(resource, of: space, true)
             }
-            for resource in present.subtracting(wanted).sorted() where covered.isEmpty {
+            for resource in present.subtracting(wanted.keys).sorted() where covered.isEmpty {
                 try await kms.perform(.deleteHold(resource: resource), on: nil)
                 try mirror.noteHeld(resource, of: space, false)
             }
@@ -52,12 +58,13 @@ actor HoldKeeper {
         try mirror.set("holds", version)
     }
 
-    private func resources(of messages: [SpaceLog.Message]) async throws -> Set<String> {
-        var found = Set<String>()
-        for uri in Set(messages.flatMap { [$0.keyURI] + $0.edits.map(\.text.keyURI) }) where !uri.isEmpty {
+    /// Resources of keys, each with a hold of one of its keys.
+    private func resources(of keys: [String: String]) async throws -> [String: String] {
+        var found: [String: String] = [:]
+        for (uri, hold) in keys where !uri.isEmpty {
             if resources.count >= 100_000 { resources = [:] }
             if resources[uri] == nil { resources[uri] = .some(try await resource(of: uri)) }
-            if let resource = resources[uri] ?? nil { found.insert(resource) }
+            if let resource = resources[uri] ?? nil { found[resource] = min(hold, found[resource] ?? hold) }
         }
         return found
     }

@@ -1,7 +1,6 @@
 import Cryptography
 import Diagnostics
 import FoundationEssentials
-import GRDB
 import SecretMemory
 import WireText
 
@@ -12,7 +11,7 @@ extension Mirror {
         try queue.write { db in
             try db.execute(sql: "DELETE FROM command WHERE until < ?", arguments: [now.milliseconds])
             try db.execute(
-                sql: "INSERT OR IGNORE INTO command VALUES (?, ?)", arguments: [id, until.milliseconds])
+                sql: "INSERT INTO command VALUES (?, ?) ON CONFLICT DO NOTHING", arguments: [id, until.milliseconds])
             return db.changesCount == 1
         }
     }
@@ -39,8 +38,15 @@ extension Mirror {
             var chain = [UInt8](repeating: 0, count: 32)
             var position: Int64 = 0
             var entries: [String] = []
-            let rows = try Row.fetchCursor(db, sql: "SELECT position, sealed, chain FROM audit ORDER BY position")
-            while let row = try rows.next() {
+            var page: ArraySlice<Row> = []
+            while true {
+                if page.isEmpty {
+                    page = try Row.fetchAll(
+                        db,
+                        sql: "SELECT position, sealed, chain FROM audit WHERE position > ? ORDER BY position LIMIT 500",
+                        arguments: [position])[...]
+                }
+                guard let row = page.popFirst() else { break }
                 position += 1
                 let sealed = [UInt8](row["sealed"] as Data)
                 chain = SHA256.hash(chain + sealed)

@@ -1,6 +1,5 @@
 import Diagnostics
 import FoundationEssentials
-import GRDB
 import SecretMemory
 import WireText
 
@@ -36,7 +35,7 @@ extension Mirror {
         }
     }
 
-    static func documents(_ kind: String, _ key: SymmetricKey, _ db: Database) throws -> [JSONDocument] {
+    static func documents(_ kind: String, _ key: SymmetricKey, _ db: any Database) throws -> [JSONDocument] {
         try Row.fetchAll(
             db, sql: "SELECT id, sealed FROM document WHERE kind = ? ORDER BY id", arguments: [kind]
         ).map { row in
@@ -45,7 +44,7 @@ extension Mirror {
     }
 
     private static func document(
-        _ kind: String, _ id: String, _ key: SymmetricKey, _ db: Database
+        _ kind: String, _ id: String, _ key: SymmetricKey, _ db: any Database
     ) throws -> JSONDocument? {
         try Row.fetchOne(
             db, sql: "SELECT sealed FROM document WHERE kind = ? AND id = ?", arguments: [kind, id]
@@ -53,7 +52,7 @@ extension Mirror {
     }
 
     static func put(
-        _ kind: String, _ id: String, _ octets: [UInt8], _ key: SymmetricKey, _ db: Database
+        _ kind: String, _ id: String, _ octets: [UInt8], _ key: SymmetricKey, _ db: any Database
     ) throws {
         try db.execute(
             sql: """

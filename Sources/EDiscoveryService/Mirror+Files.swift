@@ -1,6 +1,5 @@
 import EDiscoveryCollection
 import FoundationEssentials
-import GRDB
 
 // Files of messages: which octets are kept beside the database, still encrypted by their senders.
 extension Mirror {
@@ -65,18 +64,18 @@ extension Mirror {
     func unknownFiles(_ names: [String]) throws -> [String] {
         try queue.read { db in
             try names.filter { name in
-                try Bool.fetchOne(db, sql: "SELECT 1 FROM file WHERE id = ?", arguments: [name]) == nil
+                try Bool.fetchOne(db, sql: "SELECT 1 FROM file WHERE id = ? LIMIT 1", arguments: [name]) == nil
             }
         }
     }
 
     /// The message is gone: ids of its files that no other message has.
-    static func forgetFiles(of space: String, _ sequence: Int64, _ db: Database) throws -> [String] {
+    static func forgetFiles(of space: String, _ sequence: Int64, _ db: any Database) throws -> [String] {
         let ids = try String.fetchAll(
             db, sql: "SELECT id FROM file WHERE space = ? AND sequence = ?", arguments: [space, sequence])
         try db.execute(sql: "DELETE FROM file WHERE space = ? AND sequence = ?", arguments: [space, sequence])
         return try ids.filter { id in
-            try Bool.fetchOne(db, sql: "SELECT 1 FROM file WHERE id = ?", arguments: [id]) == nil
+            try Bool.fetchOne(db, sql: "SELECT 1 FROM file WHERE id = ? LIMIT 1", arguments: [id]) == nil
         }
     }
 

@@ -1,7 +1,6 @@
 import Diagnostics
 import EDiscoveryCollection
 import FoundationEssentials
-import GRDB
 import SecretMemory
 import WireText
 
@@ -21,13 +20,13 @@ extension Mirror {
         var files: [String] = []
     }
 
-    static func want(_ place: FeedPlace, message: String?, because cause: String, _ db: Database) throws {
+    static func want(_ place: FeedPlace, message: String?, because cause: String, _ db: any Database) throws {
         try db.execute(
             sql: """
                 INSERT INTO removal (space, sequence, cause, message)
                 SELECT space, sequence, ?, ? FROM event WHERE space = ? AND sequence = ? AND kind IN (-1, 1)
                 ON CONFLICT (space, sequence) DO UPDATE SET cause = excluded.cause, message = excluded.message
-                    WHERE state < 2
+                    WHERE removal.state < 2
                 """, arguments: [cause, message, place.space, Int64(clamping: place.sequence)])
     }
 
@@ -45,7 +44,7 @@ extension Mirror {
     func spacesWithRemovals(alsoHeld: Bool) throws -> [String] {
         try queue.read { db in
             try String.fetchAll(
-                db, sql: "SELECT DISTINCT space FROM removal WHERE state = 0 OR (state = 1 AND ?) ORDER BY space",
+                db, sql: "SELECT DISTINCT space FROM removal WHERE state = 0 OR (state = 1 AND ? = 1) ORDER BY space",
                 arguments: [alsoHeld])
         }
     }
@@ -65,20 +64,15 @@ extension Mirror {
     func destroy(in space: String, under key: SymmetricKey) throws -> Destruction {
         try queue.write { db in
             let rows = try Row.fetchAll(
-                db, sql: "SELECT sequence, sealed FROM event WHERE space = ? ORDER BY sequence", arguments: [space])
-            var octets: [UInt64: [UInt8]] = [:]
-            for row in rows {
-                let place = FeedPlace(space: space, sequence: UInt64(row["sequence"] as Int64))
-                octets[place.sequence] = try StoreSeal.open([UInt8](row["sealed"] as Data), Self.name(place), key)
-            }
-            let log = try SpaceLog(id: space, items: octets.keys.sorted().compactMap { octets[$0] })
-            let messages = Dictionary(uniqueKeysWithValues: log.messages.map { ($0.sequence, $0) })
-            let holds = try Self.documents("hold", key, db).map { try LegalHold($0.root) }
-            var result = Destruction()
-            for row in try Row.fetchAll(
                 db, sql: "SELECT sequence, cause, message FROM removal WHERE space = ? AND state IN (0, 1)",
                 arguments: [space])
-            {
+            let log = try Self.head(of: space, until: .max, key, db)
+            let messages = Dictionary(
+                try Self.messages(of: log, at: rows.map { $0["sequence"] }, key, db).map { ($0.sequence, $0) },
+                uniquingKeysWith: { first, _ in first })
+            let holds = try Self.documents("hold", key, db).map { try LegalHold($0.root) }
+            var result = Destruction()
+            for row in rows {
                 let sequence: Int64 = row["sequence"], cause: String = row["cause"]
                 guard let message = messages[UInt64(sequence)], message.removal == nil else {
                     try Self.settle(space, sequence, nil, db)
@@ -92,11 +86,12 @@ extension Mirror {
                 try Self.rewrite(
                     FeedPlace(space: space, sequence: message.sequence),
                     SpaceLog.removed(message, of: space, because: cause), cause: cause, key, db)
-                for other in try Int64.fetchAll(
-                    db, sql: "SELECT sequence FROM event WHERE space = ? AND about = ?", arguments: [space, message.id])
+                for other in try Row.fetchAll(
+                    db, sql: "SELECT sequence, sealed FROM event WHERE space = ? AND about = ?",
+                    arguments: [space, message.id])
                 {
-                    let place = FeedPlace(space: space, sequence: UInt64(other))
-                    guard let event = octets[place.sequence] else { continue }
+                    let event = try Self.opened(other, of: space, key)
+                    let place = FeedPlace(space: space, sequence: UInt64(other["sequence"] as Int64))
                     try Self.rewrite(place, SpaceLog.stripped(event), cause: nil, key, db)
                 }
                 result.files += try Self.forgetFiles(of: space, sequence, db)
@@ -108,7 +103,7 @@ extension Mirror {
         }
     }
 
-    private static func settle(_ space: String, _ sequence: Int64, _ state: RemovalState?, _ db: Database) throws {
+    private static func settle(_ space: String, _ sequence: Int64, _ state: RemovalState?, _ db: any Database) throws {
         if let state {
             try db.execute(
                 sql: "UPDATE removal SET state = ? WHERE space = ? AND sequence = ?",
@@ -120,7 +115,7 @@ extension Mirror {
     }
 
     private static func rewrite(
-        _ place: FeedPlace, _ octets: [UInt8], cause: String?, _ key: SymmetricKey, _ db: Database
+        _ place: FeedPlace, _ octets: [UInt8], cause: String?, _ key: SymmetricKey, _ db: any Database
     ) throws {
         try db.execute(
             sql: "UPDATE event SET sealed = ?, kind = ?, cause = coalesce(?, cause) WHERE space = ? AND sequence = ?",
@@ -166,8 +161,9 @@ extension Mirror {
 
     /// Wants those messages of a space removed that were published before a time.
     func wantOld(in space: String, before time: Timestamp, because cause: String, under key: SymmetricKey) throws {
-        let log = try log(of: space, under: key)
-        try want(Selection(end: time).messages(of: log), of: space, because: cause)
+        try eachPage(of: space, under: key) { log in
+            try want(Selection(end: time).messages(of: log), of: space, because: cause)
+        }
     }
 
     func log(of space: String, until position: Int64 = .max, under key: SymmetricKey) throws -> SpaceLog {
@@ -197,7 +193,10 @@ extension Mirror {
                 for (number, file) in (facts?.files ?? []).enumerated() {
                     guard let id = file.id else { continue }
                     try db.execute(
-                        sql: "INSERT OR IGNORE INTO file (space, sequence, number, id, size) VALUES (?, ?, ?, ?, ?)",
+                        sql: """
+                            INSERT INTO file (space, sequence, number, id, size) VALUES (?, ?, ?, ?, ?)
+                            ON CONFLICT DO NOTHING
+                            """,
                         arguments: [
                             place.space, Int64(clamping: place.sequence), number, id, Int64(clamping: file.size ?? 0),
                         ])
@@ -227,7 +226,7 @@ extension Mirror {
         try queue.write { db in
             try db.execute(
                 sql: isHeld
-                    ? "INSERT OR IGNORE INTO held (space, resource) VALUES (?, ?)"
+                    ? "INSERT INTO held (space, resource) VALUES (?, ?) ON CONFLICT DO NOTHING"
                     : "DELETE FROM held WHERE space = ? AND resource = ?", arguments: [space, resource])
         }
     }

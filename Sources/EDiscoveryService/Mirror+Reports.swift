@@ -1,6 +1,5 @@
 import Diagnostics
 import FoundationEssentials
-import GRDB
 import SecretMemory
 
 // Reports and what they found.
@@ -70,7 +69,7 @@ extension Mirror {
         try StoreSeal.seal(report.encoded(), "report \(report.id)", key)
     }
 
-    private static func report(_ id: String, _ key: SymmetricKey, _ db: Database) throws -> Report? {
+    private static func report(_ id: String, _ key: SymmetricKey, _ db: any Database) throws -> Report? {
         try Row.fetchOne(db, sql: "SELECT id, sealed FROM report WHERE id = ?", arguments: [id])
             .map { try report($0, key) }
     }

@@ -3,7 +3,6 @@ import Diagnostics
 import EDiscoveryCollection
 import Encryption
 import FoundationEssentials
-import GRDB
 import SecretMemory
 import WireText
 
@@ -12,87 +11,29 @@ import WireText
 ///
 /// Any thread; its functions block for as long as SQLite takes. What was written is on the disk when they return.
 final class Mirror: Sendable {
-    let queue: DatabaseQueue
+    let queue: any MirrorStore
 
-    init(path: String) throws {
-        do {
-            var configuration = GRDB.Configuration()
-            configuration.busyMode = .timeout(5)
-            queue = try DatabaseQueue(path: path, configuration: configuration)
-            try queue.writeWithoutTransaction { db in
-                try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA secure_delete = ON")
-            }
-            try Self.migrator.migrate(queue)
-        } catch {
-            throw DiagnosedError(
-                .mirror, fault: .store, "the worker's database can not be opened", found: "\(path): \(error)",
-                hint: "check that the folder of mirror.database exists, belongs to the service and has space")
-        }
-    }
+    init(_ store: any MirrorStore) { queue = store }
+
+    /// In a SQLite file of this worker alone.
+    convenience init(path: String) throws { self.init(try SQLiteMirror(path: path)) }
+
+    /// Whether other workers use the same rows.
+    var isShared: Bool { queue.isShared }
+
+    /// Whether this worker's turn is to write.
+    var isOurs: Bool { queue.isOurs }
+    func turn(_ isOurs: Bool) { queue.turn(isOurs) }
 
     func close() throws { try queue.close() }
 
     func check() throws {
+        guard isOurs else { return try queue.read { _ = try Int64.fetchOne($0, sql: "SELECT 1 AS one") } }
         try queue.write { db in
             try db.execute(
                 sql: "INSERT INTO setting VALUES ('check', '1') ON CONFLICT (name) DO UPDATE SET value = '1'")
         }
     }
-
-    private static let migrator: DatabaseMigrator = {
-        var migrator = DatabaseMigrator()
-        migrator.registerMigration("1") { try $0.execute(sql: first) }
-        migrator.registerMigration("removals") { try $0.execute(sql: removals) }
-        migrator.registerMigration("held") { db in
-            try db.execute(
-                sql: """
-                    CREATE TABLE held (space TEXT NOT NULL, resource TEXT NOT NULL, PRIMARY KEY (space, resource))
-                        STRICT, WITHOUT ROWID
-                    """)
-        }
-        return migrator
-    }()
-
-    /// As the first release made it, before there were migrations.
-    private static let first = """
-        CREATE TABLE IF NOT EXISTS event (
-            position INTEGER PRIMARY KEY AUTOINCREMENT, space TEXT NOT NULL, sequence INTEGER NOT NULL,
-            sealed BLOB NOT NULL, UNIQUE (space, sequence)) STRICT;
-        CREATE TABLE IF NOT EXISTS report (
-            id TEXT NOT NULL PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS item (
-            report TEXT NOT NULL, place INTEGER NOT NULL, sealed BLOB NOT NULL,
-            PRIMARY KEY (report, place)) STRICT, WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS command (
-            id TEXT NOT NULL PRIMARY KEY, until INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-        CREATE TABLE IF NOT EXISTS audit (
-            position INTEGER PRIMARY KEY, sealed BLOB NOT NULL, chain BLOB NOT NULL) STRICT;
-        CREATE TABLE IF NOT EXISTS setting (
-            name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-        """
-
-    /// `event.kind` is an `EventKind`; `published` milliseconds; `about` the message of an edit or deletion; `cause` of its destruction.
-    private static let removals = """
-        ALTER TABLE event ADD COLUMN kind INTEGER NOT NULL DEFAULT -1;
-        ALTER TABLE event ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
-        ALTER TABLE event ADD COLUMN about TEXT;
-        ALTER TABLE event ADD COLUMN cause TEXT;
-        CREATE INDEX eventByTime ON event (published) WHERE kind = 1;
-        CREATE INDEX eventByCause ON event (cause, space, sequence) WHERE cause IS NOT NULL;
-        CREATE INDEX eventUnknown ON event (position) WHERE kind = -1;
-        CREATE TABLE removal (
-            space TEXT NOT NULL, sequence INTEGER NOT NULL, cause TEXT NOT NULL, state INTEGER NOT NULL DEFAULT 0,
-            message TEXT, PRIMARY KEY (space, sequence)) STRICT, WITHOUT ROWID;
-        CREATE INDEX removalByState ON removal (state);
-        CREATE TABLE document (
-            kind TEXT NOT NULL, id TEXT NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (kind, id)) STRICT, WITHOUT ROWID;
-        CREATE TABLE file (
-            space TEXT NOT NULL, sequence INTEGER NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
-            size INTEGER NOT NULL, state INTEGER NOT NULL DEFAULT 0, record BLOB,
-            PRIMARY KEY (space, sequence, number)) STRICT, WITHOUT ROWID;
-        CREATE INDEX fileByState ON file (state);
-        CREATE INDEX fileByID ON file (id);
-        """
 
     /// What an event is, as far as it matters to what is destroyed.
     enum EventKind: Int64 {
@@ -128,8 +69,8 @@ final class Mirror: Sendable {
                     let sealed = try StoreSeal.seal(octets, Self.name(place), key)
                     try db.execute(
                         sql: """
-                            INSERT OR IGNORE INTO event (space, sequence, sealed, kind, published, about)
-                            VALUES (?, ?, ?, ?, ?, ?)
+                            INSERT INTO event (space, sequence, sealed, kind, published, about)
+                            VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
                             """,
                         arguments: [
                             place.space, Int64(clamping: place.sequence), Data(sealed),
@@ -161,33 +102,14 @@ final class Mirror: Sendable {
             if let text = try String.fetchOne(db, sql: "SELECT value FROM setting WHERE name = 'cursor'") {
                 return UInt64(text)
             }
-            return try Bool.fetchOne(db, sql: "SELECT 1 FROM event") == nil ? 0 : nil
+            return try Bool.fetchOne(db, sql: "SELECT 1 FROM event LIMIT 1") == nil ? 0 : nil
         }
     }
 
     static func name(_ place: FeedPlace) -> String { "event \(place.space) \(place.sequence)" }
 
-    func spaces(until position: Int64) throws -> Int {
-        try queue.read {
-            try Int.fetchOne(
-                $0, sql: "SELECT count(DISTINCT space) FROM event WHERE position <= ?", arguments: [position]) ?? 0
-        }
-    }
-
-    /// The next space by its id, with what was read of it until that position.
-    func space(
-        after: String?, until position: Int64, under key: SymmetricKey
-    ) throws -> (id: String, items: [[UInt8]])? {
-        try queue.read { db in
-            let next = try String.fetchOne(
-                db, sql: "SELECT min(space) FROM event WHERE space > ? AND position <= ?",
-                arguments: [after ?? "", position])
-            guard let next else { return nil }
-            return (next, try Self.events(of: next, until: position, key, db))
-        }
-    }
-
-    static func events(of space: String, until position: Int64, _ key: SymmetricKey, _ db: Database) throws -> [[UInt8]]
+    static func events(of space: String, until position: Int64, _ key: SymmetricKey, _ db: any Database) throws
+        -> [[UInt8]]
     {
         try Row.fetchAll(
             db, sql: "SELECT sequence, sealed FROM event WHERE space = ? AND position <= ? ORDER BY sequence",

@@ -1,6 +1,6 @@
 import CoreLink
 import Cryptography
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import Glibc
 import HTTPClient

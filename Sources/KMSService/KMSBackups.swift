@@ -1,4 +1,4 @@
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import Dispatch
 import Glibc

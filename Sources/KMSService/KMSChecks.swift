@@ -1,5 +1,5 @@
 import Cryptography
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import KMSProtocol
 import KeyManagement

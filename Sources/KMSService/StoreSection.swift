@@ -1,9 +1,10 @@
-package import DatabaseSection
+package import DatabaseConfiguration
 import Diagnostics
 package import KeyStore
 import KeyStorePostgreSQL
 import KeyStoreSQLite
 import LinkedService
+import PostgreSQLClient
 package import ServiceRuntime
 
 /// Which database keeps the records: a SQLite file for one node, or PostgreSQL for any number of them.

@@ -1,5 +1,5 @@
 import ArgumentParser
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import KMSService
 import KeyStore

@@ -28,7 +28,7 @@ enum Layers {
             "ZIPVolume", "EDiscoveryExport", "CalendarSync", "CalendarProtocol",
         ],
         ["ServiceRuntime", "ControlSocket"],
-        ["LinkedService", "DatabaseSection"],
+        ["LinkedService", "DatabaseConfiguration"],
         ["KMSService", "IndexerService", "EDiscoveryService", "CalendarService", "Provisioning"],
         [
             "hds-kms", "hds-indexer", "hds-calendar", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds",

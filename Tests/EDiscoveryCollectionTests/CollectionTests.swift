@@ -130,6 +130,29 @@ let beginning = Array(
         #expect(found.map(\.isContext) == [true, false, true])
     }
 
+    @Test("A space is found by its name, without case; one whose name stays closed is told of")
+    func named() async throws {
+        let log = try SpaceLog(id: "room", items: Self.feed)
+        func isNamed(_ name: String, closed: Set<String> = []) async throws -> Bool? {
+            let request = try ReportRequest(
+                JSONDocument(text: #"{"name":"r","spaces":{"ids":["other"],"names":["\#(name)"]}}"#).root)
+            #expect(request.wants(space: "other") == true && request.wants(space: "room") == nil)
+            let collection = SpaceCollection(
+                request, subjects: [], people: { Person(id: $0) }, opener: OpenTexts(closed: closed))
+            return try? await collection.isNamed(log).get()
+        }
+        #expect(try await isNamed("ROOM") == true)
+        #expect(try await isNamed("roo") == false)
+        #expect(try await isNamed("room", closed: ["k"]) == nil)
+        var progress = ReportProgress()
+        progress.begin(spaces: 1)
+        var step = ReportProgress.Step()
+        step.problems = [Problem(.keyDenied, "closed")]
+        _ = progress.take(step, limits: .init(items: 1, fails: false))
+        progress.finish()
+        #expect(progress.state == .completedWithWarnings)
+    }
+
     @Test("The range is half open") func range() async throws {
         let found = try await find(
             #"{"name":"r","range":{"start":"2026-01-01T00:01:00Z","end":"2026-01-01T00:05:00Z"}}"#)
@@ -141,8 +164,8 @@ let beginning = Array(
         arguments: [
             (#"{"name":"r","types":["reaction"]}"#, "types"),
             (#"{"name":"r","keywords":{"terms":["a"],"mode":"index"}}"#, "keywords.mode"), (#"{}"#, "name"),
-            (#"{"name":"r","spaces":{"names":["x"]}}"#, "spaces.names"),
-            (#"{"name":"r","limits":{"maxBytes":1}}"#, "maxBytes"),
+            (#"{"name":"r","spaces":{"names":[" "]}}"#, "spaces.names"),
+            (#"{"name":"r","limits":{"maxBytes":0}}"#, "maxBytes"),
             (#"{"name":"r","keywords":{"terms":["  "]}}"#, "keywords.terms"),
         ])
     func refused(_ request: String, _ place: String) {
@@ -158,6 +181,13 @@ let beginning = Array(
             author: Person(id: "p"), problems: problems)
     }
 
+    private func step(_ space: String, _ items: [CollectedItem]) -> ReportProgress.Step {
+        var step = ReportProgress.Step()
+        step.add(items)
+        (step.spaces, step.checkpoint) = (1, .init(space: space))
+        return step
+    }
+
     private func stored(_ progress: ReportProgress) throws -> ReportProgress {
         var json = JSONWriter()
         json.beginObject()
@@ -169,12 +199,12 @@ let beginning = Array(
     @Test("Completed is said only without a problem, and what is kept comes back as it was") func completed() throws {
         var clean = ReportProgress()
         clean.begin(spaces: 1)
-        _ = clean.done(space: "s", items: [item("1")], limit: 10, fails: false)
+        #expect(clean.take(step("s", [item("1")]), limits: .init(items: 10, fails: false)) == 1)
         #expect(try stored(clean) == clean)
         var other = clean
         clean.finish()
         #expect(clean.state == .completed)
-        _ = other.done(space: "t", items: [item("2", [Problem(.fileName, "x")])], limit: 10, fails: false)
+        _ = other.take(step("t", [item("2", [Problem(.fileName, "x")])]), limits: .init(items: 10, fails: false))
         other.finish()
         #expect(other.state == .completedWithWarnings)
         #expect(other.errors == 0)
@@ -185,17 +215,39 @@ let beginning = Array(
         for (fails, state) in [(false, ReportProgress.State.completedWithWarnings), (true, .failed)] {
             var progress = ReportProgress()
             progress.begin(spaces: 2)
-            #expect(
-                progress.done(space: "s", items: [item("1"), item("2")], limit: 1, fails: fails).map(\.id) == ["1"])
+            #expect(progress.take(step("s", [item("1"), item("2")]), limits: .init(items: 1, fails: fails)) == 1)
             #expect(progress.state == state)
         }
+    }
+
+    @Test("Octets are counted with those of opened files, and what is over the limit is not taken") func octets() throws
+    {
+        var file = item("2")
+        file.files = [CollectedFile(name: "a", size: 5000, reference: "s/1/0")]
+        var progress = ReportProgress()
+        progress.begin(spaces: 1)
+        let small = UInt64(item("1").encoded.count)
+        let found = step("s", [item("1"), file, item("3")])
+        #expect(progress.take(found, limits: .init(items: 9, octets: small + 5000, fails: false)) == 1)
+        #expect(progress.octets == small && progress.reason == "the limit of octets was reached")
+        #expect(progress.state == .completedWithWarnings)
+        #expect(try stored(progress) == progress)
+    }
+
+    @Test("A checkpoint in the middle of a space comes back as it was") func checkpoint() throws {
+        var progress = ReportProgress()
+        progress.begin(spaces: 2)
+        var step = ReportProgress.Step()
+        step.checkpoint = .init(space: "s", place: .init(sequence: 700, context: 2))
+        _ = progress.take(step, limits: .init(items: 9, fails: false))
+        #expect(try stored(progress) == progress && progress.checkpoint == step.checkpoint)
     }
 
     @Test("Paused work is not taken, goes on after resume, and what is over stays over") func orders() throws {
         var progress = ReportProgress()
         progress.begin(spaces: 2)
         try progress.order(.pause)
-        #expect(progress.done(space: "s", items: [item("1")], limit: 10, fails: false).isEmpty)
+        #expect(progress.take(step("s", [item("1")]), limits: .init(items: 10, fails: false)) == 0)
         #expect(progress.checkpoint == nil)
         progress.finish()
         #expect(progress.state == .paused)

@@ -202,19 +202,18 @@ final class FakeKMS: KMSAsking {
         let again = try await world.create()
         // The first space by hand, as a worker that ended behind it; then what a dead one leaves, and another.
         let report = try #require(try world.mirror.report(again, under: world.kms.key))
-        let first = try #require(try world.mirror.space(after: nil, until: report.until, under: world.kms.key))
+        let first = try #require(try world.mirror.space(after: nil, until: report.until))
         let keys = ContentKeys(
             world.kms, officer: "carol", matter: "m7", sealing: { world.kms.key }, now: { world.now })
-        let items = try await SpaceCollection(
-            report.asked, subjects: [], people: { Person(id: $0) }, opener: keys
-        ).items(of: SpaceLog(id: first.id, items: first.items))
+        var step = ReportProgress.Step()
+        step.add(
+            try await SpaceCollection(report.asked, subjects: [], people: { Person(id: $0) }, opener: keys)
+                .items(of: world.mirror.log(of: first, under: world.kms.key)))
+        (step.spaces, step.checkpoint) = (1, .init(space: first))
         try world.mirror.update(again, under: world.kms.key) { report in
             report.progress.begin(spaces: 3)
-            return report.progress.done(space: first.id, items: items, limit: 10, fails: false).map { item in
-                var json = JSONWriter()
-                item.write(to: &json)
-                return json.bytes()
-            }
+            _ = report.progress.take(step, limits: .init(items: 10, fails: false))
+            return step.texts
         }
         world.kms.away.withLock { $0 = true }
         await world.collector.work()

@@ -3,7 +3,6 @@ import Diagnostics
 import EDiscoveryCollection
 import EDiscoveryModel
 import FoundationEssentials
-import GRDB
 import KMSClient
 import LinkedService
 import SecretMemory
@@ -109,8 +108,13 @@ final class FakeCore: CoreAsking {
         }
 
         func text() throws -> String {
-            try mirror.space(after: nil, until: .max, under: kms.key)!.items.map { String(decoding: $0, as: UTF8.self) }
+            try mirror.queue.read { db in
+                let space = try String.fetchOne(db, sql: "SELECT space FROM event") ?? ""
+                return try Mirror.events(of: space, until: .max, kms.key, db).map {
+                    String(decoding: $0, as: UTF8.self)
+                }
                 .joined()
+            }
         }
     }
 
@@ -285,7 +289,7 @@ final class FakeCore: CoreAsking {
         #expect(try world.vault.read(id) { octets += $0 })
         #expect(String(decoding: octets, as: UTF8.self) == "ciphertext!!", "in parts of five")
         // As an earlier release kept it.
-        try await world.mirror.queue.write {
+        try world.mirror.queue.write {
             try $0.execute(sql: "UPDATE event SET kind = -1, published = 0, about = NULL")
         }
         try world.add([

@@ -1,5 +1,5 @@
 import CalendarSync
-package import DatabaseSection
+package import DatabaseConfiguration
 package import LinkedService
 package import ServiceRuntime
 

@@ -9,7 +9,7 @@ import WireText
 
 /// Seals a volume for the owner of a key, who opens it later and elsewhere (`SealedFormat`).
 ///
-/// Each call draws a key of its own, so two sealed files of one volume differ and no nonce is used twice.
+/// What was sealed is on the disk. Each call draws a key of its own, so two sealed files of one volume differ and no nonce is used twice.
 package enum ExportSealer {
     /// The name of the sealed file of a volume.
     package static func name(of volume: String) -> String { volume + ".sealed" }
@@ -18,11 +18,17 @@ package enum ExportSealer {
     ///   - source: the volume.
     ///   - target: a new file; taken away when the sealing fails.
     ///   - recipient: P-256 (ECDH-ES) or RSA (RSA-OAEP-256).
-    package static func seal(_ source: String, to target: String, for recipient: JWK) throws {
+    ///
+    /// - Returns: octets and SHA-256 of the sealed file.
+    @discardableResult
+    package static func seal(
+        _ source: String, to target: String, for recipient: JWK
+    ) throws -> (octets: Int64, digest: [UInt8]) {
         let reader = try PackageReader(source)
         let file = try PackageFile("", at: target)
         do {
-            try seal(reader, named: ExportName.base(source), to: file, recipient)
+            let digest = try seal(reader, named: ExportName.base(source), to: file, recipient)
+            return (file.count, digest)
         } catch {
             file.discard()
             throw error
@@ -30,6 +36,7 @@ package enum ExportSealer {
     }
 
     private static func seal(_ reader: PackageReader, named name: String, to file: PackageFile, _ recipient: JWK) throws
+        -> [UInt8]
     {
         let key = try SymmetricKey.random()
         var json = JSONWriter()
@@ -56,6 +63,7 @@ package enum ExportSealer {
             try file.write(sealed.ciphertext)
             try file.write(sealed.tag)
         }
-        try file.close()
+        try file.synchronize()
+        return try file.close()
     }
 }

@@ -28,8 +28,8 @@ final class ConcordanceFile: ExportWriter {
         let time = ShownTime(item.published, in: settings.zone)
         let hasFamily = !exported.files.isEmpty
         let family = [hasFamily ? exported.number : "", hasFamily ? exported.lastNumber : ""]
-        let custodians = [entry.custodians.first ?? "", ExportEntry.list(entry.custodians)]
-        let people = [item.author.described, ExportEntry.list(entry.recipients.map(\.described)), ""]
+        let custodians = [entry.custodians.first ?? "", entry.custodianList]
+        let people = [item.author.described, entry.recipientList, ""]
         let sent = [entry.space.title, time.compactDate, time.clock(seconds: true), settings.zone.name]
         let own =
             [exported.number, exported.number] + family + custodians
@@ -54,6 +54,11 @@ final class ConcordanceFile: ExportWriter {
         for (index, value) in values.enumerated() {
             if index > 0 { row.append(0x14) }
             row += [0xC3, 0xBE]
+            guard !value.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+                row += value.utf8
+                row += [0xC3, 0xBE]
+                continue
+            }
             var last: Unicode.Scalar?
             for scalar in value.unicodeScalars {
                 switch scalar {

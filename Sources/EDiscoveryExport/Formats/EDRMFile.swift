@@ -31,10 +31,10 @@ final class EDRMFile: ExportWriter {
         let exported = entry.exported
         var tags: [(String, String, String)] = [
             ("#From", "Text", item.author.described),
-            ("#To", "Text", ExportEntry.list(entry.recipients.map(\.described))),
+            ("#To", "Text", entry.recipientList),
             ("#Subject", "Text", entry.space.title), ("#DateSent", "DateTime", item.published.iso8601),
             ("#Custodian", "Text", entry.custodians.first ?? ""),
-            ("AllCustodians", "Text", ExportEntry.list(entry.custodians)), ("ItemId", "Text", item.id),
+            ("AllCustodians", "Text", entry.custodianList), ("ItemId", "Text", item.id),
             ("Kind", "Text", item.kind.rawValue), ("ConversationId", "Text", item.space),
             ("Sequence", "LongInteger", String(item.sequence)),
             ("Context", "Boolean", item.isContext ? "true" : "false"),
@@ -108,6 +108,13 @@ final class EDRMFile: ExportWriter {
 /// Text within XML 1.0 and HTML: what neither may hold becomes U+FFFD, and line ends survive the reading of attributes.
 enum XML {
     static func escape(_ text: String, keepsLines: Bool = false) -> String {
+        let isPlain = text.utf8.allSatisfy { octet in
+            switch octet {
+            case UInt8(ascii: "&"), UInt8(ascii: "<"), UInt8(ascii: ">"), UInt8(ascii: "\""), UInt8(ascii: "'"): false
+            default: (0x20...0x7E).contains(octet)
+            }
+        }
+        if isPlain { return text }
         var result = String.UnicodeScalarView()
         func put(_ text: String) { result.append(contentsOf: text.unicodeScalars) }
         for scalar in text.unicodeScalars {

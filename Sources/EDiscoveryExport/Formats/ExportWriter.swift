@@ -17,7 +17,7 @@ extension ExportWriter {
 }
 
 /// A space and the name of its files in the package.
-struct SpacePlace {
+struct SpacePlace: Sendable {
     /// Numbers of spaces and of pages have six digits, so that they sort.
     static let limit = 999_999
 
@@ -39,12 +39,17 @@ struct SpacePlace {
 }
 
 /// An item with all that the forms say of it, made once.
-struct ExportEntry {
+struct ExportEntry: Sendable {
     let exported: ExportedItem
     let space: SpacePlace
     /// Below `data/`; nil where the form was not asked for or the item is no message.
     let mailPath: String?
     let textPath: String?
+    /// People as the tables of people name them, divided by semicolons; empty where no table was asked for.
+    let custodianList: String
+    let participantList: String
+    /// To whom a message went: who was in the space, without its author.
+    let recipientList: String
 
     var item: CollectedItem { exported.item }
 
@@ -55,10 +60,22 @@ struct ExportEntry {
         mailPath =
             settings.formats.contains(.eml) && exported.isMessage ? "eml/\(folder)/\(exported.number).eml" : nil
         textPath = settings.hasTexts ? "text/\(folder)/\(exported.number).txt" : nil
+        guard settings.hasTexts || settings.formats.contains(.csv) else {
+            (custodianList, participantList, recipientList) = ("", "", "")
+            return
+        }
+        let item = exported.item
+        let described = item.participants.map(\.described)
+        custodianList = Self.list(Self.custodians(item))
+        participantList = Self.list(described)
+        recipientList = Self.list(
+            zip(item.participants, described).filter { $0.0.id != item.author.id }.map(\.1))
     }
 
     /// The subjects through whom it was found, by what is known of them here.
-    var custodians: [String] {
+    var custodians: [String] { Self.custodians(item) }
+
+    private static func custodians(_ item: CollectedItem) -> [String] {
         item.custodians.map { id in
             let person = item.author.id == id ? item.author : item.participants.first { $0.id == id }
             return person?.described ?? ExportName.visible(id)

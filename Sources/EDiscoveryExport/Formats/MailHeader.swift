@@ -65,7 +65,14 @@ enum MailHeader {
 
     /// Printable ASCII that no reader could take for an encoded word.
     private static func isPlain(_ text: String) -> Bool {
-        text.utf8.allSatisfy { (0x20...0x7E).contains($0) } && !text.contains("=?") && text.first != " "
+        var last: UInt8 = 0
+        for octet in text.utf8 {
+            guard (0x20...0x7E).contains(octet), octet != UInt8(ascii: "?") || last != UInt8(ascii: "=") else {
+                return false
+            }
+            last = octet
+        }
+        return text.utf8.first != 0x20
             && text.last != " "
             && !text.isEmpty
     }

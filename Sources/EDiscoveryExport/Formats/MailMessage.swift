@@ -8,6 +8,8 @@ import WireText
 /// in `To`; both with the address of the customer's directory. Files go from the package into the message in pieces.
 struct MailMessage {
     let entry: ExportEntry
+    /// As `header` made it.
+    let header: [String]
     let settings: ExportSettings
     let folder: PackageFolder
     /// CR LF for a file, a line feed for a mailbox.
@@ -42,17 +44,17 @@ struct MailMessage {
         try file.write(lineEnd)
     }
 
-    private var header: [String] {
+    /// The fields of an item's message, the same in every form of mail.
+    static func header(of entry: ExportEntry, _ zone: ZoneRules) -> [String] {
         let item = entry.item
-        let zone = settings.zone
         var lines = MailHeader.addresses("From", [item.author])
         lines += MailHeader.addresses("To", entry.recipients)
         lines += MailHeader.text("Subject", entry.space.title)
         lines.append("Date: \(ShownTime(item.published, in: zone).mail)")
-        lines.append("Message-ID: <\(messageID(item.id))>")
+        lines.append("Message-ID: <\(messageID(item.id, entry))>")
         if let parent = item.parent {
-            lines.append("In-Reply-To: <\(messageID(parent))>")
-            lines.append("References: <\(messageID(parent))>")
+            lines.append("In-Reply-To: <\(messageID(parent, entry))>")
+            lines.append("References: <\(messageID(parent, entry))>")
         }
         lines.append("MIME-Version: 1.0")
         lines.append("X-HDS-Number: \(entry.exported.number)")
@@ -73,7 +75,7 @@ struct MailMessage {
         return lines
     }
 
-    private func messageID(_ id: String) -> String {
+    private static func messageID(_ id: String, _ entry: ExportEntry) -> String {
         "\(ExportName.token(id))@\(ExportName.token(entry.space.space.id).lowercased()).hds.invalid"
     }
 
@@ -122,48 +124,45 @@ struct MailMessage {
     }
 }
 
-/// `eml/`: a file for each message.
-final class MessageFiles: ExportWriter {
+/// Both forms of mail, whose messages have one header.
+///
+/// `eml/`: a file for each message. `mbox/`: a mailbox for each space that has messages, in the form of Unix (RFC 4155); no line
+/// of a message needs a `>`.
+final class MailFiles: ExportWriter {
     private let folder: PackageFolder
     private let settings: ExportSettings
+    private let hasBoxes: Bool
+    private var box: PackageFile?
 
     init(_ folder: PackageFolder, _ settings: ExportSettings) {
         self.folder = folder
         self.settings = settings
-    }
-
-    func add(_ entry: ExportEntry) throws {
-        guard let path = entry.mailPath else { return }
-        let file = try folder.file(path)
-        try MailMessage(entry: entry, settings: settings, folder: folder, lineEnd: [0x0D, 0x0A]).write(to: file)
-        try file.close()
-    }
-}
-
-/// `mbox/`: a mailbox for each space that has messages, in the form of Unix (RFC 4155). No line of a message needs a `>`.
-final class Mailboxes: ExportWriter {
-    private let folder: PackageFolder
-    private let settings: ExportSettings
-    private var file: PackageFile?
-
-    init(_ folder: PackageFolder, _ settings: ExportSettings) {
-        self.folder = folder
-        self.settings = settings
+        hasBoxes = settings.formats.contains(.mbox)
     }
 
     func add(_ entry: ExportEntry) throws {
         guard entry.exported.isMessage else { return }
-        let file = try file ?? folder.file("mbox/\(entry.space.stem).mbox")
-        self.file = file
+        let header = MailMessage.header(of: entry, settings.zone)
+        func message(_ lineEnd: [UInt8]) -> MailMessage {
+            MailMessage(entry: entry, header: header, settings: settings, folder: folder, lineEnd: lineEnd)
+        }
+        if let path = entry.mailPath {
+            let file = try folder.file(path)
+            try message([0x0D, 0x0A]).write(to: file)
+            try file.close()
+        }
+        guard hasBoxes else { return }
+        let box = try box ?? folder.file("mbox/\(entry.space.stem).mbox")
+        self.box = box
         let item = entry.item
-        try file.write("From \(MailHeader.address(item.author)) \(ShownTime(item.published, in: .utc).envelope)\n")
-        try MailMessage(entry: entry, settings: settings, folder: folder, lineEnd: [0x0A]).write(to: file)
-        try file.write("\n")
+        try box.write("From \(MailHeader.address(item.author)) \(ShownTime(item.published, in: .utc).envelope)\n")
+        try message([0x0A]).write(to: box)
+        try box.write("\n")
     }
 
     func end(_ space: SpacePlace) throws {
-        try file?.close()
-        file = nil
+        try box?.close()
+        box = nil
     }
 }
 

@@ -63,6 +63,7 @@ package enum ExportName {
 
     /// For showing: one line in which each hidden character is told by its number, bounded.
     package static func visible(_ text: String, limit: Int = 300) -> String {
+        if text.utf8.count <= limit, text.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) { return text }
         var result = ""
         for scalar in text.unicodeScalars {
             guard result.utf8.count < limit else { return result + "…" }

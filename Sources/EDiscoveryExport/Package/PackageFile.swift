@@ -26,7 +26,6 @@ final class PackageFile {
         self.closed = closed
         descriptor = open(place, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else { throw .exportFile("a file of the export can not be made", place, errno: errno) }
-        buffer.reserveCapacity(Self.capacity + 4096)
     }
 
     deinit { if isOpen { Glibc.close(descriptor) } }
@@ -67,6 +66,14 @@ final class PackageFile {
         guard let digest = hasher.take()?.finalize() else { return [] }
         try closed?(self, digest)
         return digest
+    }
+
+    /// Waits until what was written so far is on the disk.
+    func synchronize() throws {
+        try flush()
+        guard fsync(descriptor) == 0 else {
+            throw DiagnosedError.exportFile("the export can not be written", place, errno: errno)
+        }
     }
 
     /// The digest of what will have been written, as `close` gives it, leaves the file to `discard` or to `keep`.

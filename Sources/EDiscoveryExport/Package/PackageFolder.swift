@@ -1,6 +1,7 @@
 import Cryptography
 import Diagnostics
 import Glibc
+import Synchronization
 import WireText
 
 /// A BagIt package (RFC 8493, version 1.0) while it is written: a folder beside its final place, renamed when all of it is
@@ -8,15 +9,25 @@ import WireText
 ///
 /// The manifest is in the order of the paths' octets without ever being sorted in memory: within each entry of `data/`
 /// files are made in that order, so their lines go to a spool of their own, and the spools are put together at the end.
-final class PackageFolder {
+///
+/// Several lanes make files in it at once, each of entries of its own.
+final class PackageFolder: Sendable {
     private let place: String
     private let working: String
     private let spools: String
-    /// By the first part of the path, with a slash when it is a folder: that is how its paths sort.
-    private var lines: [String: Spool] = [:]
-    private var folders: Set<String> = []
-    private var octets: Int64 = 0
-    private var files: Int64 = 0
+    private let state = Mutex(State())
+
+    private struct State {
+        /// By the first part of the path, with a slash when it is a folder: that is how its paths sort.
+        var lines: [String: Spool] = [:]
+        var folders: Set<String> = []
+        var octets: Int64 = 0
+        var files: Int64 = 0
+
+        var sorted: [(key: String, spool: Spool)] {
+            lines.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }.map { ($0.key, $0.value) }
+        }
+    }
 
     private final class Spool {
         let file: PackageFile
@@ -71,7 +82,7 @@ final class PackageFolder {
     func reader(_ path: String) throws -> PackageReader { try PackageReader(working + "/data/" + path) }
 
     private func folder(_ path: String) throws {
-        guard folders.insert(path).inserted else { return }
+        guard state.withLock({ $0.folders.insert(path).inserted }) else { return }
         if let slash = path.lastIndex(of: "/") { try folder(String(path[..<slash])) }
         try Self.make(working + "/data/" + path)
     }
@@ -85,40 +96,46 @@ final class PackageFolder {
     private func note(_ path: String, _ digest: [UInt8], _ count: Int64) throws {
         let first = path.prefix { $0 != "/" }
         let key = first.count == path.count ? path : first + "/"
-        let spool: Spool
-        if let known = lines[key] {
-            spool = known
-        } else {
-            spool = try Spool(spools + "/" + first)
-            lines[key] = spool
+        try state.withLock { state in
+            let spool: Spool
+            if let known = state.lines[key] {
+                spool = known
+            } else {
+                spool = try Spool(spools + "/" + first)
+                state.lines[key] = spool
+            }
+            precondition(
+                spool.last.utf8.lexicographicallyPrecedes(path.utf8), "files are made in the order of their paths")
+            spool.last = path
+            try spool.file.write(Manifest.line(digest, "data/" + path))
+            state.files += 1
+            state.octets += count
         }
-        precondition(spool.last.utf8.lexicographicallyPrecedes(path.utf8), "files are made in the order of their paths")
-        spool.last = path
-        try spool.file.write(Manifest.line(digest, "data/" + path))
-        files += 1
-        octets += count
     }
 
     /// SHA-256 over the lines of the manifest so far: of everything but the proof, which is made of it.
     func payloadDigest() throws -> [UInt8] {
-        var hasher = SHA256Hasher()
-        for key in lines.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            guard let spool = lines[key] else { continue }
-            try spool.file.close()
-            let reader = try PackageReader(spool.place)
-            while let chunk = try reader.read() { hasher.update(chunk) }
+        try state.withLock { state in
+            var hasher = SHA256Hasher()
+            for (_, spool) in state.sorted {
+                try spool.file.close()
+                let reader = try PackageReader(spool.place)
+                while let chunk = try reader.read() { hasher.update(chunk) }
+            }
+            return hasher.finalize()
         }
-        return hasher.finalize()
     }
 
     /// Writes the tag files and puts the package to its place. `payloadDigest` was called before.
-    func finish(_ settings: ExportSettings) throws {
+    func finish(_ settings: ExportSettings, isDurable: Bool) throws {
         let manifest = try PackageFile("manifest-sha256.txt", at: working + "/manifest-sha256.txt")
-        for key in lines.keys.sorted(by: { $0.utf8.lexicographicallyPrecedes($1.utf8) }) {
-            guard let spool = lines[key] else { continue }
-            if key == "proof/" { try spool.file.close() }
-            let reader = try PackageReader(spool.place)
-            while let chunk = try reader.read() { try manifest.write(chunk) }
+        let (octets, files) = try state.withLock { state in
+            for (key, spool) in state.sorted {
+                if key == "proof/" { try spool.file.close() }
+                let reader = try PackageReader(spool.place)
+                while let chunk = try reader.read() { try manifest.write(chunk) }
+            }
+            return (state.octets, state.files)
         }
         var tags: [(String, [UInt8])] = []
         let info = BagText.info(
@@ -132,16 +149,17 @@ final class PackageFolder {
         let last = try PackageFile("tagmanifest-sha256.txt", at: working + "/tagmanifest-sha256.txt")
         for (name, digest) in tags { try last.write(Manifest.line(digest, name)) }
         try last.close()
-        try settle()
+        try settle(isDurable)
     }
 
-    private func settle() throws {
+    private func settle(_ isDurable: Bool) throws {
         FolderTree.remove(spools)
         // One call for a million files; it waits until all is written.
-        sync()
+        if isDurable { sync() }
         guard rename(working, place) == 0 else {
             throw DiagnosedError.exportFile("the export can not be put to its place", place, errno: errno)
         }
+        guard isDurable else { return }
         let parent = open(place + "/..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard parent >= 0 else { return }
         fsync(parent)

@@ -3,7 +3,6 @@ import EDiscoveryCollection
 import EDiscoveryExport
 import EDiscoveryModel
 import FoundationEssentials
-import GRDB
 import Glibc
 import KMSClient
 import LinkedService
@@ -61,7 +60,8 @@ actor Archiver {
         let request = try ReportRequest(
             JSONDocument(text: #"{"name":"archive","include":{"attachments":true}}"#).root)
         let collection = SpaceCollection(request, subjects: [], people: directory.person, opener: keys)
-        let item = try await collection.item(of: message, in: log)
+        var presence = Presence(log)
+        let item = try await collection.item(of: message, in: log.id, &presence)
         let (space, sequence) = (log.id, arrival.place.sequence)
         // The id of a space is the core's word: only a plain one becomes part of a name.
         guard UUIDText.isValid(space) else { return }

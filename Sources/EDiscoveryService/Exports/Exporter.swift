@@ -102,7 +102,7 @@ actor Exporter {
                 kms, officer: report.officer, matter: report.matter,
                 sealing: { [consent] in try await consent.sealingKey() }))
         let package = scratch + "/package"
-        _ = try await ReportExport(settings).write(
+        _ = try await ReportExport(settings, isDurable: false).write(
             to: package,
             from: ExportSource(
                 nextSpace: { try await source.nextSpace() }, nextItem: { try source.nextItem() },
@@ -116,11 +116,16 @@ actor Exporter {
         var sealed: [ExportOrder.File] = []
         for name in volumes.map(\.name) + [VolumeSet.list] {
             let path = target + "/" + ExportSealer.name(of: name)
-            try ExportSealer.seal(scratch + "/volumes/" + name, to: path, for: recipient)
-            let (octets, digest) = try Self.measured(path)
-            sealed.append(.init(name: ExportSealer.name(of: name), octets: octets, digest: digest))
+            let (octets, digest) = try ExportSealer.seal(scratch + "/volumes/" + name, to: path, for: recipient)
+            sealed.append(
+                .init(name: ExportSealer.name(of: name), octets: octets, digest: Hexadecimal.encode(digest)))
             unlink(scratch + "/volumes/" + name)
         }
+        // The names of the files as well, before the export is said to be there.
+        let made = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard made >= 0 else { throw Self.failure("read", target) }
+        defer { close(made) }
+        guard fsync(made) == 0 else { throw Self.failure("written", target) }
         return sealed
     }
 
@@ -136,16 +141,6 @@ actor Exporter {
                 guard more > 0 else { break }
                 filled += more
             }
-        }
-    }
-
-    private static func measured(_ path: String) throws -> (octets: Int64, digest: String) {
-        var hash = SHA256Hasher(), octets: Int64 = 0
-        while true {
-            let part = try Self.octets(of: path, from: octets, count: 1 << 20)
-            guard !part.isEmpty else { return (octets, Hexadecimal.encode(hash.finalize())) }
-            hash.update(part)
-            octets += Int64(part.count)
         }
     }
 

@@ -1,5 +1,6 @@
 import Diagnostics
 import EDiscoveryCollection
+import Glibc
 import WireText
 
 // Exports of reports: who ordered the report orders, sees and fetches its exports.
@@ -67,6 +68,14 @@ extension OfficerCommands {
         guard let exportFolder, let name = body?["file"]?.string,
             let file = order.files.first(where: { $0.name == name })
         else { throw Refused(404, "the export has no such file") }
-        return ("\(exportFolder)/\(order.id)/\(file.name)", file)
+        let path = "\(exportFolder)/\(order.id)/\(file.name)"
+        guard access(path, R_OK) == 0 else {
+            // It stands on the disk of a worker that has ended: made anew here, the package has the same octets.
+            var again = order
+            (again.state, again.files) = (.waiting, [])
+            try mirror.put("export", order.id, Array(again.text().utf8), under: asking.key)
+            throw Refused(409, "the worker that made the export is gone: it is made anew, try again later")
+        }
+        return (path, file)
     }
 }

@@ -45,7 +45,7 @@ final class ReportSource {
     func nextSpace() async throws -> CollectedSpace? {
         guard let space, space != given else { return nil }
         given = space
-        let log = try mirror.log(of: space, until: report.until, under: key)
+        let log = try mirror.head(of: space, until: report.until, under: key)
         var title: String?
         if let sealed = log.created?.title, let at = log.created?.at {
             let opened = try await titles.text(sealed.text, keyURI: sealed.keyURI, onBehalfOf: log.readers(at: at))

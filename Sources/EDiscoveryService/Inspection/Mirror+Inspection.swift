@@ -1,7 +1,6 @@
 import ContentInspection
 import EDiscoveryCollection
 import FoundationEssentials
-import GRDB
 import KMSClient
 import SecretMemory
 import WireText
@@ -29,15 +28,17 @@ extension Mirror {
         try queue.write { db in
             try db.execute(
                 sql: """
-                    INSERT OR IGNORE INTO setting
-                    SELECT 'inspected', CAST(coalesce(max(position), 0) AS TEXT) FROM event
+                    INSERT INTO setting
+                    SELECT 'inspected', CAST(coalesce(max(position), 0) AS TEXT) FROM event WHERE true
+                    ON CONFLICT DO NOTHING
                     """)
             let after = try String.fetchOne(db, sql: "SELECT value FROM setting WHERE name = 'inspected'")
             return try Self.arrivals(after: after.flatMap { Int64($0) } ?? 0, limit: limit, key, db)
         }
     }
 
-    static func arrivals(after position: Int64, limit: Int, _ key: SymmetricKey, _ db: Database) throws -> [Arrival] {
+    static func arrivals(after position: Int64, limit: Int, _ key: SymmetricKey, _ db: any Database) throws -> [Arrival]
+    {
         try Row.fetchAll(
             db, sql: "SELECT position, space, sequence, sealed FROM event WHERE position > ? ORDER BY position LIMIT ?",
             arguments: [position, limit]

@@ -1,7 +1,7 @@
 import AuditTrail
 import ControlSocket
 import Cryptography
-import DatabaseSection
+import DatabaseConfiguration
 import Diagnostics
 import JOSESignature
 import KeyManagement

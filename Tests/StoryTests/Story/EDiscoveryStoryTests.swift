@@ -5,6 +5,7 @@ import Foundation
 import HDSClient
 import HTTPClient
 import JOSESignature
+import PostgreSQLClient
 import TestServers
 import Testing
 import WireText
@@ -60,7 +61,10 @@ extension StoryTests {
             return Deployment(domain)
         }
 
-        private func startWorker(in deployment: Deployment) throws -> (child: ChildProcess, port: Int) {
+        /// - Parameter rows: of the configuration's section mirror, for a database that workers share.
+        private func startWorker(
+            in deployment: Deployment, node: String = "ediscovery-1", rows: String = ""
+        ) throws -> (child: ChildProcess, port: Int) {
             let domain = deployment.domain
             let port = try LoopbackPort.take(), consolePort = try LoopbackPort.take()
             let kms = try domain.read("kms/hds-kms.yaml")
@@ -68,7 +72,7 @@ extension StoryTests {
             let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
             try domain.write(
                 """
-                node: ediscovery-1
+                node: \(node)
                 organisation: example
                 \(core)service-account:
                   token-endpoint: \(domain.authURL)/token
@@ -80,8 +84,9 @@ extension StoryTests {
                   certificate: ../pki/customer/kms.pem
                   key: key.pem
                 mirror:
-                  database: mirror.sqlite
+                  database: \(node).sqlite
                   directory: people.json
+                \(rows)
                 exports:
                   folder: exports
                   scratch: scratch
@@ -97,10 +102,10 @@ extension StoryTests {
                   log: {level: debug, format: text}
                   allow-root: \(kms.contains("allow-root: true"))
 
-                """, to: "ediscovery/hds-ediscovery.yaml")
+                """, to: "ediscovery/\(node).yaml")
             let child = try ChildProcess(
-                Repository.program("hds-ediscovery"), ["--config", domain.path("ediscovery/hds-ediscovery.yaml")],
-                output: domain.path("log/ediscovery.log"))
+                Repository.program("hds-ediscovery"), ["--config", domain.path("ediscovery/\(node).yaml")],
+                output: domain.path("log/\(node).log"))
             return (child, port)
         }
 
@@ -132,6 +137,103 @@ extension StoryTests {
                 try? await deployment.end()
                 throw error
             }
+        }
+
+        @Test(
+            "Killed in the middle of a report, a worker is followed by another on the same database, which ends it with equal items",
+            .enabled(if: TestPostgreSQL.isInstalled), .timeLimit(.minutes(5)))
+        func shared() async throws {
+            let deployment = try await prepare()
+            let server = try await TestPostgreSQL.start()
+            var workers: [ChildProcess] = []
+            do {
+                try await deployment.startAll()
+                try await takeOver(deployment, server, &workers)
+                for child in workers { try await child.cut() }
+                try await deployment.end()
+            } catch {
+                for child in workers { try? await child.cut() }
+                try? await deployment.end()
+                throw error
+            }
+        }
+
+        private func takeOver(
+            _ deployment: Deployment, _ server: TestPostgreSQL, _ workers: inout [ChildProcess]
+        ) async throws {
+            let domain = deployment.domain
+            let alice = try await Person.logIn("alice", in: deployment)
+            let carol = try await Person.logIn("carol", in: deployment, password: Self.password)
+            try domain.write(#"{"people":[{"id":"\#(alice.id)"}]}"#, to: "ediscovery/people.json")
+            try await sign(
+                1,
+                "agents:\n  - {user: \(carol.id), matter: m7, notAfter: 2099-12-31}\nservices:\n"
+                    + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+            let password = try String(contentsOfFile: server.folder + "/password", encoding: .utf8)
+            try domain.write(password, to: "ediscovery/database-password")
+            _ = try await ChildProcess.run(
+                "/bin/chmod", ["600", domain.path("ediscovery/database-password")], folder: domain.folder)
+            let rows = """
+                  postgresql:
+                    hosts: ["\(server.host):\(server.port)"]
+                    database: hds
+                    user: hds
+                    password: database-password
+                    ca: \(server.folder)/root.pem
+                """
+                .split(separator: "\n").map { "  " + $0.drop { $0 == " " }.description }
+            let indented = rows.enumerated().map { $0 == 0 ? $1 : "  " + $1 }.joined(separator: "\n")
+            let (first, _) = try startWorker(in: deployment, node: "ediscovery-1", rows: indented)
+            workers.append(first)
+            let room = try await alice.spaces.create(name: "Long", with: [])
+            // More than one step of a report.
+            for number in 1...1100 { try await alice.spaces.post("message \(number)", in: room) }
+            _ = try await eventually("the mirror", within: .seconds(90), seen: { first.tail() }) {
+                let estimate = try? await ask(carol, "reports.estimate", #"{"name":"e","caseId":"m7"}"#)
+                return estimate?["items"]?.integer == 1100 ? true : nil
+            }
+            let whole = try await ask(carol, "reports.create", #"{"name":"w","caseId":"m7"}"#)["id"]?.string ?? ""
+            #expect(try await finished(carol, whole, first)["state"]?.string == "completed")
+            let (second, _) = try startWorker(in: deployment, node: "ediscovery-2", rows: indented)
+            workers.append(second)
+            // The database holds the worker up in its second step; there it is killed.
+            try await server.sql(
+                """
+                CREATE FUNCTION hds_ediscovery.hold_up() RETURNS trigger LANGUAGE plpgsql AS
+                    'BEGIN IF NEW.place = 1050 THEN PERFORM pg_sleep(6); END IF; RETURN NEW; END';
+                CREATE TRIGGER hold_up BEFORE INSERT ON hds_ediscovery.item FOR EACH ROW
+                    EXECUTE FUNCTION hds_ediscovery.hold_up()
+                """)
+            let cut = try await ask(carol, "reports.create", #"{"name":"c","caseId":"m7"}"#)["id"]?.string ?? ""
+            _ = try await eventually("the second step", within: .seconds(60), seen: { first.tail() }) {
+                let busy = try await server.sql(
+                    "SELECT CAST(count(*) AS TEXT) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+                return busy?.text(0, 0) == "1" ? true : nil
+            }
+            kill(first.pid, SIGKILL)
+            try await first.cut()
+            try await server.sql("DROP TRIGGER hold_up ON hds_ediscovery.item")
+            let kept = try await server.sql("SELECT CAST(count(*) AS TEXT) FROM hds_ediscovery.item WHERE report = '\(cut)'")
+            #expect(kept?.text(0, 0) == "1000", "the first step is kept, nothing of the second")
+            #expect(try await finished(carol, cut, second)["state"]?.string == "completed")
+            func all(_ id: String) async throws -> [String] {
+                var found: [String] = [], after: Int64? = 0
+                while let place = after {
+                    let page = try await ask(carol, "reports.items", #"{"id":"\#(id)","after":\#(place)}"#)
+                    found += page["items"]?.elements?.map(\.rawText) ?? []
+                    after = page["next"]?.integer
+                }
+                return found
+            }
+            let items = try await all(cut)
+            #expect(items.count == 1100)
+            #expect(try await all(whole) == items)
+            // The audit of both workers is one, and so are reports.
+            let trail = try await ask(carol, "audit.query")["entries"]?.elements ?? []
+            #expect(trail.contains { $0["report"]?.string == cut } && trail.contains { $0["report"]?.string == whole })
+            #expect(try await ask(carol, "reports.list")["reports"]?.elements?.count == 2)
+            for person in [alice, carol] { await person.close() }
         }
 
         private func ask(
@@ -290,7 +392,7 @@ extension StoryTests {
             let files = SecretSearch.files(below: domain.folder).filter {
                 !$0.hasPrefix(domain.path("home-")) && !$0.hasPrefix(domain.path("pki/"))
             }
-            #expect(files.contains { $0.hasSuffix("mirror.sqlite") })
+            #expect(files.contains { $0.hasSuffix("ediscovery-1.sqlite") })
             let findings = try search.findings(in: files)
             #expect(findings.isEmpty, "\(findings)")
             for person in [alice, bob, carol] { await person.close() }
