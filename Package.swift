@@ -61,6 +61,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
     .systemLibrary(name: "CXML", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap-dev"])]),
     .systemLibrary(name: "CStemmer", providers: [.apt(["libstemmer-dev"])]),
 
     // Layer 1: foundations, no word of the domain
@@ -115,6 +116,8 @@ var targets: [Target] = [
     wrapper(
         "CalDAVClient",
         ["CalendarBackend", "HTTPClient", "TLSChannel", "ICalendar", "WireText", "Diagnostics", "CXML"]),
+    library("DirectoryModel", ["WireText", "Diagnostics", grdb]),
+    wrapper("LDAPDirectory", ["DirectoryModel", "WireText", "Diagnostics", "CLDAP"]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -201,9 +204,12 @@ var targets: [Target] = [
             lifecycle,
         ]),
     library(
+        "SCIMServer",
+        ["DirectoryModel", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore]),
+    library(
         "TokenIssuer",
         [
-            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "DirectoryModel", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -273,8 +279,9 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
-            "Diagnostics", argumentParser,
+            "ServiceRuntime", "ControlSocket", "TokenIssuer", "DirectoryModel", "LDAPDirectory", "SCIMServer",
+            "HTTPServer", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "Diagnostics", argumentParser, lifecycle,
         ]),
     executable(
         "hdsctl",
@@ -444,8 +451,16 @@ targets += [
     tests(
         "TokenIssuerTests",
         [
-            "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "TokenIssuer", "DirectoryModel", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
+            "Cryptography", "WireText",
             "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+        ]),
+    tests(
+        "DirectoryTests",
+        [
+            "DirectoryModel", "LDAPDirectory", "SCIMServer", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", httpTypes, hummingbird, nioCore, logging,
+            lifecycle, "TestServers",
         ]),
     tests(
         "CloudCoreTests",

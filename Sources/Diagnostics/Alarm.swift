@@ -321,7 +321,7 @@ extension Alarm {
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
         .linkFlapping, .clockSkew,
-        .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain, .certificateChain, .reloadRefused,
+        .directoryUnreachable, .directoryLeavers, .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain, .certificateChain, .reloadRefused,
         .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
         .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,

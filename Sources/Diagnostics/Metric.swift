@@ -125,10 +125,21 @@ extension Metric {
         "hds_core_deliveries_total", .counter, "Strings delivered over links.", labels: ["outcome"])
     package static let coreEventSockets = Metric("hds_core_event_sockets", .gauge, "Event sockets of devices.")
 
+    package static let disabledUsers = Metric(
+        "hds_kms_disabled_users", .gauge, "Users whom the KMS refuses altogether.")
+
     // hds-auth
     package static let signIns = Metric("hds_auth_sign_ins_total", .counter, "Sign-ins.", labels: ["outcome"])
     package static let tokens = Metric(
         "hds_auth_tokens_total", .counter, "Tokens issued.", labels: ["grant", "audience"])
+
+    package static let cutOffs = Metric(
+        "hds_auth_cut_offs_total", .counter, "People cut off, by who ordered it: operators or directory.",
+        labels: ["authority"])
+    package static let directoryPeople = Metric(
+        "hds_auth_directory_people", .gauge, "Active people of a directory.", labels: ["directory"])
+    package static let directoryRounds = Metric(
+        "hds_auth_directory_rounds_total", .counter, "Looks at a directory.", labels: ["directory", "outcome"])
 
     /// Every metric, for the documentation page and the test of the names.
     package static let all: [Metric] = [
@@ -140,6 +151,7 @@ extension Metric {
         .indexMessages, .indexFiles, .indexBehind, .indexQueries, .ediscoveryItems,
         .ediscoveryBehind, .ediscoveryCommands, .ediscoveryInspected, .linkUp, .linkConnects, .coreLinks,
         .coreDeliveries,
-        .coreEventSockets, .signIns, .tokens,
+        .coreEventSockets, .disabledUsers, .signIns, .tokens, .cutOffs, .directoryPeople,
+        .directoryRounds,
     ]
 }

@@ -1,5 +1,6 @@
 import Cryptography
 package import Diagnostics
+package import DirectoryModel
 import Synchronization
 package import WireText
 
@@ -12,6 +13,7 @@ package final class AuthorizationService: Sendable {
     package let accounts: AccountDirectory
     package let keys: SigningKeys
     package let grants: GrantStore
+    package let directory: DirectoryStore
     let gate: AttemptGate
     let passwords: PasswordCheck
     let provenSecrets: ProvenSecrets
@@ -50,6 +52,8 @@ package final class AuthorizationService: Sendable {
         keys = try SigningKeys(
             folder: stateFolder, schedule: settings.keySchedule, now: surroundings.now(), events: events)
         grants = try GrantStore(path: stateFolder + "/logins.sqlite")
+        directory = try DirectoryStore(path: stateFolder + "/directory.sqlite")
+        accounts.take(try AccountOverlay(directory.snapshot(), organisation: settings.directoryOrganisation))
         gate = AttemptGate(rates: settings.attempts)
         self.passwords = try passwords ?? PasswordCheck()
         provenSecrets = try ProvenSecrets()
@@ -78,12 +82,14 @@ package final class AuthorizationService: Sendable {
     package func purge() async throws {
         let now = surroundings.now()
         try await grants.purge(now: now)
+        try await finishCutOffs(now: now)
         _ = keys.ring(at: now)
     }
 
     /// After the last request.
     package func close() {
         do { try grants.close() } catch { recordFailure(error) }
+        do { try directory.close() } catch { recordFailure(error) }
     }
 
     // MARK: - What the journal hears

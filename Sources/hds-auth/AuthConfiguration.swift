@@ -15,6 +15,8 @@ struct AuthConfiguration: RuntimeConfiguration {
     let signingKeys: SigningKeySection
     let attempts: AttemptSection
     let tokenFormat: TokenFormatSection
+    let directory: DirectorySection?
+    let control: ControlSocketSection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -22,6 +24,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         case signingKeys = "signing-keys"
         case attempts
         case tokenFormat = "token-format"
+        case directory, control
         case runtime
     }
 
@@ -41,6 +44,8 @@ struct AuthConfiguration: RuntimeConfiguration {
         signingKeys = try section.value(.signingKeys, default: SigningKeySection())
         attempts = try section.value(.attempts, default: AttemptSection())
         tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
+        directory = try section.optional(.directory)
+        control = try section.optional(.control)
         runtime = try section.value(.runtime)
     }
 

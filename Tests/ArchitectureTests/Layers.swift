@@ -1,7 +1,7 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML", "CLDAP"],
         [
             "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "Stemming",
             "TextAnalysis", "ContentInspection",
@@ -14,13 +14,14 @@ enum Layers {
         [
             "TLSChannel", "WebSocketChannel", "HTTPClient", "HTTPServer", "IssuerKeys", "CoreLink", "KeyStore",
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalDAVClient",
+            "DirectoryModel", "LDAPDirectory",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
+            "TokenIssuer", "SCIMServer", "HDSClient", "SearchIndexing", "DocumentText", "TextExtraction", "EDiscoveryCollection",
             "ZIPVolume", "EDiscoveryExport", "CalendarSync",
         ],
         ["ServiceRuntime", "ControlSocket"],

@@ -30,6 +30,8 @@ extension KeyManagement {
                 rule: "service-type")
         }
         try freezes?.check(caller.release())
+        // Who is cut off searches nothing, whatever query was kept for later.
+        try disabled?.check(user)
         let person = Caller(
             tokenUser: user, effectiveUser: user, clientID: caller.clientID, capacity: .user,
             snapshot: caller.snapshot)
