@@ -316,7 +316,7 @@ targets += [
     .target(
         name: "TestServers",
         dependencies: [
-            "TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", nioCore, nioPosix, logging, lifecycle,
+            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging, lifecycle,
         ],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(

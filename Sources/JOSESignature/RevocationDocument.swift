@@ -24,7 +24,11 @@ package struct RevocationDocument: Sendable, Equatable {
     }
 
     package static let type = "hds-revocations+jwt"
-    private static let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: 100_000, maximumBytes: 1 << 20)
+    /// Of the payload; a whole list of everything has less.
+    private static let maximumBytes = 2 << 20
+    /// As it comes over the wire.
+    package static let maximumSignedBytes = 3 << 20
+    private static let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: 200_000, maximumBytes: maximumBytes)
 
     package var issuer: String
     /// When it was signed.
@@ -39,7 +43,7 @@ package struct RevocationDocument: Sendable, Equatable {
     /// By `sub`: who is cut off altogether, and since when. Stays until the account is enabled again.
     package var disabled: [String: Timestamp] = [:]
     /// More are not listed: the oldest are left out, whose tokens have ended long ago.
-    package static let maximumDisabled = 10_000
+    package static let maximumDisabled = 5_000
 
     package init(issuer: String, issued: Timestamp, version: Int64) {
         self.issuer = issuer

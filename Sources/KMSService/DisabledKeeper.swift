@@ -107,7 +107,8 @@ final class DisabledKeeper: Service {
                 }
                 try await note(user, "user-disable", "user-cut-off", issuer, "\(count) sessions ended")
                 parts.events.record(
-                    .userDisabled, [.userID: parts.log.pseudonym(user), .count: "\(count)", .issuer: Loggable(reviewed: issuer)])
+                    .userDisabled,
+                    [.userID: parts.log.pseudonym(user), .count: "\(count)", .issuer: Loggable(reviewed: issuer)])
             }
             for user in difference.removed {
                 try await note(user, "user-enable", "user-let-in", issuer, nil)

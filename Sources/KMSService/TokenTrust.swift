@@ -156,7 +156,7 @@ struct RevocationPoll: Service {
             let response = try await client.send(
                 WebRequest(
                     url: url, headers: [("Accept", "application/jwt")], timeout: .seconds(5),
-                    maximumResponseBytes: 1 << 20))
+                    maximumResponseBytes: RevocationDocument.maximumSignedBytes))
             guard response.status == 200, let text = String(validating: response.body, as: UTF8.self) else {
                 throw DiagnosedError(
                     .revocationsUnavailable, fault: .peer, "the list of revocations can not be fetched",

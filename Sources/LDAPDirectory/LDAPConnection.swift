@@ -131,7 +131,7 @@ import Glibc
         guard made == LDAP_SUCCESS else { throw failed(made, "a page could not be asked for") }
         defer { unsafe ldap_control_free(control) }
         var names = unsafe attributes.map { unsafe strdup($0) } + [nil]
-        defer { for unsafe name in unsafe names { unsafe free(name) } }
+        defer { unsafe names.indices.forEach { unsafe free(names[$0]) } }
         var controls = unsafe [control, nil]
         var time = timeval(tv_sec: settings.timeout, tv_usec: 0)
         var answer: OpaquePointer?
@@ -186,7 +186,9 @@ import Glibc
                 var found: [[UInt8]] = []
                 var index = 0
                 while let value = unsafe list[index] {
-                    if unsafe value.pointee.bv_len <= Self.longestValue { found.append(unsafe Self.octets(value.pointee)) }
+                    if unsafe value.pointee.bv_len <= Self.longestValue {
+                        found.append(unsafe Self.octets(value.pointee))
+                    }
                     index += 1
                 }
                 values[unsafe String(cString: attribute).lowercased()] = found

@@ -109,7 +109,8 @@ package final class LDAPSource: DirectorySource {
     }
 
     private static func isPlain(_ text: String, upTo maximum: Int) -> Bool {
-        (1...maximum).contains(text.utf8.count) && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+        (1...maximum).contains(text.utf8.count)
+            && text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
     }
 
     /// A DN as it is compared here: without case, and without spaces beside commas and equals signs.

@@ -50,7 +50,9 @@ package struct SCIMFilter: Sendable, Equatable {
         var nodes = [root]
         for (index, step) in steps.enumerated() {
             nodes = nodes.flatMap { node in
-                (node.members ?? []).filter { $0.name.lowercased() == step }.map(\.value).flatMap { $0.elements ?? [$0] }
+                (node.members ?? []).filter { $0.name.lowercased() == step }.map(\.value).flatMap {
+                    $0.elements ?? [$0]
+                }
             }
             if index == 0, !comparison.selector.isEmpty {
                 nodes = nodes.filter { node in comparison.selector.allSatisfy { holds($0, node) } }

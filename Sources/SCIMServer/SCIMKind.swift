@@ -73,7 +73,9 @@ struct SCIMUserKind: SCIMKind {
         guard let address = value.address else { throw SCIMError.invalid(.invalidValue, "an address is missing") }
         let people = try await server.store.people()
         let before = people.first { $0.id == id }
-        if value.isActive, people.contains(where: { $0.id != id && $0.isActive && $0.email.lowercased() == address.lowercased() }) {
+        if value.isActive,
+            people.contains(where: { $0.id != id && $0.isActive && $0.email.lowercased() == address.lowercased() })
+        {
             throw SCIMError(409, .uniqueness, "another person has this address")
         }
         let after = Person(
@@ -130,7 +132,8 @@ struct SCIMGroupKind: SCIMKind {
         return (
             [],
             DirectoryGroup(
-                source: SCIMServer.source, external: id, id: id, name: value.displayName, members: value.members.sorted())
+                source: SCIMServer.source, external: id, id: id, name: value.displayName,
+                members: value.members.sorted())
         )
     }
 

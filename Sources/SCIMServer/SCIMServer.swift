@@ -116,7 +116,8 @@ package struct SCIMServer: Sendable {
         case "PUT", "PATCH":
             let body = try Self.json(request.body)
             let changed =
-                request.method == "PUT" ? try kind.replaced(body) : try kind.patched(present, SCIMPatch.operations(body))
+                request.method == "PUT"
+                ? try kind.replaced(body) : try kind.patched(present, SCIMPatch.operations(body))
             let next = try await keep(kind, changed, over: present)
             return try reply(200, kind, next, request)
         case "DELETE":
@@ -166,7 +167,9 @@ package struct SCIMServer: Sendable {
                 found = try await store.resources(kind: kind.name, external: external)
             } else {
                 found = try await store.resources(kind: kind.name)
-                found = try found.filter { filter.matches(try JSONDocument(try shown(kind, $0, withMembers: true)).root) }
+                found = try found.filter {
+                    filter.matches(try JSONDocument(try shown(kind, $0, withMembers: true)).root)
+                }
             }
             total = found.count
             page = Array(found.dropFirst(start - 1).prefix(count))
@@ -182,7 +185,8 @@ package struct SCIMServer: Sendable {
         json.name("Resources")
         json.beginArray()
         for resource in page {
-            json.raw(String(decoding: try shown(kind, resource, withMembers: Self.wantsMembers(request)), as: UTF8.self))
+            json.raw(
+                String(decoding: try shown(kind, resource, withMembers: Self.wantsMembers(request)), as: UTF8.self))
         }
         json.endArray()
         json.endObject()

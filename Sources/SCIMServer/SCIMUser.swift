@@ -43,10 +43,12 @@ struct SCIMUser: Sendable, Equatable {
     /// The address under which the person is known here: the primary one, else that of work, else the first, else a userName
     /// that is one.
     var address: String? {
-        let chosen = emails.first(where: \.isPrimary) ?? emails.first { $0.type?.lowercased() == "work" } ?? emails.first
+        let chosen =
+            emails.first(where: \.isPrimary) ?? emails.first { $0.type?.lowercased() == "work" } ?? emails.first
         guard let text = chosen?.value ?? (userName.contains("@") ? userName : nil) else { return nil }
         let parts = text.split(separator: "@", omittingEmptySubsequences: false)
-        return parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && !text.contains(where: \.isWhitespace) ? text : nil
+        return parts.count == 2 && parts.allSatisfy { !$0.isEmpty } && !text.contains(where: \.isWhitespace)
+            ? text : nil
     }
 
     var name: String {

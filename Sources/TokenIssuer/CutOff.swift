@@ -34,7 +34,8 @@ extension AuthorizationService {
         // People who have left are no accounts any more.
         let people = try await directory.people()
         let address = Accounts.normalized(text)
-        if let person = people.first(where: { $0.id == text.lowercased() || Accounts.normalized($0.email) == address }) {
+        if let person = people.first(where: { $0.id == text.lowercased() || Accounts.normalized($0.email) == address })
+        {
             return person.id
         }
         guard UUIDText.isValid(text), accounts.service(id: text.lowercased()) == nil else { return nil }
@@ -145,7 +146,8 @@ extension GrantStore {
     package func holdings(of subject: String) async throws -> (logins: Int, tokens: Int) {
         try await read { database in
             (
-                try Int.fetchOne(database, sql: "SELECT count(*) FROM family WHERE user = ?", arguments: [subject]) ?? 0,
+                try Int.fetchOne(database, sql: "SELECT count(*) FROM family WHERE user = ?", arguments: [subject])
+                    ?? 0,
                 try Int.fetchOne(database, sql: "SELECT count(*) FROM access WHERE subject = ?", arguments: [subject])
                     ?? 0
             )

@@ -30,6 +30,8 @@ package final class DirectorySync: Service {
         package var waiting: [Person] = []
         package var trouble: DiagnosedError?
         package var rounds = 0
+
+        package init() {}
     }
 
     /// Told after each round; raises and clears alarms.
@@ -136,7 +138,8 @@ package final class DirectorySync: Service {
         guard !comparison.changes.isEmpty else { return }
         let count = comparison.changes.count
         service.events?.record(
-            .directoryRead, [.detail: "\(reviewed: source.name): \(count) changes among \(reading.people.count) people"])
+            .directoryRead, [.detail: "\(reviewed: source.name): \(count) changes among \(reading.people.count) people"]
+        )
     }
 
     /// The account of the file with his address is his; else the directory's own name for him when it is a UUID that nobody

@@ -48,7 +48,8 @@ struct Serve: AsyncParsableCommand {
                 serverName: "hds-auth"),
             router: router)
         return ServicePlan(
-            services: [LoginJanitor(service)] + people.syncs + (control.map { [$0] } ?? []) + [server], selfTest: { try await service.check() },
+            services: [LoginJanitor(service)] + people.syncs + (control.map { [$0] } ?? []) + [server],
+            selfTest: { try await service.check() },
             reload: { new in
                 let identity = try new.tls.replacement(context.credentials)
                 let tls = try WebServer.tls(identity)

@@ -6,7 +6,8 @@ import WireText
 /// `hdsctl user`: cut a person off, let him in again, say how he stands.
 struct UserCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "user", abstract: "Cut a person off everywhere, let the person in again, show how the person stands.",
+        commandName: "user",
+        abstract: "Cut a person off everywhere, let the person in again, show how the person stands.",
         subcommands: [Disable.self, Enable.self, Status.self])
 
     /// Where the two services listen that know of a person.
@@ -23,7 +24,8 @@ struct UserCommand: ParsableCommand {
 
     struct Disable: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Disable the account, end logins, tokens and sessions, refuse every request; report what remains.",
+            abstract:
+                "Disable the account, end logins, tokens and sessions, refuse every request; report what remains.",
             discussion: """
                 The authorization service disables the account and lists the user in what it signs; the KMS reads that \
                 list at once and keeps it. Other nodes and KMSs read it within seconds. The report says what was done \
@@ -49,7 +51,8 @@ struct UserCommand: ParsableCommand {
 
     struct Enable: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Lift what 'user disable' ordered; who left a directory stays out until the directory has the person.")
+            abstract:
+                "Lift what 'user disable' ordered; who left a directory stays out until the directory has the person.")
 
         @Argument(help: "The person's e-mail address or id.")
         var user: String
@@ -136,7 +139,8 @@ struct DirectoryCommand: ParsableCommand {
     struct Accept: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Say that those who wait have left: they are cut off now.",
-            discussion: "It counts for those whom 'directory status' names, and for nobody who goes missing after that.")
+            discussion: "It counts for those whom 'directory status' names, and for nobody who goes missing after that."
+        )
 
         @Option(help: "Which directory, as 'directory status' names it; needed when there are several.")
         var directory: String?

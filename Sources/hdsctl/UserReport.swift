@@ -91,12 +91,14 @@ struct UserReport {
         ]
         if let end = issuer?["tokensEnd"]?.string {
             lines.append(
-                "the core reads no list of revocations: with a JWT for the cloud it relays until \(end); it has no keys")
+                "the core reads no list of revocations: with a JWT for the cloud it relays until \(end); it has no keys"
+            )
         }
         if let issuers = kms?.nodes("issuers") {
             let longest = issuers.map { $0.number("everySeconds") }.max() ?? 0
             lines.append(
-                "KMSs of other stores that take tokens of this service follow within \(longest) s or what they have set")
+                "KMSs of other stores that take tokens of this service follow within \(longest) s or what they have set"
+            )
             if kms?["sharesStore"]?.boolean == true {
                 lines.append("other nodes of this store follow within a second; their sessions are ended already")
             }
@@ -115,7 +117,8 @@ struct UserReport {
                         + "\(seconds) s")
             }
         } else {
-            lines.append("the KMS was not asked: it refuses the person when it has read the list, within 10 s by default")
+            lines.append(
+                "the KMS was not asked: it refuses the person when it has read the list, within 10 s by default")
         }
         lines.append("a wipe of the clients was not asked for: this version has none")
         return lines
@@ -130,7 +133,9 @@ struct UserReport {
         let name = issuer["email"]?.string.map { "\($0) (\(subject))" } ?? subject
         show(["\(name) is \(isDisabled ? "disabled" : "not disabled")"])
         for order in issuer.nodes("cutOff") {
-            show(["  by \(order.text("authority")) (\(order.text("by"))) since \(order.text("since")): \(order.text("reason"))"])
+            show([
+                "  by \(order.text("authority")) (\(order.text("by"))) since \(order.text("since")): \(order.text("reason"))"
+            ])
         }
         if issuer["disabledByFile"]?.boolean == true { show(["  by the accounts file"]) }
         if verb == "enable", isDisabled { show(["  what others ordered stands; only they lift it"]) }

@@ -7,7 +7,9 @@ import WireText
 
 @Suite("Cutting a person off")
 struct CutOffTests {
-    @Test("an operator's order disables the account, ends logins and tokens, and stands in the signed list until it is lifted")
+    @Test(
+        "an operator's order disables the account, ends logins and tokens, and stands in the signed list until it is lifted"
+    )
     func order() async throws {
         let world = try DirectoryWorld()
         try await world.signIn(DirectoryWorld.alice)
@@ -55,7 +57,8 @@ struct CutOffTests {
         let service = world.service
         _ = try await service.cutOff(DirectoryWorld.bob, authority: .operators, by: "operator:0", reason: "a")
         let person = Person(
-            source: "scim", external: "b", id: DirectoryWorld.bob, userName: "bob", email: "bob@example.com", name: "Bob",
+            source: "scim", external: "b", id: DirectoryWorld.bob, userName: "bob", email: "bob@example.com",
+            name: "Bob",
             standing: .disabled, changed: world.clock.now)
         try await service.take([.left(person)], of: "scim")
         #expect(try await service.directory.cutOffs().count == 2)
@@ -103,7 +106,8 @@ struct CutOffTests {
         let people = (0...RevocationDocument.maximumDisabled).map { number in
             DirectoryChange.left(
                 Person(
-                    source: "scim", external: "\(number)", id: "id-\(number)", userName: "u", email: "u\(number)@e.example",
+                    source: "scim", external: "\(number)", id: "id-\(number)", userName: "u",
+                    email: "u\(number)@e.example",
                     name: "U", standing: .gone, changed: world.clock.now))
         }
         _ = try await world.service.directory.take(Array(people.prefix(1)), of: "scim", at: world.clock.now)

@@ -1,5 +1,6 @@
 import Diagnostics
 import DirectoryModel
+import JOSESignature
 import Synchronization
 import Testing
 import TokenIssuer

@@ -24,7 +24,8 @@ final class DirectoryWorld: Sendable {
         self.clock = clock
         let path = (other ?? folder).path
         var settings = IssuerSettings(
-            issuer: "https://auth.example.com", domain: "example.com", kmsCluster: "kms://kms.example.com", kmsRoots: [],
+            issuer: "https://auth.example.com", domain: "example.com", kmsCluster: "kms://kms.example.com",
+            kmsRoots: [],
             core: "https://core.example.net")
         settings.directoryOrganisation = "example"
         let file = accounts ?? Self.file
@@ -48,7 +49,8 @@ final class DirectoryWorld: Sendable {
             expires: now.adding(seconds: 86_400))
         try await service.grants.insert(
             AuthorizationCode(
-                digest: UUIDText.random(), redirect: "r", challenge: "c", expires: now.adding(seconds: 60), grant: grant))
+                digest: UUIDText.random(), redirect: "r", challenge: "c", expires: now.adding(seconds: 60), grant: grant
+            ))
         let token = AccessToken(
             id: UUIDText.random(), subject: user, client: "hds-cli", organisation: "example", scope: ["hds"],
             audience: .kms, issued: now, expires: now.adding(seconds: 3600), confirmation: nil, family: grant.family,

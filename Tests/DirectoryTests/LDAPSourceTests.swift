@@ -1,5 +1,6 @@
 import Diagnostics
 import DirectoryModel
+import JOSESignature
 import LDAPDirectory
 import TestServers
 import Testing
@@ -54,7 +55,8 @@ struct LDAPSourceTests {
                 #expect(reading.people.count == 130 && reading.unusable == 0)
                 #expect(reading.people.filter(\.isDisabled).map(\.userName) == ["user7"])
                 let one = try #require(reading.people.first { $0.userName == "user1" })
-                #expect(one.email == "user1@example.com" && one.name == "Person user1" && UUIDText.isValid(one.external))
+                #expect(
+                    one.email == "user1@example.com" && one.name == "Person user1" && UUIDText.isValid(one.external))
                 let group = try #require(reading.groups.first)
                 #expect(group.name == "staff" && group.members.count == 2 && group.members.contains(one.external))
             }
@@ -142,7 +144,8 @@ struct LDAPSourceTests {
     @Test("an account's bits and texts say whether it is disabled, and what can not be read counts as disabled")
     func rules() {
         let bits = LDAPSettings.DisabledRule(attribute: "userAccountControl", test: .bits(2))
-        #expect(bits.applies(to: ["514"]) && !bits.applies(to: ["512"]) && bits.applies(to: ["x"]) && !bits.applies(to: []))
+        #expect(
+            bits.applies(to: ["514"]) && !bits.applies(to: ["512"]) && bits.applies(to: ["x"]) && !bits.applies(to: []))
         let text = LDAPSettings.DisabledRule(attribute: "nsAccountLock", test: .equals("true"))
         #expect(text.applies(to: ["TRUE"]) && !text.applies(to: ["false"]))
         let present = LDAPSettings.DisabledRule(attribute: "locked", test: .present)

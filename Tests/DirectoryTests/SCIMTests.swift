@@ -1,5 +1,6 @@
 import Diagnostics
 import DirectoryModel
+import JOSESignature
 import Foundation
 import SCIMServer
 import Testing
@@ -25,7 +26,8 @@ struct SCIMTests {
         }
 
         func send(
-            _ method: String, _ path: String, _ body: String = "", query: [String: String] = [:], ifMatch: String? = nil,
+            _ method: String, _ path: String, _ body: String = "", query: [String: String] = [:],
+            ifMatch: String? = nil,
             ifNoneMatch: String? = nil
         ) async throws -> (status: Int, root: JSONNode?, etag: String?) {
             let reply = await server.answer(
@@ -132,7 +134,8 @@ struct SCIMTests {
         func members(_ patch: String? = nil) async throws -> [String] {
             if let patch {
                 #expect(
-                    try await world.send("PATCH", "Groups/\(id)", #"{"Operations":[\#(patch)]}"#).status == 200, "\(patch)")
+                    try await world.send("PATCH", "Groups/\(id)", #"{"Operations":[\#(patch)]}"#).status == 200,
+                    "\(patch)")
             }
             return try await world.directory.service.directory.groups().first?.members ?? []
         }
@@ -145,7 +148,9 @@ struct SCIMTests {
         #expect(try await members(#"{"op":"remove","path":"members"}"#) == [])
         #expect(
             try await members(
-                #"{"op":"replace","value":{"id":"\#(id)","displayName":"all","members":[{"value":"\#(one)"}]}}"#) == [one])
+                #"{"op":"replace","value":{"id":"\#(id)","displayName":"all","members":[{"value":"\#(one)"}]}}"#) == [
+                    one
+                ])
         let foreign = #"{"op":"add","path":"members","value":[{"value":"\#(DirectoryWorld.alice)"}]}"#
         #expect(try await world.send("PATCH", "Groups/\(id)", #"{"Operations":[\#(foreign)]}"#).status == 400)
         let without = try await world.send(
@@ -156,7 +161,8 @@ struct SCIMTests {
         #expect(try await world.directory.service.directory.groups().isEmpty)
     }
 
-    @Test("who was deleted and comes again with the same externalId has the same id, and by an old address nobody has it")
+    @Test(
+        "who was deleted and comes again with the same externalId has the same id, and by an old address nobody has it")
     func sameID() async throws {
         let world = try World()
         let external = "0a1b2c3d-1111-4000-8000-000000000001"
@@ -205,7 +211,8 @@ struct SCIMTests {
         for (filter, count) in [
             (#"externalId eq "Ext-1""#, 1), (#"externalId eq "ext-1""#, 0), (#"id eq "\#(id)""#, 1),
             (#"userName eq "carol@example.com" and active eq true"#, 1), (#"active eq true"#, 2),
-            (#"active eq "True""#, 2), (#"emails.value eq "CAROL@example.com""#, 1), (#"emails eq "dave@example.com""#, 1),
+            (#"active eq "True""#, 2), (#"emails.value eq "CAROL@example.com""#, 1),
+            (#"emails eq "dave@example.com""#, 1),
             (#"emails[type eq "work"].value eq "carol@example.com""#, 1),
             (#"emails[type eq "home"].value eq "carol@example.com""#, 0), (#"name.familyName eq "example""#, 2),
             (#"urn:ietf:params:scim:schemas:core:2.0:User:userName eq "dave@example.com""#, 1),
@@ -255,7 +262,8 @@ struct SCIMTests {
         }
         #expect(throws: DiagnosedError.self) {
             _ = try SCIMServer(
-                store: world.directory.service.directory, token: Redacted("short"), base: "https://a", desk: { _, _ in true })
+                store: world.directory.service.directory, token: Redacted("short"), base: "https://a",
+                desk: { _, _ in true })
         }
     }
 

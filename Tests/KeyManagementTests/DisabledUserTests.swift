@@ -2,6 +2,7 @@ import KMSProtocol
 import KeyManagement
 import KeyStore
 import MasterKey
+import Synchronization
 import Testing
 import WireText
 
@@ -22,7 +23,8 @@ struct DisabledUserTests {
             let kek = try KeyEncryptionKey.create()
             let list = try await node(store, kek)
             return World(
-                store: store, kek: kek, kms: try await TestKMS.start(store: store, kek: kek, disabled: list), list: list)
+                store: store, kek: kek, kms: try await TestKMS.start(store: store, kek: kek, disabled: list), list: list
+            )
         }
 
         static func node(_ store: any KeyStore, _ kek: KeyEncryptionKey) async throws -> DisabledUsers {

@@ -1,5 +1,7 @@
 import Cryptography
 import Glibc
+import SecretMemory
+import TLSChannel
 
 /// PEM files for a `TestDirectoryServer`, from the throw-away PKI: its certificate, which is for `localhost`, and authorities.
 package struct DirectoryServerFiles: Sendable {

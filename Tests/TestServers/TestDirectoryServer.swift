@@ -19,7 +19,8 @@ package final class TestDirectoryServer: Sendable {
     package static let isInstalled: Bool = {
         let found = (try? BashScript.start("directory-server.sh", ["--find"], input: nil)).map(BashScript.status) == 0
         if !found {
-            print("skipped: no slapd and ldap-utils on this machine, so nothing is tried with a real directory (apt-get)")
+            print(
+                "skipped: no slapd and ldap-utils on this machine, so nothing is tried with a real directory (apt-get)")
         }
         return found
     }()

@@ -133,14 +133,19 @@ package final class DisabledUsers: Sendable {
 
     // MARK: Judging
 
-    /// Refuses who is disabled, and everybody while the list is known to be forged.
-    func check(_ user: String) throws(KMSFailure) {
+    /// Whether a user is disabled; throws while the list is known to be forged.
+    func isCutOff(_ user: String) throws(KMSFailure) -> Bool {
         let (unknown, isDisabled) = state.withLock { ($0.unknown != nil, $0.users.contains(user.canonicalAuthID)) }
         guard !unknown else {
             throw KMSFailure(
                 KMSStatus.internalError, "it is not known who is disabled", rule: "disabled-unknown")
         }
-        guard !isDisabled else {
+        return isDisabled
+    }
+
+    /// Refuses who is disabled, and everybody while the list is known to be forged.
+    func check(_ user: String) throws(KMSFailure) {
+        guard try !isCutOff(user) else {
             throw KMSFailure(
                 KMSStatus.unauthorized, "Failed to authenticate the bearer token", rule: "user-disabled")
         }

@@ -12,7 +12,9 @@ extension StoryTests {
     @Suite("People who leave") struct LeaverStoryTests {
         private static let scimToken = String(repeating: "5c1m", count: 16)
 
-        private static func prepare(_ domain: Domain, ldap server: TestDirectoryServer? = nil, _ files: DirectoryServerFiles? = nil) throws {
+        private static func prepare(
+            _ domain: Domain, ldap server: TestDirectoryServer? = nil, _ files: DirectoryServerFiles? = nil
+        ) throws {
             var section = """
                 control:
                   socket: control.sock
@@ -92,7 +94,8 @@ extension StoryTests {
             }
         }
 
-        @Test("who is deleted from a real OpenLDAP directory is cut off within a minute, and who is emptied out is not",
+        @Test(
+            "who is deleted from a real OpenLDAP directory is cut off within a minute, and who is emptied out is not",
             .enabled(if: TestDirectoryServer.isInstalled))
         func byLDAP() async throws {
             let files = try DirectoryServerFiles()
@@ -107,9 +110,10 @@ extension StoryTests {
                         deployment,
                         ["directory", verb, "--auth-socket", deployment.domain.path("auth/control.sock")])
                 }
-                _ = try await eventually("the directory is read") {
-                    try await directory("status").contains("22 people") ? true : nil
-                } as Bool
+                _ =
+                    try await eventually("the directory is read") {
+                        try await directory("status").contains("22 people") ? true : nil
+                    } as Bool
                 let alice = try await Person.logIn("alice", in: deployment)
                 let bob = try await Person.logIn("bob", in: deployment)
                 #expect(await Self.isAnswered(bob))
@@ -122,9 +126,10 @@ extension StoryTests {
                 #expect(await Self.isAnswered(alice))
                 // Everybody at once: an alarm, and nobody is cut off.
                 for name in ["alice"] + (1...20).map({ "user\($0)" }) { try await server.remove(name) }
-                _ = try await eventually("the leavers wait") {
-                    try await directory("status").contains("people are gone at once and wait") ? true : nil
-                } as Bool
+                _ =
+                    try await eventually("the leavers wait") {
+                        try await directory("status").contains("people are gone at once and wait") ? true : nil
+                    } as Bool
                 let health = String(decoding: try await deployment.answer(of: .auth, "/healthz").body, as: UTF8.self)
                 #expect(health.contains("HDS-DIRECTORY-LEAVERS"))
                 #expect(await Self.isAnswered(alice))
