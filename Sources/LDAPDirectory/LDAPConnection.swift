@@ -91,7 +91,7 @@ import Glibc
         guard code == LDAP_SUCCESS else { throw failed(code, "the directory does not take this service's bind") }
     }
 
-    /// Every entry below a base, in pages (RFC 2696); `take` gets one after the other.
+    /// Every entry below a base, in pages (RFC 2696), or the base itself; `take` gets one after the other.
     func search(
         _ search: LDAPSettings.Search, _ depth: Depth = .subtree, attributes: [String], upTo maximum: Int,
         _ take: (Entry) throws(DiagnosedError) -> Void
@@ -132,7 +132,8 @@ import Glibc
         defer { unsafe ldap_control_free(control) }
         var names = unsafe attributes.map { unsafe strdup($0) } + [nil]
         defer { unsafe names.indices.forEach { unsafe free(names[$0]) } }
-        var controls = unsafe [control, nil]
+        // Of a single entry there are no pages; servers answer for their root without the control.
+        var controls = unsafe depth == .base ? [nil] : [control, nil]
         var time = timeval(tv_sec: settings.timeout, tv_usec: 0)
         var answer: OpaquePointer?
         let code = unsafe ldap_search_ext_s(
@@ -147,7 +148,7 @@ import Glibc
             entries.append(unsafe read(present))
             unsafe entry = ldap_next_entry(handle, present)
         }
-        return (entries, try unsafe next(of: answer))
+        return (entries, depth == .base ? [] : try unsafe next(of: answer))
     }
 
     /// The cookie of the next page; empty at the end. An answer without one is no whole page.

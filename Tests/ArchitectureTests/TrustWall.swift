@@ -131,6 +131,14 @@ struct TrustWall {
         .only(
             "DocumentText", "CalDAVClient", mayReach: ["CXML"], .direct,
             because: "C pointers of libxml2 stay behind two wrappers, of documents and of calendar servers' answers"),
+        .only(
+            "LDAPDirectory", mayReach: ["CLDAP"], .direct, because: "C pointers of libldap stay behind one wrapper"),
+        .only(
+            "hds-auth", mayReach: ["LDAPDirectory"],
+            because: "libldap brings a second library for TLS: it is in the one program that reads directories"),
+        .modules(
+            "DirectoryModel", "LDAPDirectory", "SCIMServer", neverReach: ["JOSESignature", "TokenIssuer", "KeyStore*"],
+            because: "what reads strangers' directories decides over values: it signs nothing and issues no token"),
         .modules(
             "CalendarBackend", "CalDAVClient",
             neverReach: ["Encryption", "JOSEEncryption", "KMSProtocol", "KMSClient", "KeyStore*", "MasterKey"],

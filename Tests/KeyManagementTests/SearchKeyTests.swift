@@ -374,7 +374,8 @@ struct SearchKeyTests {
             store: world.node.store, kek: world.world.kek, signed: Self.consent(), verifier: ClientTokens(),
             freezes: world.node.freezes, disabled: list, isShared: true, clock: world.world.clock)
         let (_, space) = try await world.space(with: [People.bob])
-        let service = try await TestClient.open(kms, indexer, token: ClientTokens.service(indexer))
+        let service = try await TestClient.open(
+            kms, Self.indexer, token: ClientTokens.service(Self.indexer))
         for isCutOff in [false, true] {
             if isCutOff { _ = try await list.apply([People.bob: kms.clock.now], of: "https://auth.example.com") }
             let answer = try await service.ask("retrieve", "/memberships") { json in

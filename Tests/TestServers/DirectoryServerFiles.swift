@@ -3,7 +3,7 @@ import Glibc
 import SecretMemory
 import TLSChannel
 
-/// PEM files for a `TestDirectoryServer`, from the throw-away PKI: its certificate, which is for `localhost`, and authorities.
+/// PEM files for a `TestDirectoryServer`, from the throw-away PKI: its certificate, which is for `localhost` and 127.0.0.1, and authorities.
 package struct DirectoryServerFiles: Sendable {
     private let folder = TemporaryFolder()
     package var certificate: String { folder.path + "/server.pem" }

@@ -28,7 +28,7 @@ extension StoryTests {
                 section += """
                       ldap:
                         - name: corp
-                          url: ldap://localhost:\(server.port)
+                          url: ldap://127.0.0.1:\(server.port)
                           start-tls: true
                           ca: \(files.root)
                           bind-dn: \(TestDirectoryServer.reader.dn)
