@@ -90,6 +90,14 @@ package protocol DirectorySource: Sendable {
     /// Something that changes with every change of the directory, cheaply had; nil where it has no such thing.
     func marker() async throws -> String?
     func read() async throws -> DirectoryReading
+    /// Returns when something has changed since that marker, as far as the directory tells, or when the time is over.
+    func waitForChange(since marker: String?, upTo time: Duration) async throws
+}
+
+extension DirectorySource {
+    package func waitForChange(since marker: String?, upTo time: Duration) async throws {
+        try await Task.sleep(for: time)
+    }
 }
 
 /// What became of a person.

@@ -25,7 +25,7 @@ import Glibc
     }
 
     private static let longestValue = 64 << 10
-    private let handle: OpaquePointer
+    let handle: OpaquePointer
     private let settings: LDAPSettings
 
     /// Connects, starts TLS where it is wanted, and binds.
@@ -210,7 +210,7 @@ import Glibc
     // MARK: Errors
 
     /// With what the server said besides, when it said something.
-    private func failed(_ code: Int32, _ summary: String) -> DiagnosedError {
+    func failed(_ code: Int32, _ summary: String) -> DiagnosedError {
         var text: UnsafeMutablePointer<CChar>?
         unsafe ldap_get_option(handle, LDAP_OPT_DIAGNOSTIC_MESSAGE, &text)
         var more: String?

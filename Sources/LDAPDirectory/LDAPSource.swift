@@ -1,6 +1,7 @@
 package import DirectoryModel
 import Diagnostics
 import Dispatch
+import Synchronization
 import WireText
 
 /// People and groups of one LDAP server; each look is a connection of its own, on a thread of its own.
@@ -8,11 +9,14 @@ package final class LDAPSource: DirectorySource {
     package let name: String
     private let settings: LDAPSettings
     private let queue: DispatchQueue
+    /// For waits, which must not hold up a reading.
+    private let watching: DispatchQueue
 
     package init(_ settings: LDAPSettings) {
         self.settings = settings
         name = "ldap:" + settings.name
         queue = DispatchQueue(label: "ldap \(settings.name)")
+        watching = DispatchQueue(label: "ldap watch \(settings.name)")
     }
 
     package func marker() async throws -> String? {
@@ -24,6 +28,33 @@ package final class LDAPSource: DirectorySource {
     package func read() async throws -> DirectoryReading {
         let settings = settings
         return try await blocking { try Self.read(settings) }
+    }
+
+    /// By content synchronization where the server does it; else the time goes by.
+    package func waitForChange(since marker: String?, upTo time: Duration) async throws {
+        let end = ContinuousClock.now + time
+        if settings.marker == .contextCSN, let marker {
+            let (settings, isStopped) = (settings, StopFlag())
+            let hasChanged = await withTaskCancellationHandler {
+                await withCheckedContinuation { continuation in
+                    watching.async {
+                        let news = try? LDAPWatch.wait(
+                            settings, marker: marker, until: end, isStopped: { isStopped.isSet })
+                        continuation.resume(returning: news ?? false)
+                    }
+                }
+            } onCancel: {
+                isStopped.set()
+            }
+            if hasChanged { return }
+        }
+        try await Task.sleep(until: end, clock: .continuous)
+    }
+
+    private final class StopFlag: Sendable {
+        private let flag = Mutex(false)
+        var isSet: Bool { flag.withLock { $0 } }
+        func set() { flag.withLock { $0 = true } }
     }
 
     private func blocking<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {

@@ -6,7 +6,7 @@ package import WireText
 
 /// Looks at one directory again and again, and cuts off who left it.
 ///
-/// Each round asks for the directory's marker; while that is the same, nothing is read, but for a whole reading every
+/// A round comes when the time is over, or when the directory tells of a change. It asks for the directory's marker; while that is the same, nothing is read, but for a whole reading every
 /// `fullEvery`. Whatever is not read to its end changes nothing. Rounds come one after the other, whoever asks for one.
 /// Nothing is kept of it between starts but people: the first round after a start is a whole reading.
 package final class DirectorySync: Service {
@@ -58,7 +58,7 @@ package final class DirectorySync: Service {
         try? await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await self.round()
-                try await Task.sleep(for: self.settings.every)
+                try await self.source.waitForChange(since: self.standing.marker, upTo: self.settings.every)
             }
         }
     }

@@ -104,6 +104,41 @@ struct LDAPSourceTests {
         }
     }
 
+    @Test(
+        "a server that does content synchronization tells of each change at once, and of nothing when nothing happens")
+    func watch() async throws {
+        try await with { server, files in
+            let source = LDAPSource(settings(server, files))
+            try await server.add(people: 1...3)
+            /// Whether the wait ended long before its time.
+            func told(_ change: () async throws -> Void) async throws -> Bool {
+                let marker = try await source.marker()
+                let begun = ContinuousClock.now
+                async let waiting: Void = source.waitForChange(since: marker, upTo: .seconds(60))
+                try await change()
+                try await waiting
+                return begun.duration(to: .now) < .seconds(50)
+            }
+            #expect(try await told { try await server.remove("user1") })
+            #expect(try await told { try await server.lock("user2") })
+            #expect(try await told { try await server.add(people: 7...7) })
+            let marker = try await source.marker()
+            let begun = ContinuousClock.now
+            try await source.waitForChange(since: marker, upTo: .milliseconds(600))
+            #expect(begun.duration(to: .now) >= .milliseconds(600), "nothing happened")
+            // Something that came before the wait is told, too: nothing falls between marker and watch.
+            try await server.remove("user3")
+            let late = ContinuousClock.now
+            try await source.waitForChange(since: marker, upTo: .seconds(60))
+            #expect(late.duration(to: .now) < .seconds(50))
+            // A stop does not wait for the end of the time.
+            let stopped = Task { try await source.waitForChange(since: try await source.marker(), upTo: .seconds(60)) }
+            stopped.cancel()
+            _ = await stopped.result
+            #expect(late.duration(to: .now) < .seconds(100))
+        }
+    }
+
     @Test("a filter takes a name with its special characters as it is, and nothing more (RFC 4515)")
     func filters() async throws {
         #expect(LDAPFilter.escaped("a*(b)\\\0é") == "a\\2a\\28b\\29\\5c\\00\\c3\\a9")

@@ -56,7 +56,7 @@ enum UserCommands {
             json.member("sessions", Int64(sessions))
             json.member("sessionsEnded", Int64(kms.disabled.sessionsEnded(of: user)))
             if let took { json.member("milliseconds", Int64(took / .milliseconds(1))) }
-            json.member("sharesStore", kms.cluster != nil)
+            json.member("sharesStore", kms.lease != nil)
             json.name("issuers")
             json.beginArray()
             for poll in issuers {
