@@ -61,6 +61,7 @@ var targets: [Target] = [
     .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
     .systemLibrary(name: "CXML", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
     .systemLibrary(name: "CPostgreSQL", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap-dev"])]),
     .systemLibrary(name: "CStemmer", providers: [.apt(["libstemmer-dev"])]),
 
     // Layer 1: foundations, no word of the domain
@@ -138,6 +139,8 @@ var targets: [Target] = [
             "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarTime", "ICalendar", "HTTPClient",
             "JOSESignature", "Cryptography", "WireText", "Diagnostics",
         ]),
+    library("DirectoryModel", ["WireText", "Diagnostics", grdb]),
+    wrapper("LDAPDirectory", ["DirectoryModel", "WireText", "Diagnostics", "CLDAP"]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
     wrapper("PostgreSQLClient", ["Diagnostics", "CPostgreSQL"]),
@@ -231,9 +234,13 @@ var targets: [Target] = [
     wrapper(
         "SAMLServiceProvider", ["ChildProcess", "Cryptography", "WireText", "Diagnostics", "CXML"]),
     library(
+        "SCIMServer",
+        ["DirectoryModel", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore]),
+    library(
         "TokenIssuer",
         [
-            "OIDCRelyingParty", "SAMLServiceProvider", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel", "JOSESignature", "Cryptography", "SecretMemory",
+            "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -313,8 +320,9 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "HTTPServer", "HTTPClient", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
+            "ServiceRuntime", "ControlSocket", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel",
+            "LDAPDirectory", "SCIMServer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography",
+            "WireText", "Diagnostics", argumentParser, lifecycle,
         ]),
     executable(
         "hdsctl",
@@ -350,7 +358,7 @@ targets += [
     .target(
         name: "TestServers",
         dependencies: [
-            "TLSChannel", "PostgreSQLClient", "Cryptography", "WireText", nioCore, nioPosix, logging, lifecycle,
+            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging, lifecycle,
         ],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(
@@ -504,8 +512,16 @@ targets += [
     tests(
         "TokenIssuerTests",
         [
-            "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography", "WireText",
+            "TokenIssuer", "DirectoryModel", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature",
+            "Cryptography", "WireText",
             "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+        ]),
+    tests(
+        "DirectoryTests",
+        [
+            "DirectoryModel", "LDAPDirectory", "SCIMServer", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
+            "JOSESignature", "Cryptography", "WireText", "Diagnostics", httpTypes, hummingbird, nioCore, logging,
+            lifecycle, "TestServers",
         ]),
     tests(
         "CloudCoreTests",

@@ -1,5 +1,25 @@
 // Alarms of what an operator changes and rehearses: certificates, reloads, redundancy, drills.
 extension Alarm {
+    package static let directoryUnreachable = Alarm(
+        "HDS-DIRECTORY-UNREACHABLE", "f7a36f9aac45423c88210481838e4d9c", .error,
+        title: "a directory of people was not read for more than a minute",
+        text:
+            "Who left meanwhile is not cut off by it. Everybody else signs in and works as before. DETAIL names the "
+            + "directory, what was expected and what was found.",
+        fix:
+            "See that the server runs and that bind-dn, password, ca, base and filter of the directory in hds-auth.yaml are "
+            + "right. To cut somebody off meanwhile: hdsctl user disable.",
+        clears: "when the directory was read to its end")
+    package static let directoryLeavers = Alarm(
+        "HDS-DIRECTORY-LEAVERS", "3e70650f894d4b3ea4725937139a3acf", .critical,
+        title: "so many people are gone from a directory at once that nobody was cut off",
+        text:
+            "A half-read directory, a wrong base or filter, or a server that was set up anew looks like this, and so does a "
+            + "large lay-off. Until somebody says which it is, those people keep their access. DETAIL says how many.",
+        fix:
+            "hdsctl directory status names them. If they have left: hdsctl directory accept. If not: correct the "
+            + "directory or its section in hds-auth.yaml. One of them at once: hdsctl user disable.",
+        clears: "when they are accepted, or the directory has them again")
     package static let certificateDomain = Alarm(
         "HDS-CERT-DOMAIN", "9b11c833103340369f44bf4c305928af", .error,
         title: "a certificate is not for the name that clients ask for",

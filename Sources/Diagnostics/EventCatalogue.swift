@@ -210,6 +210,20 @@ extension Event {
             + "calendar replay USER tells all of a user's meetings again.",
         fix: "The core is of an older release, or there is a fault: tell whoever maintains both.")
 
+    // MARK: people who leave
+
+    package static let userDisabled = Event(
+        "HDS-USER-DISABLED", "0e8cb5813149448c90aded62da5e7831", .notice,
+        "@USER_ID@ is cut off: the KMS refuses every request, and @COUNT@ of the sessions were ended",
+        explanation:
+            "The authorization service lists the user as disabled, because somebody ordered it or because the directory "
+            + "does not have the person any more. Keys that a device holds stay on it.",
+        fix: "If it is a mistake: hdsctl user enable.")
+    package static let userEnabled = Event(
+        "HDS-USER-ENABLED", "2b839b0b19df429883d3e4d8ee6ebec2", .notice,
+        "@USER_ID@ is not disabled any more and can sign in again",
+        explanation: "The authorization service does not list the user as disabled any more.")
+
     // MARK: authorization service
 
     package static let signedIn = Event(
@@ -255,6 +269,19 @@ extension Event {
         explanation: "The authorization service changed its signing key; the old one stays published until its last "
             + "token has expired.")
 
+    package static let cutOff = Event(
+        "HDS-DIRECTORY-CUT-OFF", "bca1d3df714c446e956cf9ba29da8ba6", .notice,
+        "@SUBJECT@ is cut off: @REASON@", explanation:
+            "The account is disabled, its logins have ended, its tokens are on the list of revocations, and the KMS, which "
+            + "reads that list, refuses the user. An operator ordered it, or a directory does not have the person any more.",
+        fix: "If it is a mistake: hdsctl user enable, or correct the directory.")
+    package static let letIn = Event(
+        "HDS-DIRECTORY-LET-IN", "9197571c30cb41ad84f971a5f331ab0c", .notice, "@SUBJECT@ can sign in again: @REASON@",
+        explanation: "What cut the user off is gone: an operator lifted it, or the directory has the person again.")
+    package static let directoryRead = Event(
+        "HDS-DIRECTORY-READ", "cb8ea5b6a8014b659e77a17b64eef282", .info, "the directory was read: @DETAIL@",
+        explanation: "A whole reading of a directory brought changes.")
+
     /// Every event, in the order of the documentation page.
     package static let all: [Event] = [
         .ready, .readyDegraded, .stopping, .stopped, .drainDeadlinePassed, .startFailed, .serviceFailed, .serviceDown,
@@ -264,12 +291,12 @@ extension Event {
         .auditDetailsDestroyed,
         .rootKeyCreated, .staticKeyLoaded, .officerCommand, .policyTaken, .epochRaised, .freezesRestored,
         .nodeListTaken,
-        .nodeJoinRefused, .linkUp, .linkDown,
+        .nodeJoinRefused, .userDisabled, .userEnabled, .linkUp, .linkDown,
         .linkInspected, .linkAccepted, .linkRefused, .linkEnded, .ediscoveryAction, .ediscoveryFinding,
         .calendarEventRefused, .signedIn, .providerRefused,
         .providerAddressTaken, .providerLinked, .providerSignedOut,
         .signInRefused, .tokenRefused,
         .refreshTokenReused,
-        .signingKeyRolled,
+        .signingKeyRolled, .cutOff, .letIn, .directoryRead,
     ]
 }

@@ -141,12 +141,23 @@ extension Metric {
         "hds_core_deliveries_total", .counter, "Strings delivered over links.", labels: ["outcome"])
     package static let coreEventSockets = Metric("hds_core_event_sockets", .gauge, "Event sockets of devices.")
 
+    package static let disabledUsers = Metric(
+        "hds_kms_disabled_users", .gauge, "Users whom the KMS refuses altogether.")
+
     // hds-auth
     package static let signIns = Metric("hds_auth_sign_ins_total", .counter, "Sign-ins.", labels: ["outcome"])
     package static let providerSignIns = Metric(
         "hds_auth_provider_sign_ins_total", .counter, "Sign-ins at providers.", labels: ["provider", "outcome"])
     package static let tokens = Metric(
         "hds_auth_tokens_total", .counter, "Tokens issued.", labels: ["grant", "audience"])
+
+    package static let cutOffs = Metric(
+        "hds_auth_cut_offs_total", .counter, "People cut off, by who ordered it: operators or directory.",
+        labels: ["authority"])
+    package static let directoryPeople = Metric(
+        "hds_auth_directory_people", .gauge, "Active people of a directory.", labels: ["directory"])
+    package static let directoryRounds = Metric(
+        "hds_auth_directory_rounds_total", .counter, "Looks at a directory.", labels: ["directory", "outcome"])
 
     /// Every metric, for the documentation page and the test of the names.
     package static let all: [Metric] = [
@@ -160,6 +171,7 @@ extension Metric {
         .calendarDrift,
         .calendarUsers, .calendarLag, .linkUp, .linkConnects, .coreLinks,
         .coreDeliveries,
-        .coreEventSockets, .signIns, .providerSignIns, .tokens,
+        .coreEventSockets, .disabledUsers, .signIns, .providerSignIns, .tokens, .cutOffs, .directoryPeople,
+        .directoryRounds,
     ]
 }

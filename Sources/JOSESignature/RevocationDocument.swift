@@ -9,7 +9,7 @@ package import WireText
 /// ```json
 /// {"iss":"https://auth.example.com","iat":1800000000,"version":1799990000007,
 ///  "tokens":[{"jti":"…","exp":1800003600}],"subjects":[{"sub":"…","before":1799999999,"exp":1800003600}],
-///  "everyone":{"before":1799999999,"exp":1800003600}}
+///  "everyone":{"before":1799999999,"exp":1800003600},"disabled":[{"sub":"…","since":1799999999}]}
 /// ```
 package struct RevocationDocument: Sendable, Equatable {
     /// Every token of a subject, or of everybody, that was issued before a moment.
@@ -24,7 +24,11 @@ package struct RevocationDocument: Sendable, Equatable {
     }
 
     package static let type = "hds-revocations+jwt"
-    private static let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: 100_000, maximumBytes: 1 << 20)
+    /// Of the payload; a whole list of everything has less.
+    private static let maximumBytes = 2 << 20
+    /// As it comes over the wire.
+    package static let maximumSignedBytes = 3 << 20
+    private static let limits = JSONDocument.Limits(maximumDepth: 4, maximumNodes: 200_000, maximumBytes: maximumBytes)
 
     package var issuer: String
     /// When it was signed.
@@ -36,6 +40,10 @@ package struct RevocationDocument: Sendable, Equatable {
     /// By `sub`.
     package var subjects: [String: Cut] = [:]
     package var everyone: Cut?
+    /// By `sub`: who is cut off altogether, and since when. Stays until the account is enabled again.
+    package var disabled: [String: Timestamp] = [:]
+    /// More are not listed: the oldest are left out, whose tokens have ended long ago.
+    package static let maximumDisabled = 5_000
 
     package init(issuer: String, issued: Timestamp, version: Int64) {
         self.issuer = issuer
@@ -81,6 +89,17 @@ package struct RevocationDocument: Sendable, Equatable {
             Self.write(everyone, to: &json)
             json.endObject()
         }
+        if !disabled.isEmpty {
+            json.name("disabled")
+            json.beginArray()
+            for (subject, since) in disabled.sorted(by: { $0.key < $1.key }) {
+                json.beginObject()
+                json.member("sub", subject)
+                json.member("since", since.seconds)
+                json.endObject()
+            }
+            json.endArray()
+        }
         json.endObject()
         return try JWS.sign(json.bytes(), with: key, algorithm: algorithm, kid: kid, typ: Self.type)
     }
@@ -117,6 +136,17 @@ package struct RevocationDocument: Sendable, Equatable {
         if let node = root["everyone"] {
             guard let cut = cut(node) else { throw refused("'everyone' is malformed", expected: "before and exp") }
             document.everyone = cut
+        }
+        if let node = root["disabled"] {
+            guard let entries = node.elements, entries.count <= maximumDisabled else {
+                throw refused("'disabled' is malformed", expected: "a list of at most \(maximumDisabled) entries")
+            }
+            for entry in entries {
+                guard let subject = entry["sub"]?.string, let since = seconds(entry["since"]) else {
+                    throw refused("an entry of 'disabled' is malformed", expected: "sub and since")
+                }
+                document.disabled[subject] = since
+            }
         }
         return document
     }

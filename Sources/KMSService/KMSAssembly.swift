@@ -63,6 +63,7 @@ package enum KMSAssembly {
         let trust = try TokenTrust(
             configuration.authorization.issuers, credentials: context.credentials, health: context.health, route: route)
         let freezes = try await FreezeBoard(store: store, vault: vault)
+        let disabled = try await DisabledUsers(store: store, vault: vault)
         let rollback = try await opening.start(
             vault: vault, freezes: freezes, configuration, context, now: now)
         let audit = try await KMSAudit.open(
@@ -79,6 +80,7 @@ package enum KMSAssembly {
             remember: { try await memory.remember($0) })
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
+        keyManagement.disabled = disabled
         let keeperOfLease = try await leaseKeeper(
             database, configuration, epochFile,
             LeaseKeeper.Parts(
@@ -144,10 +146,15 @@ package enum KMSAssembly {
             removed: { nodes.removed },
             adopt: { _ = try await $0.adopt(nodeKey, kek: kek, name: configuration.node) },
             review: { try await DestructionReview.now(of: $0, $1, escrow: escrow, backups).refusal })
+        let leavers = DisabledKeeper(
+            disabled,
+            DisabledKeeper.Parts(
+                sessions: sessions, audit: audit.audit, log: log, metrics: context.metrics, events: context.events),
+            polls: trust.polls)
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
-            freezes: freezes, audit: audit.audit, policy: inForce, officers: officers,
+            freezes: freezes, disabled: leavers, audit: audit.audit, policy: inForce, officers: officers,
             escrow: escrow, backups: backups,
             health: context.health, log: log, rootKeys: rootKeys, nodes: nodes, rollback: rollback,
             lease: keeperOfLease, cluster: database as? any ClusterStore, started: now,
@@ -159,7 +166,7 @@ package enum KMSAssembly {
         let watches = watches(kms, context)
         return ServicePlan(
             services: watches + [keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] + [
-                housekeeping, rootKeys, nodes,
+                housekeeping, rootKeys, nodes, leavers,
                 SpaceKeyWatch(
                     due: SpaceKeysDue(store: store, vault: vault, names: names, policy: configuration.policy.policy),
                     alarms: context.alarms, metrics: context.metrics, log: log,
@@ -175,7 +182,7 @@ package enum KMSAssembly {
                 RollbackWatch(rollback, context, log: log, scanEvery: configuration.rollback.scanEvery),
                 LaneDrain(lanes: lanes, store: store), link,
             ]
-                + trust.polls + [federation.sweep],
+                + leavers.polls + [federation.sweep],
             selfTest: { try await canary.run() },
             reload: { try await reload.take($0) }, reloadable: KMSReload.keys,
             finish: {
@@ -229,7 +236,7 @@ package enum KMSAssembly {
     static func commands(_ kms: RunningKMS) -> [ControlCommand] {
         ReadingCommands.all(kms) + OversightCommands.all(kms) + FreezeCommands.all(kms) + ErasureCommands.all(kms)
             + MasterKeyCommands.all(kms) + NodeCommands.all(kms) + RecoveryCommands.all(kms) + RestoreCommands.all(kms)
-            + RollbackCommands.all(kms)
+            + RollbackCommands.all(kms) + UserCommands.all(kms)
     }
 
     /// A store that one process has needs no lease; with several nodes it is renewed before the first request comes.

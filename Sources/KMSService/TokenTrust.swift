@@ -74,7 +74,8 @@ struct TokenTrust: Sendable {
                     clockSkew: issuer.policy.clockSkew, keys: { try await keys.keySet(refresh: $0) })
                 polls.append(
                     RevocationPoll(
-                        client: client, url: url.text, list: list, interval: issuer.revocationInterval, health: health))
+                        client: client, url: url.text, list: list, interval: issuer.revocationInterval, health: health,
+                        isCustomerControlled: issuer.policy.isCustomerControlled))
             }
         }
         directory = BearerDirectory(issuers: verifiers, endpoints: endpoints, revocations: polls.map(\.list))
@@ -132,6 +133,10 @@ struct RevocationPoll: Service {
     let list: RevocationList
     let interval: Duration
     let health: HealthRegistry
+    /// Only who is the customer's cuts somebody off.
+    let isCustomerControlled: Bool
+    /// What a list that was taken is given to.
+    var follow: @Sendable (RevocationDocument) async throws -> Void = { _ in }
 
     /// One for each issuer: `revocations of https://…`.
     private var check: HealthCheck {
@@ -143,23 +148,27 @@ struct RevocationPoll: Service {
         await recurring(every: interval) { await poll() }
     }
 
-    func poll() async {
+    /// Nil: the list was read, and what it says is in force.
+    @discardableResult
+    func poll() async -> (any Error)? {
         var problem: (any Error)?
         do {
             let response = try await client.send(
                 WebRequest(
                     url: url, headers: [("Accept", "application/jwt")], timeout: .seconds(5),
-                    maximumResponseBytes: 1 << 20))
+                    maximumResponseBytes: RevocationDocument.maximumSignedBytes))
             guard response.status == 200, let text = String(validating: response.body, as: UTF8.self) else {
                 throw DiagnosedError(
                     .revocationsUnavailable, fault: .peer, "the list of revocations can not be fetched",
                     expected: "status 200", found: "status \(response.status)")
             }
-            try await list.take(text, now: Timestamp.now())
+            let document = try await list.take(text, now: Timestamp.now())
+            if isCustomerControlled { try await follow(document) }
         } catch {
             problem = error
         }
         health.report(check, finding(problem))
+        return problem
     }
 
     private func finding(_ problem: (any Error)?) -> HealthFinding {

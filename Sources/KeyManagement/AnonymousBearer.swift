@@ -67,9 +67,11 @@ extension RequestHandler {
     func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> (TokenIdentity, SessionHolder) {
         let names = keyManagement.names
         // A token that the verifier remembers names another issuer, or it would not have been asked.
-        if let identity = try verifier.remembered(bearer, now: now) { return (try Self.named(identity), .user()) }
+        if let identity = try verifier.remembered(bearer, now: now) {
+            return (try notDisabled(Self.named(identity)), .user())
+        }
         guard let anonymous = try AnonymousBearer(bearer, names: names, keys: staticKeys, now: now) else {
-            return (try Self.named(await verifier.identity(of: bearer, now: now)), .user())
+            return (try notDisabled(Self.named(await verifier.identity(of: bearer, now: now))), .user())
         }
         do {
             guard let row = try await store.authorization(anonymous.authorization), row.resource == anonymous.resource

@@ -16,6 +16,8 @@ package struct KeyManagement: Sendable {
     var snapshot: PolicySnapshot
     /// What stops the release of keys; nil: nothing can be frozen.
     package var freezes: FreezeBoard?
+    /// Who is cut off altogether; nil: nobody can be.
+    package var disabled: DisabledUsers?
     /// Nil: this node needs none.
     package var lease: ReleaseLease?
     /// What signs the bearers of unnamed holders; nil: there are none.

@@ -63,6 +63,7 @@ extension RequestHandler {
                 return refusal(failure)
             }
             // Asked last of all: from here the answer goes to the socket.
+            guard !isOfDisabled(entry) else { return .drop("its user was disabled meanwhile") }
             guard mayLeave(entry) else { return .decline(ReleaseLease.missing) }
             log.request(entry, status: status, reason: reason)
             return .answer(text)
@@ -113,7 +114,8 @@ extension RequestHandler {
     func again(_ text: [UInt8], _ entry: RequestLogEntry) -> PendingReply {
         guard keyManagement.lease != nil else { return .answer(text) }
         return .keeping(.kept, octets: text.count) { [self] _ in
-            mayLeave(entry) ? .answer(text) : .decline(ReleaseLease.missing)
+            guard !isOfDisabled(entry) else { return .drop("its user was disabled meanwhile") }
+            return mayLeave(entry) ? .answer(text) : .decline(ReleaseLease.missing)
         }
     }
 

@@ -157,6 +157,11 @@ package final class RequestHandler: Sendable {
                 try JSONDocument($0, limits: KMSRequest.jsonLimits).root
             }
             entry.requestID = KMSRequest.requestID(of: root)
+            if let refusal = refusalOfDisabled(session) {
+                entry.user = session.content.userID
+                entry.rule = refusal.rule
+                return finish(KMSAnswer(refusal, requestID: entry.requestID), session: session, entry: entry, now: now)
+            }
             if case .partner(let host) = session.content.holder {
                 return await self.answer(partner: host, root, session: session, text: text, entry: entry, now: now)
             }

@@ -4,7 +4,7 @@ package import KeyStore
 package import MasterKey
 import SecretMemory
 import Synchronization
-import WireText
+package import WireText
 
 /// A session in memory: the key, whose it is, and the highest request counter seen.
 final class LiveSession: Sendable {
@@ -123,4 +123,30 @@ package final class SessionTable: Sendable {
     }
 
     func forget(_ id: String) { cache[id] = nil }
+
+    /// How many sessions of a user live, in whatever spelling of the id they were opened.
+    package func living(ofUser user: String, now: Timestamp) async throws -> Int {
+        var count = 0
+        for form in Set([user, UUIDText.isValid(user) ? user.uppercased() : user]) {
+            count += try await self.count(ofUser: form, now: now)
+        }
+        return count
+    }
+
+    /// Ends every session of a user, on all nodes of the store; returns how many there were.
+    package func end(ofUser user: String) async throws -> Int {
+        var count = 0
+        for form in Set([user, UUIDText.isValid(user) ? user.uppercased() : user]) {
+            while true {
+                let page = try await store.sessions(ofUser: vault.lookup(user: form), after: nil, limit: 200)
+                guard !page.isEmpty else { break }
+                for session in page {
+                    _ = try await store.commit(StoreChange(writes: [.deleteSession(id: session.id)]))
+                    forget(session.id)
+                    count += 1
+                }
+            }
+        }
+        return count
+    }
 }

@@ -1,7 +1,9 @@
 package import Diagnostics
 import Synchronization
+package import WireText
 
-/// The accounts in force: what the file said when it was last read without an error.
+/// The accounts in force: what the file said when it was last read without an error, the people of directories, and who is
+/// cut off. The one place where accounts come from.
 ///
 /// Thread-safe. `reload` takes a new file as a whole or refuses it as a whole and keeps what was there.
 package final class AccountDirectory: Sendable {
@@ -9,14 +11,25 @@ package final class AccountDirectory: Sendable {
     private let state: Mutex<State>
 
     private struct State {
+        /// As the file says.
         var file: Accounts
         /// Accounts that were made by a first login at a provider.
         var made: [UserAccount] = []
-        var merged: Accounts
+        var overlay = AccountOverlay()
+        /// All together.
+        var inForce: Accounts
+        /// Rises whenever they are taken anew.
+        var generation = 0
 
-        init(_ accounts: Accounts) { (file, merged) = (accounts, accounts) }
+        init(_ file: Accounts) { (self.file, inForce) = (file, file) }
 
-        mutating func merge() { merged = file.adding(made) }
+        /// The file's own count before those that were made; then what directories and operators say.
+        var known: Accounts { file.adding(made) }
+
+        mutating func merge() {
+            inForce = overlay.applied(to: known)
+            generation += 1
+        }
     }
 
     /// The file may be read by its owner and group: it holds no clear password, but hashes invite guessing.
@@ -33,13 +46,37 @@ package final class AccountDirectory: Sendable {
         state = Mutex(State(accounts))
     }
 
-    package var accounts: Accounts { state.withLock { $0.merged } }
+    package var accounts: Accounts { state.withLock { $0.inForce } }
+    /// Another number, other accounts.
+    var generation: Int { state.withLock { $0.generation } }
+    /// Without the people of directories, and as if nobody were cut off.
+    package var ofFile: Accounts { state.withLock { $0.known } }
 
     /// Adds accounts that stand in no file; the file's own count before them, now and after a reload.
     package func add(_ made: [UserAccount]) {
         state.withLock { state in
             state.made += made
             state.merge()
+        }
+    }
+
+    /// Takes what directories and operators say now; an older overlay than the one in force changes nothing.
+    package func take(_ overlay: AccountOverlay) {
+        state.withLock { state in
+            guard overlay.version >= state.overlay.version else { return }
+            state.overlay = overlay
+            state.merge()
+        }
+    }
+
+    /// Who is cut off now, and since when; accounts that the file disables among them, of whom that is not known.
+    package var disabled: [String: Timestamp] {
+        state.withLock { state in
+            var disabled = state.overlay.cutOff
+            for user in state.file.users where user.isDisabled && disabled[user.id] == nil {
+                disabled[user.id] = Timestamp(seconds: 0)
+            }
+            return disabled
         }
     }
 

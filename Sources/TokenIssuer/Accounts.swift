@@ -57,6 +57,10 @@ package struct UserAccount: Sendable, Equatable {
     package let passwordHash: String?
     /// A disabled account can not sign in, and its refresh tokens end with their next use.
     package let isDisabled: Bool
+    /// Whether there is a password at all: people whom only a directory knows sign in elsewhere.
+    package var hasPassword: Bool { passwordHash != Self.noPassword }
+    /// In place of a hash; no password fits it.
+    package static let noPassword = "scrypt$none"
     /// Other organisations' KMSs (`kms://HOST`) to which this service says who the user is.
     package let partners: Set<String>
 

@@ -62,7 +62,7 @@ extension AuthorizationService {
         let user = accounts.accounts.user(email: email)
         let isRight: Bool
         do {
-            let hash = user.flatMap { $0.isDisabled ? nil : $0.passwordHash }
+            let hash = user.flatMap { $0.isDisabled || !$0.hasPassword ? nil : $0.passwordHash }
             isRight = try await passwords.isRight(password, hash: hash)
         } catch {
             gate.giveBack(pass, now: surroundings.now())

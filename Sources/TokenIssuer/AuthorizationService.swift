@@ -1,5 +1,6 @@
 import Cryptography
 package import Diagnostics
+package import DirectoryModel
 import Synchronization
 package import WireText
 
@@ -14,6 +15,7 @@ package final class AuthorizationService: Sendable {
     package let grants: GrantStore
     /// Where people sign in who have no password here.
     package let providers: IdentityProviders
+    package let directory: DirectoryStore
     let gate: AttemptGate
     let passwords: PasswordCheck
     let provenSecrets: ProvenSecrets
@@ -55,6 +57,8 @@ package final class AuthorizationService: Sendable {
             folder: stateFolder, schedule: settings.keySchedule, now: surroundings.now(), events: events)
         grants = try GrantStore(path: stateFolder + "/logins.sqlite")
         accounts.add(try grants.madeAccounts())
+        directory = try DirectoryStore(path: stateFolder + "/directory.sqlite")
+        accounts.take(try AccountOverlay(directory.snapshot(), organisation: settings.directoryOrganisation))
         gate = AttemptGate(rates: settings.attempts)
         self.passwords = try passwords ?? PasswordCheck()
         provenSecrets = try ProvenSecrets()
@@ -83,12 +87,14 @@ package final class AuthorizationService: Sendable {
     package func purge() async throws {
         let now = surroundings.now()
         try await grants.purge(now: now)
+        try await finishCutOffs(now: now)
         _ = keys.ring(at: now)
     }
 
     /// After the last request.
     package func close() {
         do { try grants.close() } catch { recordFailure(error) }
+        do { try directory.close() } catch { recordFailure(error) }
     }
 
     // MARK: - What the journal hears

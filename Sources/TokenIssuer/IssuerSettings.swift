@@ -14,6 +14,8 @@ package struct IssuerSettings: Sendable {
     package var lifetimes = Lifetimes()
     package var attempts = AttemptGate.Rates()
     package var tokenFormats = TokenFormats()
+    /// Of people whom only a directory knows.
+    package var directoryOrganisation = ""
 
     /// How access tokens look where client or service do not say otherwise.
     package struct TokenFormats: Sendable, Equatable {

@@ -49,12 +49,14 @@ extension AuthorizationService {
             let now = surroundings.now()
             let version = try await grants.revocationVersion()
             let key = keys.ring(at: now).current
-            let name = "\(now.seconds) \(version) \(key.kid)"
+            // Before the list is made: what comes in between makes another name.
+            let name = "\(now.seconds) \(version) \(key.kid) \(accounts.generation)"
             let text: String
             if let last = lastRevocationList.withLock({ $0 }), last.name == name {
                 text = last.text
             } else {
-                let document = try await grants.revocations(issuer: settings.issuer, now: now)
+                var document = try await grants.revocations(issuer: settings.issuer, now: now)
+                document.disabled = disabledSubjects()
                 text = try document.signed(with: key.privateKey, algorithm: .es256, kid: key.kid)
                 if document.version == version { lastRevocationList.withLock { $0 = (name, text) } }
             }

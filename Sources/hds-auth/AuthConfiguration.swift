@@ -17,6 +17,8 @@ struct AuthConfiguration: RuntimeConfiguration {
     let tokenFormat: TokenFormatSection
     let providers: [ProviderSection]
     let saml: ServerIdentitySection?
+    let directory: DirectorySection?
+    let control: ControlSocketSection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -25,6 +27,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         case attempts
         case tokenFormat = "token-format"
         case providers, saml
+        case directory, control
         case runtime
     }
 
@@ -47,6 +50,8 @@ struct AuthConfiguration: RuntimeConfiguration {
         providers = try section.value(.providers, default: [])
         if let conflict = ProviderSection.conflict(among: providers) { throw section.problem(.providers, conflict) }
         saml = try section.optional(.saml)
+        directory = try section.optional(.directory)
+        control = try section.optional(.control)
         runtime = try section.value(.runtime)
     }
 

@@ -2,6 +2,8 @@ import ArgumentParser
 import Cryptography
 import Diagnostics
 import HTTPServer
+import SCIMServer
+import ServiceLifecycle
 import ServiceRuntime
 import TLSChannel
 import TokenIssuer
@@ -36,14 +38,21 @@ struct Serve: AsyncParsableCommand {
             context.health, "the certificate of the authorization service", host: configuration.issuerHost)
         watch(service, configuration, context)
         ProviderWatch.begin(providers, context)
+        let people = try configuration.people(service, context)
+        let control = try configuration.control.map { section throws(DiagnosedError) in
+            try AuthControl(section, service, people, host: configuration.issuerHost)
+        }
+        let router = IssuerRoutes(service).router()
+        people.scim?.add(to: router)
         let server = WebServer(
             configuration: WebServerConfiguration(
                 host: configuration.listen.host, port: configuration.listen.port, identity: identity,
-                maximumBody: IssuerRoutes.maximumBodyBytes,
+                maximumBody: people.scim == nil ? IssuerRoutes.maximumBodyBytes : SCIMServer.maximumBodyBytes,
                 largeBodies: ["/saml/": IssuerRoutes.maximumAssertionBytes], serverName: "hds-auth"),
-            router: IssuerRoutes(service).router())
+            router: router)
         return ServicePlan(
-            services: [LoginJanitor(service), server], selfTest: { try await service.check() },
+            services: [LoginJanitor(service)] + people.syncs + (control.map { [$0] } ?? []) + [server],
+            selfTest: { try await service.check() },
             reload: { new in
                 let identity = try new.tls.replacement(context.credentials)
                 let tls = try WebServer.tls(identity)

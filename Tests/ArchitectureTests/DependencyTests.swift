@@ -87,6 +87,7 @@ struct DependencyTests {
         let allowed = [
             "COpenSSL": ["openssl/"], "CSystemd": ["systemd/", "sys/"], "CPostgreSQL": ["libpq-fe.h"],
             "CPKCS11": ["p11-kit/pkcs11.h", "dlfcn.h"], "CStemmer": ["libstemmer.h"],
+            "CLDAP": ["lber.h", "ldap.h", "sys/"],
             "CArchive": ["archive.h", "archive_entry.h"],
             "CXML": ["libxml/", "stdlib.h", "string.h"],
             "CSeccomp": ["seccomp.h", "linux/landlock.h", "errno.h", "stddef.h", "stdint.h", "sys/", "unistd.h"],

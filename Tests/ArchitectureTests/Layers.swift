@@ -1,7 +1,7 @@
 /// The floor on which each module stands. Dependencies lead downwards or stay on the floor, never up.
 enum Layers {
     static let floors: [[String]] = [
-        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML"],
+        ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML", "CLDAP"],
         [
             "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "ChildProcess",
             "Stemming",
@@ -17,13 +17,15 @@ enum Layers {
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalendarTransport",
             "CalendarTranslation",
             "CalendarXML", "CalDAVClient", "GraphClient", "GoogleCalendarClient", "ExchangeClient",
+            "DirectoryModel", "LDAPDirectory",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",
             "Recovery", "NodeEnrolment",
             "SignedPolicy",
             "PolicyFiles", "KMSClient", "CloudCore",
-            "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HDSClient", "SearchIndexing", "DocumentText",
+            "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "SCIMServer", "HDSClient", "SearchIndexing",
+            "DocumentText",
             "TextExtraction", "EDiscoveryCollection",
             "ZIPVolume", "EDiscoveryExport", "CalendarSync", "CalendarProtocol",
         ],

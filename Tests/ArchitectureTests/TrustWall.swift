@@ -136,6 +136,14 @@ struct TrustWall {
         .only(
             "TokenIssuer", "hds-auth", mayReach: ["SAMLServiceProvider", "OIDCRelyingParty"],
             because: "what a provider says of people counts at the authorization service and nowhere else"),
+        .only(
+            "LDAPDirectory", mayReach: ["CLDAP"], .direct, because: "C pointers of libldap stay behind one wrapper"),
+        .only(
+            "hds-auth", mayReach: ["LDAPDirectory"],
+            because: "libldap brings a second library for TLS: it is in the one program that reads directories"),
+        .modules(
+            "DirectoryModel", "LDAPDirectory", "SCIMServer", neverReach: ["JOSESignature", "TokenIssuer", "KeyStore*"],
+            because: "what reads strangers' directories decides over values: it signs nothing and issues no token"),
         .modules(
             "CalendarBackend", "CalDAVClient", "GraphClient", "GoogleCalendarClient", "ExchangeClient",
             neverReach: ["Encryption", "JOSEEncryption", "KMSProtocol", "KMSClient", "KeyStore*", "MasterKey"],

@@ -366,6 +366,27 @@ struct SearchKeyTests {
         await world.close()
     }
 
+    @Test("who is cut off has no memberships: a query that was kept for later finds nothing")
+    func membershipsOfDisabled() async throws {
+        let world = try await World.start(.sqlite, Self.consent())
+        let list = try await DisabledUsers(store: world.node.store, vault: world.kms.vault)
+        let kms = try await TestKMS.start(
+            store: world.node.store, kek: world.world.kek, signed: Self.consent(), verifier: ClientTokens(),
+            freezes: world.node.freezes, disabled: list, isShared: true, clock: world.world.clock)
+        let (_, space) = try await world.space(with: [People.bob])
+        let service = try await TestClient.open(
+            kms, Self.indexer, token: ClientTokens.service(Self.indexer))
+        for isCutOff in [false, true] {
+            if isCutOff { _ = try await list.apply([People.bob: kms.clock.now], of: "https://auth.example.com") }
+            let answer = try await service.ask("retrieve", "/memberships") { json in
+                json.member("userId", People.bob)
+                json.member("resourceUris", [space.uri])
+            }
+            guard case .memberships(let found) = answer.body else { throw TestClient.Refused(answer: answer) }
+            #expect(found.resourceURIs == (isCutOff ? [] : [space.uri]))
+        }
+    }
+
     @Test("memberships are for an indexer alone, and about persons")
     func membershipsRefused() async throws {
         let world = try await World.start(.sqlite, Self.consent())

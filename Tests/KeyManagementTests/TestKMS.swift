@@ -20,6 +20,7 @@ final class TestKMS: Sendable {
     let handler: RequestHandler
     let names: KMSNames
     let vault: RecordVault
+    let sessions: SessionTable
     let staticKey: KMSStaticKey
     let clock: TestClock
     let log = RecordingLog()
@@ -31,7 +32,7 @@ final class TestKMS: Sendable {
     static func start(
         store: (any KeyStore)? = nil, kek: KeyEncryptionKey? = nil, policy: KMSPolicy = testPolicy(),
         signed: Policy? = nil, identity: TestIdentity? = nil, verifier: (any BearerVerifier)? = nil,
-        freezes: FreezeBoard? = nil, lease: ReleaseLease? = nil, isShared: Bool = false,
+        freezes: FreezeBoard? = nil, disabled: DisabledUsers? = nil, lease: ReleaseLease? = nil, isShared: Bool = false,
         audit: AuditTrail? = nil, now: Timestamp = Timestamp.now(), host: String = TestKMS.host,
         clock: TestClock? = nil,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation? = { _, _ in nil }
@@ -40,7 +41,7 @@ final class TestKMS: Sendable {
         let identity = try identity ?? TestIdentity.shared()
         return try await TestKMS(
             store: store, kek: kek ?? KeyEncryptionKey.create(), policy: policy, signed: signed, identity: identity,
-            verifier: verifier ?? TestTokens(), freezes: freezes, lease: lease, isShared: isShared,
+            verifier: verifier ?? TestTokens(), freezes: freezes, disabled: disabled, lease: lease, isShared: isShared,
             audit: audit,
             clock: clock ?? TestClock(now),
             host: host, federation: federation)
@@ -48,7 +49,8 @@ final class TestKMS: Sendable {
 
     private init(
         store: any KeyStore, kek: KeyEncryptionKey, policy: KMSPolicy, signed: Policy?, identity: TestIdentity,
-        verifier: any BearerVerifier, freezes: FreezeBoard?, lease: ReleaseLease?, isShared: Bool,
+        verifier: any BearerVerifier, freezes: FreezeBoard?, disabled: DisabledUsers?, lease: ReleaseLease?,
+        isShared: Bool,
         audit trail: AuditTrail?,
         clock: TestClock, host: String,
         federation: (_ own: KMSStaticKey, _ clock: TestClock) throws -> Federation?
@@ -70,10 +72,11 @@ final class TestKMS: Sendable {
         if let signed { inForce.take(signed) }
         var keyManagement = KeyManagement(names: names, store: store, vault: vault, inForce: inForce)
         keyManagement.freezes = freezes
+        keyManagement.disabled = disabled
         keyManagement.lease = lease
+        sessions = SessionTable(store: store, ring: sessionRing, vault: vault, isShared: isShared)
         handler = RequestHandler(
-            keyManagement: keyManagement,
-            sessions: SessionTable(store: store, ring: sessionRing, vault: vault, isShared: isShared),
+            keyManagement: keyManagement, sessions: sessions,
             verifier: verifier,
             staticKeys: StaticKeysInForce([staticKey]), log: log, audit: audit,
             federation: try federation(staticKey, clock),

@@ -4,7 +4,7 @@
 
 # What a node has besides the smallest Debian: what the packages of the bundle depend on, so that it needs no network.
 node_packages=systemd,systemd-sysv,dbus,procps,ca-certificates,openssl,xmlsec1,curl,libsystemd0,libsqlite3-0,libssl3,libp11-kit0
-node_packages+=,libpq5,libstdc++6,libarchive13,libxml2,libseccomp2,debianutils,init-system-helpers,libnss-systemd
+node_packages+=,libpq5,libldap-2.5-0,libstdc++6,libarchive13,libxml2,libseccomp2,debianutils,init-system-helpers,libnss-systemd
 
 # nodes_missing: the reason why no node can be booted here, or nothing.
 nodes_missing() {

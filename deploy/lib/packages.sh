@@ -2,13 +2,13 @@
 # What a fresh Debian 12 with Swift needs besides, installed only when it is missing. Sourced, not run; needs terminal.sh.
 
 build_packages=(libssl-dev libsqlite3-dev libsystemd-dev libp11-kit-dev libpq-dev libstemmer-dev libseccomp-dev
-    libarchive-dev libxml2-dev pkg-config)
+    libarchive-dev libxml2-dev libldap-dev pkg-config)
 # xmlsec1 verifies the signatures of SAML providers.
 run_packages=(openssl xmlsec1)
 # Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
-# proxies.
+# proxies; a directory.
 test_packages=(curl python3 python3-venv postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
-    poppler-utils python3-dateutil tzdata)
+    poppler-utils python3-dateutil tzdata slapd ldap-utils)
 # Without these some tests are skipped: a browser for pages, what installs packages of Python, a reader of sealed volumes.
 wanted_packages=(chromium python3-pip python3-cryptography)
 

@@ -52,6 +52,7 @@ struct RunningKMS: Sendable {
     let keyManagement: KeyManagement
     let sessions: SessionTable
     let freezes: FreezeBoard
+    let disabled: DisabledKeeper
     let audit: DecisionAudit
     let policy: PolicyInForce
     let officers: EnrolledOfficers

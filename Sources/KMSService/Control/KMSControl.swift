@@ -1,6 +1,5 @@
 import ControlSocket
 import Diagnostics
-import Glibc
 import JOSESignature
 import KeyManagement
 import ServiceLifecycle
@@ -29,7 +28,7 @@ struct KMSControl: Service {
                 identity: .init(
                     service: KMSAssembly.identity.name, host: kms.configuration.host, node: kms.configuration.node,
                     version: version),
-                access: ControlAccess(group: try section.group.map { try groupID(of: $0) })),
+                access: try section.group.map(ControlAccess.alsoGroup) ?? ControlAccess()),
             handler: ControlDispatcher(commands, desk: desk, audit: kms.audit, events: events))
         return KMSControl(socket: socket)
     }
@@ -37,20 +36,6 @@ struct KMSControl: Service {
     func run() async throws {
         try? await gracefulShutdown()
         await socket.stop()
-    }
-
-    private static func groupID(of name: String) throws(DiagnosedError) -> UInt32 {
-        var entry = group()
-        var found: UnsafeMutablePointer<group>?
-        var buffer = [CChar](repeating: 0, count: 1 << 16)
-        let status = getgrnam_r(name, &entry, &buffer, buffer.count, &found)
-        guard status == 0, found != nil else {
-            throw DiagnosedError(
-                .controlSocket, fault: .configuration, "control.group names a group that this machine does not have",
-                found: name.quotedForError,
-                hint: "make it (groupadd --system \(name)), or take the key out: then root and the service's user ask")
-        }
-        return entry.gr_gid
     }
 }
 

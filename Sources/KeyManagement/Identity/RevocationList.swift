@@ -40,7 +40,9 @@ package final class RevocationList: Sendable {
     }
 
     /// Takes a list as it was fetched, or throws and keeps the one that is held.
-    package func take(_ signed: String, now: Timestamp) async throws {
+    /// - Returns: the list that is in force now.
+    @discardableResult
+    package func take(_ signed: String, now: Timestamp) async throws -> RevocationDocument {
         let header = try JWS.peekHeader(signed)
         var set = try await keys(false)
         if let kid = header.kid, set[kid] == nil { set = try await keys(true) }
@@ -63,6 +65,7 @@ package final class RevocationList: Sendable {
             }
             held = document
         }
+        return document
     }
 
     func revokes(_ identity: TokenIdentity) -> Bool {

@@ -40,6 +40,8 @@ enum RuleCatalogue {
         "master-key:": Entry("a step of a rotation of the root key was taken"),
         "lookup:": Entry("an operator looked something up"),
         "tls-inspection": Entry("the configuration lets a named device inspect the TLS of the link, until a day"),
+        "user-cut-off": Entry("the authorization service listed the user as disabled, and the KMS cut him off"),
+        "user-let-in": Entry("the authorization service does not list the user as disabled any more"),
         "probe": Entry("the KMS tried whether the audit trail takes records again"),
         "erasure-begun": Entry("officers ordered an erasure, and it began"),
         "erasure-finished": Entry("an erasure that officers ordered came to its end"),
@@ -60,6 +62,12 @@ enum RuleCatalogue {
         "no-such-object": Entry(
             "there is no such object, or it was deleted, or its time is over",
             "a deleted space is not given back; its members make a new one"),
+        "user-disabled": Entry(
+            "the authorization service lists the user as disabled: by command, or because he left the directory",
+            "hdsctl user status ID says by whom and since when; hdsctl user enable ID ends it"),
+        "disabled-unknown": Entry(
+            "the list of disabled users is not genuine, and then nobody is answered",
+            "see to the database; hdsctl status and the journal say what is wrong with it"),
         "frozen:": Entry(
             "an officer has frozen the release of these keys",
             "hdsctl freeze list shows it; an officer ends it with hdsctl freeze lift ID"),

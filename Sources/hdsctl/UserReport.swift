@@ -1,0 +1,188 @@
+import ControlSocket
+import Diagnostics
+import WireText
+
+/// One report on a person: what was done at which place in how many milliseconds, and what is out of reach, with the reason.
+struct UserReport {
+    private struct Step {
+        let place: String
+        let what: String
+        let milliseconds: Int64?
+    }
+
+    let user: String
+    /// `disable`, `enable` or `status`.
+    let verb: String
+    private var issuer: JSONNode?
+    private var kms: JSONNode?
+    private var steps: [Step] = []
+    private var troubles: [String] = []
+
+    init(user: String, verb: String) { (self.user, self.verb) = (user, verb) }
+
+    /// Something that was to be done was not.
+    var isIncomplete: Bool { !troubles.isEmpty }
+
+    private var subject: String { issuer?.text("id") ?? user }
+    private var isDisabled: Bool { issuer?["disabled"]?.boolean ?? false }
+
+    mutating func askIssuer(_ places: UserCommand.Places, _ command: String, reason: String?) throws {
+        var arguments = ArgumentsWriter()
+        arguments.add("user", user)
+        arguments.add("reason", reason)
+        let node = try arguments.node()
+        let (answer, took) = try Self.timed {
+            try ControlClient(path: places.authSocket).send(command, arguments: node)
+        }
+        issuer = answer
+        for step in answer.nodes("steps") {
+            steps.append(Step(place: "hds-auth", what: step.text("what"), milliseconds: step.number("milliseconds")))
+        }
+        steps.append(Step(place: "hds-auth", what: "answered", milliseconds: took))
+    }
+
+    /// A KMS that does not answer is told in the report: the account is disabled all the same, and it follows by itself.
+    mutating func askKMS(_ places: UserCommand.Places, _ command: String) {
+        guard !places.withoutKMS else { return }
+        var arguments = ArgumentsWriter()
+        arguments.add("user", subject)
+        do {
+            let node = try arguments.node()
+            let (answer, took) = try Self.timed {
+                try ControlClient(path: places.kms.socket).send(command, arguments: node)
+            }
+            kms = answer
+            if let milliseconds = answer["milliseconds"]?.integer {
+                steps.append(
+                    Step(
+                        place: "hds-kms", what: "signed list read, \(answer.number("sessionsEnded")) sessions ended",
+                        milliseconds: milliseconds))
+            }
+            steps.append(Step(place: "hds-kms", what: "answered", milliseconds: took))
+            for issuer in answer.nodes("issuers") {
+                if let trouble = issuer["trouble"]?.string {
+                    troubles.append("the KMS could not read the list of \(issuer.text("issuer")): \(trouble)")
+                }
+            }
+            guard verb != "status" else { return }
+            if answer.nodes("issuers").isEmpty {
+                troubles.append("the KMS reads no list: set authorization.issuers.revocations in hds-kms.yaml")
+            } else if (answer["disabled"]?.boolean ?? false) != isDisabled {
+                troubles.append("the KMS does not say the same of \(subject) as the authorization service")
+            }
+        } catch {
+            let text = (error as? DiagnosedError)?.description ?? "\(error)"
+            troubles.append("the KMS does not answer here, and follows when it reads the list by itself: \(text)")
+        }
+    }
+
+    private static func timed<Value>(_ body: () throws -> Value) rethrows -> (Value, Int64) {
+        let start = ContinuousClock.now
+        let value = try body()
+        return (value, Int64(start.duration(to: .now) / .milliseconds(1)))
+    }
+
+    /// What is left, as far as it is known, each with its end.
+    private var remains: [String] {
+        guard isDisabled else { return [] }
+        var lines = [
+            "keys and contents that devices of \(subject) hold: nobody can take them back; spaces that the person was in "
+                + "need a new key (remove the person from the space, HDS-SPACE-KEY-DUE tells)"
+        ]
+        if let end = issuer?["tokensEnd"]?.string {
+            lines.append(
+                "the core reads no list of revocations: with a JWT for the cloud it relays until \(end); it has no keys"
+            )
+        }
+        if let issuers = kms?.nodes("issuers") {
+            let longest = issuers.map { $0.number("everySeconds") }.max() ?? 0
+            lines.append(
+                "KMSs of other stores that take tokens of this service follow within \(longest) s or what they have set"
+            )
+            if kms?["sharesStore"]?.boolean == true {
+                lines.append("other nodes of this store follow within a second; their sessions are ended already")
+            }
+            let services = kms?.texts("services") ?? []
+            if !services.isEmpty {
+                lines.append(
+                    "workers (\(services.joined(separator: ", "))): content keys stay in their memory for at most 5 minutes; "
+                        + "a search in the person's name finds nothing any more")
+            }
+            let partners = kms?.texts("partners") ?? []
+            if !partners.isEmpty {
+                let seconds = issuer?.number("assertionSeconds") ?? 300
+                lines.append(
+                    "partners (\(partners.joined(separator: ", "))): the protocol has no message for it; they release to "
+                        + "the person through this KMS only, which refuses; an assertion that was given out ends within "
+                        + "\(seconds) s")
+            }
+        } else {
+            lines.append(
+                "the KMS was not asked: it refuses the person when it has read the list, within 10 s by default")
+        }
+        lines.append("a wipe of the clients was not asked for: this version has none")
+        return lines
+    }
+
+    func finish(_ asJSON: Bool) {
+        asJSON ? printJSON() : printText()
+    }
+
+    private func printText() {
+        guard let issuer else { return }
+        let name = issuer["email"]?.string.map { "\($0) (\(subject))" } ?? subject
+        show(["\(name) is \(isDisabled ? "disabled" : "not disabled")"])
+        for order in issuer.nodes("cutOff") {
+            show([
+                "  by \(order.text("authority")) (\(order.text("by"))) since \(order.text("since")): \(order.text("reason"))"
+            ])
+        }
+        if issuer["disabledByFile"]?.boolean == true { show(["  by the accounts file"]) }
+        if verb == "enable", isDisabled { show(["  what others ordered stands; only they lift it"]) }
+        if issuer["account"]?.boolean == false { show(["  no account: what is left of an earlier one is ended"]) }
+        if verb == "status" {
+            show(["logins  \(issuer.number("logins")), opaque tokens \(issuer.number("opaqueTokens"))"])
+            if let kms {
+                let disabled = kms["disabled"]?.boolean == true
+                show([
+                    "KMS     \(disabled ? "refuses since \(kms.text("since"))" : "does not refuse"), "
+                        + "\(kms.number("sessions")) sessions"
+                ])
+            }
+        } else {
+            if let ended = issuer["loginsEnded"]?.integer {
+                show(["  \(ended) logins and \(issuer.number("opaqueTokensEnded")) opaque tokens ended"])
+            }
+            show(["done"])
+            show(
+                Columns.lines(
+                    steps.map { ["  \($0.place)", $0.what, $0.milliseconds.map { "\($0) ms" } ?? "-"] }))
+        }
+        if !troubles.isEmpty { show(["not done"] + troubles.map { "  \($0)" }) }
+        let remains = remains
+        if !remains.isEmpty, verb != "enable" { show(["out of reach"] + remains.map { "  \($0)" }) }
+    }
+
+    private func printJSON() {
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("user", subject)
+        json.member("disabled", isDisabled)
+        json.name("steps")
+        json.beginArray()
+        for step in steps {
+            json.beginObject()
+            json.member("place", step.place)
+            json.member("what", step.what)
+            if let milliseconds = step.milliseconds { json.member("milliseconds", milliseconds) }
+            json.endObject()
+        }
+        json.endArray()
+        json.member("notDone", troubles)
+        json.member("outOfReach", remains)
+        if let issuer { json.member("authorizationService", issuer) }
+        if let kms { json.member("kms", kms) }
+        json.endObject()
+        print(Terminal.plain(json.text()))
+    }
+}

@@ -1,0 +1,123 @@
+import Glibc
+import Synchronization
+
+/// A real OpenLDAP server of one test, made by deploy/lib/directory-server.sh and gone with this process.
+package final class TestDirectoryServer: Sendable {
+    package static let base = "dc=example,dc=com"
+    package static let people = "ou=people,dc=example,dc=com"
+    package static let groups = "ou=groups,dc=example,dc=com"
+    package static let reader = (dn: "cn=hds,dc=example,dc=com", password: "hds-pw")
+
+    /// Of `ldap://`, with StartTLS where it is asked for.
+    package let port: Int
+    package let tlsPort: Int
+    private let pipe: PrivatePipe
+    private let child: pid_t
+    private let isOpen = Mutex(true)
+
+    /// Whether slapd is on this machine; says so once when it is not.
+    package static let isInstalled: Bool = {
+        let found = (try? BashScript.start("directory-server.sh", ["--find"], input: nil)).map(BashScript.status) == 0
+        if !found {
+            print(
+                "skipped: no slapd and ldap-utils on this machine, so nothing is tried with a real directory (apt-get)")
+        }
+        return found
+    }()
+
+    package static func start(_ files: DirectoryServerFiles) async throws -> TestDirectoryServer {
+        try await onOwnThread {
+            var template = Array("/tmp/hds-directory-XXXXXX".utf8CString)
+            guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
+            let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let pipe = try PrivatePipe()
+            let child = try BashScript.start(
+                "directory-server.sh", [folder, files.certificate, files.key], input: pipe.reading)
+            close(pipe.reading)
+            let told = line(from: pipe.writing)
+            let words = told.split(separator: " ")
+            guard words.count == 3, words[0] == "ready", let port = Int(words[1]), let tlsPort = Int(words[2]) else {
+                close(pipe.writing)
+                _ = BashScript.status(of: child)
+                throw TestPKI.Failure(what: "slapd: \(told)")
+            }
+            return TestDirectoryServer(port: port, tlsPort: tlsPort, pipe: pipe, child: child)
+        }
+    }
+
+    private init(port: Int, tlsPort: Int, pipe: PrivatePipe, child: pid_t) {
+        (self.port, self.tlsPort, self.pipe, self.child) = (port, tlsPort, pipe, child)
+    }
+
+    deinit { end() }
+
+    /// Stops it for ever and deletes its folder; blocks until it is gone.
+    package func end() {
+        let wasOpen = isOpen.withLock { open in
+            defer { open = false }
+            return open
+        }
+        guard wasOpen else { return }
+        close(pipe.writing)
+        _ = BashScript.status(of: child)
+    }
+
+    /// Changes the directory as its administrator, with LDIF and ldapmodify of OpenLDAP.
+    package func change(_ ldif: String) async throws {
+        let port = port
+        try await onOwnThread {
+            let text = try PrivatePipe()
+            let child = try BashScript.start(
+                "directory-server.sh", ["--change", "\(port)"], input: text.reading)
+            close(text.reading)
+            let bytes = Array(ldif.utf8)
+            var sent = 0
+            while sent < bytes.count {
+                let count = bytes[sent...].withUnsafeBytes { write(text.writing, $0.baseAddress, $0.count) }
+                guard count > 0 else { break }
+                sent += count
+            }
+            shutdown(text.writing, Int32(SHUT_WR))
+            let told = Self.line(from: text.writing)
+            close(text.writing)
+            let status = BashScript.status(of: child)
+            guard status == 0 else { throw TestPKI.Failure(what: "ldapmodify: \(told)") }
+        }
+    }
+
+    /// Adds people `PREFIX1@example.com` and so on.
+    package func add(people numbers: ClosedRange<Int>, prefix: String = "user") async throws {
+        try await change(numbers.map { Self.person("\(prefix)\($0)") }.joined(separator: "\n"))
+    }
+
+    package static func person(_ name: String, mail: String? = nil) -> String {
+        """
+        dn: uid=\(name),\(people)
+        changetype: add
+        objectClass: inetOrgPerson
+        uid: \(name)
+        cn: Person \(name)
+        sn: \(name)
+        mail: \(mail ?? name + "@example.com")
+
+        """
+    }
+
+    package func remove(_ name: String) async throws {
+        try await change("dn: uid=\(name),\(Self.people)\nchangetype: delete\n")
+    }
+
+    /// As an administrator locks an account for good.
+    package func lock(_ name: String) async throws {
+        try await change(
+            "dn: uid=\(name),\(Self.people)\nchangetype: modify\nreplace: pwdAccountLockedTime\n"
+                + "pwdAccountLockedTime: 000001010000Z\n")
+    }
+
+    private static func line(from descriptor: Int32) -> String {
+        var bytes: [UInt8] = []
+        var octet: UInt8 = 0
+        while read(descriptor, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
