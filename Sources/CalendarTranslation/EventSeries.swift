@@ -22,28 +22,44 @@ package struct EventSeries: Sendable, Hashable {
 
     // MARK: - Lines
 
+    /// The object's text. What is given can be read again: a service's event that no text can hold, such as one in the
+    /// year 0, is an error.
     package var octets: [UInt8] {
         get throws(CalendarError) {
+            let refused: CalendarError
             do throws(DiagnosedError) {
-                var lines: [UInt8] = []
-                func add(_ name: String, _ value: String) throws(DiagnosedError) {
-                    lines += try ContentLine(name, value: value).octets
+                let text = try written()
+                do throws(CalendarError) {
+                    _ = try EventSeries(parsing: text)
+                    return text
+                } catch {
+                    refused = .violation(
+                        "an event of the calendar service can not be written as iCalendar",
+                        found: error.diagnosis.found)
                 }
-                try add("BEGIN", "VCALENDAR")
-                try add("VERSION", "2.0")
-                try add("PRODID", "-//hybrid-data-security//calendar//EN")
-                lines += try EventWriter.octets(of: main, uid: uid, at: place)
-                for (moment, fields) in exceptions.sorted(by: { $0.key.local < $1.key.local }) {
-                    lines += try EventWriter.octets(of: fields, uid: uid, at: moment)
-                }
-                try add("END", "VCALENDAR")
-                return lines
             } catch {
-                throw .violation(
+                refused = .violation(
                     "an event of the calendar service can not be written as iCalendar", expected: error.expected,
                     found: error.found)
             }
+            throw refused
         }
+    }
+
+    private func written() throws(DiagnosedError) -> [UInt8] {
+        var lines: [UInt8] = []
+        func add(_ name: String, _ value: String) throws(DiagnosedError) {
+            lines += try ContentLine(name, value: value).octets
+        }
+        try add("BEGIN", "VCALENDAR")
+        try add("VERSION", "2.0")
+        try add("PRODID", "-//hybrid-data-security//calendar//EN")
+        lines += try EventWriter.octets(of: main, uid: uid, at: place)
+        for (moment, fields) in exceptions.sorted(by: { $0.key.local < $1.key.local }) {
+            lines += try EventWriter.octets(of: fields, uid: uid, at: moment)
+        }
+        try add("END", "VCALENDAR")
+        return lines
     }
 
     /// - Throws: `objectRefused`.

@@ -90,6 +90,29 @@ struct GoogleCalendarTests {
         #expect(ground.server.change { $0.patches.count } == count)
     }
 
+    @Test("A write that somebody else was before is a conflict, told by the service")
+    func race() async throws {
+        let ground = try await GoogleGround()
+        let shared = ground.ground()
+        let href = try await shared.add("a.ics", TestEvent())
+        let object = try await shared.read(href)
+        let etag = try #require(object.etag)
+        // The read before the write is answered as of before.
+        let stale = ground.server.change { WebResponse.json(200, $0.events.values.first ?? [:]) }
+        ground.server.change { state in
+            guard var event = state.events.values.first else { return }
+            event["location"] = "Elsewhere"
+            FakeGoogle.store(event, &state)
+            state.faults.next = [stale]
+        }
+        let octets = edited(object, "SUMMARY:Planning", "SUMMARY:Other")
+        #expect(try await ground.client.put(octets, at: href, in: ground.calendar, .match(etag)) == .conflict)
+        ground.server.change { $0.faults.next = [stale] }
+        #expect(try await ground.client.delete(href, in: ground.calendar, ifMatch: etag) == .conflict)
+        #expect(try await shared.read(href).text.contains("LOCATION:Elsewhere"))
+        #expect(ground.server.change { $0.patches.isEmpty })
+    }
+
     @Test("Many other lines are kept in pieces, and too many are refused")
     func pieces() async throws {
         let ground = try await GoogleGround()
