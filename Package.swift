@@ -209,8 +209,8 @@ var targets: [Target] = [
     library(
         "TokenIssuer",
         [
-            "OIDCRelyingParty", "SAMLServiceProvider", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
-            grdb, lifecycle, yams,
+            "OIDCRelyingParty", "SAMLServiceProvider", "JOSESignature", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics", hummingbird, httpTypes, nioCore, grdb, lifecycle, yams,
         ]),
     library(
         "HDSClient",
@@ -279,8 +279,8 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "HTTPServer", "HTTPClient", "TLSChannel",
-            "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
+            "ServiceRuntime", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "HTTPServer", "HTTPClient",
+            "TLSChannel", "JOSESignature", "Cryptography", "WireText", "Diagnostics", argumentParser,
         ]),
     executable(
         "hdsctl",
@@ -451,7 +451,8 @@ targets += [
         "ProviderLoginTests",
         [
             "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
-            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle,
+            "TestServers",
         ]),
     tests(
         "TokenIssuerTests",
