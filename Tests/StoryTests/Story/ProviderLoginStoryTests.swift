@@ -62,6 +62,9 @@ extension StoryTests {
         func story() async throws {
             let provider = try await TestIdentityProvider.start(.openID)
             try await Deployment.with(change: { domain in
+                let secret = domain.path("auth/provider-secret")
+                try "secret of the client\n".write(toFile: secret, atomically: false, encoding: .utf8)
+                try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: secret)
                 try domain.replace(
                     "runtime:\n",
                     with: """
@@ -73,6 +76,7 @@ extension StoryTests {
                             openid-connect:
                               issuer: http://localhost:\(provider.port)
                               client-id: hds
+                              client-secret: provider-secret
                         runtime:
 
                         """, in: "auth/hds-auth.yaml")
