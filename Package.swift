@@ -507,7 +507,8 @@ targets += [
         "ProviderLoginTests",
         [
             "OIDCRelyingParty", "SAMLServiceProvider", "TokenIssuer", "HTTPServer", "HTTPClient", "TLSChannel",
-            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle, "TestServers",
+            "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", httpTypes, logging, lifecycle,
+            "TestServers",
         ]),
     tests(
         "TokenIssuerTests",

@@ -13,7 +13,8 @@ package struct OIDCIdentity: Sendable, Equatable {
     package let session: String?
     /// For the hint of a logout.
     package let idToken: String
-    private let tokenSubject: String
+    /// `sub`, which a logout names; another one than `subject` only where a claim of its own was configured.
+    package let tokenSubject: String
 
     static let longestSubject = 255
     /// Some providers put a sealed record there.

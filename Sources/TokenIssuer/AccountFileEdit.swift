@@ -15,11 +15,11 @@ package enum AccountFileEdit {
         private let lines: [String]
 
         package static func user(
-            id: String, email: String, name: String, organisation: String?, passwordHash: String
+            id: String, email: String, name: String, organisation: String?, passwordHash: String?
         ) -> Entry {
             Entry(
                 [("id", id), ("email", email), ("name", name)] + (organisation.map { [("organisation", $0)] } ?? [])
-                    + [("password-hash", passwordHash)])
+                    + (passwordHash.map { [("password-hash", $0)] } ?? []))
         }
 
         package static func service(

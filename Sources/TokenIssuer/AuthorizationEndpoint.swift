@@ -18,7 +18,11 @@ extension AuthorizationService {
         case .refusedByPage(let reason): return refusalPage(reason)
         case .refusedByRedirect(let location, _): return .redirect(location)
         case .login(let request):
-            return loginPage(.ok, request, email: request.loginHint ?? "", notice: nil, visitor: visitor)
+            let email = request.loginHint ?? ""
+            // Whose address is known and has no provider need not be asked for it once more.
+            let step: Pages.Step? =
+                providers.isEmpty || email.isEmpty || providers.responsible(for: email) != nil ? nil : .password
+            return loginPage(.ok, request, email: email, notice: nil, visitor: visitor, step: step)
         }
     }
 

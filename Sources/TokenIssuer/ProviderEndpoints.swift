@@ -70,7 +70,7 @@ extension AuthorizationService {
                 code: code, issuer: try form.value("iss"),
                 .init(state: state, nonce: attempt.nonce, verifier: attempt.verifier))
             return ProvenIdentity(
-                subject: identity.subject, sessionSubject: identity.subject, address: identity.address,
+                subject: identity.subject, sessionSubject: identity.tokenSubject, address: identity.address,
                 name: identity.name,
                 session: identity.session, hint: identity.idToken)
         }

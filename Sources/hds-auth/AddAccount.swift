@@ -22,13 +22,16 @@ struct AddAccount: ParsableCommand {
     var organisation: String?
     @Option(help: "UUID of the user; a new one is made by default.")
     var id: String?
+    @Flag(help: "No password: the user signs in at a provider (docs/login.md).")
+    var withoutPassword = false
 
     func run() throws {
         let id = id?.lowercased() ?? UUIDText.random()
         guard UUIDText.isValid(id) else { throw ValidationError("--id has to be a UUID.") }
         let entry = AccountFileEdit.Entry.user(
             id: id, email: email, name: name, organisation: organisation,
-            passwordHash: try PasswordHash.hash(try PasswordInput.new("Password of \(email)")))
+            passwordHash: withoutPassword
+                ? nil : try PasswordHash.hash(try PasswordInput.new("Password of \(email)")))
         guard let accounts else { return print(entry.text(column: 2), terminator: "") }
         try AccountFileEdit.add(entry, to: .users, path: accounts)
         print(id)

@@ -71,6 +71,30 @@ struct BackChannelLogoutTests {
         #expect(try await !isAlive(second))
     }
 
+    @Test("A logout names `sub`, also where accounts are linked by a claim of their own")
+    func ownClaim() async throws {
+        let party = provider.party { $0.claims.subject = "oid" }
+        let world = try LoginWorld(providers: [LoginWorld.provider(.openIDConnect(party))], clock: provider.clock)
+        let browser = Browser(world)
+        let query = try await browser.passage().queryParameters
+        provider.change {
+            $0.nonce = query["nonce"]
+            $0.claims = ["oid": "\"object-1\""]
+        }
+        let tokens = try await browser.tokens(
+            await world.service.finishOpenIDLogin(
+                provider: "example", query: Browser.bytes([("code", "c"), ("state", query["state"] ?? "")]),
+                visitor: browser.visitor()))
+        let linked = try await world.service.grants.linkedUser(provider: "example", subject: "object-1")
+        #expect(linked == LoginWorld.alice.id)
+        let claims = provider.claims(["events": Self.event, "jti": "\"j\""])
+        let reply = await world.service.openIDLogout(
+            provider: "example", body: Browser.bytes([("logout_token", try provider.sign(claims))]),
+            visitor: Visitor(address: "192.0.2.7", contentType: "application/x-www-form-urlencoded"))
+        #expect(reply.status == .ok)
+        #expect(await browser.refresh(try #require(tokens["refresh_token"]?.string)).status == .badRequest)
+    }
+
     @Test("A token counts once, also after a restart")
     func replay() async throws {
         #expect(try await logout([:]).status == .ok)

@@ -23,6 +23,19 @@ struct HomeRealmTests {
         #expect(page.text.contains("name=\"email\"") && !page.text.contains("type=\"password\""))
     }
 
+    @Test("A client that names the address leads to the right first page")
+    func hint() {
+        let browser = Browser(world)
+        func page(_ hint: String) -> String {
+            world.service.openLogin(
+                query: Browser.bytes(Browser.parameters + [("login_hint", hint)]), visitor: browser.visitor()
+            ).text
+        }
+        #expect(page("carol@elsewhere.org").contains("type=\"password\""))
+        #expect(!page("alice@example.com").contains("type=\"password\""))
+        #expect(page("alice@example.com").contains("value=\"alice@example.com\""))
+    }
+
     @Test("An address of a provider leads there by a page without script, in a browser with a cookie of its own")
     func passage() async throws {
         let browser = Browser(world)

@@ -262,6 +262,16 @@ struct AccountFileEditTests {
             passwordHash: TestWorld.aliceHash)
     }
 
+    @Test("An entry without a password is one whose user signs in elsewhere")
+    func withoutPassword() throws {
+        let entry = AccountFileEdit.Entry.user(
+            id: "5b1e3c4e-8f10-4c4c-9a3e-0a2c5f1d7b09", email: "new@example.com", name: "N", organisation: "o",
+            passwordHash: nil)
+        let result = try AccountFileEdit.inserting(entry, into: .users, of: "", file: "f")
+        let added = try #require(try AccountFile.parse(result, file: "f").user(email: "new@example.com"))
+        #expect(added.passwordHash == nil && !added.isDisabled)
+    }
+
     @Test(
         "An entry is added where the list is, in its layout, and nothing else changes",
         arguments: [

@@ -27,6 +27,18 @@ final class Person: Sendable {
         return Person(name: name, email: email, store: store, client: try await Client.connect(store))
     }
 
+    /// Logs in with a browser, which `walk` is: it gets the address to open and has to lead back to the client.
+    static func logInAtProvider(
+        _ name: String, in deployment: Deployment, walk: @escaping @Sendable (_ url: String, _ email: String) -> Void
+    ) async throws -> Person {
+        let store = try StateStore.open(folder: deployment.domain.path("home-\(name)-provider")) { nil }
+        let login = Login(store)
+        try login.pin(try deployment.profile())
+        let email = name + "@" + deployment.domain["mail_domain"]
+        _ = try await login.logIn(email: email, proof: .browser(show: { walk($0, email) }))
+        return Person(name: name, email: email, store: store, client: try await Client.connect(store))
+    }
+
     private init(name: String, email: String, store: StateStore, client: Client) {
         self.name = name
         self.email = email
