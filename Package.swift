@@ -209,7 +209,8 @@ var targets: [Target] = [
     library(
         "TokenIssuer",
         [
-            "DirectoryModel", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            "DirectoryModel", "JOSESignature", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird,
+            httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
     library(
@@ -316,7 +317,8 @@ targets += [
     .target(
         name: "TestServers",
         dependencies: [
-            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging, lifecycle,
+            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging,
+            lifecycle,
         ],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(

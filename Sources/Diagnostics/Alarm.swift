@@ -321,7 +321,8 @@ extension Alarm {
     package static let all: [Alarm] = [
         .cloudUnreachable, .cloudPinMismatch, .cloudAuthentication, .cloudThrottled, .proxyFail, .dnsSlow,
         .linkFlapping, .clockSkew,
-        .directoryUnreachable, .directoryLeavers, .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain, .certificateChain, .reloadRefused,
+        .directoryUnreachable, .directoryLeavers, .credentialAge, .sessionStorm, .certificateExpiry, .certificateDomain,
+        .certificateChain, .reloadRefused,
         .databaseUnreachable, .databaseCorrupt, .databaseLatency, .databaseTLSWeak, .diskLow,
         .auditBlocked, .auditChainBroken, .auditWitness,
         .spaceKeyDue, .keyReadAnomaly, .policyRefused, .policyMissing, .partnerUnreachable,
