@@ -358,7 +358,8 @@ targets += [
     .target(
         name: "TestServers",
         dependencies: [
-            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging, lifecycle,
+            "TLSChannel", "PostgreSQLClient", "Cryptography", "SecretMemory", "WireText", nioCore, nioPosix, logging,
+            lifecycle,
         ],
         path: "Tests/TestServers", swiftSettings: settings),
     .target(

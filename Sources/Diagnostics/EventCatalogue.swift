@@ -271,7 +271,8 @@ extension Event {
 
     package static let cutOff = Event(
         "HDS-DIRECTORY-CUT-OFF", "bca1d3df714c446e956cf9ba29da8ba6", .notice,
-        "@SUBJECT@ is cut off: @REASON@", explanation:
+        "@SUBJECT@ is cut off: @REASON@",
+        explanation:
             "The account is disabled, its logins have ended, its tokens are on the list of revocations, and the KMS, which "
             + "reads that list, refuses the user. An operator ordered it, or a directory does not have the person any more.",
         fix: "If it is a mistake: hdsctl user enable, or correct the directory.")

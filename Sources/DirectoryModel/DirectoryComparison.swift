@@ -10,7 +10,8 @@ package import WireText
 ///    is so (`hdsctl directory accept`). An empty reading is never believed while anybody active is kept.
 /// 3. An acceptance counts for the very people that it names and for nobody else.
 /// 4. Of two entries with one address the one that is kept already has it, else the first by its external name; the other is
-///    left out and counted.
+///    left out and counted. A disabled entry that is new has no address that anybody else has: an old account beside the one
+///    in use must not end that.
 /// 5. Who is disabled at first sight counts as a leaver where an account outside the directory has his address: a wrong
 ///    attribute map must not end them all.
 package struct DirectoryComparison: Sendable, Equatable {
@@ -50,6 +51,8 @@ package struct DirectoryComparison: Sendable, Equatable {
         for person in kept.sorted(by: { $0.external < $1.external }) where person.isActive {
             addresses[person.email.lowercased()] = addresses[person.email.lowercased()] ?? person.external
         }
+        let inUse = Set(reading.people.filter { !$0.isDisabled }.map { $0.email.lowercased() })
+        var disabledAddresses: Set<String> = []
         var read: Set<String> = []
         var leavers: [(before: Person, after: Person)] = []
         for entry in reading.people.sorted(by: { $0.external < $1.external }) {
@@ -63,6 +66,13 @@ package struct DirectoryComparison: Sendable, Equatable {
             }
             if !entry.isDisabled { addresses[address] = entry.external }
             guard let before else {
+                if entry.isDisabled,
+                    inUse.contains(address) || addresses[address] != nil
+                        || !disabledAddresses.insert(address).inserted
+                {
+                    result.contested += 1
+                    continue
+                }
                 // Somebody who is disabled at first sight is kept, so that the accounts file can not let him in.
                 let person = Person(
                     source: source, external: entry.external, id: newID(entry), userName: entry.userName,

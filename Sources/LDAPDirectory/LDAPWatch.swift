@@ -85,6 +85,8 @@ extension LDAPConnection {
         defer { _ = unsafe ldap_msgfree(answer) }
         switch UInt32(kind) {
         case UInt32(LDAP_RES_SEARCH_ENTRY): return .change
+        // To another server, which is not followed.
+        case UInt32(LDAP_RES_SEARCH_REFERENCE): return .nothing
         case UInt32(LDAP_RES_INTERMEDIATE):
             var data: UnsafeMutablePointer<berval>?
             let code = unsafe ldap_parse_intermediate(handle, answer, nil, &data, nil, 0)

@@ -84,6 +84,21 @@ struct DirectoryComparisonTests {
         #expect(fresh.changes.map(\.person.external) == ["entry-1"] && fresh.contested == 1)
     }
 
+    @Test("an old, disabled entry beside the one in use does not end that, whichever comes first")
+    func oldAccount() {
+        for (old, new) in [(1, 2), (2, 1)] {
+            let entries = [entry(old, email: "a@example.com", disabled: true), entry(new, email: "A@example.com")]
+            let first = compare([], entries, accounts: ["a@example.com"])
+            #expect(first.changes.map(\.person.external) == ["entry-\(new)"] && first.contested == 1)
+            #expect(first.waiting.isEmpty)
+            let again = compare([first.changes[0].person], entries, accounts: ["a@example.com"])
+            #expect(again.changes.isEmpty && again.waiting.isEmpty)
+        }
+        let two = compare(
+            [], [entry(1, email: "a@example.com", disabled: true), entry(2, email: "a@example.com", disabled: true)])
+        #expect(two.changes.count == 1 && two.contested == 1)
+    }
+
     @Test("a wrong attribute map at the first reading does not end the accounts that are there already")
     func firstReading() {
         let entries = (1...30).map { entry($0, disabled: true) }

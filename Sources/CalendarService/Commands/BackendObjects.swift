@@ -24,7 +24,7 @@ struct BackendObjects: CalendarObjectStore {
             let outcome = try await backend.put(
                 octets, at: CalendarHref(href), in: calendar, etag.map { .match(ETag($0)) } ?? .create)
             switch outcome {
-            case .written: return .written
+            case .written, .created: return .written
             case .conflict: return .conflict
             case .uidInUse:
                 throw DiagnosedError(

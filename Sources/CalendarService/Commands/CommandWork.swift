@@ -173,9 +173,11 @@ struct CommandWork: Sendable {
         else { throw Refused(403, "the user has no calendar in which events may be made") }
         let uid = UUIDText.random()
         let octets = try EventText(parts.now(), organizer: user).new(event, uid: uid)
-        let href = backend.newHref(in: information.reference)
-        guard try await backend.put(octets, at: href, in: information.reference, .create) == .written else {
-            throw Refused(409, "the calendar server does not take the event")
+        var href = backend.newHref(in: information.reference)
+        switch try await backend.put(octets, at: href, in: information.reference, .create) {
+        case .written: break
+        case .created(let named): href = named
+        case .conflict, .uidInUse: throw Refused(409, "the calendar server does not take the event")
         }
         var counter = try await round.begin(state)
         let object = try await work(account, backend, information).refresh(href, isOurs: true, &counter)
