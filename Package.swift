@@ -292,7 +292,7 @@ var targets: [Target] = [
             "Diagnostics", "EDiscoveryExport", "JOSESignature", "HTTPServer", "ContentInspection", "HTTPClient",
             "TLSChannel", "PostgreSQLClient", "DatabaseConfiguration", grdb, lifecycle, hummingbird,
             httpTypes,
-            nioCore,
+            nioCore, nioPosix,
         ]),
     executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
     library(

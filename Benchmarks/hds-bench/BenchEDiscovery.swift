@@ -18,6 +18,7 @@ struct BenchEDiscovery {
     let folder: URL
     /// Messages of the large case.
     let items: Int
+    let exports: Bool
 
     /// What an officer may expect of two cores for text.
     private static let aim = 5000.0
@@ -40,11 +41,13 @@ struct BenchEDiscovery {
         }
         var lines = [Measurement("items of the feed into the mirror, CPU of an item", large.mirrored, "us")]
         lines += rate("report of \(items) messages, collected", large.collected)
-        lines += rate("export of them in seven forms, sealed", large.exported)
-        lines += rate("collected and exported", large.collected + large.exported)
+        if let exported = large.exported, let before = small.exported {
+            lines += rate("export of them in seven forms, sealed", exported)
+            lines += rate("collected and exported", large.collected + exported)
+            lines.append(memory("most memory, exporting \(items)", exported, before))
+        }
         lines += [
             memory("most memory, collecting \(items)", large.collected, small.collected),
-            memory("most memory, exporting \(items)", large.exported, small.exported),
             Measurement(
                 "collecting, killed in the middle and taken over: more CPU",
                 (large.resumed.cpu / large.collected.cpu - 1) * 100, "%"),
@@ -69,7 +72,7 @@ struct BenchEDiscovery {
     private struct Figures {
         var mirrored: Double
         var collected: Run
-        var exported: Run
+        var exported: Run?
         var resumed: Run
     }
 
@@ -124,10 +127,15 @@ struct BenchEDiscovery {
         let before = try Self.end(first, since: .now)
         let resumed = before + (try Self.child("collect", place))
         guard try await state(cut) == ("completed", count) else { throw BenchFailure("it was not taken over") }
-        _ = try await run.ask("exports.create", #"{"reportId":"\#(whole)","encryptTo":"officer"}"#)
-        let exported = try Self.child("export", place)
-        let list = try await run.ask("exports.list", "{}").rawText
-        guard list.contains(#""state":"completed""#) else { throw BenchFailure("the export did not complete: \(list)") }
+        var exported: Run?
+        if exports {
+            _ = try await run.ask("exports.create", #"{"reportId":"\#(whole)","encryptTo":"officer"}"#)
+            exported = try Self.child("export", place)
+            let list = try await run.ask("exports.list", "{}").rawText
+            guard list.contains(#""state":"completed""#) else {
+                throw BenchFailure("the export did not complete: \(list)")
+            }
+        }
         return Figures(
             mirrored: mirrored / Double(count) * 1_000_000, collected: collected, exported: exported, resumed: resumed)
     }

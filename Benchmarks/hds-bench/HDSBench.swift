@@ -53,6 +53,11 @@ struct HDSBench: AsyncParsableCommand {
     @Option(help: "Messages of the large case of ediscovery, 1000000 at most.")
     var items = 50_000
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Whether ediscovery exports what it collected; a million items need 20 GB of memory for that.")
+    var exports = true
+
     @Option(help: .hidden)
     var ediscoveryWork: String?
 
@@ -88,7 +93,9 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.rotation) { lines += try await BenchRotation(folder: folder, seconds: seconds).measure() }
         if wants(.sums) { lines += try await BenchSums(folder: folder).measure() }
         if wants(.search) { lines += try BenchSearch.measure() }
-        if wants(.ediscovery) { lines += try await BenchEDiscovery(folder: folder, items: items).measure() }
+        if wants(.ediscovery) {
+            lines += try await BenchEDiscovery(folder: folder, items: items, exports: exports).measure()
+        }
         if wants(.rotation), let postgresql {
             lines += try await BenchRotation(folder: folder, seconds: seconds).measure(
                 over: BenchPostgreSQL.settings(URL(filePath: postgresql)))

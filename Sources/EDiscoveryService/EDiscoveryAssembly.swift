@@ -108,7 +108,8 @@ package enum EDiscoveryAssembly {
         }
         let archiver = try configuration.archive.map {
             try Archiver(
-                $0, consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory(), files: collected)
+                $0, consent: consent, kms: kms, mirror: mirror, directory: directory ?? Directory(), files: collected,
+                scratch: configuration.mirror.folder + "-journal")
         }
         let items = context.metrics.counter(.ediscoveryItems)
         let collector = Collector(

@@ -42,6 +42,11 @@ package struct TestPKI: Sendable {
         return String(decoding: bytes[..<count], as: UTF8.self)
     }
 
+    /// The same, as files for somebody else's program.
+    package static func make(in folder: String) throws {
+        try run(["/bin/bash", repository + "/deploy/lib/pki.sh", folder])
+    }
+
     private static func run(_ words: [String]) throws {
         var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { for argument in arguments { free(argument) } }

@@ -83,6 +83,17 @@ want_identity_providers() {
     warn "######################################################################"
 }
 
+# want_mail_server: a real SMTP and LMTP server; says so loudly where it can not be had.
+want_mail_server() {
+    local script=deploy/lib/mail-server.sh
+    "$script" --find && return 0
+    say "installing aiosmtpd into .build/mail-server with pip"
+    "$script" --install >/dev/null 2>&1 </dev/null && return 0
+    warn "######################################################################"
+    warn "## no mail server can be had from PyPI: ITS TESTS ARE SKIPPED"
+    warn "######################################################################"
+}
+
 # require_swift: a toolchain that can build this.
 require_swift() {
     command -v swift >/dev/null ||
