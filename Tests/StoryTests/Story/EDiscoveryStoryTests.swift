@@ -214,7 +214,8 @@ extension StoryTests {
             kill(first.pid, SIGKILL)
             try await first.cut()
             try await server.sql("DROP TRIGGER hold_up ON hds_ediscovery.item")
-            let kept = try await server.sql("SELECT CAST(count(*) AS TEXT) FROM hds_ediscovery.item WHERE report = '\(cut)'")
+            let kept = try await server.sql(
+                "SELECT CAST(count(*) AS TEXT) FROM hds_ediscovery.item WHERE report = '\(cut)'")
             #expect(kept?.text(0, 0) == "1000", "the first step is kept, nothing of the second")
             #expect(try await finished(carol, cut, second)["state"]?.string == "completed")
             func all(_ id: String) async throws -> [String] {
