@@ -239,7 +239,8 @@ var targets: [Target] = [
     library(
         "TokenIssuer",
         [
-            "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel", "JOSESignature", "Cryptography", "SecretMemory",
+            "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel", "JOSESignature", "Cryptography",
+            "SecretMemory",
             "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
         ]),
@@ -298,8 +299,9 @@ var targets: [Target] = [
     library(
         "CalendarService",
         [
-            "CalendarSync", "CalendarTime", "CalendarBackend", "CalDAVClient", "CalendarProtocol", "ICalendar",
-            "LinkedService", "DatabaseConfiguration", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol",
+            "CalendarSync", "CalendarTime", "CalendarBackend", "CalDAVClient", "GraphClient", "GoogleCalendarClient",
+            "ExchangeClient", "CalendarTransport", "CalendarProtocol", "ICalendar", "LinkedService",
+            "DatabaseConfiguration", "ControlSocket", "ServiceRuntime", "CoreLink", "LinkProtocol",
             "HTTPClient", "TLSChannel", "KMSClient", "KMSProtocol", "PostgreSQLClient", "Encryption", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics", grdb, lifecycle,
         ]),
@@ -320,7 +322,8 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "ControlSocket", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel",
+            "ServiceRuntime", "ControlSocket", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider",
+            "DirectoryModel",
             "LDAPDirectory", "SCIMServer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography",
             "WireText", "Diagnostics", argumentParser, lifecycle,
         ]),
@@ -347,6 +350,7 @@ var targets: [Target] = [
             "HTTPServer", "WebSocketChannel", "TLSChannel", "JOSEEncryption", "JOSESignature", "Encryption",
             "Cryptography",
             "SecretMemory", "WireText", "SearchIndexing", "SearchProtocol", "TextAnalysis", "EDiscoveryService",
+            "CalendarService", "CalendarBackend",
             "KMSClient", "LinkedService", argumentParser, hummingbird,
             httpTypes, lifecycle, logging, sqlite, "TestVectors",
         ], path: "Benchmarks/hds-bench"),

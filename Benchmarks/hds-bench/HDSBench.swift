@@ -32,13 +32,13 @@ struct HDSBench: AsyncParsableCommand {
     @Option(
         help: """
             Only these, for a profiler: openings, retrievals, creations, spaces, federation, audit, decisions, \
-            durable, rotation, scale, sums, search, ediscovery, postgresql, core, link.
+            durable, rotation, scale, sums, search, ediscovery, calendar, postgresql, core, link.
             """)
     var only: [Part] = []
 
     enum Part: String, ExpressibleByArgument, CaseIterable {
         case openings, retrievals, creations, spaces, federation, audit, decisions, durable, rotation, scale, sums
-        case search, ediscovery, postgresql, core, link
+        case search, ediscovery, calendar, postgresql, core, link
     }
 
     @Option(help: "Keys of the large store of scale; 10000000 take 4 GB and ten minutes.")
@@ -96,6 +96,7 @@ struct HDSBench: AsyncParsableCommand {
         if wants(.ediscovery) {
             lines += try await BenchEDiscovery(folder: folder, items: items, exports: exports).measure()
         }
+        if wants(.calendar) { lines += try await BenchCalendar(folder: folder).measure() }
         if wants(.rotation), let postgresql {
             lines += try await BenchRotation(folder: folder, seconds: seconds).measure(
                 over: BenchPostgreSQL.settings(URL(filePath: postgresql)))

@@ -69,11 +69,11 @@ final class CalendarWatch: Sendable {
         let refusals = access.refusals
         let text = refusals.keys.sorted().map { "account \($0 + 1)" }.joined(separator: ", ")
         state.withLock {
-            $0.refused[access.section.id] =
+            $0.refused[access.id] =
                 refusals.isEmpty
                 ? nil
-                : "\(access.section.id): \(text) refused, "
-                    + (refusals.count < access.section.accounts.count
+                : "\(access.id): \(text) refused, "
+                    + (refusals.count < access.accounts
                         ? "account \(access.current + 1) is used" : "there is no other")
         }
         judgeAccounts()

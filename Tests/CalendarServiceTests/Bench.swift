@@ -52,7 +52,8 @@ final class Bench: Sendable {
         faults = FaultingCalendarBackend(server)
         server.add(alice)
         calendar = server.addCalendar("home", of: alice)
-        let access = BackendAccess(configuration.backends[0], backend: faults) { _ in }
+        let access = BackendAccess(
+            "main", backend: faults, accounts: configuration.backends[0].accounts.count)
         let outbox = OutboxFlags()
         let kms = kms
         let now = NowBox()

@@ -24,7 +24,7 @@ struct ConnectorTests {
                 with: "        expires: 2027-12-31\n      - user: hds-second\n        secret: /etc/hds/second\n")
         })
         let access = try bench.parts.access(of: bench.user())
-        #expect(access.section.accounts.count == 2)
+        #expect(access.accounts == 2)
         bench.faults.inject(.fail(CalendarError.credentialsRefused("401")), of: .discover)
         try await bench.round()
         #expect(access.current == 1 && Set(access.refusals.keys) == [0])

@@ -5,6 +5,12 @@ package import WireText
 package struct BackendSection: Decodable, Sendable {
     package enum Kind: String, NamedValue, Sendable {
         case caldav
+        /// Exchange Web Services.
+        case exchange
+        /// Microsoft Graph.
+        case graph
+        /// Google Calendar.
+        case google
     }
 
     package enum Mode: String, NamedValue, Sendable {
@@ -15,21 +21,34 @@ package struct BackendSection: Decodable, Sendable {
     }
 
     package struct Account: Decodable, Sendable {
-        package enum Scheme: String, NamedValue, Sendable { case basic, bearer }
+        package enum Scheme: String, NamedValue, Sendable {
+            case basic, bearer
+            /// An application of Microsoft Entra with a client secret.
+            case entra
+            /// A service account of Google with its key file.
+            case serviceAccount = "service-account"
+        }
 
         package let scheme: Scheme
-        /// Nil with a bearer token.
+        /// With basic.
         package let user: String?
+        /// With entra: the directory and the application in it.
+        package let tenant: String?
+        package let application: String?
         package let secret: SecretLocation
         /// The day on which it ends, when the calendar system said one.
         package let expires: Timestamp?
 
-        package enum CodingKeys: String, CodingKey, CaseIterable { case scheme, user, secret, expires }
+        package enum CodingKeys: String, CodingKey, CaseIterable {
+            case scheme, user, tenant, application, secret, expires
+        }
 
         package init(from decoder: any Decoder) throws {
             let section = try decoder.container(keyedBy: CodingKeys.self)
             scheme = try section.value(.scheme, default: .basic)
             user = try section.optional(.user)
+            tenant = try section.optional(.tenant)
+            application = try section.optional(.application)
             secret = try section.value(.secret)
             let day: String? = try section.optional(.expires)
             expires = day.flatMap { Timestamp(iso8601: "\($0)T23:59:59Z") }
@@ -38,6 +57,9 @@ package struct BackendSection: Decodable, Sendable {
             }
             guard (scheme == .basic) == (user != nil) else {
                 throw section.problem(.user, "a user belongs to the scheme basic, and only there")
+            }
+            guard (scheme == .entra) == (tenant != nil), (scheme == .entra) == (application != nil) else {
+                throw section.problem(.tenant, "tenant and application belong to the scheme entra, and only there")
             }
         }
     }
@@ -69,7 +91,7 @@ package struct BackendSection: Decodable, Sendable {
         let section = try decoder.container(keyedBy: CodingKeys.self)
         id = try section.value(.id)
         type = try section.value(.type, default: .caldav)
-        url = try section.value(.url)
+        url = try section.optional(.url) ?? Self.standard(type) ?? section.value(.url)
         mode = try section.value(.mode)
         principal = try section.optional(.principal)
         accounts = try section.optional(.accounts) ?? []
@@ -86,12 +108,47 @@ package struct BackendSection: Decodable, Sendable {
             throw section.problem(
                 .accounts, "impersonation needs at least one account, per-user takes those of the users")
         }
+        try Self.check(type, mode, accounts, principal, section)
         if let principal {
             guard mode == .impersonation, principal.hasPrefix("/"),
                 principal.contains("{user}") || principal.contains("{address}")
             else { throw section.problem(.principal, "expected a path with {user} or {address}, with impersonation") }
-        } else if mode == .impersonation {
+        } else if mode == .impersonation, type == .caldav {
             throw section.problem(.principal, "expected the path of a user's principal, such as /principals/{address}/")
+        }
+    }
+
+    /// Where the system is when nothing else is said.
+    private static func standard(_ type: Kind) -> WebAddress? {
+        switch type {
+        case .caldav, .exchange: nil
+        case .graph: WebAddress(configurationText: "https://graph.microsoft.com", folder: "/")
+        case .google: WebAddress(configurationText: "https://www.googleapis.com", folder: "/")
+        }
+    }
+
+    /// What goes with which system.
+    private static func check(
+        _ type: Kind, _ mode: Mode, _ accounts: [Account], _ principal: String?,
+        _ section: KeyedDecodingContainer<CodingKeys>
+    ) throws {
+        let schemes: Set<Account.Scheme> =
+            switch type {
+            case .caldav: [.basic, .bearer]
+            case .exchange: [.basic, .bearer, .entra]
+            case .graph: [.bearer, .entra]
+            case .google: [.bearer, .serviceAccount]
+            }
+        guard accounts.allSatisfy({ schemes.contains($0.scheme) }) else {
+            let names = schemes.map(\.rawValue).sorted().joined(separator: ", ")
+            throw section.problem(.accounts, "expected of \(type.rawValue) accounts of the schemes \(names)")
+        }
+        guard type == .caldav || principal == nil else {
+            throw section.problem(.principal, "a principal belongs to the type caldav")
+        }
+        guard mode == .impersonation || type == .caldav || type == .exchange else {
+            throw section.problem(
+                .mode, "expected impersonation: one application acts for all users of \(type.rawValue)")
         }
     }
 }

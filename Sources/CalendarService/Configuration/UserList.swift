@@ -92,6 +92,12 @@ final class UsersInForce: Sendable {
         state = Mutex(State(list: try UserList(octets, backends: backends, folder: path.folder), octets: octets))
     }
 
+    /// A list that stays.
+    init(_ list: UserList) {
+        (path, backends) = ("", [])
+        state = Mutex(State(list: list, octets: []))
+    }
+
     var list: UserList { state.withLock { $0.list } }
 
     /// True when there is another list now.

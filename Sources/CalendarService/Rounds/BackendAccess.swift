@@ -1,5 +1,5 @@
-import CalDAVClient
 import CalendarBackend
+import CalendarTransport
 import Diagnostics
 import HTTPClient
 import LinkedService
@@ -12,7 +12,9 @@ import WireText
 ///
 /// Any thread.
 final class BackendAccess: Sendable {
-    let section: BackendSection
+    let id: String
+    /// How many accounts act for all; 0 where each user has one.
+    let accounts: Int
     let backend: any CalendarBackend
     private let state = Mutex(State())
     private let changed: @Sendable (BackendAccess) -> Void
@@ -30,7 +32,8 @@ final class BackendAccess: Sendable {
         _ section: BackendSection, credentials: Credentials, route: WebRoute,
         users: @escaping @Sendable () -> UserList, changed: @escaping @Sendable (BackendAccess) -> Void
     ) throws {
-        self.section = section
+        id = section.id
+        accounts = section.mode == .impersonation ? section.accounts.count : 0
         self.changed = changed
         let trust: TLSTrust? = try section.authorities.map { authorities in
             TLSTrust(
@@ -45,43 +48,24 @@ final class BackendAccess: Sendable {
                 })
         }
         let holder = AccessHolder()
-        var settings = CalDAVSettings(url: section.url.text) { user, _ in
-            try holder.access.flatMap { try $0.credential(of: user, credentials, users()) }
-        }
-        settings.allowedOrigins = Set(section.allowedOrigins)
-        settings.limits = .init(concurrent: section.concurrent, perSecond: section.perSecond)
-        if let principal = section.principal { settings.principal = .path(principal) }
         let client = WebClient(trust: trust, route: route, connectionsPerOrigin: section.concurrent)
-        do {
-            backend = try CalDAVClient(settings, client: client)
+        do throws(CalendarError) {
+            backend = try BackendMaking(
+                section: section, client: client, credentials: credentials, users: users,
+                current: { holder.access?.current ?? 0 }
+            ).backend()
         } catch {
             throw error.diagnosis
         }
         holder.hold(self)
     }
 
-    /// For tests and drills: another backend with the same accounts.
+    /// Over a backend that is there.
     init(
-        _ section: BackendSection, backend: any CalendarBackend, changed: @escaping @Sendable (BackendAccess) -> Void
+        _ id: String, backend: any CalendarBackend, accounts: Int = 0,
+        changed: @escaping @Sendable (BackendAccess) -> Void = { _ in }
     ) {
-        (self.section, self.backend, self.changed) = (section, backend, changed)
-    }
-
-    private func credential(
-        of user: BackendUser, _ credentials: Credentials, _ users: UserList
-    ) throws -> CalDAVCredential? {
-        switch section.mode {
-        case .impersonation:
-            let account = section.accounts[current]
-            let secret = try credentials.text(of: account.secret)
-            guard let name = account.user else { return .bearer(secret) }
-            return .basic(user: name, password: secret)
-        case .perUser:
-            guard let known = users.users[user.id], let secret = known.secret else {
-                throw CalendarError.credentialsRefused("the list of users names no secret for this user")
-            }
-            return .basic(user: known.login ?? known.address, password: try credentials.text(of: secret))
-        }
+        (self.id, self.backend, self.accounts, self.changed) = (id, backend, accounts, changed)
     }
 
     /// The account that is used now.
@@ -90,11 +74,11 @@ final class BackendAccess: Sendable {
 
     /// The present account was refused. True when there is another to try.
     func refused(_ account: Int, _ why: String) -> Bool {
-        guard section.mode == .impersonation else { return false }
+        guard accounts > 0 else { return false }
         let outcome = state.withLock { state -> (isNew: Bool, next: Bool) in
             let isNew = state.refused.updateValue(why, forKey: account) == nil
             guard state.account == account else { return (isNew, true) }
-            guard let next = section.accounts.indices.first(where: { state.refused[$0] == nil }) else {
+            guard let next = (0..<accounts).first(where: { state.refused[$0] == nil }) else {
                 // All were refused: the first again, for it may have been mended.
                 state.account = 0
                 return (isNew, false)

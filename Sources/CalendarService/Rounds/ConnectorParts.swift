@@ -55,6 +55,17 @@ struct MeetingSettings: Sendable {
     let footer: String?
     let auditSeconds: Int64
 
+    /// What is usual, for meetings on one host.
+    init(joinHosts: [String]) {
+        keywords = Keywords()
+        self.joinHosts = JoinHosts(joinHosts)
+        window = MeetingWindow()
+        languages = ["en"]
+        timeZone = "UTC"
+        (header, footer) = (nil, nil)
+        auditSeconds = 86_400
+    }
+
     init(_ section: MeetingsSection, _ rounds: RoundsSection) throws(DiagnosedError) {
         keywords = section.words
         joinHosts = JoinHosts(section.joinHosts)

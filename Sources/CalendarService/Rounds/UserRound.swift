@@ -34,7 +34,7 @@ struct UserRound: Sendable {
     func run() async throws -> Outcome {
         let access = try parts.access(of: user)
         var last: (any Error)?
-        for _ in 0...access.section.accounts.count {
+        for _ in 0...access.accounts {
             let used = access.current
             do {
                 let outcome = try await run(access.backend)
