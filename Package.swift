@@ -396,12 +396,15 @@ targets += [
             "Diagnostics", nioCore, nioPosix, nioHTTP1,
             "TestServers",
         ]),
-    tests("CalendarProtocolTests", ["CalendarProtocol", "KMSClient", "SecretMemory", "WireText", "Diagnostics"]),
+    tests(
+        "CalendarProtocolTests",
+        ["CalendarProtocol", "KMSClient", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     tests(
         "CalendarServiceTests",
         [
             "CalendarService", "CalendarProtocol", "CalendarSync", "CalendarTime", "CalendarBackend", "ICalendar",
-            "KMSClient", "KMSProtocol", "LinkedService", "ServiceRuntime", "PostgreSQLClient", "SecretMemory",
+            "KMSClient", "KMSProtocol", "LinkedService", "ServiceRuntime", "PostgreSQLClient", "Cryptography",
+            "SecretMemory",
             "WireText", "Diagnostics", "TestServers",
         ]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),

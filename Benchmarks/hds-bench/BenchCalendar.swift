@@ -1,7 +1,8 @@
 import CalendarBackend
 import CalendarService
+import Cryptography
 import Foundation
-import Glibc
+import KMSClient
 import KMSProtocol
 import SecretMemory
 import Synchronization
@@ -29,9 +30,9 @@ struct BenchCalendar {
         for number in 0..<Self.events { try await put(number, in: calendar, server, days: number % 365) }
         let run = try await run("whole", [person], server)
         let memory = Self.resident()
-        let start = ContinuousClock.now, cpu = Self.cpu()
+        let start = ContinuousClock.now, cpu = processCPUSeconds()
         try await run.round("user-0")
-        let seconds = (ContinuousClock.now - start) / .seconds(1), used = Self.cpu() - cpu
+        let seconds = (ContinuousClock.now - start) / .seconds(1), used = processCPUSeconds() - cpu
         try await run.send()
         let told = run.events
         await run.close()
@@ -58,10 +59,10 @@ struct BenchCalendar {
         for person in people { try await run.round(person.id) }
         try await run.send()
         func calls() -> Int { FaultingCalendarBackend.Operation.allCases.reduce(0) { $0 + counting.calls(of: $1) } }
-        let before = calls(), cpu = Self.cpu()
+        let before = calls(), cpu = processCPUSeconds()
         for person in people { try await run.round(person.id) }
         let rounds = Double(Self.users)
-        let perRound = Double(calls() - before) / rounds, used = Self.cpu() - cpu
+        let perRound = Double(calls() - before) / rounds, used = processCPUSeconds() - cpu
         await run.close()
         return [
             // Two rounds in a minute with the usual interval of 30 s.
@@ -80,12 +81,12 @@ struct BenchCalendar {
         let run = try await run("joining", [person], server)
         try await run.round("user-0")
         try await run.send()
-        let taken = try await run.join("user-0", url: "https://meet.example.com/r/1").sorted()
+        let taken = try await run.join("user-0", url: "https://meet.example.com/r/1")
         await run.close()
         guard !taken.isEmpty else { return [] }
         return [
-            Measurement("join details written, p50", taken[taken.count / 2] * 1000, "ms"),
-            Measurement("join details written, p99", taken[min(taken.count - 1, taken.count * 99 / 100)] * 1000, "ms"),
+            Measurement("join details written, p50", percentile(taken, 0.5) * 1000, "ms"),
+            Measurement("join details written, p99", percentile(taken, 0.99) * 1000, "ms"),
         ]
     }
 
@@ -116,14 +117,6 @@ struct BenchCalendar {
         ]
         let href = CalendarHref("\(calendar.href.text)event-\(number).ics")
         _ = try await server.put(Array(lines.map { $0 + "\r\n" }.joined().utf8), at: href, in: calendar, .create)
-    }
-
-    /// Of this process, in seconds.
-    private static func cpu() -> Double {
-        var usage = rusage()
-        getrusage(RUSAGE_SELF, &usage)
-        func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1_000_000 }
-        return seconds(usage.ru_utime) + seconds(usage.ru_stime)
     }
 
     /// Of this process, in MB.

@@ -1,7 +1,7 @@
 package import CalendarBackend
 import CalendarProtocol
 import Diagnostics
-import KMSClient
+package import KMSClient
 package import KMSProtocol
 import LinkedService
 import SecretMemory

@@ -29,7 +29,8 @@ struct CalendarOptions: ParsableArguments {
             throw DiagnosedError(
                 error.code, fault: error.fault, "hds-calendar does not listen there", expected: error.expected,
                 found: error.found,
-                hint: "set control.socket in hds-calendar.yaml and restart hds-calendar, or name its socket with --socket")
+                hint: "set control.socket in hds-calendar.yaml and restart hds-calendar, or name its socket with "
+                    + "--socket")
         }
     }
 }
@@ -97,7 +98,8 @@ struct CalendarWhyCommand: ParsableCommand {
         }
         lines.append("Node: \(answer["connector"]?.string ?? "nobody yet, for some seconds")")
         lines.append("Last round: \(answer["lastRound"]?.string ?? "never")")
-        lines.append("\(answer.number("meetings")) meetings in the window, \(answer.number("events")) events wait for the core")
+        lines.append(
+            "\(answer.number("meetings")) meetings in the window, \(answer.number("events")) events wait for the core")
         for calendar in answer.nodes("calendars") {
             lines.append(
                 "Calendar \"\(calendar.text("name"))\": \(calendar.number("objects")) objects, "

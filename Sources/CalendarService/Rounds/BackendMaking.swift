@@ -38,7 +38,7 @@ struct BackendMaking: Sendable {
             let isBasic = section.mode == .perUser || section.accounts.contains { $0.scheme == .basic }
             settings.scheme = isBasic ? "Basic" : "Bearer"
             let tokens: any BearerTokens =
-                isBasic ? GivenTokens.basic { try namedCredential(of: $0) } : SwitchedTokens(self, accounts())
+                isBasic ? GivenTokens.basic { try namedCredential(of: $0) } : SwitchedTokens(self, try accounts())
             return try ExchangeClient(settings, client: client, tokens: tokens)
         case .graph:
             var settings = GraphSettings()
