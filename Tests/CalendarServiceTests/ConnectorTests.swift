@@ -7,6 +7,7 @@ import Testing
 import WireText
 
 @testable import CalendarService
+import Foundation
 import LinkedService
 
 private struct Silence: EventRecorder {
@@ -122,11 +123,40 @@ struct ConnectorTests {
             ("principal: /principals/{address}/", "principal: /principals/all/"),
             ("mode: impersonation", "mode: per-user"), ("join-hosts: [meet.example.com]", "join-hosts: []"),
             ("interval: 30s", "interval: 10ms"), ("word: \"@meet\"", "word: meet"),
-            ("expires: 2027-12-31", "expires: soon"), ("past-days: 1", "past-days: 401"),
+            ("expires: 2027-12-31", "expires: soon"), ("type: caldav", "type: graph"),
+            ("scheme: basic", "scheme: entra"), ("scheme: basic", "scheme: service-account"),
+            ("past-days: 1", "past-days: 401"),
         ])
     func refused(_ change: (String, String)) throws {
         #expect(Bench.example.contains(change.0))
         #expect(throws: (any Error).self) { try Bench.configuration { $0.replacing(change.0, with: change.1) } }
+    }
+
+    @Test("Other calendar systems are configured with what they need, at their public addresses")
+    func systems() throws {
+        func backend(_ text: String) throws -> BackendSection {
+            let start = try #require(Bench.example.range(of: "backends:\n")?.lowerBound)
+            let end = try #require(Bench.example.range(of: "# What is a meeting that asks")?.lowerBound)
+            return try Bench.configuration {
+                $0.replacing($0[start..<end], with: "backends:\n  - {id: main, mode: impersonation, \(text)}\n")
+            }.backends[0]
+        }
+        let entra = "accounts: [{scheme: entra, tenant: t, application: a, secret: /x}]"
+        #expect(try backend("type: graph, \(entra)").url.origin == "https://graph.microsoft.com")
+        #expect(
+            try backend("type: google, accounts: [{scheme: service-account, secret: /x}]").url.origin
+                == "https://www.googleapis.com")
+        #expect(
+            try backend("type: exchange, url: \"https://mail.example.com:444/EWS/x\", \(entra)").url.origin
+                == "https://mail.example.com:444")
+        for bad in [
+            "type: exchange, \(entra)", "type: google, \(entra)", "type: caldav, url: \"https://x/\", \(entra)",
+            "type: graph, accounts: [{scheme: basic, user: u, secret: /x}]",
+            "type: graph, principal: \"/{user}/\", \(entra)",
+            "type: graph, accounts: [{scheme: entra, tenant: t, secret: /x}]",
+        ] {
+            #expect(throws: (any Error).self, "\(bad)") { try backend(bad) }
+        }
     }
 
     private func raised(_ health: HealthRegistry) -> Set<String> { Set(health.alarms.current.map { $0.alarm.id }) }

@@ -96,7 +96,7 @@ struct CommandDesk: Sendable {
         if known?.keyURI == uri {
             isTheirs = true
         } else {
-            isTheirs = try await state.isSeriesKey(uri, of: user)
+            isTheirs = try await state.series(of: user).values.contains { $0.keyURI == uri }
         }
         guard isTheirs else { throw Refused(403, "the command is sealed under a key that is not of this calendar") }
         do {
@@ -144,15 +144,5 @@ struct CommandDesk: Sendable {
                 to: command.id, .refused,
                 reason: [trouble.summary, trouble.hint].compactMap { $0 }.joined(separator: ": "))
         }
-    }
-}
-
-extension SealedState {
-    /// Whether a series of this user has that key.
-    func isSeriesKey(_ uri: String, of user: String) async throws -> Bool {
-        for document in try await store.documents(of: user, kind: .series) {
-            if try await series(document.id, of: user)?.keyURI == uri { return true }
-        }
-        return false
     }
 }

@@ -87,6 +87,10 @@ struct SealedState: Sendable {
         try await read(DocumentPlace(owner: user, kind: .series, id: id)).map(SeriesState.init(json:))
     }
 
+    func series(of user: String) async throws -> [String: SeriesState] {
+        try await all(of: user, .series).mapValues(SeriesState.init(json:))
+    }
+
     /// What waits to be told, the oldest first for each user.
     func events(ofShare share: Int, limit: Int) async throws -> [(place: DocumentPlace, json: String)] {
         try await store.documents(ofShare: share, kind: .event, limit: limit).map { document in
