@@ -176,7 +176,7 @@ extension Alarm {
         fix:
             "Copy the folder as it is, for whoever looks into it; find out who could write to it. Put the named segment "
             + "back from an export or a backup; hdsctl audit verify tells whether it holds then. If it is lost, move the "
-            + "folder away and start a new trail with a reason, which records the gap.",
+            + "folder away and start a new trail (audit.new-trail-reason), which records the gap.",
         clears: "when the whole trail was verified without a break")
     package static let spaceKeyDue = Alarm(
         "HDS-SPACE-KEY-DUE", "b83d5f2e6a1c47d09e74f0a2c6d91b58", .warning,

@@ -38,6 +38,7 @@ struct KMSAudit: Service {
         var settings = AuditTrailConfiguration(folder: folder, node: configuration.node, key: key)
         settings.limit = section.megabytes << 20
         settings.retention = section.retention
+        settings.newTrailReason = section.newTrailReason
         settings.successions = try section.successions.map { file in
             let text = try file.text(upTo: 64 << 10)
             return text.split(whereSeparator: \.isWhitespace).joined()
@@ -193,6 +194,8 @@ package struct AuditSection: Decodable, Sendable {
     package let detailsRetention: Int64
     /// How often the whole trail is read again and verified.
     package let verifyEvery: Duration
+    /// Why a new trail may begin although there was one.
+    package let newTrailReason: String?
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case folder
@@ -203,12 +206,14 @@ package struct AuditSection: Decodable, Sendable {
         case retention
         case detailsRetention = "details-retention"
         case verifyEvery = "verify-every"
+        case newTrailReason = "new-trail-reason"
     }
 
     package init() {
         (folder, attestationKey, successions, witnesses) = (nil, nil, [], [])
         (megabytes, retention, detailsRetention) = (10_240, 90 * 86_400, 90 * 86_400)
         verifyEvery = .seconds(6 * 3600)
+        newTrailReason = nil
     }
 
     package init(from decoder: any Decoder) throws {
@@ -224,5 +229,9 @@ package struct AuditSection: Decodable, Sendable {
         verifyEvery = try section.value(
             .verifyEvery, default: .seconds(6 * 3600), in: .seconds(60) ... .seconds(30 * 86_400))
         detailsRetention = try section.value(.detailsRetention, default: kept, in: days).components.seconds
+        newTrailReason = try section.optional(.newTrailReason)
+        guard newTrailReason.map({ (8...200).contains($0.utf8.count) }) ?? true else {
+            throw section.problem(.newTrailReason, "expected a sentence of 8 to 200 octets: it stands in the audit")
+        }
     }
 }

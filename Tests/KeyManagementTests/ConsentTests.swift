@@ -96,6 +96,25 @@ struct ConsentTests {
         #expect(try await world.service.status(retrieving: world.key.uri) == 404, "a deleted space is gone for it too")
     }
 
+    @Test("A calendar service reads only what it is on the list of: its own calendars, and no space")
+    func calendar() async throws {
+        let policy = try consent(#""type": "calendar""#, #""operations": ["create", "update"]"#)
+        let world = try await World.start(policy)
+        #expect(try await world.verdict() == "not-its-calendar")
+        #expect(try await world.service.ask("retrieve", "\(world.space.uri)/keys").status == 403)
+        let keys = try await world.service.createKeys(2)
+        let calendar = try await world.service.createSpace([keys[0]], with: [People.alice])
+        let bound = try await world.service.ask("update", keys[1].uri) { $0.member("resourceUri", calendar.uri) }
+        #expect(bound.status == 200)
+        for key in keys {
+            #expect(try await world.service.status(retrieving: key.uri) == 200)
+            #expect(try await world.alice.status(retrieving: key.uri) == 200)
+        }
+        // An indexer with the same words reads both.
+        let indexer = try await World.start(try consent())
+        #expect(try await indexer.verdict() == "granted by service-consent:indexer")
+    }
+
     @Test("client-mismatch: the token has to have been issued to the client that the consent names")
     func client() async throws {
         let policy = try consent(#""client": "hds-indexer""#)

@@ -59,8 +59,13 @@ extension KeyManagement {
         guard let consent = try demandConsent(caller, space: names.resource(id), .retrieve, now) else { return nil }
         let user = caller.effectiveUser
         if agent == nil, consent.type == Self.calendar {
-            let isListed = try await directAuthorization(of: user, resource: id, head: head, now: now) != nil
-            return isListed ? .service(consent.name) : nil
+            guard try await directAuthorization(of: user, resource: id, head: head, now: now) != nil else {
+                throw KMSFailure(
+                    KMSStatus.forbidden,
+                    "a calendar service reads only calendars that it is on the list of (not-its-calendar)",
+                    rule: "not-its-calendar")
+            }
+            return .service(consent.name)
         }
         guard agent != nil else { return .service(consent.name) }
         if try await directAuthorization(of: user, resource: id, head: head, now: now) != nil {
