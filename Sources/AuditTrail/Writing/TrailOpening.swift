@@ -163,7 +163,9 @@ struct TrailOpening {
                 .auditRolledBack, fault: .store, "\(folder.path) is empty although there was a trail",
                 expected: lost.map { "trail \($0.trail) with records up to \($0.seq)" } ?? "the segments of its roots",
                 found: "no segment",
-                hint: "put the folder back; if it is lost, start a new trail (audit.new-trail-reason), which records the gap")
+                hint:
+                    "put the folder back; if it is lost, start a new trail (audit.new-trail-reason), which records the "
+                    + "gap")
         }
         if roots > 0 { try configuration.fileSystem.remove(folder.rootsPath) }
         let trail = UUIDText.random()
@@ -229,6 +231,7 @@ struct TrailOpening {
             .auditRolledBack, fault: .store, "the audit trail \(folder.path) is not the one that was witnessed",
             expected: "record \(head.seq) with the chain \(Hexadecimal.encode(head.chain)), witnessed at \(head.time)",
             found: "records up to \(seq)",
-            hint: "the folder was put back or cut: put back its newest copy, or start a new trail (audit.new-trail-reason)")
+            hint: "the folder was put back or cut: put back its newest copy, or start a new trail "
+                + "(audit.new-trail-reason)")
     }
 }

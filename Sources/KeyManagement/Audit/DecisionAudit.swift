@@ -48,7 +48,8 @@ package final class DecisionAudit: Sendable {
         let blocked = DiagnosedError(
             .auditBlocked, fault: .store, "the audit trail is broken where it would go on: \(error.summary)",
             expected: error.expected, found: error.found,
-            hint: "put back what was changed, or start a new trail (audit.new-trail-reason; see HDS-AUDIT-CHAIN-BROKEN)")
+            hint: "put back what was changed, or start a new trail (audit.new-trail-reason; see HDS-AUDIT-CHAIN-BROKEN)"
+        )
         state.withLock { $0.distrusted = blocked }
     }
 
