@@ -1,6 +1,7 @@
 import CalendarBackend
 import CalendarProtocol
 import Diagnostics
+import FoundationEssentials
 import ServiceRuntime
 import Synchronization
 import Testing
@@ -9,6 +10,7 @@ import WireText
 @testable import CalendarService
 import Foundation
 import LinkedService
+import TestServers
 
 private struct Silence: EventRecorder {
     func isRecorded(_ severity: Severity) -> Bool { false }
@@ -81,6 +83,28 @@ struct ConnectorTests {
         try await bench.round()
         #expect(bench.core.meetings.count == 3 && bench.core.all.refused.count == 2)
         #expect(try await bench.store.documents(of: "alice", kind: .event).isEmpty)
+    }
+
+    @Test(
+        "Who leaves the list of users is off, and nothing of the calendar stays but the keys' names",
+        .timeLimit(.minutes(1)))
+    func leaving() async throws {
+        let bench = try await Bench()
+        try await bench.put("a", bench.event("a@x", Bench.asking))
+        try await bench.round()
+        let running = Task { try await bench.connector.run() }
+        let path = bench.folder.path + "/users.json"
+        try Data(#"{"users": [{"id": "bob", "email": "bob@example.org"}]}"#.utf8).write(to: URL(filePath: path))
+        #expect(try bench.parts.users.refresh())
+        while bench.core.all.status["alice"] != "off" {
+            try await Task.sleep(for: .milliseconds(20))
+            try await bench.send()
+        }
+        #expect(try await bench.store.documents(of: "alice", kind: .object).isEmpty)
+        let state = try await bench.parts.state()
+        #expect(try await state.user("alice")?.keyURI != nil)
+        running.cancel()
+        _ = try? await running.value
     }
 
     @Test("A list of users that can not be used leaves the one before in force")

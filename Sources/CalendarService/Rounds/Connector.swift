@@ -33,11 +33,11 @@ final class Connector: Service {
     }
 
     func run() async throws {
-        let (due, sink) = AsyncStream.makeStream(of: ConnectedUser.self)
+        let (due, sink) = AsyncStream.makeStream(of: Work.self)
         async let clock: Void = {
             try? await cancelWhenGracefulShutdown {
                 while !Task.isCancelled {
-                    for user in self.take() { sink.yield(user) }
+                    for work in self.take() { sink.yield(work) }
                     try await Task.sleep(for: .milliseconds(200))
                 }
             }
@@ -45,20 +45,34 @@ final class Connector: Service {
         }()
         // Rounds that run when the service stops come to their end.
         await withDiscardingTaskGroup { group in
-            for await user in due { group.addTask { await self.round(of: user) } }
+            for await work in due {
+                group.addTask {
+                    switch work {
+                    case .round(let user): await self.round(of: user)
+                    case .leave(let id): await self.leave(id)
+                    }
+                }
+            }
         }
         await clock
         await held.leave()
     }
 
-    /// Users whose time has come, as many as there is room for, the longest due first.
-    private func take() -> [ConnectedUser] {
+    private enum Work: Sendable {
+        case round(ConnectedUser)
+        /// Who is not on the list any more.
+        case leave(String)
+    }
+
+    /// Users whose time has come, as many as there is room for, the longest due first; and who left the list.
+    private func take() -> [Work] {
         let users = parts.users.list.users
         let now = ContinuousClock.now
         return standings.withLock { standings in
-            standings = standings.filter { users[$0.key] != nil || $0.value.isRunning }
+            let gone = standings.filter { users[$0.key] == nil && !$0.value.isRunning }.keys
+            for id in gone { standings[id] = nil }
             var room = most - standings.values.count { $0.isRunning }
-            guard room > 0 else { return [] }
+            guard room > 0 else { return gone.map { .leave($0) } }
             var due: [(ContinuousClock.Instant, String)] = []
             for id in users.keys where held.holding(of: id) != nil {
                 let standing = standings[id] ?? Standing(due: now)
@@ -66,11 +80,11 @@ final class Connector: Service {
                 if !standing.isRunning, standing.due <= now { due.append((standing.due, id)) }
             }
             due.sort { $0.0 < $1.0 }
-            var taken: [ConnectedUser] = []
+            var taken: [Work] = gone.map { .leave($0) }
             for (_, id) in due where room > 0 {
                 guard let user = users[id] else { continue }
                 standings[id]?.isRunning = true
-                taken.append(user)
+                taken.append(.round(user))
                 room -= 1
             }
             return taken
@@ -111,6 +125,32 @@ final class Connector: Service {
         }
     }
 
+    /// The core forgets the meetings of who is not looked after any more, and so does the database. Keys and counters stay, for who
+    /// comes back.
+    private func leave(_ id: String) async {
+        let parts = parts
+        let held = held
+        try? await parts.turns.run(id) {
+            guard let holding = held.holding(of: id), parts.users.list.users[id] == nil else { return }
+            let state = try await parts.state()
+            guard var known = try await state.user(id) else { return }
+            var changes: [DocumentChange] = []
+            for kind in [DocumentKind.calendar, .object, .event] {
+                changes += try await parts.store.documents(of: id, kind: kind)
+                    .map { .remove(DocumentPlace(owner: id, kind: kind, id: $0.id)) }
+            }
+            known.state = .off
+            known.absence = nil
+            known.since = parts.now()
+            changes.append(
+                try state.append(
+                    .status(userID: id, .off, code: nil, since: known.since, keyURI: known.keyURI), of: id, &known))
+            if try await parts.store.write(changes + [try state.put(known, of: id)], under: holding) {
+                parts.outbox.raise(holding.share)
+            }
+        }
+    }
+
     private func rest(_ id: String) {
         standings.withLock {
             $0[id]?.isRunning = false
@@ -137,7 +177,7 @@ final class Connector: Service {
         let trouble = Self.diagnosed(error)
         let reason = (error as? CalendarError)?.reason
         parts.instruments.rounds(Self.outcome(reason))
-        let pause = standings.withLock { standings -> Duration in
+        standings.withLock { standings in
             var standing = standings[user.id] ?? Standing(due: .now)
             standing.isRunning = false
             standing.failures += 1
@@ -149,9 +189,7 @@ final class Connector: Service {
             pause = spread(min(pause, Self.longestPause))
             standing.due = .now + pause
             standings[user.id] = standing
-            return pause
         }
-        _ = pause
         // What the KMS or the database is the reason of is everybody's, and is told by their checks.
         guard error is CalendarError || trouble.code == .calendarUsers else { return }
         await note(trouble, of: user)
@@ -239,9 +277,11 @@ final class Connector: Service {
                 } else {
                     summary.fine += 1
                 }
+                // Whom the calendar system does not know waits for somebody to do something, and has an alarm of its own.
+                guard !standing.isCredential else { continue }
                 if let last = standing.lastSuccess {
                     summary.lag = max(summary.lag, now.seconds - last.seconds)
-                } else if !standing.isCredential, standing.due < overdue {
+                } else if standing.due < overdue {
                     summary.lag = max(summary.lag, (overdue - standing.due).components.seconds)
                 }
             }
