@@ -23,6 +23,15 @@ package struct CalendarCommand: Sendable, Hashable {
             self.spaceTitle = spaceTitle
             self.spaceID = spaceID
         }
+
+        /// Digits and what stands among them: no text, and no address.
+        package static func isPhone(_ text: String) -> Bool {
+            text.utf8.count <= 64 && text.utf8.allSatisfy { "0123456789+()-. ,#*".utf8.contains($0) }
+        }
+
+        package static func isPIN(_ text: String) -> Bool {
+            text.utf8.count <= 32 && text.utf8.allSatisfy { "0123456789#*".utf8.contains($0) }
+        }
     }
 
     package struct Attendee: Sendable, Hashable {

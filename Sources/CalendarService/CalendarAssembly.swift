@@ -85,6 +85,7 @@ package enum CalendarAssembly {
                 Recurring(every: .seconds(60)) {
                     // Before there is a link the KMS can not be asked.
                     if link.state.phase == .open { await consent.renew() }
+                    await keys.purge()
                 },
                 Recurring(every: HeldShares.pause) { await held.beat() },
                 Recurring(every: .milliseconds(300)) {
@@ -102,7 +103,7 @@ package enum CalendarAssembly {
                     watch.rounds(
                         connector.summary(), beat: held.trouble, interval: configuration.rounds.interval, metrics)
                     watch.expirations(expirations, now: .now())
-                }, incoming, connector,
+                }, Recurring(every: .seconds(300)) { await connector.sweep() }, incoming, connector,
             ] + [control].compactMap { $0 } + [link],
             selfTest: { try await store.check() },
             reload: { new in
@@ -140,6 +141,9 @@ final class CalendarCommands: Service {
     private let sink: AsyncStream<LinkDelivery>.Continuation
     private static let mostWaiting = 200
     private static let atOnce = 16
+    /// So that one user's long round does not take all places.
+    private static let mostOfOne = 3
+    private let waiting = Mutex<[String: Int]>([:])
 
     init(_ desk: CommandDesk, _ held: HeldShares, _ links: LinkHolder) {
         self.desk = desk
@@ -150,13 +154,25 @@ final class CalendarCommands: Service {
     }
 
     func take(_ delivery: LinkDelivery) {
-        if let user = CommandDesk.user(of: delivery.text), held.holding(of: user) == nil {
+        let user = CommandDesk.user(of: delivery.text) ?? ""
+        guard user.isEmpty || held.holding(of: user) != nil else {
             links.link?.decline(delivery, reason: "another connector has this user")
+            return
+        }
+        let isAllowed = waiting.withLock { waiting in
+            guard waiting[user, default: 0] < Self.mostOfOne else { return false }
+            waiting[user, default: 0] += 1
+            return true
+        }
+        guard isAllowed else {
+            links.link?.decline(delivery, reason: "too many commands of this user wait")
             return
         }
         switch sink.yield(delivery) {
         case .enqueued: break
-        default: links.link?.decline(delivery, reason: "too many commands wait")
+        default:
+            done(user)
+            links.link?.decline(delivery, reason: "too many commands wait")
         }
     }
 
@@ -169,12 +185,20 @@ final class CalendarCommands: Service {
                     group.addTask {
                         let answer = await self.desk.answer(delivery.text)
                         self.links.link?.answer(delivery, text: answer.encoded())
+                        self.done(CommandDesk.user(of: delivery.text) ?? "")
                         await room.leave()
                     }
                 }
             }
         } onGracefulShutdown: {
             self.sink.finish()
+        }
+    }
+
+    private func done(_ user: String) {
+        waiting.withLock { waiting in
+            waiting[user, default: 1] -= 1
+            if waiting[user] == 0 { waiting[user] = nil }
         }
     }
 

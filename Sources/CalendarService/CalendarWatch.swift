@@ -67,7 +67,7 @@ final class CalendarWatch: Sendable {
     /// An account was refused, or works again.
     func accounts(_ access: BackendAccess) {
         let refusals = access.refusals
-        let text = refusals.keys.sorted().map { "account \($0 + 1)" }.joined(separator: ", ")
+        let text = refusals.sorted().map { "account \($0 + 1)" }.joined(separator: ", ")
         state.withLock {
             $0.refused[access.id] =
                 refusals.isEmpty

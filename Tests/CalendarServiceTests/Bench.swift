@@ -16,6 +16,7 @@ import Cryptography
 
 /// A connector without sockets: a calendar server in memory, keys in memory, a real database, and a core that remembers.
 final class Bench: Sendable {
+    static let spaceID = "0b8cfd7e-5b1f-4f0e-9b0a-6f3a3f0b1c2d"
     static let joinURL = "https://meet.example.com/r/1"
 
     let folder: TemporaryFolder
@@ -82,6 +83,8 @@ final class Bench: Sendable {
     /// A round of alice, then all events to the core.
     @discardableResult
     func round(everything: Bool = false) async throws -> UserRound.Outcome {
+        // A holding lasts some seconds, and a busy machine may take as long.
+        await held.beat()
         guard let outcome = try await connector.perform(user(), everything: everything) else {
             throw TestTrouble("this node has not the user")
         }
@@ -90,6 +93,7 @@ final class Bench: Sendable {
     }
 
     func send() async throws {
+        await held.beat()
         try await EventSender(parts: parts, held: held, core: core) { [core] in core.refuse($0) }.work()
     }
 
@@ -147,6 +151,7 @@ final class Bench: Sendable {
         json.member("encryptionKeyUrl", uri)
         json.member("message", try EncryptedText(encrypting: command.encoded(), under: key).jwe)
         json.endObject()
+        await held.beat()
         let cover = await CommandDesk(parts: parts, held: held).answer(json.bytes())
         let answer = try cover.message.map {
             try CalendarAnswer(parsing: EncryptedText(received: $0).text(with: key), to: id)
@@ -157,7 +162,9 @@ final class Bench: Sendable {
     func join(_ meeting: MeetingRecord, url: String = Bench.joinURL) -> CalendarCommand.Action {
         .putJoinDetails(
             meetingID: meeting.id, revision: meeting.revision,
-            .init(url: url, sip: "sip:1@meet.example.com", pin: "4711", spaceTitle: "Secret plan", spaceID: "space-1"))
+            .init(
+                url: url, sip: "sip:1@meet.example.com", pin: "4711", spaceTitle: "Secret plan",
+                spaceID: Bench.spaceID))
     }
 }
 

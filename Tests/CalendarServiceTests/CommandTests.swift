@@ -27,7 +27,7 @@ struct CommandTests {
         #expect(text.contains("Own text\\, as it was"))
         try await bench.send()
         let later = try #require(bench.core.meetings.first)
-        #expect(later.hasJoinDetails && later.revision == answer?.latest && later.spaceID == "space-1")
+        #expect(later.hasJoinDetails && later.revision == answer?.latest && later.spaceID == Bench.spaceID)
         let key = try #require(bench.kms.key(later.keyURI))
         #expect(try later.joinInfo?.url.text(with: key) == Bench.joinURL)
         // Its own writing is no change for the next round; the same details again write nothing.
@@ -69,7 +69,8 @@ struct CommandTests {
             "https://evil.example/r", "https://meet.example.com.evil.example/",
             "https://meet.example.com@evil.example/",
             "http://meet.example.com/", "javascript:alert(1)", "https://evil.example/?meet.example.com",
-            "https://evil.example\\@meet.example.com/", "sip:meet.example.com@evil.example", "//meet.example.com/",
+            "https://evil.example\\@meet.example.com/", "https://evil.example%2f.meet.example.com/",
+            "sip:meet.example.com@evil.example", "//meet.example.com/",
         ])
     func foreignHost(_ url: String) async throws {
         let (bench, meeting) = try await prepared()
@@ -100,7 +101,54 @@ struct CommandTests {
         #expect(other.cover.status == 403 && other.answer == nil)
         let unknown = try await bench.command(bench.join(meeting), under: "kms://kms.example.com/keys/none")
         #expect(unknown.cover.status == 403)
-        #expect(try await bench.command(bench.join(meeting), under: meeting.keyURI).answer?.outcome == .written)
+        #expect(try await bench.command(bench.join(meeting), under: meeting.keyURI).cover.status == 403)
+    }
+
+    @Test("A stranger's text that the connector sealed is no command, whatever stands in it")
+    func sealedText() async throws {
+        let bench = try await Bench()
+        let order = CalendarCommand(
+            id: UUIDText.random(), issued: bench.parts.now(), userID: "alice",
+            .createEvent(.init(subject: "Evil", start: Self.hour, end: Self.hour.adding(seconds: 60))))
+        let notes = order.encoded().replacing("\\", with: "\\\\").replacing(",", with: "\\,").replacing(
+            ";", with: "\\;")
+        try await bench.put("a", bench.event("a@x", ["SUMMARY:x", "DESCRIPTION:\(notes)"]))
+        try await bench.round()
+        let meeting = try #require(bench.core.meetings.first)
+        let key = try #require(bench.kms.key(meeting.keyURI))
+        let sealed = try #require(meeting.notes)
+        // It is a command by its form, and still none.
+        #expect(try CalendarCommand(parsing: sealed.text(with: key)) == order)
+        var json = JSONWriter()
+        json.beginObject()
+        json.member("type", "calendar.command")
+        json.member("userId", "alice")
+        json.member("encryptionKeyUrl", meeting.keyURI)
+        json.member("message", sealed.jwe)
+        json.endObject()
+        #expect(await CommandDesk(parts: bench.parts, held: bench.held).answer(json.bytes()).status == 403)
+        #expect(try await bench.server.members(of: bench.calendar).count == 1)
+    }
+
+    @Test(
+        "A link instead of a phone number or a PIN is refused",
+        arguments: ["https://evil.example", "call evil", "1\n2"])
+    func phone(_ text: String) async throws {
+        let (bench, meeting) = try await prepared()
+        for join in [
+            CalendarCommand.Join(url: Bench.joinURL, phone: text), .init(url: Bench.joinURL, pin: text),
+            .init(url: Bench.joinURL, spaceID: text),
+        ] {
+            let answer = try await bench.command(
+                .putJoinDetails(meetingID: meeting.id, revision: meeting.revision, join)
+            ).answer
+            #expect(answer?.outcome == .refused)
+        }
+        let good = CalendarCommand.Join(url: Bench.joinURL, phone: "+49 (30) 123-45,,6#", pin: "4711#")
+        let answer = try await bench.command(
+            .putJoinDetails(meetingID: meeting.id, revision: meeting.revision, good)
+        ).answer
+        #expect(answer?.outcome == .written)
     }
 
     @Test("In another's name, of another time, or a second time it is not done")

@@ -7,6 +7,7 @@ import Testing
 import WireText
 
 @testable import CalendarService
+import Synchronization
 
 @Suite("Rounds over a user's calendars")
 struct RoundTests {
@@ -199,6 +200,40 @@ struct RoundTests {
         bench.wait(3 * 86_400)
         try await bench.round()
         #expect(bench.core.all.absences == [bench.core.all.absences[0], nil])
+    }
+
+    @Test("Keys are made anew before their time is over, and the calendar's old one opens commands still")
+    func renewal() async throws {
+        let bench = try await Bench()
+        try await bench.put("a", bench.event("a@x", Bench.asking + ["RRULE:FREQ=WEEKLY"]))
+        try await bench.round()
+        let old = try #require(bench.core.keyURI(of: "alice")), series = try #require(bench.core.meetings.first?.keyURI)
+        bench.clock.withLock { $0 = TestKeys.end.adding(seconds: -30 * 86_400) }
+        try await bench.round()
+        let new = try #require(bench.core.keyURI(of: "alice"))
+        #expect(new != old && bench.core.meetings.last?.keyURI != series)
+        #expect(bench.kms.resource(of: new) == bench.kms.resource(of: old))
+        let from = bench.parts.now()
+        for key in [old, new] {
+            let answer = try await bench.command(.list(from: from, to: from.adding(seconds: 86_400)), under: key).answer
+            #expect(answer?.outcome == .ok)
+        }
+    }
+
+    @Test("A meeting that is moved out of what was told goes, wherever the window's edge is meanwhile")
+    func edge() async throws {
+        let bench = try await Bench()
+        try await bench.put("first", bench.event("first@x", Bench.asking))
+        try await bench.round()
+        // The stored window ends at 08:00 of the 18th, that of now at 08:40.
+        bench.wait(2400)
+        try await bench.put("a", bench.event("a@x", Bench.asking, start: "20270118T083000Z", end: "20270118T090000Z"))
+        try await bench.round()
+        #expect(bench.core.meetings.count == 2)
+        bench.wait(600)
+        try await bench.put("a", bench.event("a@x", Bench.asking, start: "20270218T083000Z", end: "20270218T090000Z"))
+        try await bench.round()
+        #expect(bench.core.meetings.count == 1)
     }
 
     @Test("All meetings of a user can be told again, under the keys that they have")

@@ -21,6 +21,8 @@ final class TestKeys: KMSAsking {
 
     private let state = Mutex(State())
     static let host = "kms.example.com"
+    /// Of all keys.
+    static let end = Timestamp(iso8601: "2040-01-01T00:00:00Z") ?? .now()
 
     func refuse(_ isRefused: Bool) { state.withLock { $0.isRefusing = isRefused } }
     func key(_ uri: String) -> SymmetricKey? { state.withLock { $0.keys[uri]?.key } }
@@ -42,7 +44,7 @@ final class TestKeys: KMSAsking {
                 state.keys[uri].map {
                     KMSKey(
                         uri: uri, key: $0.key, userID: "svc", clientID: "c", createDate: now,
-                        expirationDate: now.adding(seconds: 1000), resourceURI: $0.resource,
+                        expirationDate: Self.end, resourceURI: $0.resource,
                         bindDate: $0.resource == nil ? nil : now)
                 }
             }

@@ -14,14 +14,18 @@ import WireText
 /// Takes users' commands (docs/calendar.md, Commands).
 ///
 /// Rules (security model, 33):
-/// 1. What counts is inside the ciphertext: action, meeting, revision, user. It is sealed under a key that the connector itself
-///    made for this user's calendar; what opens under no such key is nobody's command.
+/// 1. What counts is inside the ciphertext: action, meeting, revision, user. It is sealed under the calendar's key, which the
+///    connector made for this user and under which nothing else is ever sealed. Keys of series open no command: under them stand
+///    texts of invitations, which a stranger may have written in the form of a command.
 /// 2. A command is at most five minutes from the connector's clock, and is taken once.
 /// 3. Join details lead to configured hosts only. Only what the connector made is deleted.
 /// 4. The answer is sealed under the same key. The core learns whether there was one.
 struct CommandDesk: Sendable {
     let parts: ConnectorParts
     let held: HeldShares
+
+    /// Octets of an answer; what the link takes is more.
+    private static let mostAnswer = 180 << 10
 
     /// What the core brings back.
     struct Answer: Sendable, Equatable {
@@ -70,7 +74,7 @@ struct CommandDesk: Sendable {
         guard let known = parts.users.list.users[user] else {
             throw Refused(404, "the connector looks after no calendar of this user")
         }
-        guard let holding = held.holding(of: user) else { throw Refused(503, "another connector has this user") }
+        guard held.holding(of: user) != nil else { throw Refused(503, "another connector has this user") }
         let state = try await parts.state()
         let key = try await key(uri, of: user, state)
         guard let text = try? EncryptedText(received: message).text(with: key) else {
@@ -84,21 +88,24 @@ struct CommandDesk: Sendable {
         }
         guard command.userID == user else { throw Refused(403, "the command is another user's") }
         // From here on everything that is answered is sealed.
-        let answer = await perform(command, known, holding, state)
+        let answer = await perform(command, known, state)
         parts.instruments.writes("\(command.action.name) \(answer.outcome.rawValue)")
-        return Answer(message: try EncryptedText(encrypting: answer.encoded(), under: key).jwe)
+        var sealed = answer.encoded()
+        if sealed.utf8.count > Self.mostAnswer {
+            sealed = CalendarAnswer(
+                to: command.id, .refused, reason: "the answer is too long: ask for fewer people or days"
+            )
+            .encoded()
+        }
+        return Answer(message: try EncryptedText(encrypting: sealed, under: key).jwe)
     }
 
-    /// Rule 1: the key of the user's calendar, or of one of its series.
+    /// Rule 1: the key of the user's calendar; the one before it as well, for a client that has not heard of the new one.
     private func key(_ uri: String, of user: String, _ state: SealedState) async throws -> SymmetricKey {
         let known = try await state.user(user)
-        let isTheirs: Bool
-        if known?.keyURI == uri {
-            isTheirs = true
-        } else {
-            isTheirs = try await state.series(of: user).values.contains { $0.keyURI == uri }
+        guard let known, known.keyURI == uri || known.formerKeyURI == uri else {
+            throw Refused(403, "commands are sealed under the calendar's key, and this is another one")
         }
-        guard isTheirs else { throw Refused(403, "the command is sealed under a key that is not of this calendar") }
         do {
             return try await parts.keys.key(uri)
         } catch let refusal as KMSRefusal where [403, 404].contains(refusal.status) {
@@ -107,7 +114,7 @@ struct CommandDesk: Sendable {
     }
 
     private func perform(
-        _ command: CalendarCommand, _ user: ConnectedUser, _ holding: ShareHolding, _ state: SealedState
+        _ command: CalendarCommand, _ user: ConnectedUser, _ state: SealedState
     ) async -> CalendarAnswer {
         do {
             let now = parts.now()
@@ -121,6 +128,13 @@ struct CommandDesk: Sendable {
                 return CalendarAnswer(to: command.id, .refused, reason: "the command was taken before")
             }
             return try await parts.turns.run(user.id) {
+                // Time may have gone by before this turn came.
+                guard let holding = held.holding(of: user.id),
+                    abs(parts.now().milliseconds - command.issued.milliseconds) <= CalendarCommand.patience * 1000
+                else {
+                    return CalendarAnswer(
+                        to: command.id, .refused, reason: "it waited too long and nothing was done: ask again")
+                }
                 let work = CommandWork(parts: parts, user: user, holding: holding, state: state, id: command.id)
                 switch command.action {
                 case .putJoinDetails(let meeting, let revision, let join):

@@ -40,8 +40,9 @@ struct CommandWork: Sendable {
         UserRound.CalendarWork(
             round: round, backend: backend, state: state,
             sealer: MeetingSealer(users: parts.users.list, digestKey: state.key),
-            reader: parts.reader(parts.meetingUser(user, account)), information: information,
-            id: state.name(information.reference.href.text))
+            reader: parts.reader(
+                round.meetingUser(account, information, state.name(information.reference.href.text))),
+            information: information, id: state.name(information.reference.href.text))
     }
 
     /// The meeting in its present revision, or why there is nothing to do.
@@ -57,7 +58,7 @@ struct CommandWork: Sendable {
         guard
             let information = account.calendars.first(where: { state.name($0.reference.href.text) == object.calendar })
         else { return .failure(.refused("the meeting's calendar is not there any more")) }
-        let reader = parts.reader(parts.meetingUser(user, account))
+        let reader = work(account, backend, information).reader
         let calendar = try await state.calendars(of: user.id)[object.calendar]
         let window =
             calendar.map { Instant(seconds: $0.windowStart)..<Instant(seconds: $0.windowEnd) } ?? parts.window()
@@ -91,15 +92,16 @@ struct CommandWork: Sendable {
     func putJoinDetails(
         _ meetingID: String, _ revision: Int64, _ join: CalendarCommand.Join
     ) async throws -> CalendarAnswer {
+        guard join.url.lowercased().hasPrefix("https:") else { throw Refused(400, "the join address is https") }
         for address in [join.url, join.sip].compactMap({ $0 }) {
             guard parts.settings.joinHosts.allows(address.contains(":") ? address : "sip:\(address)") else {
                 throw Refused(
                     403, "the join address leads to a host that the connector does not know (meetings.join-hosts)")
             }
         }
-        for text in [join.phone, join.pin, join.spaceTitle, join.spaceID].compactMap({ $0 }) {
-            guard text.utf8.count <= 1024 else { throw Refused(400, "a text of the join details is too long") }
-        }
+        guard join.phone.map(CalendarCommand.Join.isPhone) ?? true, join.pin.map(CalendarCommand.Join.isPIN) ?? true,
+            join.spaceTitle.map({ $0.utf8.count <= 1024 }) ?? true, join.spaceID.map(UUIDText.isValid) ?? true
+        else { throw Refused(400, "phone and PIN are digits, the title has at most 1024 octets, the space is a UUID") }
         let place: Place
         switch try await find(meetingID, revision) {
         case .failure(let ended): return ended.answer(to: id)
@@ -125,7 +127,8 @@ struct CommandWork: Sendable {
             return CalendarAnswer(to: id, .refused, reason: Self.sentence(refusal))
         }
         try await keep(space: join.spaceID, of: meeting.seriesID)
-        let latest = try await refresh(place, meetingID)
+        // It stands in the calendar: what fails from here on is made up for by the next round.
+        let latest = try? await refresh(place, meetingID)
         if case .unchanged = result { return CalendarAnswer(to: id, .unchanged, latest: latest, meetingID: meetingID) }
         return CalendarAnswer(to: id, .written, latest: latest, meetingID: meetingID)
     }
@@ -174,13 +177,21 @@ struct CommandWork: Sendable {
         let uid = UUIDText.random()
         let octets = try EventText(parts.now(), organizer: user).new(event, uid: uid)
         var href = backend.newHref(in: information.reference)
+        var counter = try await round.begin(state)
+        // Noted as the connector's own before it is there, so that it can be called off whatever happens in between.
+        let note = ObjectState(
+            calendar: state.name(information.reference.href.text), href: href.text, etag: nil, octets: [],
+            meetings: [:],
+            isOurs: true)
+        try await round.commit([try state.put(note, state.name(href.text), of: user.id)])
         switch try await backend.put(octets, at: href, in: information.reference, .create) {
         case .written: break
-        case .created(let named): href = named
+        case .created(let named):
+            try? await round.commit([.remove(DocumentPlace(owner: user.id, kind: .object, id: state.name(href.text)))])
+            href = named
         case .conflict, .uidInUse: throw Refused(409, "the calendar server does not take the event")
         }
-        var counter = try await round.begin(state)
-        let object = try await work(account, backend, information).refresh(href, isOurs: true, &counter)
+        let object = try? await work(account, backend, information).refresh(href, isOurs: true, &counter)
         let meeting = Meeting.id(user: user.id, uid: uid, recurrenceID: nil)
         return CalendarAnswer(to: id, .written, latest: object?.meetings[meeting], meetingID: meeting)
     }
@@ -206,7 +217,7 @@ struct CommandWork: Sendable {
                 return CalendarAnswer(to: id, .unchanged, latest: place.revision, meetingID: meetingID)
             }
             if try await store.put(place.object.href, document.octets, matching: stored.etag) == .written {
-                let latest = try await refresh(place, meetingID, isOurs: place.object.isOurs)
+                let latest = try? await refresh(place, meetingID, isOurs: place.object.isOurs)
                 return CalendarAnswer(to: id, .written, latest: latest, meetingID: meetingID)
             }
         }
@@ -230,7 +241,7 @@ struct CommandWork: Sendable {
         guard
             try await place.backend.delete(object.href, in: place.information.reference, ifMatch: etag) != .conflict
         else { return CalendarAnswer(to: id, .conflict, reason: "the meeting has changed since: read it again") }
-        _ = try await refresh(place, meetingID)
+        _ = try? await refresh(place, meetingID)
         return CalendarAnswer(to: id, .written, meetingID: meetingID)
     }
 
@@ -239,11 +250,14 @@ struct CommandWork: Sendable {
     func freeBusy(_ from: Timestamp, _ to: Timestamp, _ emails: [String]) async throws -> CalendarAnswer {
         guard let interval = CalendarInterval(from: from, until: to) else { throw Refused(400, "the times are none") }
         var people: [CalendarAnswer.Person] = []
-        for email in emails {
+        var seen: Set<String> = []
+        for email in emails where seen.insert(email.lowercased()).inserted {
             people.append(.init(email: email, spans: try await spans(of: email, interval)))
         }
         return CalendarAnswer(to: id, .ok, busy: people)
     }
+
+    private static let mostSpans = 500
 
     /// Nil: nothing is known of this address. Times alone leave a calendar, whoever asks.
     private func spans(of email: String, _ interval: CalendarInterval) async throws -> [CalendarAnswer.BusySpan]? {
@@ -257,7 +271,7 @@ struct CommandWork: Sendable {
             where information.holdsEvents && information.owner.map({ $0 == account.principal }) ?? true {
                 periods += try await backend.freeBusy(of: information.reference, during: interval)
             }
-            return periods.sorted { $0.time.start < $1.time.start }.map {
+            return periods.sorted { $0.time.start < $1.time.start }.prefix(Self.mostSpans).map {
                 .init(from: $0.time.start, to: $0.time.end, kind: $0.kind.rawValue.lowercased())
             }
         } catch is CalendarError {
@@ -276,8 +290,8 @@ struct CommandWork: Sendable {
                 .init(
                     id: meeting.id, revision: object.meetings[meeting.id] ?? 0,
                     start: Timestamp(seconds: Int64(meeting.start.seconds)), durationMinutes: meeting.durationMinutes,
-                    subject: meeting.subject.map { String($0.prefix(200)) },
-                    location: meeting.location.map { String($0.prefix(200)) },
+                    subject: meeting.subject.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
+                    location: meeting.location.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
                     joinURL: reading.joinURL(of: meeting).flatMap { parts.settings.joinHosts.allows($0) ? $0 : nil })
             }
         }

@@ -16,12 +16,14 @@ struct MeetingSealer: Sendable {
     let digestKey: SymmetricKey
 
     func record(
-        _ meeting: Meeting, revision: Int64, keyURI: String, key: SymmetricKey, spaceID: String?, joinURL: String?
+        _ meeting: Meeting, of userID: String, revision: Int64, keyURI: String, key: SymmetricKey, spaceID: String?,
+        joinURL: String?
     ) throws -> MeetingRecord {
         var record = MeetingRecord(
-            id: meeting.id, userID: meeting.userID, seriesID: meeting.seriesID, icalUID: digest(meeting.icalUID),
+            id: meeting.id, userID: userID, seriesID: meeting.seriesID, icalUID: digest(meeting.icalUID),
             recurrenceID: meeting.recurrenceID, revision: revision,
-            start: Timestamp(seconds: Int64(meeting.start.seconds)), startTimeZone: meeting.startTimeZone,
+            start: Timestamp(seconds: Int64(meeting.start.seconds)),
+            startTimeZone: meeting.startTimeZone.flatMap(Self.plainZone),
             durationMinutes: meeting.durationMinutes, keyURI: keyURI)
         record.isAllDay = meeting.isAllDay
         record.isRecurring = meeting.isRecurring
@@ -63,8 +65,8 @@ struct MeetingSealer: Sendable {
             record.organizer = try sealed(Self.json(person))
         }
         if !people.isEmpty { record.participants = try sealed(Self.fitting(people)) }
-        let others = Set(people.filter { !$0.isResource }.compactMap(\.userID)).subtracting([meeting.userID])
-        record.participantIDs = others.sorted()
+        let others = Set(people.filter { !$0.isResource }.compactMap(\.userID)).subtracting([userID])
+        record.participantIDs = Array(others.sorted().prefix(Self.mostIDs))
         if let trigger = meeting.trigger {
             let action: MeetingRecord.Trigger.Action =
                 switch trigger.action {
@@ -78,6 +80,15 @@ struct MeetingSealer: Sendable {
         record.hasJoinDetails = meeting.writtenRevision != nil
         if let joinURL { record.joinInfo = try .init(uri: nil, url: EncryptedText(encrypting: joinURL, under: key)) }
         return record
+    }
+
+    /// So many users of the organisation the core takes for a meeting; all stand in the sealed list.
+    private static let mostIDs = 1000
+
+    /// The name of a zone that everybody knows. Any other is a text of the calendar, and texts go nowhere in clear.
+    private static func plainZone(_ name: String) -> String? {
+        let isPlain = name.utf8.count <= 64 && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
+        return isPlain && ZoneCatalogue.system.rules(named: name) != nil ? name : nil
     }
 
     func digest(_ uid: String) -> String {

@@ -20,9 +20,10 @@ final class BackendAccess: Sendable {
     private let changed: @Sendable (BackendAccess) -> Void
 
     private struct State {
-        var account = 0
-        /// Accounts that were refused, and with what.
-        var refused: [Int: String] = [:]
+        /// Accounts that were refused, and until when they are not tried.
+        var refused: [Int: ContinuousClock.Instant] = [:]
+        /// When an account worked last.
+        var worked: [Int: ContinuousClock.Instant] = [:]
     }
 
     /// - Parameters:
@@ -68,23 +69,32 @@ final class BackendAccess: Sendable {
         (self.id, self.backend, self.accounts, self.changed) = (id, backend, accounts, changed)
     }
 
-    /// The account that is used now.
-    var current: Int { state.withLock { $0.account } }
-    var refusals: [Int: String] { state.withLock { $0.refused } }
+    /// The account that is used now. One that was refused is tried again after a quarter of an hour: it may have been mended.
+    var current: Int {
+        let (account, isNews) = state.withLock { state -> (Int, Bool) in
+            let now = ContinuousClock.now
+            let before = state.refused.count
+            state.refused = state.refused.filter { now < $0.value }
+            // All were refused: the first again.
+            let account = (0..<max(1, accounts)).first { state.refused[$0] == nil } ?? 0
+            return (account, state.refused.count < before)
+        }
+        if isNews { changed(self) }
+        return account
+    }
 
-    /// The present account was refused. True when there is another to try.
-    func refused(_ account: Int, _ why: String) -> Bool {
+    var refusals: Set<Int> { state.withLock { Set($0.refused.keys) } }
+
+    /// The account was refused for one user. True when there is another to try.
+    ///
+    /// Where it has just worked for somebody else it is that user's trouble, and no account's.
+    func refused(_ account: Int) -> Bool {
         guard accounts > 0 else { return false }
         let outcome = state.withLock { state -> (isNew: Bool, next: Bool) in
-            let isNew = state.refused.updateValue(why, forKey: account) == nil
-            guard state.account == account else { return (isNew, true) }
-            guard let next = (0..<accounts).first(where: { state.refused[$0] == nil }) else {
-                // All were refused: the first again, for it may have been mended.
-                state.account = 0
-                return (isNew, false)
-            }
-            state.account = next
-            return (isNew, true)
+            let now = ContinuousClock.now
+            if let worked = state.worked[account], now < worked + .seconds(60) { return (false, false) }
+            let isNew = state.refused.updateValue(now + .seconds(900), forKey: account) == nil
+            return (isNew, (0..<accounts).contains { state.refused[$0] == nil })
         }
         if outcome.isNew { changed(self) }
         return outcome.next
@@ -92,7 +102,10 @@ final class BackendAccess: Sendable {
 
     /// The account works.
     func accepted(_ account: Int) {
-        let isNews = state.withLock { $0.refused.removeValue(forKey: account) != nil }
+        let isNews = state.withLock { state in
+            state.worked[account] = .now
+            return state.refused.removeValue(forKey: account) != nil
+        }
         if isNews { changed(self) }
     }
 }

@@ -151,6 +151,20 @@ final class Connector: Service {
         }
     }
 
+    /// Who left the list while nobody looked, or whose share came from another node since.
+    func sweep() async {
+        for holding in held.all {
+            guard let known = try? await parts.store.documents(ofShare: holding.share, kind: .user, limit: 100_000)
+            else {
+                continue
+            }
+            for owner in known.map(\.owner) where parts.users.list.users[owner] == nil {
+                guard let state = try? await parts.state().user(owner), state.state != .off else { continue }
+                await leave(owner)
+            }
+        }
+    }
+
     private func rest(_ id: String) {
         standings.withLock {
             $0[id]?.isRunning = false

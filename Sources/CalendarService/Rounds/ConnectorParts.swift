@@ -100,7 +100,10 @@ final class OutboxFlags: Sendable {
 actor UserTurns {
     private var waiting: [String: [CheckedContinuation<Void, Never>]] = [:]
 
-    func run<Result: Sendable>(_ user: String, _ body: @Sendable () async throws -> Result) async rethrows -> Result {
+    /// The work itself runs beside this actor, not on it.
+    func run<Result: Sendable>(
+        _ user: String, _ body: @Sendable @concurrent () async throws -> Result
+    ) async rethrows -> Result {
         if waiting[user] == nil {
             waiting[user] = []
         } else {
@@ -124,16 +127,17 @@ actor UserTurns {
 
 /// What servers said of users' calendars, asked for again after an hour.
 actor AccountCache {
-    private var held: [String: (account: CalendarAccount, until: Timestamp)] = [:]
+    /// Of a user as the list said then: another address or backend is another account.
+    private var held: [String: (user: ConnectedUser, account: CalendarAccount, until: Timestamp)] = [:]
     private static let freshness: Int64 = 3600
 
     func account(of user: ConnectedUser, at backend: any CalendarBackend, now: Timestamp) async throws
         -> CalendarAccount
     {
-        if let held = held[user.id], now < held.until { return held.account }
+        if let held = held[user.id], held.user == user, now < held.until { return held.account }
         let account = try await backend.discover(BackendUser(id: user.id, address: user.address))
         if held.count > 100_000 { held = [:] }
-        held[user.id] = (account, now.adding(seconds: Self.freshness))
+        held[user.id] = (user, account, now.adding(seconds: Self.freshness))
         return account
     }
 

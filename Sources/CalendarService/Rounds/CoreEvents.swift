@@ -28,7 +28,7 @@ struct CoreCalendar: CoreTelling {
             }
             guard status == 200 else {
                 let reason = (root["reason"]?.string ?? "").prefix(200)
-                if (400...499).contains(status) { throw Refused(reason: String(reason)) }
+                if (400...499).contains(status), status != 429 { throw Refused(reason: String(reason)) }
                 throw Self.away("\(status) \(reason)")
             }
         case .refused(let reason)?: throw Self.away(reason.rawValue)
@@ -57,10 +57,17 @@ struct EventSender: Sendable {
 
     /// One turn over all shares in which something waits. Throws what is in the way of all.
     func work() async throws {
+        var trouble: DiagnosedError?
         for share in parts.outbox.raised.sorted() {
             guard let holding = held.all.first(where: { $0.share == share }) else { continue }
-            while try await send(holding) {}
+            do {
+                while try await send(holding) {}
+            } catch let error as DiagnosedError where error.code == .calendarStore {
+                // What can not be read in one share holds up no other.
+                trouble = trouble ?? error
+            }
         }
+        if let trouble { throw trouble }
     }
 
     /// False when nothing waits any more.

@@ -14,6 +14,7 @@ struct MeetingChanges: Sendable {
     let keys: CalendarKeys
     /// Addresses that lead elsewhere are not passed on.
     let joinHosts: JoinHosts
+    let now: @Sendable () -> Timestamp
 
     /// - Parameters:
     ///   - object: as it is stored; revisions of its meetings are raised in it.
@@ -22,8 +23,7 @@ struct MeetingChanges: Sendable {
         from old: ObjectReading, to new: ObjectReading, window: Range<Instant>, object: inout ObjectState,
         user counter: inout UserState, series: inout [String: SeriesState], everything: Bool = false
     ) async throws -> [DocumentChange] {
-        let difference = MeetingDifference(
-            from: everything ? [] : old.meetings, to: new.meetings, left: new.left, window: window)
+        let difference = MeetingDifference(from: old.meetings, to: new.meetings, left: new.left, window: window)
         var changes: [DocumentChange] = []
         var told: Set<String> = []
         for event in difference.events {
@@ -36,11 +36,10 @@ struct MeetingChanges: Sendable {
                 changes += try await put(meeting, new, isNew: false, &object, &counter, &series)
             case .deleted(let meeting, let reason):
                 guard object.meetings.removeValue(forKey: meeting.id) != nil else { continue }
-                counter.counter += 1
+                let revision = counter.next(now())
                 changes.append(
                     try state.append(
-                        .deleted(
-                            userID: user.id, meetingID: meeting.id, revision: counter.counter, Self.removal(reason)),
+                        .deleted(userID: user.id, meetingID: meeting.id, revision: revision, Self.removal(reason)),
                         of: user.id, &counter))
             }
         }
@@ -49,7 +48,13 @@ struct MeetingChanges: Sendable {
             old.meetings.map { ($0.id, $0.writtenRevision) }, uniquingKeysWith: { first, _ in first })
         for meeting in new.meetings where !told.contains(meeting.id) {
             guard let written = before[meeting.id], written != meeting.writtenRevision else { continue }
+            told.insert(meeting.id)
             changes += try await put(meeting, new, isNew: false, &object, &counter, &series)
+        }
+        if everything {
+            for meeting in new.meetings where told.insert(meeting.id).inserted {
+                changes += try await put(meeting, new, isNew: true, &object, &counter, &series)
+            }
         }
         // Of meetings that time took out of the window nothing is told.
         let present = Set(new.meetings.map(\.id))
@@ -67,16 +72,23 @@ struct MeetingChanges: Sendable {
                 series[meeting.seriesID] = known
             } else {
                 guard let resource = counter.resource else { throw Self.noCalendar }
-                let made = SeriesState(keyURI: try await keys.makeKey(in: resource).uri)
-                series[meeting.seriesID] = made
-                changes.append(try state.put(made, meeting.seriesID, of: user.id))
+                let made = try await keys.makeKey(in: resource)
+                let fresh = SeriesState(keyURI: made.uri, renewKey: made.renew)
+                series[meeting.seriesID] = fresh
+                changes.append(try state.put(fresh, meeting.seriesID, of: user.id))
             }
         }
-        guard let known = series[meeting.seriesID] else { throw Self.noCalendar }
-        counter.counter += 1
-        object.meetings[meeting.id] = counter.counter
+        guard var known = series[meeting.seriesID] else { throw Self.noCalendar }
+        if let due = known.renewKey, due <= now(), let resource = counter.resource {
+            let made = try await keys.makeKey(in: resource)
+            (known.keyURI, known.renewKey) = (made.uri, made.renew)
+            series[meeting.seriesID] = known
+            changes.append(try state.put(known, meeting.seriesID, of: user.id))
+        }
+        let revision = counter.next(now())
+        object.meetings[meeting.id] = revision
         let record = try sealer.record(
-            meeting, revision: counter.counter, keyURI: known.keyURI, key: try await keys.key(known.keyURI),
+            meeting, of: user.id, revision: revision, keyURI: known.keyURI, key: try await keys.key(known.keyURI),
             spaceID: known.spaceID,
             joinURL: meeting.sensitivity == .normal
                 ? reading.joinURL(of: meeting).flatMap { joinHosts.allows($0) ? $0 : nil } : nil)
@@ -127,6 +139,9 @@ struct JoinHosts: Sendable {
         let parts = rest.split(separator: ":", omittingEmptySubsequences: false)
         guard (1...2).contains(parts.count), parts.count == 1 || parts[1].allSatisfy(\.isNumber) else { return false }
         let host = parts[0].lowercased()
+        guard host.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) || $0 == 45 || $0 == 46 }) else {
+            return false
+        }
         return hosts.contains { host == $0 || host.hasSuffix(".\($0)") }
     }
 }

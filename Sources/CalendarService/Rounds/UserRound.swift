@@ -4,6 +4,7 @@ import CalendarSync
 import CalendarTime
 import Diagnostics
 import ICalendar
+import LinkedService
 import SecretMemory
 import WireText
 
@@ -43,7 +44,7 @@ struct UserRound: Sendable {
             } catch let error as CalendarError where error.reason == .credentialsRefused {
                 last = error
                 await parts.accounts.forget(user.id)
-                guard access.refused(used, error.diagnosis.summary) else { break }
+                guard access.refused(used) else { throw error }
             }
         }
         throw last ?? DiagnosedError(.calendarUsers, fault: .configuration, "no account is configured")
@@ -64,7 +65,7 @@ struct UserRound: Sendable {
             outcome.calendars += 1
             let work = CalendarWork(
                 round: self, backend: backend, state: state, sealer: sealer,
-                reader: parts.reader(parts.meetingUser(user, account)), information: information, id: id)
+                reader: parts.reader(meetingUser(account, information, id)), information: information, id: id)
             try await work.run(known[id], &counter, &outcome, &problems)
         }
         // Calendars that are gone take their meetings with them.
@@ -76,14 +77,29 @@ struct UserRound: Sendable {
         return outcome
     }
 
+    /// Whose meetings they are: those of another owner's calendar are others than the user's own, also of the same UID.
+    func meetingUser(_ account: CalendarAccount, _ information: CalendarInformation, _ id: String) -> MeetingUser {
+        let own = parts.meetingUser(user, account)
+        guard let owner = information.owner, owner != account.principal else { return own }
+        return MeetingUser(id: "\(user.id)\n\(id)", addresses: own.addresses.map(\.text), zone: own.zone)
+    }
+
     /// The user's state, with a resource and a key at the KMS.
     func begin(_ state: SealedState) async throws -> UserState {
         var counter = try await state.user(user.id) ?? UserState()
-        guard counter.resource == nil || counter.keyURI == nil else { return counter }
-        let (resource, key) = try await parts.keys.makeCalendar(for: user.id)
-        counter.resource = resource
+        let present = parts.now()
+        let isDue = counter.renewKey.map { $0 <= present } ?? false
+        guard counter.resource == nil || counter.keyURI == nil || isDue else { return counter }
+        let key: CalendarKeys.Made
+        if let resource = counter.resource {
+            key = try await parts.keys.makeKey(in: resource)
+        } else {
+            (counter.resource, key) = try await parts.keys.makeCalendar(for: user.id)
+            counter.since = present
+        }
+        counter.formerKeyURI = counter.keyURI
         counter.keyURI = key.uri
-        counter.since = parts.now()
+        counter.renewKey = key.renew
         let event = try state.append(
             .status(userID: user.id, counter.state, code: nil, since: counter.since, keyURI: key.uri), of: user.id,
             &counter)
@@ -92,6 +108,8 @@ struct UserRound: Sendable {
     }
 
     func commit(_ changes: [DocumentChange]) async throws {
+        // Without the consent nothing is stored either; it was asked for a moment ago, and is known.
+        _ = try await parts.consent.sealingKey()
         guard try await parts.store.write(changes, under: holding) else { throw LostShare() }
         if changes.contains(where: { $0.place.kind == .event && $0.isPut }) { parts.outbox.raise(holding.share) }
     }
@@ -116,11 +134,10 @@ struct UserRound: Sendable {
     ) throws -> [DocumentChange] {
         var changes: [DocumentChange] = [.remove(DocumentPlace(owner: user.id, kind: .object, id: name))]
         for meeting in object.meetings.keys.sorted() {
-            counter.counter += 1
+            let revision = counter.next(parts.now())
             changes.append(
                 try state.append(
-                    .deleted(userID: user.id, meetingID: meeting, revision: counter.counter, .removed), of: user.id,
-                    &counter))
+                    .deleted(userID: user.id, meetingID: meeting, revision: revision, .removed), of: user.id, &counter))
         }
         return changes
     }
@@ -199,7 +216,8 @@ extension UserRound {
 
         var changes: MeetingChanges {
             MeetingChanges(
-                user: round.user, state: state, sealer: sealer, keys: parts.keys, joinHosts: parts.settings.joinHosts)
+                user: round.user, state: state, sealer: sealer, keys: parts.keys, joinHosts: parts.settings.joinHosts,
+                now: parts.now)
         }
 
         func run(
@@ -346,6 +364,13 @@ extension UserRound {
                 let answer = try await backend.objects(batch.map(\.href), in: reference)
                 var documents: [DocumentChange] = []
                 for object in answer.found {
+                    // One hostile object may have a thousand meetings.
+                    if documents.count >= 200 {
+                        context.outcome.events += documents.count { $0.place.kind == .event && $0.isPut }
+                        documents.append(try state.put(context.counter, of: user))
+                        try await round.commit(documents)
+                        documents = []
+                    }
                     let name = state.name(object.href.text)
                     let known: ObjectState?
                     if let object = objects[name] {
@@ -370,8 +395,15 @@ extension UserRound {
         private func take(
             _ object: CalendarObject, _ name: String, _ known: ObjectState?, _ context: inout Context
         ) async throws -> [DocumentChange] {
-            let old = known.map {
-                ObjectReading($0.octets, etag: $0.etag ?? "", window: context.before, reader: reader)
+            // Before is what the core was told, wherever in both windows.
+            let span =
+                min(
+                    context.before.lowerBound, context.window.lowerBound)..<max(
+                    context.before.upperBound, context.window.upperBound)
+            let old = known.map { known in
+                var old = ObjectReading(known.octets, etag: known.etag ?? "", window: span, reader: reader)
+                old.meetings.removeAll { known.meetings[$0.id] == nil }
+                return old
             }
             let new = ObjectReading(
                 object.octets, etag: object.etag?.text ?? "", window: context.window, reader: reader)

@@ -10,6 +10,10 @@ struct UserState: Sendable, Hashable {
     /// The KMS resource of the user's calendar, and its key for commands.
     var resource: String?
     var keyURI: String?
+    /// The one before it.
+    var formerKeyURI: String?
+    /// When a new one is due.
+    var renewKey: Timestamp?
     /// The last number that was given to a change; `MeetingRecord.revision`, and the order of events.
     var counter: Int64 = 0
     /// The last number that was given to an event for the core.
@@ -25,6 +29,12 @@ struct UserState: Sendable, Hashable {
     var lastRound: Timestamp?
     /// Objects that could not be read, by code.
     var problems: [String: Int] = [:]
+
+    /// The number of a new change: above all before it, also where an older copy of the database was put back.
+    mutating func next(_ now: Timestamp) -> Int64 {
+        counter = max(counter + 1, now.milliseconds)
+        return counter
+    }
 }
 
 /// How far a calendar was read.
@@ -56,6 +66,8 @@ struct ObjectState: Sendable, Hashable {
 /// What belongs to all meetings of a series.
 struct SeriesState: Sendable, Hashable {
     var keyURI: String
+    /// When a new one is due.
+    var renewKey: Timestamp?
     var spaceID: String?
 }
 
@@ -85,10 +97,6 @@ struct SealedState: Sendable {
 
     func series(_ id: String, of user: String) async throws -> SeriesState? {
         try await read(DocumentPlace(owner: user, kind: .series, id: id)).map(SeriesState.init(json:))
-    }
-
-    func series(of user: String) async throws -> [String: SeriesState] {
-        try await all(of: user, .series).mapValues(SeriesState.init(json:))
     }
 
     /// What waits to be told, the oldest first for each user.
@@ -194,5 +202,7 @@ struct SealedState: Sendable {
     private static let unreadable = DiagnosedError(
         .calendarStore, fault: .store, "what the connector has stored does not open",
         expected: "values sealed under the key of this service's account",
-        hint: "the database belongs to another account or was changed; hdsctl calendar replay reads a user anew")
+        hint:
+            "the database belongs to another account, or was changed: put back what was there, or begin with an empty one"
+    )
 }

@@ -7,6 +7,8 @@ extension UserState {
         json.beginObject()
         json.member("resource", ifPresent: resource)
         json.member("key", ifPresent: keyURI)
+        json.member("formerKey", ifPresent: formerKeyURI)
+        if let renewKey { json.member("renewKey", renewKey.milliseconds) }
         json.member("counter", counter)
         json.member("told", told)
         json.member("absentFrom", ifPresent: absence?.from.iso8601)
@@ -28,6 +30,8 @@ extension UserState {
         self.init()
         resource = node["resource"]?.string
         keyURI = node["key"]?.string
+        formerKeyURI = node["formerKey"]?.string
+        renewKey = (node["renewKey"]?.integer).map { Timestamp(milliseconds: $0) }
         counter = node["counter"]?.integer ?? 0
         told = node["told"]?.integer ?? 0
         if let from = node["absentFrom"]?.string.flatMap({ Timestamp(iso8601: $0) }),
@@ -101,12 +105,14 @@ extension SeriesState {
     func write(to json: inout JSONWriter) {
         json.beginObject()
         json.member("key", keyURI)
+        if let renewKey { json.member("renewKey", renewKey.milliseconds) }
         json.member("space", ifPresent: spaceID)
         json.endObject()
     }
 
     init(json node: JSONNode) {
         keyURI = node["key"]?.string ?? ""
+        renewKey = (node["renewKey"]?.integer).map { Timestamp(milliseconds: $0) }
         spaceID = node["space"]?.string
     }
 }

@@ -69,7 +69,13 @@ extension CloudService {
             return text
         }
         guard let url = root["url"]?.string, url.utf8.count <= 1024 else { throw CloudError.malformed("url of a room") }
-        return Room(url: url, sip: try plain("sip"), phone: try plain("phone"), pin: try plain("pin"))
+        let room = Room(url: url, sip: try plain("sip"), phone: try plain("phone"), pin: try plain("pin"))
+        // Both stand in an invitation as text: an address among them would be a link to wherever the core wants.
+        guard room.phone.map(CalendarCommand.Join.isPhone) ?? true, room.pin.map(CalendarCommand.Join.isPIN) ?? true
+        else {
+            throw CloudError.malformed("phone and pin of a room: digits")
+        }
+        return room
     }
 
     func setSpace(_ space: String, ofMeeting id: String) async throws {

@@ -30,7 +30,7 @@ extension Meetings {
                 spaceID: space?.id)
             let answer = try await send(
                 .putJoinDetails(meetingID: current.id, revision: current.record.revision, join),
-                under: current.record.keyURI)
+                under: try await calendarKey())
             func outcome(_ result: JoinOutcome.Result) -> JoinOutcome {
                 JoinOutcome(
                     meeting: current, result: result, url: room.url, space: space?.id, reason: answer.reason?.loggable)

@@ -208,7 +208,7 @@ package actor Meetings {
     ) async throws {
         var record = meeting.record
         for _ in 0..<Self.trials {
-            let answer = try await send(action(record), under: record.keyURI)
+            let answer = try await send(action(record), under: try await calendarKey())
             guard answer.outcome == .conflict else { return try Self.requireDone(answer) }
             record = try await latest(of: record, answer.latest, unseen: false)
             let seen = try await opened(record)
