@@ -117,6 +117,10 @@ enum RuleCatalogue {
         "agent-missing": Entry(
             "a service asked about somebody else and did not name its compliance officer",
             "the service names the officer in client.credential.userId"),
+        "not-its-calendar": Entry(
+            "a calendar service reads the calendars that it is on the list of, and no space",
+            "nothing: what it asked for is not its own; if it is, its account was changed, and the calendar is made anew"
+        ),
         "matter-missing": Entry(
             "a former member's keys are read in a matter, and none was named", "the service names the matter"),
         "bound-after-leaving": Entry(
