@@ -256,9 +256,7 @@ var targets: [Target] = [
         "LinkedService",
         [
             "KMSClient", "KMSProtocol", "ServiceRuntime", "CoreLink", "LinkProtocol", "HTTPClient", "IssuerKeys",
-            "TLSChannel",
-            "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics", lifecycle,
+            "TLSChannel", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", lifecycle,
         ]),
 
     // Layer 7: executables, flags and wiring only
@@ -389,7 +387,7 @@ targets += [
         "CalendarBackendTests",
         [
             "CalendarBackend", "CalendarTransport", "CalendarTranslation", "CalendarXML", "CalDAVClient", "GraphClient",
-            "ExchangeClient", "CalendarSync",
+            "ExchangeClient", "CalendarSync", "CalendarService",
             "GoogleCalendarClient",
             "CalendarTime", "HTTPClient", "TLSChannel", "ICalendar", "JOSESignature", "Cryptography", "SecretMemory",
             "WireText",

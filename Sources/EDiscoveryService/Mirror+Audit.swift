@@ -24,7 +24,7 @@ extension Mirror {
             let last = try Row.fetchOne(db, sql: "SELECT position, chain FROM audit ORDER BY position DESC LIMIT 1")
             let position: Int64 = last.map { $0["position"] as Int64 + 1 } ?? 1
             let chain = last.map { [UInt8]($0["chain"] as Data) } ?? [UInt8](repeating: 0, count: 32)
-            let sealed = try StoreSeal.seal(text, "audit \(position)", key)
+            let sealed = try MirrorSeal.seal(text, "audit \(position)", key)
             let next = SHA256.hash(chain + sealed)
             try db.execute(
                 sql: "INSERT INTO audit VALUES (?, ?, ?)", arguments: [position, Data(sealed), Data(next)])
@@ -56,7 +56,7 @@ extension Mirror {
                         hint: "somebody changed the worker's database: keep a copy, and compare with the journal")
                 }
                 entries.append(
-                    String(decoding: try StoreSeal.open(sealed, "audit \(position)", key), as: UTF8.self))
+                    String(decoding: try MirrorSeal.open(sealed, "audit \(position)", key), as: UTF8.self))
                 if entries.count > count { entries.removeFirst() }
             }
             return entries

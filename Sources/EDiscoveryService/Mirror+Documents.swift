@@ -39,7 +39,7 @@ extension Mirror {
         try Row.fetchAll(
             db, sql: "SELECT id, sealed FROM document WHERE kind = ? ORDER BY id", arguments: [kind]
         ).map { row in
-            try JSONDocument(StoreSeal.open([UInt8](row["sealed"] as Data), "\(kind) \(row["id"] as String)", key))
+            try JSONDocument(MirrorSeal.open([UInt8](row["sealed"] as Data), "\(kind) \(row["id"] as String)", key))
         }
     }
 
@@ -48,7 +48,7 @@ extension Mirror {
     ) throws -> JSONDocument? {
         try Row.fetchOne(
             db, sql: "SELECT sealed FROM document WHERE kind = ? AND id = ?", arguments: [kind, id]
-        ).map { try JSONDocument(StoreSeal.open([UInt8]($0["sealed"] as Data), "\(kind) \(id)", key)) }
+        ).map { try JSONDocument(MirrorSeal.open([UInt8]($0["sealed"] as Data), "\(kind) \(id)", key)) }
     }
 
     static func put(
@@ -58,6 +58,6 @@ extension Mirror {
             sql: """
                 INSERT INTO document VALUES (?, ?, ?)
                 ON CONFLICT (kind, id) DO UPDATE SET sealed = excluded.sealed
-                """, arguments: [kind, id, Data(try StoreSeal.seal(octets, "\(kind) \(id)", key))])
+                """, arguments: [kind, id, Data(try MirrorSeal.seal(octets, "\(kind) \(id)", key))])
     }
 }

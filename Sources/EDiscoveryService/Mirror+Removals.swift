@@ -120,7 +120,7 @@ extension Mirror {
         try db.execute(
             sql: "UPDATE event SET sealed = ?, kind = ?, cause = coalesce(?, cause) WHERE space = ? AND sequence = ?",
             arguments: [
-                Data(try StoreSeal.seal(octets, name(place), key)),
+                Data(try MirrorSeal.seal(octets, name(place), key)),
                 (cause == nil ? EventKind.other : .removed).rawValue, cause, place.space,
                 Int64(clamping: place.sequence),
             ])
@@ -180,7 +180,7 @@ extension Mirror {
                 arguments: [limit])
             for row in rows {
                 let place = FeedPlace(space: row["space"], sequence: UInt64(row["sequence"] as Int64))
-                let octets = try StoreSeal.open([UInt8](row["sealed"] as Data), Self.name(place), key)
+                let octets = try MirrorSeal.open([UInt8](row["sealed"] as Data), Self.name(place), key)
                 var facts: FeedEntry.Facts?
                 if case .event(_, let found)? = FeedEntry(octets) { facts = found }
                 try db.execute(

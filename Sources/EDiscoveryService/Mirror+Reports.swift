@@ -35,7 +35,7 @@ extension Mirror {
                 place += 1
                 try db.execute(
                     sql: "INSERT INTO item VALUES (?, ?, ?)",
-                    arguments: [id, place, Data(try StoreSeal.seal(item, "item \(id) \(place)", key))])
+                    arguments: [id, place, Data(try MirrorSeal.seal(item, "item \(id) \(place)", key))])
             }
             try db.execute(
                 sql: "UPDATE report SET sealed = ? WHERE id = ?", arguments: [Data(try Self.sealed(report, key)), id])
@@ -60,13 +60,13 @@ extension Mirror {
                 arguments: [id, place, count]
             ).map { row in
                 let place: Int64 = row["place"]
-                return (place, try StoreSeal.open([UInt8](row["sealed"] as Data), "item \(id) \(place)", key))
+                return (place, try MirrorSeal.open([UInt8](row["sealed"] as Data), "item \(id) \(place)", key))
             }
         }
     }
 
     private static func sealed(_ report: Report, _ key: SymmetricKey) throws -> [UInt8] {
-        try StoreSeal.seal(report.encoded(), "report \(report.id)", key)
+        try MirrorSeal.seal(report.encoded(), "report \(report.id)", key)
     }
 
     private static func report(_ id: String, _ key: SymmetricKey, _ db: any Database) throws -> Report? {
@@ -76,6 +76,6 @@ extension Mirror {
 
     private static func report(_ row: Row, _ key: SymmetricKey) throws -> Report {
         let id: String = row["id"]
-        return try Report(StoreSeal.open([UInt8](row["sealed"] as Data), "report \(id)", key))
+        return try Report(MirrorSeal.open([UInt8](row["sealed"] as Data), "report \(id)", key))
     }
 }

@@ -125,6 +125,6 @@ extension Mirror {
 
     static func opened(_ row: Row, of space: String, _ key: SymmetricKey) throws -> [UInt8] {
         let place = FeedPlace(space: space, sequence: UInt64(row["sequence"] as Int64))
-        return try StoreSeal.open([UInt8](row["sealed"] as Data), name(place), key)
+        return try MirrorSeal.open([UInt8](row["sealed"] as Data), name(place), key)
     }
 }

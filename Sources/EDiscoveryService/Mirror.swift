@@ -1,7 +1,6 @@
 import Cryptography
 import Diagnostics
 import EDiscoveryCollection
-import Encryption
 import FoundationEssentials
 import SecretMemory
 import WireText
@@ -66,7 +65,7 @@ final class Mirror: Sendable {
             for (entry, octets) in items {
                 switch entry {
                 case .event(let place, let facts):
-                    let sealed = try StoreSeal.seal(octets, Self.name(place), key)
+                    let sealed = try MirrorSeal.seal(octets, Self.name(place), key)
                     try db.execute(
                         sql: """
                             INSERT INTO event (space, sequence, sealed, kind, published, about)
@@ -116,7 +115,7 @@ final class Mirror: Sendable {
             arguments: [space, position]
         ).map { row in
             let place = FeedPlace(space: space, sequence: UInt64(row["sequence"] as Int64))
-            return try StoreSeal.open([UInt8](row["sealed"] as Data), name(place), key)
+            return try MirrorSeal.open([UInt8](row["sealed"] as Data), name(place), key)
         }
     }
 }

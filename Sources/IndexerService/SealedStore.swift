@@ -1,8 +1,8 @@
 import Cryptography
 import Diagnostics
-import Encryption
 import FoundationEssentials
 import GRDB
+import LinkedService
 import SearchIndexing
 import SecretMemory
 import WireText
@@ -160,34 +160,20 @@ final class SealedStore: Sendable {
 
     // MARK: - Seals
 
-    /// Nonce, ciphertext and tag under a key of their own, bound to what it is.
+    private static let values = StoreSeal(
+        "index",
+        unreadable: DiagnosedError(
+            "index-database-sealed", fault: .store, "what the indexer has stored does not open",
+            expected: "values sealed under the key of this service's account",
+            hint: "the database belongs to another account or was changed; move it away, and words are noted anew"))
+
     private static func seal(_ plain: [UInt8], _ what: String, _ key: SymmetricKey) throws -> [UInt8] {
-        let salt = try RandomBytes.bytes(16)
-        let own = try HKDFSHA256.derive(from: key, salt: salt, info: Array("hds index store".utf8), count: 32)
-        let (ciphertext, tag) = try AESGCM.seal(
-            plain, key: own, nonce: [UInt8](repeating: 0, count: AESGCM.nonceByteCount), aad: Array(what.utf8))
-        return salt + ciphertext + tag
+        try values.seal(plain, Array(what.utf8), key)
     }
 
     private static func open(_ sealed: [UInt8], _ what: String, _ key: SymmetricKey) throws -> [UInt8] {
-        guard sealed.count >= 16 + AESGCM.tagByteCount else { throw unreadable }
-        do {
-            let own = try HKDFSHA256.derive(
-                from: key, salt: Array(sealed.prefix(16)), info: Array("hds index store".utf8), count: 32)
-            let plain = try AESGCM.open(
-                Array(sealed[16..<(sealed.count - AESGCM.tagByteCount)]),
-                tag: Array(sealed.suffix(AESGCM.tagByteCount)),
-                key: own, nonce: [UInt8](repeating: 0, count: AESGCM.nonceByteCount), aad: Array(what.utf8))
-            return plain.withUnsafeBytes { Array($0) }
-        } catch {
-            throw unreadable
-        }
+        try values.open(sealed, Array(what.utf8), key)
     }
-
-    private static let unreadable = DiagnosedError(
-        "index-database-sealed", fault: .store, "what the indexer has stored does not open",
-        expected: "values sealed under the key of this service's account",
-        hint: "the database belongs to another account or was changed; move it away, and words are noted anew")
 }
 
 /// The words of rooms as a query needs them, read when a pattern asks for them. For one query.

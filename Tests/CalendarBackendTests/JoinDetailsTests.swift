@@ -9,34 +9,7 @@ import TestServers
 import Testing
 import WireText
 
-/// One object at a time of a backend, for `WriteBack`.
-private struct BackendStore: CalendarObjectStore {
-    let backend: any CalendarBackend
-    let calendar: CalendarReference
-
-    func read(_ href: String) async throws(DiagnosedError) -> StoredCalendarObject? {
-        do {
-            return try await backend.object(CalendarHref(href), in: calendar).flatMap { object in
-                object.etag.map { StoredCalendarObject(etag: $0.text, octets: object.octets) }
-            }
-        } catch { throw Self.diagnosis(error) }
-    }
-
-    func put(_ href: String, _ octets: [UInt8], matching etag: String?) async throws(DiagnosedError)
-        -> CalendarPutAnswer
-    {
-        do {
-            let outcome = try await backend.put(
-                octets, at: CalendarHref(href), in: calendar, etag.map { .match(ETag($0)) } ?? .create)
-            return outcome.isWritten ? .written : .conflict
-        } catch { throw Self.diagnosis(error) }
-    }
-
-    private static func diagnosis(_ error: any Error) -> DiagnosedError {
-        (error as? CalendarError)?.diagnosis
-            ?? DiagnosedError("test-failure", fault: .internal, "\(error)")
-    }
-}
+@testable import CalendarService
 
 /// The connector's own way of writing, through every backend.
 @Suite("Join details through calendar backends")
@@ -85,7 +58,7 @@ struct JoinDetailsTests {
             if case .created(let chosen) = made { href = chosen }
             let before = try EventSeries(parsing: try await ground.read(href).octets)
             let writer = WriteBack(
-                store: BackendStore(backend: ground.backend, calendar: ground.calendar), merge: Self.merge
+                store: BackendObjects(backend: ground.backend, calendar: ground.calendar), merge: Self.merge
             ) { _ in await Task.yield() }
             func put(_ edit: JoinEdit) async throws -> WriteBack.Result {
                 try await writer.put(edit, at: href.text, base: nil)
@@ -126,7 +99,7 @@ struct JoinDetailsTests {
             at: client.newHref(in: calendar), in: calendar, .create)
         guard case .created(let href) = made else { return }
         let uid = try EventSeries(parsing: try #require(try await client.object(href, in: calendar)).octets).uid
-        let writer = WriteBack(store: BackendStore(backend: client, calendar: calendar), merge: Self.merge) { _ in
+        let writer = WriteBack(store: BackendObjects(backend: client, calendar: calendar), merge: Self.merge) { _ in
             await Task.yield()
         }
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -1,10 +1,16 @@
 import CalDAVClient
 import CalendarBackend
+import CalendarSync
+import CalendarTime
 import Diagnostics
+import Foundation
 import HTTPClient
 import TestServers
 import Testing
 import WireText
+
+@testable import CalendarService
+@testable import ICalendar
 
 /// On a real server that schedules: an organiser's write never undoes an attendee's answer.
 ///
@@ -23,7 +29,7 @@ struct SchedulingTests {
         let atBob: CalendarObject
         let bobsCalendar: CalendarReference
 
-        static func make(on day: String = "20270105") async throws -> Meeting {
+        static func make(on day: String = "20270105", location: String = "Room 4") async throws -> Meeting {
             let server = try await TestCalendarServer.start(.xandikos)
             let proxy = try await CalendarProxy(to: server.port, translatesUsers: true)
             let client = try CalDAVGround.client(proxy.url)
@@ -36,7 +42,8 @@ struct SchedulingTests {
             let event = TestEvent(
                 start: day + "T100000Z", end: day + "T110000Z",
                 more: [
-                    "ORGANIZER:mailto:alice@example.com", "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.com",
+                    "LOCATION:\(location)", "ORGANIZER:mailto:alice@example.com",
+                    "ATTENDEE;PARTSTAT=ACCEPTED:mailto:alice@example.com",
                     "ATTENDEE;PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:bob@example.com",
                 ])
             let href = try await organiser.add(event.uid + ".ics", event)
@@ -179,6 +186,39 @@ struct SchedulingTests {
             #expect(now.text.contains("PARTSTAT=\(status)") && now.text.contains("join.example.com/\(status)"))
         }
         #expect(meeting.isAccepted(try await organiser.read(href)))
+        await meeting.end()
+    }
+
+    @Test(
+        "Twenty times bob answers while the connector writes its details: every answer is there, the details stand once"
+    )
+    func detailsBetween() async throws {
+        let meeting = try await Meeting.make(location: "@meet")
+        let faulting = FaultingCalendarBackend(meeting.client)
+        let writer = WriteBack(
+            store: BackendObjects(backend: faulting, calendar: meeting.organiser.calendar),
+            merge: JoinMerge(
+                user: .init(id: "alice", addresses: ["alice@example.com"], zone: .utc), keywords: Keywords(),
+                zones: .system)
+        ) { _ in }
+        for round in 0..<20 {
+            let status = round.isMultiple(of: 2) ? "TENTATIVE" : "ACCEPTED"
+            let url = "https://join.example.com/\(round)"
+            // Between the connector's reading and its writing.
+            faulting.inject(.overtake { try await meeting.answer(status) }, of: .put)
+            let before = try await meeting.organiser.read(meeting.href)
+            let edit = JoinEdit(
+                uid: meeting.uid, meetingID: "m", details: JoinDetails(url: url), template: JoinTemplate(languages: []),
+                revision: "r\(round)")
+            let result = try await writer.put(
+                edit, at: meeting.href.text, base: CalendarDocument(parsing: before.octets))
+            #expect(result == .written(tries: 2), "\(round)")
+            let text = try await meeting.organiser.read(meeting.href).text.replacing("\r\n ", with: "")
+            #expect(text.contains("PARTSTAT=\(status)"), "\(round)")
+            #expect(text.components(separatedBy: "CONFERENCE;").count == 2, "\(round)")
+            #expect(text.components(separatedBy: JoinNotes.begin).count == 2 && text.contains(url), "\(round)")
+        }
+        #expect(meeting.isAccepted(try await meeting.organiser.read(meeting.href)))
         await meeting.end()
     }
 

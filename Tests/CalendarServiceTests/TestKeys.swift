@@ -16,7 +16,6 @@ final class TestKeys: KMSAsking {
         var lists: [String: [String]] = [:]
         var sealing: SymmetricKey?
         var isRefusing = false
-        var asked = 0
     }
 
     private let state = Mutex(State())
@@ -28,12 +27,11 @@ final class TestKeys: KMSAsking {
     func key(_ uri: String) -> SymmetricKey? { state.withLock { $0.keys[uri]?.key } }
     func resource(of uri: String) -> String? { state.withLock { $0.keys[uri]?.resource } }
     func people(of resource: String) -> [String] { state.withLock { $0.lists[resource] ?? [] } }
-    var count: Int { state.withLock { $0.asked } }
+    var resources: Int { state.withLock { $0.lists.count } }
 
     func perform(_ operation: KMSOperation) async throws -> KMSAnswer {
         let now = Timestamp.now()
         return try state.withLock { state in
-            state.asked += 1
             guard !state.isRefusing else {
                 throw KMSRefusal(
                     KMSAnswer(

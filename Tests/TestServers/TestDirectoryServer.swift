@@ -1,5 +1,4 @@
 import Glibc
-import Synchronization
 
 /// A real OpenLDAP server of one test, made by deploy/lib/directory-server.sh and gone with this process.
 package final class TestDirectoryServer: Sendable {
@@ -11,56 +10,28 @@ package final class TestDirectoryServer: Sendable {
     /// Of `ldap://`, with StartTLS where it is asked for.
     package let port: Int
     package let tlsPort: Int
-    private let pipe: PrivatePipe
-    private let child: pid_t
-    private let isOpen = Mutex(true)
+    private let server: ScriptServer
 
     /// Whether slapd is on this machine; says so once when it is not.
-    package static let isInstalled: Bool = {
-        let found = (try? BashScript.start("directory-server.sh", ["--find"], input: nil)).map(BashScript.status) == 0
-        if !found {
-            print(
-                "skipped: no slapd and ldap-utils on this machine, so nothing is tried with a real directory (apt-get)")
-        }
-        return found
-    }()
+    package static let isInstalled = ScriptServer.isFound(
+        "directory-server.sh",
+        else: "no slapd and ldap-utils on this machine, so nothing is tried with a real directory (apt-get)")
 
     package static func start(_ files: DirectoryServerFiles) async throws -> TestDirectoryServer {
         try await onOwnThread {
-            var template = Array("/tmp/hds-directory-XXXXXX".utf8CString)
-            guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
-            let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let pipe = try PrivatePipe()
-            let child = try BashScript.start(
-                "directory-server.sh", [folder, files.certificate, files.key], input: pipe.reading)
-            close(pipe.reading)
-            let told = line(from: pipe.writing)
-            let words = told.split(separator: " ")
-            guard words.count == 3, words[0] == "ready", let port = Int(words[1]), let tlsPort = Int(words[2]) else {
-                close(pipe.writing)
-                _ = BashScript.status(of: child)
-                throw TestPKI.Failure(what: "slapd: \(told)")
-            }
-            return TestDirectoryServer(port: port, tlsPort: tlsPort, pipe: pipe, child: child)
+            TestDirectoryServer(
+                try ScriptServer(
+                    "directory-server.sh", [ScriptServer.folder("directory"), files.certificate, files.key], ports: 2))
         }
     }
 
-    private init(port: Int, tlsPort: Int, pipe: PrivatePipe, child: pid_t) {
-        (self.port, self.tlsPort, self.pipe, self.child) = (port, tlsPort, pipe, child)
+    private init(_ server: ScriptServer) {
+        self.server = server
+        (port, tlsPort) = (server.ports[0], server.ports[1])
     }
-
-    deinit { end() }
 
     /// Stops it for ever and deletes its folder; blocks until it is gone.
-    package func end() {
-        let wasOpen = isOpen.withLock { open in
-            defer { open = false }
-            return open
-        }
-        guard wasOpen else { return }
-        close(pipe.writing)
-        _ = BashScript.status(of: child)
-    }
+    package func end() { server.end() }
 
     /// Changes the directory as its administrator, with LDIF and ldapmodify of OpenLDAP.
     package func change(_ ldif: String) async throws {
@@ -78,7 +49,7 @@ package final class TestDirectoryServer: Sendable {
                 sent += count
             }
             shutdown(text.writing, Int32(SHUT_WR))
-            let told = Self.line(from: text.writing)
+            let told = ScriptServer.line(from: text.writing)
             close(text.writing)
             let status = BashScript.status(of: child)
             guard status == 0 else { throw TestPKI.Failure(what: "ldapmodify: \(told)") }
@@ -112,12 +83,5 @@ package final class TestDirectoryServer: Sendable {
         try await change(
             "dn: uid=\(name),\(Self.people)\nchangetype: modify\nreplace: pwdAccountLockedTime\n"
                 + "pwdAccountLockedTime: 000001010000Z\n")
-    }
-
-    private static func line(from descriptor: Int32) -> String {
-        var bytes: [UInt8] = []
-        var octet: UInt8 = 0
-        while read(descriptor, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
-        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -1,6 +1,3 @@
-import Glibc
-import Synchronization
-
 /// A real HTTP proxy of one test, made by deploy/lib/proxy.sh and gone with this process.
 package final class TestProxy: Sendable {
     package enum Kind: String, Sendable {
@@ -14,20 +11,12 @@ package final class TestProxy: Sendable {
     }
 
     package let port: Int
-    private let pipe: PrivatePipe
-    private let child: pid_t
-    private let isOpen = Mutex(true)
+    private let server: ScriptServer
 
     /// Whether both proxies are on this machine; says so once when they are not.
-    package static let isInstalled: Bool = {
-        let found = (try? BashScript.start("proxy.sh", ["--find"], input: nil)).map(BashScript.status) == 0
-        if !found {
-            print(
-                "skipped: no proxies on this machine, so nothing is tried with them (apt-get install squid tinyproxy-bin)"
-            )
-        }
-        return found
-    }()
+    package static let isInstalled = ScriptServer.isFound(
+        "proxy.sh",
+        else: "no proxies on this machine, so nothing is tried with them (apt-get install squid tinyproxy-bin)")
 
     /// - Parameters:
     ///   - place: the host that it runs on.
@@ -44,42 +33,16 @@ package final class TestProxy: Sendable {
 
     private static func start(_ kind: Kind, at place: NetworkPlace?, on port: Int) async throws -> TestProxy {
         try await onOwnThread {
-            var template = Array("/tmp/hds-proxy-XXXXXX".utf8CString)
-            guard mkdtemp(&template) != nil else { throw TestPKI.Failure(what: "mkdtemp") }
-            let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            let pipe = try PrivatePipe()
-            let words = [folder, "\(port)", kind.rawValue] + (place.map { [$0.address] } ?? [])
-            let start = { try BashScript.start("proxy.sh", words, input: pipe.reading) }
-            let child = try place.map { try $0.within(start) } ?? start()
-            close(pipe.reading)
-            let proxy = TestProxy(port: port, pipe: pipe, child: child)
-            let told = proxy.line()
-            guard told == "ready" else { throw TestPKI.Failure(what: "a proxy on port \(port): \(told)") }
-            return proxy
+            let words =
+                [try ScriptServer.folder("proxy"), "\(port)", kind.rawValue] + (place.map { [$0.address] } ?? [])
+            return TestProxy(port: port, try ScriptServer("proxy.sh", words, ports: 0, at: place))
         }
     }
 
-    private init(port: Int, pipe: PrivatePipe, child: pid_t) {
-        (self.port, self.pipe, self.child) = (port, pipe, child)
+    private init(port: Int, _ server: ScriptServer) {
+        (self.port, self.server) = (port, server)
     }
-
-    deinit { end() }
 
     /// Stops it for ever and deletes its folder; blocks until it is gone.
-    package func end() {
-        let wasOpen = isOpen.withLock { open in
-            defer { open = false }
-            return open
-        }
-        guard wasOpen else { return }
-        close(pipe.writing)
-        _ = BashScript.status(of: child)
-    }
-
-    private func line() -> String {
-        var bytes: [UInt8] = []
-        var octet: UInt8 = 0
-        while read(pipe.writing, &octet, 1) == 1, octet != UInt8(ascii: "\n") { bytes.append(octet) }
-        return String(decoding: bytes, as: UTF8.self)
-    }
+    package func end() { server.end() }
 }

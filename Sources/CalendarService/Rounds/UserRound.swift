@@ -229,7 +229,7 @@ extension UserRound {
             var calendar =
                 known
                 ?? CalendarState(
-                    href: reference.href.text, name: information.name, token: nil, ctag: nil,
+                    href: reference.href.text, name: information.name, token: nil,
                     windowStart: window.lowerBound.seconds, windowEnd: window.upperBound.seconds, auditedAt: present)
             let before = Instant(seconds: calendar.windowStart)..<Instant(seconds: calendar.windowEnd)
             // Time goes on: once an hour all that is known is read anew for the window as it is now.

@@ -1,7 +1,7 @@
 import CalendarProtocol
 import Cryptography
 import Diagnostics
-import Encryption
+import LinkedService
 import SecretMemory
 import WireText
 
@@ -42,7 +42,6 @@ struct CalendarState: Sendable, Hashable {
     var href: String
     var name: String?
     var token: String?
-    var ctag: String?
     /// The window in which its objects were last read into meetings, in seconds since 1970.
     var windowStart: Int
     var windowEnd: Int
@@ -171,38 +170,22 @@ struct SealedState: Sendable {
         Base64URL.encode(HMACSHA256.code(for: Array("hds calendar name\0\(href)".utf8), key: key))
     }
 
+    private static let values = StoreSeal("calendar", unreadable: unreadable)
+    private static let unreadable = DiagnosedError(
+        .calendarStore, fault: .store, "what the connector has stored does not open",
+        expected: "values sealed under the key of this service's account",
+        hint: "the database belongs to another account, or was changed: put back what was there, or begin with an empty "
+            + "one")
+
     private func seal(_ plain: [UInt8], _ place: DocumentPlace) throws -> [UInt8] {
-        let salt = try RandomBytes.bytes(16)
-        let (ciphertext, tag) = try AESGCM.seal(
-            plain, key: try own(salt), nonce: [UInt8](repeating: 0, count: AESGCM.nonceByteCount), aad: Self.aad(place))
-        return salt + ciphertext + tag
+        try Self.values.seal(plain, Self.aad(place), key)
     }
 
     private func open(_ sealed: [UInt8], _ place: DocumentPlace) throws -> [UInt8] {
-        do {
-            guard sealed.count >= 16 + AESGCM.tagByteCount else { throw Self.unreadable }
-            let plain = try AESGCM.open(
-                Array(sealed[16..<(sealed.count - AESGCM.tagByteCount)]),
-                tag: Array(sealed.suffix(AESGCM.tagByteCount)), key: try own(Array(sealed.prefix(16))),
-                nonce: [UInt8](repeating: 0, count: AESGCM.nonceByteCount), aad: Self.aad(place))
-            return plain.withUnsafeBytes { Array($0) }
-        } catch {
-            throw Self.unreadable
-        }
-    }
-
-    private func own(_ salt: [UInt8]) throws -> SymmetricKey {
-        try HKDFSHA256.derive(from: key, salt: salt, info: Array("hds calendar store".utf8), count: 32)
+        try Self.values.open(sealed, Self.aad(place), key)
     }
 
     private static func aad(_ place: DocumentPlace) -> [UInt8] {
         [place.owner, place.kind.rawValue, place.id].flatMap { Array("\($0.utf8.count):\($0)".utf8) }
     }
-
-    private static let unreadable = DiagnosedError(
-        .calendarStore, fault: .store, "what the connector has stored does not open",
-        expected: "values sealed under the key of this service's account",
-        hint:
-            "the database belongs to another account, or was changed: put back what was there, or begin with an empty one"
-    )
 }

@@ -57,7 +57,6 @@ extension CalendarState {
         json.member("href", href)
         json.member("name", ifPresent: name)
         json.member("token", ifPresent: token)
-        json.member("ctag", ifPresent: ctag)
         json.member("from", windowStart)
         json.member("to", windowEnd)
         json.member("audited", auditedAt.milliseconds)
@@ -68,7 +67,6 @@ extension CalendarState {
         href = node["href"]?.string ?? ""
         name = node["name"]?.string
         token = node["token"]?.string
-        ctag = node["ctag"]?.string
         windowStart = Int(clamping: node["from"]?.integer ?? 0)
         windowEnd = Int(clamping: node["to"]?.integer ?? 0)
         auditedAt = Timestamp(milliseconds: node["audited"]?.integer ?? 0)

@@ -44,7 +44,7 @@ extension Mirror {
             arguments: [position, limit]
         ).map { row in
             let place = FeedPlace(space: row["space"], sequence: UInt64(row["sequence"] as Int64))
-            let octets = try StoreSeal.open([UInt8](row["sealed"] as Data), name(place), key)
+            let octets = try MirrorSeal.open([UInt8](row["sealed"] as Data), name(place), key)
             return Arrival(position: row["position"], place: place, message: message(octets))
         }
     }
