@@ -114,8 +114,8 @@ struct PipelinedLaneTests {
         async let direct = world.kms.handler.reply(to: create, source: "other")
         #expect(seen.count == 0)
         world.disk.letGo(failing: true)
-        // The completion from the ledger syncs now.
-        await world.until { world.disk.waiting == 1 }
+        // The completion from the ledger syncs now, and the first answer is out.
+        await world.until { world.disk.waiting == 1 && seen.count == 1 }
         #expect(seen.statuses == [500])
         world.disk.open()
         await world.lanes.drain()
