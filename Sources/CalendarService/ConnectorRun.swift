@@ -22,17 +22,21 @@ package final class ConnectorRun: Sendable {
 
     /// Takes events, and remembers meetings by user with their revisions.
     private final class Counting: CoreTelling {
-        let meetings = Mutex<[String: [(id: String, revision: Int64, keyURI: String)]]>([:])
+        let meetings = Mutex<[String: [(id: String, revision: Int64)]]>([:])
+        let keys = Mutex<[String: String]>([:])
         let events = Mutex(0)
 
         func tell(_ events: [String]) async throws {
             for text in events {
                 self.events.withLock { $0 += 1 }
                 let root = try JSONDocument(text: text).root
+                if let user = root["userId"]?.string, let key = root["calendarKeyUrl"]?.string {
+                    keys.withLock { $0[user] = key }
+                }
                 guard let node = root["meeting"] else { continue }
                 let meeting = try MeetingRecord(from: node)
                 meetings.withLock {
-                    $0[meeting.userID, default: []].append((meeting.id, meeting.revision, meeting.keyURI))
+                    $0[meeting.userID, default: []].append((meeting.id, meeting.revision))
                 }
             }
         }
@@ -94,16 +98,18 @@ package final class ConnectorRun: Sendable {
     package func join(_ id: String, url: String) async throws -> [Double] {
         let desk = CommandDesk(parts: parts, held: held)
         var taken: [Double] = []
+        guard let uri = core.keys.withLock({ $0[id] }),
+            case .key(let key) = try await kms.perform(.useKey(uri, .content)).body
+        else { return [] }
         for meeting in core.meetings.withLock({ $0[id] ?? [] }) {
             let command = CalendarCommand(
                 id: UUIDText.random(), issued: .now(), userID: id,
                 .putJoinDetails(meetingID: meeting.id, revision: meeting.revision, .init(url: url)))
-            guard case .key(let key) = try await kms.perform(.useKey(meeting.keyURI, .content)).body else { continue }
             var json = JSONWriter()
             json.beginObject()
             json.member("type", "calendar.command")
             json.member("userId", id)
-            json.member("encryptionKeyUrl", meeting.keyURI)
+            json.member("encryptionKeyUrl", uri)
             json.member("message", try EncryptedText(encrypting: command.encoded(), under: key.key).jwe)
             json.endObject()
             let octets = json.bytes()

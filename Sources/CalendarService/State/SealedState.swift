@@ -174,8 +174,8 @@ struct SealedState: Sendable {
     private static let unreadable = DiagnosedError(
         .calendarStore, fault: .store, "what the connector has stored does not open",
         expected: "values sealed under the key of this service's account",
-        hint: "the database belongs to another account, or was changed: put back what was there, or begin with an empty "
-            + "one")
+        hint: "the database belongs to another account, or was changed: put back what was there, "
+            + "or begin with an empty one")
 
     private func seal(_ plain: [UInt8], _ place: DocumentPlace) throws -> [UInt8] {
         try Self.values.seal(plain, Self.aad(place), key)
