@@ -15,6 +15,7 @@ let wrapperSettings = settings + [.strictMemorySafety()]
 
 // Third-party products, by the short name that the target lists below use.
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
 let sqlite: Target.Dependency = .product(name: "GRDBSQLite", package: "GRDB.swift")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
@@ -72,6 +73,7 @@ var targets: [Target] = [
     wrapper("Confinement", ["CSeccomp"]),
     library("ChildProcess"),
     wrapper("Encryption", ["Cryptography", "SecretMemory", "Diagnostics", "COpenSSL"]),
+    library("PostQuantum", ["Encryption", "Cryptography", "SecretMemory", "Diagnostics", crypto]),
     wrapper("Stemming", ["CStemmer"]),
     wrapper("ContentInspection", ["Diagnostics"]),
     library("TextAnalysis", ["Stemming", "WireText", "Diagnostics"]),
@@ -82,7 +84,10 @@ var targets: [Target] = [
         "JOSEEncryption", ["JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
     library(
         "KMSProtocol",
-        ["JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics"]),
+        [
+            "PostQuantum", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
+            "Diagnostics",
+        ]),
     library("LinkProtocol", ["WireText", "Diagnostics"]),
     library("NodeList", ["JOSESignature", "Cryptography", "WireText", "Diagnostics"]),
     library("Introspection", ["WireText", "Diagnostics"]),
@@ -187,8 +192,8 @@ var targets: [Target] = [
     library(
         "KMSClient",
         [
-            "KMSProtocol", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText",
-            "Diagnostics",
+            "KMSProtocol", "PostQuantum", "JOSEEncryption", "JOSESignature", "Encryption", "Cryptography",
+            "SecretMemory", "WireText", "Diagnostics",
         ]),
     library(
         "SearchIndexing",
@@ -407,6 +412,8 @@ targets += [
         ]),
     tests("CalendarTimeTests", ["CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
     tests("CalendarSyncTests", ["CalendarSync", "CalendarTime", "ICalendar", "Diagnostics", "TestServers"]),
+    tests(
+        "PostQuantumTests", ["PostQuantum", "SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests("CryptographyTests", ["SecretMemory", "Cryptography", "Encryption", "WireText", "Diagnostics"]),
     tests(
         "JOSETests",
@@ -450,7 +457,8 @@ targets += [
         [
             "AuditTrail", "SignedPolicy", "KeyManagement", "KMSClient", "KMSProtocol", "MasterKey", "KeyStore",
             "KeyStoreSQLite", "KeyStorePostgreSQL", "PostgreSQLClient", "JOSEEncryption", "JOSESignature",
-            "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb, "StoreMigration",
+            "PostQuantum", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", grdb,
+            "StoreMigration",
             "TestServers",
         ]),
     tests(
@@ -611,6 +619,7 @@ let package = Package(
     platforms: [.macOS(.v15)],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", exact: "2.13.0"),

@@ -17,9 +17,14 @@ package enum HKDFSHA256 {
 
     /// The pseudorandom key: HMAC of the input under the salt.
     package static func extract(from key: SymmetricKey, salt: [UInt8] = []) -> SymmetricKey {
+        extract(from: [key], salt: salt)
+    }
+
+    /// The same of several keys, one behind the other as they are.
+    package static func extract(from keys: [SymmetricKey], salt: [UInt8] = []) -> SymmetricKey {
         let result = unsafe SecretBytes(count: HMACSHA256.byteCount) { target in
             var context = HMACSHA256Context(key: salt)
-            unsafe key.withUnsafeBytes { unsafe context.update($0) }
+            for key in keys { unsafe key.withUnsafeBytes { unsafe context.update($0) } }
             unsafe context.finalize(into: target)
         }
         return SymmetricKey(result)

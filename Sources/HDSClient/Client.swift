@@ -92,7 +92,7 @@ package final class Client: Sendable {
         let kms = KMSConnection(
             carrier: carrier, store: store,
             trust: try StaticKeyTrust(cluster: profile.kmsCluster, roots: profile.kmsRoots),
-            now: now, sleep: sleep, note: environment.note)
+            postQuantum: profile.postQuantum, now: now, sleep: sleep, note: environment.note)
         let keys = KeyRing(kms: kms, store: store, now: now)
         let spaces = Spaces(cloud: cloud, kms: kms, keys: keys, store: store, account: account, now: now, sleep: sleep)
         router.connect(kms: kms, spaces: spaces)

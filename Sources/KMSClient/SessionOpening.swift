@@ -2,6 +2,7 @@ import Diagnostics
 import Encryption
 import JOSEEncryption
 package import KMSProtocol
+import PostQuantum
 import SecretMemory
 package import WireText
 
@@ -15,6 +16,9 @@ package final class SessionOpening: Sendable {
     private let host: String
     private let credential: KMSCredential
     private let agreement: P256Agreement
+    /// The offer of ML-KEM-768 beside it, and whether a session without it is refused.
+    private let encapsulation: MLKEM768KeyPair?
+    private let postQuantum: PostQuantumUse
     /// The local clock when the request was wrapped.
     private let started: Timestamp
 
@@ -24,9 +28,11 @@ package final class SessionOpening: Sendable {
     static let maximumAge: Int64 = 45
 
     package init(
-        to key: VerifiedStaticKey, as credential: KMSCredential, at local: Timestamp
+        to key: VerifiedStaticKey, as credential: KMSCredential, at local: Timestamp,
+        postQuantum: PostQuantumUse = .preferred
     ) throws {
         let agreement = try P256Agreement.generate()
+        let encapsulation = postQuantum == .off ? nil : try MLKEM768KeyPair.generate()
         let id = UUIDText.random()
         let uri = KMSNames(host: key.host).cluster + "/ecdhe"
         let proof = try credential.serviceKey.map { service in
@@ -45,6 +51,7 @@ package final class SessionOpening: Sendable {
             json.member("x", Base64URL.encode(agreement.publicX))
             json.member("y", Base64URL.encode(agreement.publicY))
             json.endObject()
+            if let encapsulation { KMSPostQuantum.write(encapsulationKey: encapsulation.publicKey, to: &json) }
         }
         let text = try json.withUnsafeBytes { try JWE.encryptRSAOAEP($0, to: key.publicKey, kid: key.kid) }
         requestID = id
@@ -52,6 +59,8 @@ package final class SessionOpening: Sendable {
         host = key.host
         self.credential = credential
         self.agreement = agreement
+        self.encapsulation = encapsulation
+        self.postQuantum = postQuantum
         started = local
     }
 
@@ -101,12 +110,38 @@ package final class SessionOpening: Sendable {
             throw Self.refused("its creation date can not be", found: "\(offered.createDate)")
         }
         return KMSClientSession(
-            uri: offered.uri, host: host, userID: credential.userID, key: try KMSHandshake.sessionKey(from: z),
+            uri: offered.uri, host: host, userID: credential.userID, key: try sessionKey(z, offered),
             created: offered.createDate, expires: offered.expirationDate, clockOffset: offset)
     }
 
-    private static func refused(_ summary: String, expected: String? = nil, found: String? = nil) -> DiagnosedError {
+    /// The key of the session. The KMS signed what it sent, and the offer came to it unread: who stands between can take
+    /// neither the offer nor its acceptance away.
+    private func sessionKey(_ z: SymmetricKey, _ offered: KMSEphemeralKey) throws -> SymmetricKey {
+        guard let ciphertext = offered.ciphertext else {
+            guard postQuantum != .required else {
+                throw Self.refused(
+                    "it is not protected against quantum computers", expected: KMSPostQuantum.algorithm,
+                    found: "P-256 alone",
+                    hint: "let the key management service take part (policy.post-quantum: true), or set the client to "
+                        + "prefer instead of require")
+            }
+            return try KMSHandshake.sessionKey(from: z)
+        }
+        guard let encapsulation else {
+            throw Self.refused("it answers an offer that was not made", found: KMSPostQuantum.algorithm)
+        }
+        return try KMSHandshake.sessionKey(
+            from: z, and: encapsulation.secret(from: ciphertext),
+            transcript: .init(
+                clientX: agreement.publicX, clientY: agreement.publicY, encapsulationKey: encapsulation.publicKey,
+                serverX: offered.x, serverY: offered.y, ciphertext: ciphertext))
+    }
+
+    private static func refused(
+        _ summary: String, expected: String? = nil, found: String? = nil, hint: String? = nil
+    ) -> DiagnosedError {
         DiagnosedError(
-            .kmsSession, fault: .peer, "the offered session is refused: \(summary)", expected: expected, found: found)
+            .kmsSession, fault: .peer, "the offered session is refused: \(summary)", expected: expected, found: found,
+            hint: hint)
     }
 }

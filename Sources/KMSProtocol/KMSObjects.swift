@@ -155,14 +155,17 @@ package struct KMSEphemeralKey: Sendable, Equatable {
     package var clientID: String
     package var createDate: Timestamp
     package var expirationDate: Timestamp
+    /// Of ML-KEM-768, where the client offered it and the KMS takes part (docs/post-quantum.md).
+    package var ciphertext: [UInt8]?
 
     package init(
         uri: String, x: [UInt8], y: [UInt8], userID: String, clientID: String, createDate: Timestamp,
-        expirationDate: Timestamp
+        expirationDate: Timestamp, ciphertext: [UInt8]? = nil
     ) {
         self.uri = uri
         self.x = x
         self.y = y
+        self.ciphertext = ciphertext
         self.userID = userID
         self.clientID = clientID
         self.createDate = createDate
@@ -179,6 +182,7 @@ package struct KMSEphemeralKey: Sendable, Equatable {
         json.member("x", Base64URL.encode(x))
         json.member("y", Base64URL.encode(y))
         json.endObject()
+        if let ciphertext { KMSPostQuantum.write(ciphertext: ciphertext, to: &json) }
         json.member("userId", userID)
         json.member("clientId", clientID)
         json.member("createDate", createDate.iso8601)
@@ -193,8 +197,13 @@ package struct KMSEphemeralKey: Sendable, Equatable {
             let created = node["createDate"]?.string.flatMap({ Timestamp(iso8601: $0) }),
             let expires = node["expirationDate"]?.string.flatMap({ Timestamp(iso8601: $0) })
         else { return nil }
+        var ciphertext: [UInt8]?
+        if let offered = node[KMSPostQuantum.member] {
+            guard let octets = KMSPostQuantum.ciphertext(in: offered) else { return nil }
+            ciphertext = octets
+        }
         self.init(
             uri: uri, x: x, y: y, userID: node["userId"]?.string ?? "", clientID: node["clientId"]?.string ?? "",
-            createDate: created, expirationDate: expires)
+            createDate: created, expirationDate: expires, ciphertext: ciphertext)
     }
 }

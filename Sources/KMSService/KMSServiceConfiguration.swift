@@ -164,6 +164,7 @@ package struct PolicySection: Decodable, Sendable {
         case file
         case signaturesNeeded = "signatures-needed"
         case sessionLife = "session-life"
+        case postQuantum = "post-quantum"
         case unboundKeyLife = "unbound-key-life"
         case boundKeyLife = "bound-key-life"
         case anonymousLife = "anonymous-life"
@@ -199,6 +200,7 @@ package struct PolicySection: Decodable, Sendable {
         let standard = KMSPolicy()
         // Deployed clients drop a session that ends in less than 60 s or in more than 24 days.
         policy.sessionLife = try seconds(.sessionLife, standard.sessionLife, .seconds(120) ... .seconds(24 * 86_400))
+        policy.takesPostQuantum = try section.value(.postQuantum, default: standard.takesPostQuantum)
         policy.unboundKeyLife = try seconds(
             .unboundKeyLife, standard.unboundKeyLife, .seconds(60) ... .seconds(30 * 86_400))
         policy.boundKeyLife = try seconds(

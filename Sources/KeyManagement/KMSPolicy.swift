@@ -2,6 +2,8 @@
 package struct KMSPolicy: Sendable {
     /// Life of a session. Deployed clients need 60 s … 24 days; 24 h is what they are used to.
     package var sessionLife: Int64 = 86_400
+    /// Whether a session is agreed with ML-KEM-768 beside P-256 where a client offers it.
+    package var takesPostQuantum = true
     /// How long an unbound key can be bound.
     package var unboundKeyLife: Int64 = 86_400
     /// Until when clients should encrypt with a bound key; it never blocks reading.

@@ -36,9 +36,11 @@ extension RequestHandler {
             }
             let agreement: KMSHandshake.Agreement
             do {
-                agreement = try KMSHandshake.agree(withX: opening.x, y: opening.y)
+                agreement = try KMSHandshake.agree(
+                    withX: opening.x, y: opening.y, encapsulationKey: opening.encapsulationKey)
             } catch {
-                return .ready(refuse(Opening.badKey, key, &entry, now))
+                return .ready(
+                    refuse(opening.encapsulationKey == nil ? Opening.badKey : Opening.badKeys, key, &entry, now))
             }
             let id = UUIDText.random()
             entry.session = id
@@ -47,7 +49,8 @@ extension RequestHandler {
                 expires: now.adding(seconds: policy.sessionLife), holder: opening.holder)
             let ephemeral = KMSEphemeralKey(
                 uri: keyManagement.names.session(id), x: agreement.x, y: agreement.y, userID: content.userID,
-                clientID: content.clientID, createDate: content.created, expirationDate: content.expires)
+                clientID: content.clientID, createDate: content.created, expirationDate: content.expires,
+                ciphertext: agreement.ciphertext)
             let answer = KMSAnswer(
                 status: KMSStatus.created, requestID: entry.requestID, body: .ephemeralKey(ephemeral))
             if let blocked = audit?.blocked { throw blocked }
@@ -101,8 +104,17 @@ extension RequestHandler {
         static let badKey = KMSFailure(
             KMSStatus.malformed, "request does not contain a key of type EC on P-256 curve")
 
+        static let badKeys = KMSFailure(
+            KMSStatus.malformed,
+            "request does not contain a key of type EC on P-256 curve, or its key of ML-KEM-768 is none")
+        static let badOffer = KMSFailure(
+            KMSStatus.malformed,
+            "postQuantum is not {\"alg\":\"ML-KEM-768\",\"encapsulationKey\":1184 octets in base64url}")
+
         let x: [UInt8]
         let y: [UInt8]
+        /// Of ML-KEM-768, where it was offered and is to be used.
+        let encapsulationKey: [UInt8]?
         let userID: String
         let clientID: String
         let holder: SessionHolder
@@ -121,6 +133,12 @@ extension RequestHandler {
             let x = jwk["x"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(x.count),
             let y = jwk["y"]?.string.flatMap({ Base64URL.decode($0) }), (1...32).contains(y.count)
         else { throw Opening.badKey }
+        var encapsulationKey: [UInt8]?
+        switch KMSPostQuantum.offer(in: root) {
+        case .none, .other: break
+        case .key(let key): encapsulationKey = policy.takesPostQuantum ? key : nil
+        case .malformed: throw Opening.badOffer
+        }
         let (token, holder) = try await identity(of: request.credential.bearer, now: now)
         entry.user = token.userID
         if let named = request.credential.userID, named.lowercased() != token.userID.lowercased() {
@@ -142,7 +160,9 @@ extension RequestHandler {
                 "user \(token.userID) has \(live) sessions, which is the most allowed; keep and use one of them")
         }
         let end: SessionHolder = if case .user = holder { .user(confirmation: confirmation) } else { holder }
-        return Opening(x: x, y: y, userID: token.userID, clientID: request.clientID, holder: end)
+        return Opening(
+            x: x, y: y, encapsulationKey: encapsulationKey, userID: token.userID, clientID: request.clientID,
+            holder: end)
     }
 
     private func refuse(

@@ -62,6 +62,9 @@ package import Diagnostics
         ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
         ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
         """
+    /// Whether the OpenSSL that is there (3.5 and later) agrees keys by ML-KEM beside an elliptic curve.
+    package static let hasHybridGroups: Bool = OpenSSL_version_num() >= 0x3050_0000
+    private static let hybridGroups = "X25519MLKEM768:SecP256r1MLKEM768:x25519:secp256r1:secp384r1"
     private static let suitesOfTLS13 = "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256"
 
     // The macros SSL_OP_... of ssl.h are bits that Swift does not import.
@@ -77,6 +80,14 @@ package import Diagnostics
             && SSL_CTX_set_cipher_list(context, Self.suitesOfTLS12) == 1
             && SSL_CTX_set_ciphersuites(context, Self.suitesOfTLS13) == 1
         guard applied else { throw Self.refused("OpenSSL refused the cipher policy", found: opensslReason()) }
+        // Where OpenSSL has ML-KEM (3.5), it stands before the classical groups; else the library's own order stays.
+        if Self.hasHybridGroups {
+            let set = unsafe Self.hybridGroups.withCString {
+                unsafe SSL_CTX_ctrl(context, SSL_CTRL_SET_GROUPS_LIST, 0, UnsafeMutableRawPointer(mutating: $0)) == 1
+            }
+            // A provider without them (FIPS of an older version): then the library's own order stays.
+            if !set { ERR_clear_error() }
+        }
         // 112 bits: RSA of 2048 and SHA-2 at least, also where openssl.cnf asks for less.
         unsafe SSL_CTX_set_security_level(context, 2)
         unsafe SSL_CTX_set_options(context, Self.noCompression | Self.noRenegotiation | Self.preferServerCiphers)

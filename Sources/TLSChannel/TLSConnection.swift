@@ -114,8 +114,15 @@ import NIOCore
         return TLSSession(
             version: unsafe String(cString: SSL_get_version(ssl)),
             cipherSuite: unsafe String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl))),
+            keyExchange: keyExchange(),
             applicationProtocol: chosen.isEmpty ? nil : String(decoding: unsafe Array(chosen), as: UTF8.self),
             channelBinding: channelBinding(), matchedPins: verdict.matchedPins, inspection: verdict.inspection)
+    }
+
+    private func keyExchange() -> String {
+        let group = unsafe SSL_ctrl(ssl, SSL_CTRL_GET_NEGOTIATED_GROUP, 0, nil)
+        guard group > 0, let name = unsafe SSL_group_to_name(ssl, Int32(group)) else { return "unknown" }
+        return unsafe String(cString: name)
     }
 
     /// Nil for TLS 1.2 without the extended master secret, where the value could be that of two connections (RFC 9266

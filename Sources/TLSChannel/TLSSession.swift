@@ -3,6 +3,8 @@ package struct TLSSession: Sendable, Hashable {
     /// `TLSv1.3` or `TLSv1.2`.
     package let version: String
     package let cipherSuite: String
+    /// The group of the key exchange by its name in TLS, such as `x25519` or `X25519MLKEM768`.
+    package let keyExchange: String
     /// The protocol chosen by ALPN, if both sides offered any.
     package let applicationProtocol: String?
     /// Nil where TLS 1.2 has none that is safe.

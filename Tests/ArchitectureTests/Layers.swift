@@ -3,7 +3,8 @@ enum Layers {
     static let floors: [[String]] = [
         ["COpenSSL", "CPKCS11", "CPostgreSQL", "CSystemd", "CStemmer", "CSeccomp", "CArchive", "CXML", "CLDAP"],
         [
-            "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "Confinement", "ChildProcess",
+            "Diagnostics", "WireText", "SecretMemory", "Cryptography", "Encryption", "PostQuantum", "Confinement",
+            "ChildProcess",
             "Stemming",
             "TextAnalysis", "ContentInspection",
         ],

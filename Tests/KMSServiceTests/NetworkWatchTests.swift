@@ -108,7 +108,8 @@ struct NetworkWatchTests {
 
     private func session(_ matched: [SPKIPin], _ inspection: TLSInspection.Seen? = nil) -> TLSSession {
         TLSSession(
-            version: "TLSv1.3", cipherSuite: "x", applicationProtocol: nil, channelBinding: nil, matchedPins: matched,
+            version: "TLSv1.3", cipherSuite: "x", keyExchange: "x25519", applicationProtocol: nil, channelBinding: nil,
+            matchedPins: matched,
             inspection: inspection)
     }
 

@@ -1,5 +1,6 @@
 package import Cryptography
 package import Diagnostics
+package import KMSClient
 package import TLSChannel
 package import WireText
 
@@ -23,13 +24,15 @@ package struct DomainProfile: Sendable, Equatable {
     package var clientID: String
     /// Hosts that may stand in the join details of meetings, `HOST` or `HOST:PORT`; empty: the core's alone.
     package var joinHosts: [String]
+    /// Whether sessions with the KMS are agreed with ML-KEM-768 beside P-256.
+    package var postQuantum: PostQuantumUse
 
     package static let defaultClientID = "hds-cli"
 
     package init(
         domain: String, issuer: String, issuerTrust: ServerTrust, core: String, coreTrust: ServerTrust,
         kmsCluster: String, kmsRoots: [Certificate], clientID: String = DomainProfile.defaultClientID,
-        joinHosts: [String] = []
+        joinHosts: [String] = [], postQuantum: PostQuantumUse = .preferred
     ) throws(DiagnosedError) {
         self.domain = domain.lowercased()
         self.issuer = issuer
@@ -40,6 +43,7 @@ package struct DomainProfile: Sendable, Equatable {
         self.kmsRoots = kmsRoots
         self.clientID = clientID
         self.joinHosts = joinHosts
+        self.postQuantum = postQuantum
         try check()
     }
 
@@ -102,7 +106,7 @@ package struct ServerTrust: Sendable, Equatable {
 }
 
 // The file form, JSON: members `domain`, `issuer`, `issuerRoots`, `issuerPins`, `core`, `coreRoots`, `corePins`,
-// `kmsCluster`, `kmsRoots`, `clientId`, `joinHosts`. Roots are lists of PEM texts, or the text "system".
+// `kmsCluster`, `kmsRoots`, `clientId`, `joinHosts`, `postQuantum` (off, prefer, require). Roots are lists of PEM texts, or the text "system".
 extension DomainProfile {
     package init(json: [UInt8]) throws(DiagnosedError) {
         let root: JSONNode
@@ -118,7 +122,7 @@ extension DomainProfile {
     package init(_ root: JSONNode) throws(DiagnosedError) {
         let known: Set<String> = [
             "domain", "issuer", "issuerRoots", "issuerPins", "core", "coreRoots", "corePins", "kmsCluster", "kmsRoots",
-            "clientId", "joinHosts",
+            "clientId", "joinHosts", "postQuantum",
         ]
         guard let members = root.members else {
             throw DiagnosedError(.profileInvalid, fault: .configuration, "the domain profile is no JSON object")
@@ -161,13 +165,25 @@ extension DomainProfile {
                 return texts
             }
         }
+        var postQuantum: PostQuantumUse {
+            get throws(DiagnosedError) {
+                guard let node = root["postQuantum"] else { return .preferred }
+                guard let use = node.string.flatMap(PostQuantumUse.init(rawValue:)) else {
+                    throw Self.invalid(
+                        "postQuantum", expected: PostQuantumUse.allCases.map(\.rawValue).joined(separator: ", "),
+                        found: node.string?.loggable)
+                }
+                return use
+            }
+        }
         try self.init(
             domain: try text("domain"), issuer: try text("issuer"),
             issuerTrust: ServerTrust(roots: try certificates("issuerRoots"), pins: try pins("issuerPins")),
             core: try text("core"),
             coreTrust: ServerTrust(roots: try certificates("coreRoots"), pins: try pins("corePins")),
             kmsCluster: try text("kmsCluster"), kmsRoots: try Self.certificates(kmsRoots, "kmsRoots"),
-            clientID: root["clientId"]?.string ?? Self.defaultClientID, joinHosts: try hosts)
+            clientID: root["clientId"]?.string ?? Self.defaultClientID, joinHosts: try hosts,
+            postQuantum: try postQuantum)
     }
 
     static func certificates(_ texts: [String], _ name: String) throws(DiagnosedError) -> [Certificate] {
@@ -193,6 +209,7 @@ extension DomainProfile {
         json.member("kmsCluster", kmsCluster)
         json.member("kmsRoots", kmsRoots.map(\.pem))
         json.member("clientId", clientID)
+        if postQuantum != .preferred { json.member("postQuantum", postQuantum.rawValue) }
         if !joinHosts.isEmpty { json.member("joinHosts", joinHosts) }
         json.endObject()
     }

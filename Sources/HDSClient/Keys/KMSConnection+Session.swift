@@ -55,7 +55,7 @@ extension KMSConnection {
         defer { for id in ids { openings[id] = nil } }
         for patience in Self.patience {
             try Task.checkCancellation()
-            let opening = try SessionOpening(to: key, as: credential, at: now())
+            let opening = try SessionOpening(to: key, as: credential, at: now(), postQuantum: postQuantum)
             ids.append(opening.requestID)
             openings[opening.requestID] = (opening, answered)
             var wait = patience

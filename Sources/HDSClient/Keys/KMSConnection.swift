@@ -31,6 +31,7 @@ package actor KMSConnection {
     let carrier: any KMSCarrier
     let store: StateStore
     let trust: StaticKeyTrust
+    let postQuantum: PostQuantumUse
     let now: @Sendable () -> Timestamp
     let sleep: Sleep
     let turns = Turns()
@@ -71,12 +72,14 @@ package actor KMSConnection {
 
     /// - Parameter note: told what was received and refused, for a log.
     package init(
-        carrier: any KMSCarrier, store: StateStore, trust: StaticKeyTrust, now: @escaping @Sendable () -> Timestamp,
-        sleep: Sleep, note: @escaping @Sendable (DiagnosedError) -> Void = { _ in }
+        carrier: any KMSCarrier, store: StateStore, trust: StaticKeyTrust, postQuantum: PostQuantumUse = .preferred,
+        now: @escaping @Sendable () -> Timestamp, sleep: Sleep,
+        note: @escaping @Sendable (DiagnosedError) -> Void = { _ in }
     ) {
         self.carrier = carrier
         self.store = store
         self.trust = trust
+        self.postQuantum = postQuantum
         self.now = now
         self.sleep = sleep
         self.note = note

@@ -5,6 +5,7 @@ import Testing
 import WireText
 
 @testable import HDSClient
+import KMSClient
 
 @Suite("The profile of a domain and its pins")
 struct DomainTests {
@@ -51,6 +52,22 @@ struct DomainTests {
             #expect(verdict(text.replacing(value, with: other)) == .profileInvalid, "\(other)")
         }
         for text in ["", "[]", "null", "{}"] { #expect(verdict(text) == .profileInvalid) }
+    }
+
+    @Test("Whether sessions need ML-KEM stands in the profile: offered where nothing is said, other words are refused")
+    func postQuantum() throws {
+        let text = try profile().fileText
+        func use(_ word: String) throws -> PostQuantumUse {
+            let changed = text.replacing("\"domain\":", with: "\"postQuantum\":\(word),\"domain\":")
+            let profile = try DomainProfile(json: Array(changed.utf8))
+            #expect(try DomainProfile(json: Array(profile.fileText.utf8)) == profile)
+            return profile.postQuantum
+        }
+        #expect(try DomainProfile(json: Array(text.utf8)).postQuantum == .preferred)
+        #expect(try PostQuantumUse.allCases.map { try use("\"\($0.rawValue)\"") } == PostQuantumUse.allCases)
+        for word in ["\"always\"", "true", "null", "\"\""] {
+            #expect(code { _ = try use(word) } == .profileInvalid, "\(word)")
+        }
     }
 
     @Test("Whatever differs from the pinned profile is refused, and both values are named")

@@ -32,6 +32,7 @@ final class TestKMS: Sendable {
         /// Answers every request with this failure until it is used up.
         var failures: [KMSFailure] = []
         var tellsRemovals = true
+        var takesPostQuantum = true
 
         func accepts(_ bearer: String) -> Bool { acceptsEveryBearer || acceptedBearers.contains(bearer) }
     }
@@ -118,7 +119,11 @@ final class TestKMS: Sendable {
         let jwk = try #require(root["jwk"])
         let x = try #require(jwk["x"]?.string.flatMap { Base64URL.decode($0) })
         let y = try #require(jwk["y"]?.string.flatMap { Base64URL.decode($0) })
-        let agreement = try KMSHandshake.agree(withX: x, y: y)
+        var encapsulationKey: [UInt8]?
+        if case .key(let offered) = KMSPostQuantum.offer(in: root), state.withLock({ $0.takesPostQuantum }) {
+            encapsulationKey = offered
+        }
+        let agreement = try KMSHandshake.agree(withX: x, y: y, encapsulationKey: encapsulationKey)
         let uri = names.session(UUIDText.random())
         state.withLock { state in
             state.sessions[uri] = agreement.sessionKey
@@ -126,7 +131,8 @@ final class TestKMS: Sendable {
         }
         let key = KMSEphemeralKey(
             uri: uri, x: agreement.x, y: agreement.y, userID: Self.user, clientID: request.clientID,
-            createDate: clock.now, expirationDate: clock.now.adding(seconds: 86_400))
+            createDate: clock.now, expirationDate: clock.now.adding(seconds: 86_400),
+            ciphertext: agreement.ciphertext)
         return try sign(KMSAnswer(status: 201, requestID: request.requestID, body: .ephemeralKey(key)).json())
     }
 
