@@ -216,7 +216,8 @@ var targets: [Target] = [
     library(
         "ServiceRuntime",
         [
-            "CSystemd", "TLSChannel", "Cryptography", "Diagnostics", "WireText", hummingbirdCore, httpTypes, nioCore,
+            "ChildProcess", "CSystemd", "TLSChannel", "Cryptography", "Diagnostics", "WireText", hummingbirdCore,
+            httpTypes, nioCore,
             nioPosix, nioExtras, lifecycle, unixSignals, logging, yams,
         ]),
 
@@ -268,7 +269,7 @@ var targets: [Target] = [
     library(
         "KMSService",
         [
-            "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection",
+            "ChildProcess", "LinkedService", "ServiceRuntime", "ControlSocket", "AuditTrail", "Introspection",
             "SignedPolicy",
             "KeyManagement",
             "KMSProtocol",
@@ -312,7 +313,7 @@ var targets: [Target] = [
     library(
         "Provisioning",
         [
-            "KMSService", "ServiceRuntime", "ControlSocket", "KMSProtocol", "MasterKey", "Cryptography",
+            "ChildProcess", "KMSService", "ServiceRuntime", "ControlSocket", "KMSProtocol", "MasterKey", "Cryptography",
             "SecretMemory", "WireText", "Diagnostics",
         ]),
     executable("hds-kms", ["KMSService", "ServiceRuntime", argumentParser]),
@@ -333,6 +334,7 @@ var targets: [Target] = [
     executable(
         "hdsctl",
         [
+            "ChildProcess",
             "AuditTrail", "Recovery", "Escrow", "StoreMigration", "SiteFailover", "Provisioning", "KMSService",
             "ServiceRuntime",
             "HTTPClient", "NodeList", "NodeEnrolment", "EDiscoveryExport", "DatabaseConfiguration",
@@ -464,7 +466,8 @@ targets += [
     tests(
         "ServiceRuntimeTests",
         [
-            "ServiceRuntime", "TLSChannel", "Cryptography", "SecretMemory", "Diagnostics", "WireText", nioPosix,
+            "ChildProcess", "ServiceRuntime", "TLSChannel", "Cryptography", "SecretMemory", "Diagnostics", "WireText",
+            nioPosix,
             logging, lifecycle, "TestServers",
         ]),
     tests(

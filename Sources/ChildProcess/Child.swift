@@ -10,14 +10,21 @@ package struct Child: ~Copyable {
         case late
     }
 
+    /// What of its output is wanted; the rest goes nowhere.
+    package enum Output: Sendable { case standard, errors, everything }
+
     private let process: pid_t
     private let input: Int32
     private let output: Int32
 
-    /// nil: it does not start. Its environment is empty.
-    /// - Parameter files: are open in it as descriptors 3, 4 and so on; nothing else of this process's is, where files
-    ///   are given.
-    package init?(program: String, arguments: [String], files: [Int32] = []) {
+    /// nil: it does not start. Nothing of this process's descriptors is open in it but those given.
+    /// - Parameters:
+    ///   - files: are open in it as descriptors 3, 4 and so on.
+    ///   - environment: `NAME=value`; nothing of this process's own.
+    package init?(
+        program: String, arguments: [String], files: [Int32] = [], environment: [String] = [],
+        output wanted: Output = .standard
+    ) {
         var (toChild, fromChild): ([Int32], [Int32]) = ([-1, -1], [-1, -1])
         guard pipe(&toChild) == 0 else { return nil }
         guard pipe(&fromChild) == 0 else {
@@ -28,20 +35,25 @@ package struct Child: ~Copyable {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, toChild[0], STDIN_FILENO)
-        posix_spawn_file_actions_adddup2(&actions, fromChild[1], STDOUT_FILENO)
-        posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0)
         // Out of the way first: one of them may have the number that another one gets.
-        let away = files.map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
-        defer { for file in away { close(file) } }
-        if !files.isEmpty {
-            for (index, file) in away.enumerated() {
-                posix_spawn_file_actions_adddup2(&actions, file, Int32(3 + index))
+        let away = (files + [toChild[0], fromChild[1]]).map { fcntl($0, F_DUPFD_CLOEXEC, 64) }
+        defer { for file in away where file >= 0 { close(file) } }
+        guard away.allSatisfy({ $0 >= 0 }) else {
+            for end in toChild + fromChild { close(end) }
+            return nil
+        }
+        posix_spawn_file_actions_adddup2(&actions, away[files.count], STDIN_FILENO)
+        for (descriptor, isWanted) in [(STDOUT_FILENO, wanted != .errors), (STDERR_FILENO, wanted != .standard)] {
+            if isWanted {
+                posix_spawn_file_actions_adddup2(&actions, away[files.count + 1], descriptor)
+            } else {
+                posix_spawn_file_actions_addopen(&actions, descriptor, "/dev/null", O_WRONLY, 0)
             }
-            // One that is closed already is no error.
-            for other in Self.openDescriptors() where other >= Int32(3 + files.count) {
-                posix_spawn_file_actions_addclose(&actions, other)
-            }
+        }
+        for index in files.indices { posix_spawn_file_actions_adddup2(&actions, away[index], Int32(3 + index)) }
+        // One that is closed already is no error.
+        for other in Self.openDescriptors() where other >= Int32(3 + files.count) {
+            posix_spawn_file_actions_addclose(&actions, other)
         }
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -54,10 +66,10 @@ package struct Child: ~Copyable {
         posix_spawnattr_setsigdefault(&attributes, &all)
         posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
         let words = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { for word in words { free(word) } }
-        let environment: [UnsafeMutablePointer<CChar>?] = [nil]
+        let settings = environment.map { strdup($0) } + [nil]
+        defer { for text in words + settings { free(text) } }
         var process: pid_t = 0
-        let status = posix_spawn(&process, program, &actions, &attributes, words, environment)
+        let status = posix_spawn(&process, program, &actions, &attributes, words, settings)
         close(toChild[0])
         close(fromChild[1])
         guard status == 0 else {
@@ -89,23 +101,50 @@ package struct Child: ~Copyable {
         input octets: [UInt8], outputLimit: Int, deadline: ContinuousClock.Instant
     ) -> (output: [UInt8], ending: Ending) {
         var taken: [UInt8] = []
-        let stop = exchange(octets, &taken, outputLimit, deadline)
+        let ending = octets.withUnsafeBytes { octets in
+            conduct(octets, deadline) { more in
+                let room = outputLimit - taken.count
+                taken.append(contentsOf: more.prefix(room))
+                return more.count <= room
+            }
+        }
+        return (taken, ending)
+    }
+
+    /// The same with the output in pieces: `take` says whether more is wanted. What passed here is wiped.
+    package consuming func run(
+        input octets: UnsafeRawBufferPointer, deadline: ContinuousClock.Instant,
+        take: (UnsafeRawBufferPointer) -> Bool
+    ) -> Ending {
+        conduct(octets, deadline, take)
+    }
+
+    private borrowing func conduct(
+        _ octets: UnsafeRawBufferPointer, _ deadline: ContinuousClock.Instant,
+        _ take: (UnsafeRawBufferPointer) -> Bool
+    ) -> Ending {
+        let stop = exchange(octets, take, deadline)
         close(output)
         if stop != nil { kill(process, SIGKILL) }
         let status = waited()
-        if let stop { return (taken, stop) }
+        if let stop { return stop }
         let signal = status & 0x7F
-        return (taken, signal == 0 ? .exit((status >> 8) & 0xFF) : .signal(signal))
+        return signal == 0 ? .exit((status >> 8) & 0xFF) : .signal(signal)
     }
 
     /// nil: it closed its output, and is to be waited for.
     private borrowing func exchange(
-        _ octets: [UInt8], _ taken: inout [UInt8], _ outputLimit: Int, _ deadline: ContinuousClock.Instant
+        _ octets: UnsafeRawBufferPointer, _ take: (UnsafeRawBufferPointer) -> Bool,
+        _ deadline: ContinuousClock.Instant
     ) -> Ending? {
         var given = 0
         var isOpen = true
-        var chunk = [UInt8](repeating: 0, count: 65_536)
-        defer { if isOpen { close(input) } }
+        let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
+        defer {
+            if let start = chunk.baseAddress { explicit_bzero(start, chunk.count) }
+            chunk.deallocate()
+            if isOpen { close(input) }
+        }
         while true {
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { return .late }
@@ -124,28 +163,22 @@ package struct Child: ~Copyable {
                 }
             }
             if waits[1].revents != 0 {
-                let count = read(output, &chunk, chunk.count)
+                let count = read(output, chunk.baseAddress, chunk.count)
                 if count == 0 { return nil }
                 if count < 0, errno != EAGAIN, errno != EINTR { return nil }
-                if count > 0 {
-                    let room = outputLimit - taken.count
-                    taken.append(contentsOf: chunk[..<min(count, room)])
-                    if count > room { return .full }
-                }
+                if count > 0, !take(UnsafeRawBufferPointer(rebasing: chunk[..<count])) { return .full }
             }
         }
     }
 
     /// `write` that raises no SIGPIPE in a process that has not ignored it.
-    private borrowing func send(_ octets: [UInt8], from start: Int) -> Int {
+    private borrowing func send(_ octets: UnsafeRawBufferPointer, from start: Int) -> Int {
         var pipe = sigset_t()
         sigemptyset(&pipe)
         sigaddset(&pipe, SIGPIPE)
         var before = sigset_t()
         pthread_sigmask(SIG_BLOCK, &pipe, &before)
-        let count = octets.withUnsafeBytes { octets in
-            write(input, octets.baseAddress! + start, min(octets.count - start, 65_536))
-        }
+        let count = write(input, octets.baseAddress! + start, min(octets.count - start, 65_536))
         let code = errno
         if count < 0, code == EPIPE {
             var none = timespec()

@@ -1,3 +1,4 @@
+import ChildProcess
 import Diagnostics
 import Glibc
 import TestServers
@@ -93,5 +94,16 @@ struct OtherProgramTests {
         #expect(ending.code == 128 + SIGKILL)
         let shown = try #require(OtherProgram.run("/usr/bin/env", []))
         #expect(!shown.text.contains("HOME=") && shown.text.contains("LC_ALL=C"))
+    }
+
+    @Test("has none of this process's descriptors, also of those that programs inherit")
+    func descriptors() throws {
+        var ends: [Int32] = [-1, -1]
+        try #require(pipe(&ends) == 0)
+        defer { for end in ends { close(end) } }
+        let shown = try #require(OtherProgram.run("/bin/sh", ["-c", "cd /proc/self/fd; echo *"]))
+        // The shell's own folder aside.
+        #expect(!shown.text.split(separator: " ").contains { Int32($0) == ends[0] || Int32($0) == ends[1] })
+        #expect(shown.text.hasPrefix("0 1 2"))
     }
 }

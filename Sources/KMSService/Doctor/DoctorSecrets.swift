@@ -1,3 +1,4 @@
+import ChildProcess
 import Cryptography
 import DatabaseConfiguration
 import Diagnostics

@@ -1,3 +1,4 @@
+import ChildProcess
 package import Diagnostics
 import Glibc
 
