@@ -353,6 +353,15 @@ package final class RequestHandler: Sendable {
             try keyManagement.judging(by: caller.snapshot)
                 .demandConsent(caller, space: request.uri.spaceText, request.method, now)
             try keyManagement.freezes?.check(caller.release())
+            do {
+                try await PartnerRules.judgeDomain(
+                    of: caller.tokenUser, partner: request.uri.host ?? "", caller.snapshot, homes)
+            } catch let failure as KMSFailure {
+                throw failure
+            } catch {
+                log.failure(error, while: "looking up the domain of a user")
+                throw KMSFailure(KMSStatus.internalError, "internal error")
+            }
             let (status, body) = try await federation.client.answer(
                 request, user: caller.effectiveUser, partners: federation.partners)
             var outcome = KeyManagement.Outcome(status, body)

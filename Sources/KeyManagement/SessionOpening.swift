@@ -68,7 +68,7 @@ extension RequestHandler {
                 ])
                 let claimants: [String]
                 if case .user = opening.holder {
-                    claimants = try await homes.noteOwn(content.userID, in: &change)
+                    claimants = try await homes.noteOwn(content.userID, domain: opening.domain, in: &change)
                 } else {
                     claimants = []
                 }
@@ -118,6 +118,8 @@ extension RequestHandler {
         let userID: String
         let clientID: String
         let holder: SessionHolder
+        /// Of the user, where a token of the customer's own issuer tells it.
+        let domain: String?
     }
 
     /// Form, key, bearer, its binding and the cap of sessions, in this order; the costly ones last.
@@ -162,7 +164,7 @@ extension RequestHandler {
         let end: SessionHolder = if case .user = holder { .user(confirmation: confirmation) } else { holder }
         return Opening(
             x: x, y: y, encapsulationKey: encapsulationKey, userID: token.userID, clientID: request.clientID,
-            holder: end)
+            holder: end, domain: token.isCustomerControlled ? token.domain : nil)
     }
 
     private func refuse(

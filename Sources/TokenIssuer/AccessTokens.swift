@@ -61,10 +61,17 @@ package struct AccessToken: Sendable, Equatable {
             json.member("jkt", confirmation)
             json.endObject()
         }
-        // The core shows people to each other; the KMS knows ids only.
-        if let person, audience == .cloud {
-            json.member("email", person.email)
-            json.member("name", person.name)
+        // The core shows people to each other; the KMS knows ids, and the domain that decides about partners.
+        if let person {
+            switch audience {
+            case .cloud:
+                json.member("email", person.email)
+                json.member("name", person.name)
+            case .kms:
+                if let at = person.email.lastIndex(of: "@") {
+                    json.member("domain", person.email[person.email.index(after: at)...].lowercased())
+                }
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ final class RecordingLog: RequestLog {
     var text: String { lines.withLock { $0.map(\.text).joined(separator: "\n") } }
 }
 
-/// Takes tokens of the recorded form `tok-<user>_<cluster>_<organisation>`; the JWT verifier has tests of its own.
+/// Takes tokens of the recorded form `tok-<user>_<cluster>_<organisation>`, and with `_<domain>` behind it; the JWT verifier has tests of its own.
 struct TestTokens: BearerVerifier {
     func identity(of bearer: String, now: Timestamp) async throws(KMSFailure) -> TokenIdentity {
         guard bearer.hasPrefix("tok-") else {
@@ -55,7 +55,16 @@ struct TestTokens: BearerVerifier {
         }
         let user = String(bearer.dropFirst(4).prefix { $0 != "_" })
         return TokenIdentity(
-            userID: user, clientID: nil, scopes: [], issuer: "test", expires: now.adding(seconds: 3600))
+            userID: user, clientID: nil, scopes: [], issuer: "test", expires: now.adding(seconds: 3600),
+            isCustomerControlled: !bearer.hasSuffix("_cloud"), domain: Self.domain(bearer))
+    }
+    private static func domain(_ bearer: String) -> String? {
+        let parts = bearer.split(separator: "_")
+        return parts.count > 3 ? String(parts[3]) : nil
+    }
+    /// - Parameter isCloud: of an issuer that the customer does not run.
+    static func token(_ user: String, domain: String, isCloud: Bool = false) -> String {
+        token(user) + "_" + domain + (isCloud ? "_cloud" : "")
     }
     static func token(_ user: String) -> String { "tok-\(user)_PF84_0c7d4c1e-0000-4000-8000-00000000000f" }
 }

@@ -21,9 +21,12 @@ struct PartnerTests {
             """)
         #expect(policy.partners[0].pins == [[UInt8](repeating: 7, count: 32)])
         #expect(policy.partners[0].direction == .both && policy.partners[0].cacheSeconds == 60)
-        #expect(policy.federation[0].partners.covers("kms.other.example"))
-        #expect(!policy.federation[0].partners.covers("kms.third.example"))
-        #expect(policy.federation[1].partners.covers("kms.third.example"))
+        let domains = try #require(policy.federation)
+        #expect(domains[0].partners.covers("kms.other.example"))
+        #expect(!domains[0].partners.covers("kms.third.example"))
+        #expect(domains[1].partners.covers("kms.third.example"))
+        #expect(try Cast.policy("").federation == nil)
+        #expect(try Cast.policy("federation: []").federation == [])
     }
 
     @Test(

@@ -34,7 +34,8 @@ struct PolicyDifferenceTests {
                 "anomaly: {keyReadsPerUserPerHour: 5}", "anomaly: {keyReadsPerUserPerHour: 6}",
                 "anomaly.keyReadsPerUserPerHour"
             ),
-            ("", "federation: [{domain: a.example, partners: all}]", "federation.a.example"),
+            ("federation: []", "federation: [{domain: a.example, partners: all}]", "federation.a.example"),
+            ("federation: [{domain: a.example, partners: all}]", "", "federation"),
             (
                 service("spaces: all, notAfter: 2027-12-31"), service("spaces: all, notAfter: 2028-01-01"),
                 "services.a.notAfter"

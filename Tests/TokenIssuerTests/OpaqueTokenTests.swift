@@ -147,9 +147,11 @@ struct OpaqueTokenTests {
         #expect(answer["token_type"]?.string == "Bearer" && answer["jti"]?.string?.isEmpty == false)
         #expect(answer["iat"]?.integer == world.clock.now.seconds)
         #expect(answer["exp"]?.integer == world.clock.now.seconds + 3600)
-        #expect(answer["email"] == nil && answer["name"] == nil, "the KMS knows ids only")
+        #expect(answer["email"] == nil && answer["name"] == nil, "the KMS knows ids, and domains")
+        #expect(answer["domain"]?.string == "example.com" && answer["domain"]?.string != nil)
         let cloud = try await client.introspect(pair.cloud, as: "hds-core").json
         #expect(cloud["aud"]?.string == "cloud" && cloud["email"]?.string == "alice@example.com")
+        #expect(cloud["domain"] == nil)
     }
 
     @Test("A token of another audience is inactive: the core can not have a KMS token confirmed, nor the reverse")

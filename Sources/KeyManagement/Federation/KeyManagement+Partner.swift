@@ -12,6 +12,7 @@ extension KeyManagement {
         /// Lower case.
         let user: String
         let snapshot: PolicySnapshot
+        let homes: UserHomes
         /// Whether the administrator has listed the user for this partner.
         var isListed: Bool { partner.users?.contains(user) == true }
         var caller: Caller {
@@ -72,12 +73,15 @@ extension KeyManagement {
         if head.creator.canonicalAuthID == asking.user {
             throw PartnerRules.ownUser(asking.user, asking.partner)
         }
+        // Who may not read learns nothing of domains: the access comes first.
         switch try await access(asking.caller, resource: id, head: head, now: now) {
-        case .direct: return
-        case .nested where asking.partner.allowsNested: return
+        case .direct: break
+        case .nested where asking.partner.allowsNested: break
         case .nested, .everybody, .anonymous, .service, .formerMember, .query, nil:
             throw notAuthorized(asking.caller, resource: id)
         }
+        try await PartnerRules.judgeDomain(
+            of: head.creator, partner: asking.partner.host, asking.snapshot, asking.homes)
     }
 
     private func own(

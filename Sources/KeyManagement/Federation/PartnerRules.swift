@@ -1,4 +1,5 @@
 import KMSProtocol
+import SignedPolicy
 import WireText
 
 /// Which request of another KMS is judged at all, and for whom (protocol, section 10; security model, rules 11 and 16).
@@ -13,7 +14,7 @@ import WireText
 /// 7. The user is the partner's: in its list when it has one, and in no other partner's.
 ///
 /// What follows is in `KeyManagement+Partner.swift`: 8. the user may read the object, `/public` not counted; 9. the user
-/// is bound to this partner (`UserHomes`).
+/// is bound to this partner (`UserHomes`); 10. the partner may share with the domain of who made the space.
 enum PartnerRules {
     /// Rules 1 to 4: what needs neither store nor network. The user, in lower case.
     static func judge(
@@ -47,7 +48,7 @@ enum PartnerRules {
         _ user: String, of partner: FederationPartner, in federation: Federation, homes: UserHomes,
         sessions: SessionTable, now: Timestamp
     ) async throws {
-        guard !federation.ownUsers.contains(user), try await homes.home(of: user) != .own,
+        guard !federation.ownUsers.contains(user), try await homes.home(of: user)?.isOwn != true,
             try await sessions.count(ofUser: user, now: now) == 0
         else { throw ownUser(user, partner) }
     }
@@ -78,6 +79,23 @@ enum PartnerRules {
         guard listing.allSatisfy({ $0 == partner.host }) else {
             federation.observer.contested(user, Set(listing + [partner.host]).sorted())
             throw contested(user, partner)
+        }
+    }
+
+    /// Rule 10, both ways: the signed policy names this partner for the domain of this own user.
+    /// - Parameter user: who made the space whose key the partner wants, or who wants the partner's.
+    static func judgeDomain(
+        of user: String, partner host: String, _ snapshot: PolicySnapshot, _ homes: UserHomes
+    ) async throws {
+        guard let federation = snapshot.signed.federation else { return }
+        guard let domain = try await homes.domain(ofOwn: user) else {
+            throw KMSFailure(
+                KMSStatus.forbidden, "it is not known which domain decides about \(host)",
+                rule: "partner-domain-unknown")
+        }
+        guard federation.first(where: { $0.domain == domain })?.partners.covers(host) == true else {
+            throw KMSFailure(
+                KMSStatus.forbidden, "\(host) is no partner of \(domain)", rule: "partner-not-of-domain")
         }
     }
 

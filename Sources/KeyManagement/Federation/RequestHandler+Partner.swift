@@ -140,7 +140,7 @@ extension RequestHandler {
         try await PartnerRules.judgeAssertion(request, of: user, partner: partner, now: now)
         try PartnerRules.judgeLists(user, of: partner, in: federation)
         let asking = KeyManagement.PartnerCaller(
-            partner: partner, user: user, snapshot: snapshot)
+            partner: partner, user: user, snapshot: snapshot, homes: homes)
         let outcome = try await keyManagement.judging(by: asking.snapshot).decide(request, for: asking, now: now)
         switch try await homes.claim(user, for: host, isDecided: asking.isListed) {
         case .granted: return outcome

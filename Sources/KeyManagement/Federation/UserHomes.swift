@@ -7,12 +7,16 @@ import WireText
 
 /// Where a user id is at home, as this KMS has bound it: durable, sealed, found by a blind index.
 enum UserHome: Sendable, Equatable {
-    /// Users whom an own issuer's token let open a session here.
-    case own
+    /// Users whom an own issuer's token let open a session here, and the domain that their tokens named last.
+    case own(domain: String?)
     /// The partner, by its host, for which keys were released to that user first.
     case partner(String)
     /// More than one partner has claimed it.
     case contested([String])
+
+    var isOwn: Bool {
+        if case .own = self { true } else { false }
+    }
 }
 
 /// Binds user ids to their homes (security model, rule 16: "bound on the customer's side, refused when two claim one").
@@ -25,8 +29,8 @@ struct UserHomes: Sendable {
 
     let store: any KeyStore
     let ring: SealRing
-    /// Users who are known to be own: that never changes.
-    private let own = TwoGenerationCache<String, Bool>(capacity: 50_000)
+    /// Users who are known to be own, which never changes, with their domain.
+    private let own = TwoGenerationCache<String, String?>(capacity: 50_000)
 
     init(store: any KeyStore, ring: SealRing) {
         self.store = store
@@ -35,22 +39,32 @@ struct UserHomes: Sendable {
 
     func home(of user: String) async throws -> UserHome? {
         let user = user.canonicalAuthID
-        if own[user] == true { return .own }
+        if let domain = own[user] { return .own(domain: domain) }
         let home = try await read(user).home
-        if home == .own { own[user] = true }
+        if case .own(let domain) = home { own[user] = domain }
         return home
     }
 
-    /// Puts into a change that the user is an own one, unless that is known; the partners that had claimed the id.
-    func noteOwn(_ user: String, in change: inout StoreChange) async throws -> [String] {
+    /// The domain of an own user, by the token with which the last session was opened that named one; from the store, as
+    /// another node may have opened it.
+    func domain(ofOwn user: String) async throws -> String? {
+        guard case .own(let domain) = try await read(user.canonicalAuthID).home else { return nil }
+        return domain
+    }
+
+    /// Puts into a change that the user is an own one, of this domain where that is told, unless that is known; the
+    /// partners that had claimed the id.
+    func noteOwn(_ user: String, domain: String?, in change: inout StoreChange) async throws -> [String] {
         let user = user.canonicalAuthID
-        guard own[user] != true else { return [] }
+        if let known = own[user], domain == nil || known == domain { return [] }
         let (home, value) = try await read(user)
-        if home == .own {
-            own[user] = true
+        if case .own(let known) = home, domain == nil || known == domain {
+            own[user] = known
             return []
         }
-        try put(.own, user, replacing: value, &change)
+        // Until it is read again: the change may not be committed.
+        own[user] = nil
+        try put(.own(domain: domain), user, replacing: value, &change)
         switch home {
         case .partner(let host): return [host]
         case .contested(let hosts): return hosts
@@ -110,7 +124,9 @@ struct UserHomes: Sendable {
         var fields = FieldWriter(format: Self.format)
         fields.field(user)
         switch home {
-        case .own: fields.field(Int64(0))
+        case .own(let domain):
+            fields.field(Int64(0))
+            if let domain { fields.field(domain) }
         case .partner(let host):
             fields.field(Int64(1))
             fields.field(host)
@@ -129,7 +145,11 @@ struct UserHomes: Sendable {
         }
         let home: UserHome
         switch kind {
-        case 0: home = .own
+        // Earlier releases told no domain.
+        case 0 where fields.isAtEnd: home = .own(domain: nil)
+        case 0:
+            guard let domain = fields.text() else { throw forged }
+            home = .own(domain: domain)
         case 1:
             guard let host = fields.text() else { throw forged }
             home = .partner(host)

@@ -47,7 +47,7 @@ package final class IntrospectionVerifier: Sendable {
             issuer: policy.issuer, expires: answer.expires, tokenID: answer.root["jti"]?.string,
             organisation: answer.root["org"]?.string, audience: answer.audience,
             isCustomerControlled: policy.isCustomerControlled, issued: answer.time("iat"),
-            confirmation: try Confirmation.thumbprint(answer.root["cnf"]))
+            confirmation: try Confirmation.thumbprint(answer.root["cnf"]), domain: answer.root["domain"]?.string)
         try policy.judge(identity, notBefore: answer.time("nbf"), now: now)
         return identity
     }

@@ -58,7 +58,7 @@ package struct JWTBearerVerifier: Sendable {
             userID: subject, clientID: token.clientID, scopes: Set(token.scope), issuer: policy.issuer,
             expires: expires, tokenID: token.id, organisation: root["org"]?.string, audience: token.audience,
             isCustomerControlled: policy.isCustomerControlled, issued: token.issuedAt,
-            confirmation: try Confirmation.thumbprint(root["cnf"]))
+            confirmation: try Confirmation.thumbprint(root["cnf"]), domain: root["domain"]?.string)
         try policy.judge(identity, notBefore: token.notBefore, now: now)
         return identity
     }

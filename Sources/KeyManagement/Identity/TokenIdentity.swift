@@ -13,6 +13,8 @@ package struct TokenIdentity: Sendable, Equatable {
     package var tokenID: String?
     /// `org`
     package var organisation: String?
+    /// `domain`, lower case: that of a person's e-mail address.
+    package var domain: String?
     package var audience: [String]
     /// Whether the customer runs the issuer (security model, rule 1).
     package var isCustomerControlled: Bool
@@ -30,8 +32,9 @@ package struct TokenIdentity: Sendable, Equatable {
     package init(
         userID: String, clientID: String?, scopes: Set<String>, issuer: String, expires: Timestamp,
         tokenID: String? = nil, organisation: String? = nil, audience: [String] = [], isCustomerControlled: Bool = true,
-        issued: Timestamp? = nil, confirmation: String? = nil
+        issued: Timestamp? = nil, confirmation: String? = nil, domain: String? = nil
     ) {
+        self.domain = domain?.lowercased()
         self.userID = userID
         self.clientID = clientID
         self.scopes = scopes

@@ -133,6 +133,12 @@ enum RuleCatalogue {
             "the service asked too much in a minute", "wait, or raise limits.perServicePerMinute"),
         "too-many-openings-of-device": Entry(
             "the device opened too many sessions within an hour", "wait, or raise limits.sessionOpeningsPerDevice"),
+        "partner-not-of-domain": Entry(
+            "the signed policy names this partner not for the domain of the own user",
+            "federation in the policy says which domains share with whom; name the partner there if it is to be"),
+        "partner-domain-unknown": Entry(
+            "the policy decides about partners by domain, and the own user's is not known",
+            "it is known when the user opens a session with a token that has the claim domain, as hds-auth's have"),
         "partner-refused": Entry(
             "a partner's KMS asked for what it may not have", "compare partners in the policy with what was agreed"),
         "unknown-client": Entry(

@@ -23,7 +23,8 @@ package struct Policy: Sendable, Equatable {
     /// `client_id`s with which persons may come in; tokens of others are refused, but for those that a consent names.
     package let personalClients: Coverage
     package let partners: [Partner]
-    package let federation: [FederatedDomain]
+    /// Nil: users of every domain may share keys with all partners.
+    package let federation: [FederatedDomain]?
     package let freeze: FreezeRules
     package let erasure: ErasureRules
     package let explanations: ExplanationRules
@@ -80,7 +81,7 @@ package struct Policy: Sendable, Equatable {
         version = 0
         self.organisation = organisation
         issued = Timestamp(milliseconds: 0)
-        (agents, services, partners, federation) = ([], [], [], [])
+        (agents, services, partners, federation) = ([], [], [], nil)
         personalClients = .all
         (freeze, erasure, explanations) = (FreezeRules(), ErasureRules(), ExplanationRules())
         (moderation, publicAuthorizations) = (true, false)
@@ -178,9 +179,10 @@ package struct Policy: Sendable, Equatable {
 
     private static func federation(
         _ place: PolicyPlace?, _ partners: [Partner]
-    ) throws(DiagnosedError) -> [FederatedDomain] {
+    ) throws(DiagnosedError) -> [FederatedDomain]? {
+        guard let place else { return nil }
         var domains: [FederatedDomain] = []
-        for place in try place?.list(upTo: 200) ?? [] {
+        for place in try place.list(upTo: 200) {
             let domain = try FederatedDomain(place)
             guard !domains.contains(where: { $0.domain == domain.domain }) else {
                 throw place.refusal("the domain stands in the list twice", found: domain.domain)

@@ -144,9 +144,14 @@ package struct PolicyDifference {
                     "\(before.cacheSeconds) s -> \(partner.cacheSeconds) s")
             }
         }
-        for domain in Set(old.federation.map(\.domain) + new.federation.map(\.domain)).sorted() {
-            let before = old.federation.first { $0.domain == domain }?.partners ?? .nothing
-            let after = new.federation.first { $0.domain == domain }?.partners ?? .nothing
+        guard let named = old.federation, let renamed = new.federation else {
+            if old.federation != nil { add(.widens, "federation", "domains named -> every domain") }
+            if new.federation != nil { add(.narrows, "federation", "every domain -> domains named") }
+            return
+        }
+        for domain in Set(named.map(\.domain) + renamed.map(\.domain)).sorted() {
+            let before = named.first { $0.domain == domain }?.partners ?? .nothing
+            let after = renamed.first { $0.domain == domain }?.partners ?? .nothing
             compare(before, after, "federation.\(domain)", "partners")
         }
     }

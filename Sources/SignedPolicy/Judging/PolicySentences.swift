@@ -25,7 +25,12 @@ package enum PolicySentences {
         }
         if policy.partners.isEmpty { lines.append("There are no partners: no key is shared with another KMS.") }
         for partner in policy.partners { lines.append("\(partner.host) is a partner: \(self.partner(partner)).") }
-        for domain in policy.federation {
+        if let federation = policy.federation, federation.isEmpty {
+            lines.append("Users of no domain may share keys with partners.")
+        } else if policy.federation == nil, !policy.partners.isEmpty {
+            lines.append("Users of every domain may share keys with the partners.")
+        }
+        for domain in policy.federation ?? [] {
             lines.append("Users of \(domain.domain) may share keys with \(coverage(domain.partners)) of the partners.")
         }
         lines.append(

@@ -64,7 +64,8 @@ struct FederationPolicyTests {
         world.b.inForce.take(try policy(entry(Host.a, users: [], direction: "outbound"), version: 1))
         #expect(try await bob.status(retrieving: key.uri) == 502, "A does not know B")
         world.a.inForce.take(try policy(entry(Host.b), version: 1))
-        #expect(try await bob.status(retrieving: key.uri) == 200)
+        let answer = try await bob.ask("retrieve", key.uri)
+        #expect(answer.status == 200, "\(answer.reason ?? "")")
         world.b.inForce.take(try policy(entry(Host.c), version: 2))
         #expect(try await bob.status(retrieving: key.uri) == 501)
     }
@@ -99,5 +100,74 @@ struct FederationPolicyTests {
         #expect(try await world.clientOfB.cachedKeys == 0)
         world.b.inForce.take(try policy(entry(Host.a, users: [People.dan]), version: 3))
         #expect(try await bob.status(retrieving: key.uri) == 200)
+    }
+
+    // MARK: Domains
+
+    private func policy(_ entry: String, domains: String, version: Int) throws -> Policy {
+        try TestPolicy.make(#""partners": [\#(entry)]"#, #""federation": \#(domains)"#, version: version)
+    }
+
+    /// A space of Alice's at A with Bob in it, after she came in with this token; its key.
+    private func space(_ world: FederationWorld, _ token: String) async throws -> String {
+        _ = try await TestClient.open(world.a, People.alice, token: token)
+        return try await world.space().key.uri
+    }
+
+    @Test("a partner reads in spaces of those domains only for which the policy names it")
+    func domainOfSpace() async throws {
+        let world = try await FederationWorld.make()
+        let key = try await space(world, TestTokens.token(People.alice, domain: "Sales.Example.com"))
+        let b = try await world.raw(world.b)
+        func status(_ domains: String, _ version: Int) async throws -> Int {
+            world.a.inForce.take(try policy(entry(Host.b), domains: domains, version: version))
+            return try await b.status(key, for: People.bob)
+        }
+        #expect(try await status(#"[{"domain": "sales.example.com", "partners": ["\#(Host.b)"]}]"#, 1) == 200)
+        #expect(try await status(#"[{"domain": "sales.example.com", "partners": "all"}]"#, 2) == 200)
+        #expect(try await status(#"[{"domain": "board.example.com", "partners": "all"}]"#, 3) == 403)
+        #expect(world.a.log.text.contains("partner-not-of-domain"))
+        #expect(try await status(#"[{"domain": "sales.example.com", "partners": []}]"#, 4) == 403)
+        #expect(try await status("[]", 5) == 403)
+        world.a.inForce.take(try policy(entry(Host.b), version: 6))
+        #expect(try await b.status(key, for: People.bob) == 200, "without the list every domain shares")
+    }
+
+    @Test("a domain counts only from an issuer of the customer's, and is the one that was told last")
+    func domainOfUser() async throws {
+        let world = try await FederationWorld.make()
+        let domains = #"[{"domain": "example.com", "partners": "all"}]"#
+        world.a.inForce.take(try policy(entry(Host.b), domains: domains, version: 1))
+        let key = try await space(world, TestTokens.token(People.alice, domain: "example.com", isCloud: true))
+        let b = try await world.raw(world.b)
+        #expect(try await b.status(key, for: People.bob) == 403)
+        #expect(world.a.log.text.contains("partner-domain-unknown"))
+        for (domain, status) in [("example.com", 200), ("other.example.com", 403), ("example.com", 200)] {
+            _ = try await TestClient.open(
+                world.a, People.alice, token: TestTokens.token(People.alice, domain: domain))
+            #expect(try await b.status(key, for: People.bob) == status, "\(domain)")
+        }
+        // A token that says nothing changes nothing.
+        _ = try await TestClient.open(world.a, People.alice)
+        #expect(try await b.status(key, for: People.bob) == 200)
+    }
+
+    @Test("own users ask a partner only when the policy names it for their domain")
+    func domainOfAsking() async throws {
+        let world = try await FederationWorld.make()
+        let (_, key, _) = try await world.space()
+        let domains = #"[{"domain": "b.example.org", "partners": ["\#(Host.a)"]}]"#
+        world.b.inForce.take(
+            try policy(entry(Host.a, users: [], direction: "outbound"), domains: domains, version: 1))
+        let unknown = try await TestClient.open(world.b, People.bob)
+        #expect(try await unknown.status(retrieving: key.uri) == 403)
+        let foreign = try await TestClient.open(
+            world.b, People.bob, token: TestTokens.token(People.bob, domain: "c.example.org"))
+        #expect(try await foreign.status(retrieving: key.uri) == 403)
+        let before = world.network.passed.count
+        let bob = try await TestClient.open(
+            world.b, People.bob, token: TestTokens.token(People.bob, domain: "b.example.org"))
+        #expect(try await bob.status(retrieving: key.uri) == 200)
+        #expect(world.network.passed.count > before && before == 0, "who may not ask is not asked for")
     }
 }

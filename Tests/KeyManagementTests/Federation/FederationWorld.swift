@@ -122,7 +122,9 @@ final class FederationWorld: Sendable {
         atA: [FederationPartner]? = nil, atB: [FederationPartner]? = nil, ownUsersOfA: Set<String> = [],
         policy: KMSPolicy = TestKMS.testPolicy()
     ) async throws -> FederationWorld {
-        try await FederationWorld(
+        // Before the clock is read: a certificate of the next second is not valid yet.
+        for host in [Host.a, Host.b, Host.c] { _ = try identity(host) }
+        return try await FederationWorld(
             atA: atA ?? [partner(Host.b), partner(Host.c, users: [People.dan])], atB: atB ?? [partner(Host.a)],
             ownUsersOfA: ownUsersOfA, policy: policy)
     }
