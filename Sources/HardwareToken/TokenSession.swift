@@ -43,7 +43,7 @@ struct TokenSession {
                 .tokenKey, fault: .configuration,
                 found.isEmpty ? "the token has no key \(label.quotedForError)" : "several keys have one label",
                 expected: "one AES key \(label.quotedForError)", found: "\(found.count)",
-                hint: found.isEmpty ? "hdsctl master-key create --token makes one" : "delete or rename the others")
+                hint: found.isEmpty ? "hdsctl master-key create-in-token makes one" : "delete or rename the others")
         }
         let count: CK_ULONG = try attribute(CKA_VALUE_LEN, of: found[0], initial: 0)
         let kind: CK_ULONG = try attribute(CKA_KEY_TYPE, of: found[0], initial: 0)
@@ -59,7 +59,7 @@ struct TokenSession {
                 .tokenKey, fault: .configuration, "the key \(label.quotedForError) can leave the token",
                 expected: "CKA_SENSITIVE and not CKA_EXTRACTABLE",
                 found: extractable == CK_BBOOL(CK_FALSE) ? "not sensitive" : "extractable",
-                hint: "make a new one with hdsctl master-key create --token and change to it")
+                hint: "make a new one with hdsctl master-key create-in-token and change to it")
         }
         return found[0]
     }

@@ -41,20 +41,24 @@ final class CommandTree: Sendable {
         }
     }
 
+    /// The command that words behind the program's name lead to, and what follows; nil when the first one is none.
+    func command(in words: [String]) -> (command: CommandTree, rest: [String])? {
+        var command = self
+        var rest = words[...]
+        while let word = rest.first, let next = command.subcommands.first(where: { $0.name == word }) {
+            command = next
+            rest.removeFirst()
+        }
+        return command === self ? nil : (command, Array(rest))
+    }
+
     /// What is wrong with the words behind the program's name; nil: it would be taken.
     ///
     /// Words in capitals, `…` and brackets stand for what a reader puts there.
     func fault(in words: [String], isWhole: Bool) -> String? {
         var words = words.map { $0.trimmingCharacters(in: CharacterSet(charactersIn: "[]")) }.filter { !$0.isEmpty }
         var command = self
-        while let word = words.first, !word.hasPrefix("-") {
-            if let next = command.subcommands.first(where: { $0.name == word }) {
-                command = next
-                words.removeFirst()
-            } else {
-                break
-            }
-        }
+        if let found = self.command(in: words) { (command, words) = found }
         if words.contains("--help") || words.contains("-h") { return nil }
         if command.subcommands.isEmpty == false {
             // Alone it shows its help, or does what it does most.

@@ -88,6 +88,51 @@ struct DocumentedCommandsTests {
         #expect(count > 10)
     }
 
+    /// Sources, configuration and units: what an operator reads in errors, alarms and comments.
+    private static let sources: [(path: String, text: String)] = {
+        ["Sources", "config", "systemd"].flatMap { folder -> [(path: String, text: String)] in
+            let below = FileManager.default.enumerator(atPath: Documents.root + "/" + folder)
+            return (below?.compactMap { $0 as? String } ?? []).sorted().compactMap { name in
+                let path = folder + "/" + name
+                // Texts that go on in the next line, in one.
+                return Documents.text(path).map { text in
+                    (
+                        path,
+                        text.replacing(/\\\n\s*/, with: "").replacing(/"\s*\+\s*"/, with: "")
+                            .replacing(/\n\s*(?:\/\/\/|#) ?/, with: " ")
+                    )
+                }
+            }
+        }
+    }()
+
+    @Test("Every command that an error, an alarm or a configuration advises is there, with its options")
+    func advice() throws {
+        let trees = try Documents.trees.get()
+        var count = 0
+        for (path, text) in Self.sources {
+            for match in text.matches(of: /\b(hdsctl|hds) ([a-z][^\n"`;:]*)/) {
+                guard let tree = trees[String(match.1)] else { continue }
+                let words = match.2.split(separator: " ").map {
+                    $0.trimmingCharacters(in: CharacterSet(charactersIn: ".,;:)'"))
+                }
+                guard let (command, rest) = tree.command(in: words) else { continue }
+                count += 1
+                let known = Set(([command] + command.subcommands).flatMap(\.arguments).flatMap(\.names))
+                // Until prose goes on.
+                let options = rest.prefix { $0.wholeMatch(of: /[a-z]+/) == nil }.filter {
+                    $0.hasPrefix("--") && $0.count > 2
+                }
+                for option in options {
+                    #expect(
+                        known.contains(String(option.prefix { $0 != "=" })), "\(path): \(match.1) \(match.2.prefix(80))"
+                    )
+                }
+            }
+        }
+        #expect(count > 100)
+    }
+
     // MARK: Controls
 
     @Test("A line that a program would not take is found")
