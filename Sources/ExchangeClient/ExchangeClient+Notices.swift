@@ -9,6 +9,8 @@ import Synchronization
 extension ExchangeClient {
     /// Minutes of one connection; 30 is the most that Exchange takes.
     static let streamMinutes = 30
+    /// In a minute.
+    private static let mostConnections = 3
     private static let mostOfStream = 256 << 20
 
     package func watch(
@@ -28,8 +30,14 @@ extension ExchangeClient {
         guard let anchor = known.values.min(by: { $0.id < $1.id }) else {
             throw CalendarError.notFound("a mailbox that may be subscribed to")
         }
+        var starts: [ContinuousClock.Instant] = []
         while true {
             try Task.checkCancellation()
+            // In a healthy stream there is one in half an hour.
+            starts = starts.suffix(Self.mostConnections) + [.now]
+            if starts.count > Self.mostConnections, let first = starts.first, .now - first < .seconds(60) {
+                throw CalendarError.serverAway("streams of notices that end at once")
+            }
             // Before the connection stands nothing is told: whoever listens looks once when it does.
             try await listen(known, anchor, began: { began(known.values.map(\.id)) }, changed)
         }
@@ -40,7 +48,7 @@ extension ExchangeClient {
         for calendar in account.calendars.prefix(100) where calendar.holdsEvents {
             folders += "<t:FolderId Id=\"\(XMLText.escaped(try folderID(of: calendar.reference)))\"/>"
         }
-        let types = ["Created", "Deleted", "Modified", "Moved", "Copied", "NewMail"].filter { $0 != "NewMail" }
+        let types = ["Created", "Deleted", "Modified", "Moved", "Copied"]
         let body =
             "<m:Subscribe><m:StreamingSubscriptionRequest><t:FolderIds>\(folders)</t:FolderIds><t:EventTypes>"
             + types.map { "<t:EventType>\($0)Event</t:EventType>" }.joined()
@@ -63,7 +71,7 @@ extension ExchangeClient {
         let body =
             "<m:GetStreamingEvents><m:SubscriptionIds>\(ids)</m:SubscriptionIds><m:ConnectionTimeout>"
             + "\(Self.streamMinutes)</m:ConnectionTimeout></m:GetStreamingEvents>"
-        let stream = Mutex((splitter: EnvelopeSplitter(), hasBegun: false))
+        let stream = Mutex((splitter: EnvelopeSplitter(), hasBegun: false, isClosed: false))
         let response = try await web.stream(
             CalendarWeb.Request(
                 "POST", settings.path,
@@ -80,7 +88,8 @@ extension ExchangeClient {
                 return (envelopes, isFirst)
             }
             for (place, envelope) in envelopes.enumerated() {
-                let told = try Self.notices(envelope)
+                let (told, isClosed) = try Self.notices(envelope)
+                if isClosed { stream.withLock { $0.isClosed = true } }
                 if isFirst, place == 0 { began() }
                 for id in Set(told) { if let user = users[id] { changed(user.id) } }
             }
@@ -89,22 +98,24 @@ extension ExchangeClient {
             _ = try SOAP.messages(response)
             throw CalendarError.serverAway("status \(response.status)")
         }
-        guard stream.withLock({ $0.hasBegun }) else {
-            throw CalendarError.serverAway("a stream of notices that ends before it began")
+        guard stream.withLock({ $0.hasBegun && $0.isClosed }) else {
+            throw CalendarError.serverAway("a stream of notices that breaks off")
         }
     }
 
-    /// The subscriptions of which an envelope tells.
-    private static func notices(_ envelope: [UInt8]) throws(CalendarError) -> [String] {
+    /// The subscriptions of which an envelope tells, and whether it ends the connection in its time.
+    private static func notices(_ envelope: [UInt8]) throws(CalendarError) -> ([String], isClosed: Bool) {
         var told: [String] = []
+        var isClosed = false
         for message in try SOAP.messages(WebResponse(status: 200, body: envelope)) {
             // A subscription that ended ends them all: they are made anew.
             guard message.isSuccess else { throw message.failure("the subscription") }
+            if message.element.child("ConnectionStatus")?.text == "Closed" { isClosed = true }
             for notice in message.element.child("Notifications")?.children ?? [] {
                 if let id = notice.child("SubscriptionId")?.text { told.append(id) }
             }
         }
-        return told
+        return (told, isClosed)
     }
 }
 

@@ -145,7 +145,7 @@ final class Connector: Service {
     }
 
     /// Ends a round that takes too long.
-    private static func within(
+    static func within(
         _ bounds: UserBounds, _ round: @escaping @Sendable () async throws -> UserRound.Outcome
     ) async throws -> UserRound.Outcome {
         try await withThrowingTaskGroup(of: UserRound.Outcome?.self) { group in
