@@ -52,6 +52,17 @@ package protocol CalendarBackend: Sendable {
     /// The user's VAVAILABILITY (RFC 7953) as an iCalendar object; nil: none is set. Needs `availability`.
     func availability(of account: CalendarAccount) async throws -> [UInt8]?
 
+    /// Tells of changes as the server tells them, of at most `mostWatched` users at once, until the task is cancelled or the
+    /// server refuses; needs `notifications`. A notice says that something changed, never what: `changes` follows.
+    ///
+    /// - Parameters:
+    ///   - began: ids of users from now on told of; what changed before then nobody has told.
+    ///   - changed: the id of a user in whose calendars something changed.
+    func watch(
+        _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
+        changed: @escaping @Sendable (String) -> Void
+    ) async throws
+
     /// A name for a new object in a calendar that nobody uses.
     func newHref(in calendar: CalendarReference) -> CalendarHref
 
@@ -64,4 +75,15 @@ package enum CalendarAbility: Hashable, Sendable, CaseIterable {
     case expansion
     case freeBusy
     case availability
+    case notifications
 }
+
+extension CalendarBackend {
+    package func watch(
+        _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
+        changed: @escaping @Sendable (String) -> Void
+    ) async throws { throw CalendarError.unsupported("notices of changes") }
+}
+
+/// The most users of one stream of notices.
+package let mostWatched = 200

@@ -172,6 +172,11 @@ package final class FaultingCalendarBackend: CalendarBackend {
 
     package func newHref(in calendar: CalendarReference) -> CalendarHref { inner.newHref(in: calendar) }
 
+    package func watch(
+        _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
+        changed: @escaping @Sendable (String) -> Void
+    ) async throws { try await inner.watch(accounts, began: began, changed: changed) }
+
     package func close() async { await inner.close() }
 
     private static func withoutETag(_ member: CalendarMember) -> CalendarMember {

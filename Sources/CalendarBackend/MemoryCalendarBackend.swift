@@ -33,9 +33,18 @@ package final class MemoryCalendarBackend: CalendarBackend {
         var lastVersion = 0
         var lastName = 0
         var isClosed = false
+        var listeners: [Int: AsyncStream<String>.Continuation] = [:]
+        var lastListener = 0
+
+        /// Tells who may read the calendar, that something changed in it.
+        func tell(of calendar: CalendarHref) {
+            for (user, calendars) in accounts where calendars.contains(calendar) {
+                for listener in listeners.values { listener.yield(user.id) }
+            }
+        }
     }
 
-    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability]
+    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability, .notifications]
     private let state = Mutex(State())
 
     package init() {}
@@ -93,7 +102,14 @@ package final class MemoryCalendarBackend: CalendarBackend {
                 Object(octets: $0, version: state.lastVersion, uid: PlainTimes.uid(of: $0))
             }
             state.calendars[calendar.href]?.log.append(href)
+            state.tell(of: calendar.href)
         }
+    }
+
+    /// All streams of notices end, as those of a server that restarts.
+    package func endNotices() {
+        let listeners = state.withLock { Array($0.listeners.values) }
+        for listener in listeners { listener.finish() }
     }
 
     // MARK: - CalendarBackend
@@ -191,6 +207,7 @@ package final class MemoryCalendarBackend: CalendarBackend {
             state.lastVersion += 1
             calendar.objects[href] = Object(octets: octets, version: state.lastVersion, uid: uid)
             calendar.log.append(href)
+            state.tell(of: reference.href)
             return .written
         }
     }
@@ -198,13 +215,14 @@ package final class MemoryCalendarBackend: CalendarBackend {
     package func delete(
         _ href: CalendarHref, in reference: CalendarReference, ifMatch etag: ETag
     ) async throws -> RemovalOutcome {
-        try within(reference) { _, calendar in
+        try within(reference) { state, calendar in
             guard etag.isStrong else { throw CalendarError.weakETag }
             guard calendar.rights.contains(.remove) else { throw CalendarError.forbidden("no right to remove") }
             guard let present = calendar.objects[href] else { return .absent }
             guard Self.etag(present) == etag else { return .conflict }
             calendar.objects[href] = nil
             calendar.log.append(href)
+            state.tell(of: reference.href)
             return .deleted
         }
     }
@@ -223,11 +241,33 @@ package final class MemoryCalendarBackend: CalendarBackend {
         }
     }
 
+    package func watch(
+        _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
+        changed: @escaping @Sendable (String) -> Void
+    ) async throws {
+        let ids = Set(accounts.prefix(mostWatched).map(\.user.id))
+        let (notices, listener) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1024))
+        let number = try state.withLock { state in
+            for account in accounts { try Self.admit(account.user, state) }
+            state.lastListener += 1
+            state.listeners[state.lastListener] = listener
+            return state.lastListener
+        }
+        defer { _ = state.withLock { $0.listeners.removeValue(forKey: number) } }
+        began(ids.sorted())
+        for await id in notices where ids.contains(id) { changed(id) }
+        try Task.checkCancellation()
+        throw CalendarError.serverAway("the stream of notices ended")
+    }
+
     package func newHref(in calendar: CalendarReference) -> CalendarHref {
         CalendarHref(calendar.href.text + UUIDText.random() + ".ics")
     }
 
-    package func close() async { state.withLock { $0.isClosed = true } }
+    package func close() async {
+        state.withLock { $0.isClosed = true }
+        endNotices()
+    }
 
     // MARK: - Helpers
 

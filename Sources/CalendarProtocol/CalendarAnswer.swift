@@ -47,11 +47,14 @@ package struct CalendarAnswer: Sendable, Hashable {
         package let subject: String?
         package let location: String?
         package let joinURL: String?
+        /// The conversation that join details named last: the connector's word, which the core can not change.
+        package var spaceID: String?
 
         package init(
             id: String, revision: Int64, start: Timestamp, durationMinutes: Int, subject: String?, location: String?,
-            joinURL: String?
+            joinURL: String?, spaceID: String? = nil
         ) {
+            self.spaceID = spaceID
             self.id = id
             self.revision = revision
             self.start = start
@@ -142,6 +145,7 @@ package struct CalendarAnswer: Sendable, Hashable {
         json.member("subject", ifPresent: entry.subject)
         json.member("location", ifPresent: entry.location)
         json.member("joinUrl", ifPresent: entry.joinURL)
+        json.member("spaceId", ifPresent: entry.spaceID)
         json.endObject()
     }
 
@@ -196,6 +200,6 @@ package struct CalendarAnswer: Sendable, Hashable {
         else { return nil }
         return Entry(
             id: id, revision: revision, start: start, durationMinutes: Int(clamping: minutes),
-            subject: node["subject"]?.string, location: node["location"]?.string, joinURL: node["joinUrl"]?.string)
+            subject: node["subject"]?.string, location: node["location"]?.string, joinURL: node["joinUrl"]?.string, spaceID: node["spaceId"]?.string)
     }
 }

@@ -23,6 +23,8 @@ package enum CalendarEvent: Sendable, Hashable {
     case deleted(userID: String, meetingID: String, revision: Int64, Removal)
     /// Nil: no absence any more.
     case absence(userID: String, Absence?)
+    /// A meeting begins soon. It is for now: who hears of it late forgets it.
+    case reminder(userID: String, meetingID: String, start: Timestamp)
     case status(userID: String, UserState, code: String?, since: Timestamp, keyURI: String?)
 
     package struct Absence: Sendable, Hashable {
@@ -71,6 +73,11 @@ package enum CalendarEvent: Sendable, Hashable {
             if let absence { json.value(absence.from.iso8601) } else { json.null() }
             json.name("to")
             if let absence { json.value(absence.to.iso8601) } else { json.null() }
+        case .reminder(let user, let meeting, let start):
+            json.member("type", "calendar.reminder")
+            json.member("userId", user)
+            json.member("meetingId", meeting)
+            json.member("start", start.iso8601)
         case .status(let user, let state, let code, let since, let key):
             json.member("type", "connector.user.status")
             json.member("userId", user)

@@ -53,7 +53,8 @@ package enum CalendarAssembly {
             instruments: CalendarInstruments(context.metrics), now: { .now() })
         let held = HeldShares(store, node: configuration.node, outbox: parts.outbox)
         let connector = Connector(
-            parts, held, interval: configuration.rounds.interval, concurrent: configuration.rounds.concurrent)
+            parts, held, interval: configuration.rounds.interval, quick: configuration.rounds.quickInterval,
+            concurrent: configuration.rounds.concurrent)
         let recorder = context.events
         let sender = EventSender(parts: parts, held: held, core: CoreCalendar(linked.links)) { reason in
             recorder.record(.calendarEventRefused, [.reason: Loggable(reviewed: reason.quotedForError)])
@@ -104,6 +105,7 @@ package enum CalendarAssembly {
                         connector.summary(), beat: held.trouble, interval: configuration.rounds.interval, metrics)
                     watch.expirations(expirations, now: .now())
                 }, Recurring(every: .seconds(300)) { await connector.sweep() }, incoming, connector,
+                CalendarNotices(connector),
             ] + [control].compactMap { $0 } + [link],
             selfTest: { try await store.check() },
             reload: { new in

@@ -105,6 +105,14 @@ final class CalendarWatch: Sendable {
         metrics.gauge(.calendarLag).set(Double(summary.lag))
         state.withLock { ($0.users, $0.userTrouble) = (summary.refusedCredentials, summary.example) }
         judgeAccounts()
+        if summary.tooLarge > 0 {
+            health.alarms.raise(
+                .calendarLimit,
+                Loggable(
+                    reviewed: "\(summary.tooLarge) users" + (summary.example.map { ", such as: \($0.summary)" } ?? "")))
+        } else {
+            health.alarms.clear(.calendarLimit, "all calendars are within their bounds")
+        }
         if let beat {
             return health.report(
                 Self.calendars, .warn(Loggable(beat), fix: "no calendar is read until the database answers"))

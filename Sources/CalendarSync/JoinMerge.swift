@@ -106,6 +106,25 @@ package struct JoinMerge: Sendable {
         return nil
     }
 
+    /// The event of one occurrence: its override, made as a copy of what the series says where there is none.
+    ///
+    /// - Returns: nil when the series has no such occurrence.
+    package func occurrence(
+        _ key: String, uid: String, in document: inout CalendarDocument
+    ) throws(DiagnosedError) -> CalendarDocument.Component? {
+        let events = EventProperties.all(of: document).filter { $0.uid == uid }
+        guard events.count <= MeetingReader.mostEvents else {
+            throw .refusedObject("at most \(MeetingReader.mostEvents) events")
+        }
+        if let event = try event(key, events, document) { return event.isCancelled ? nil : event.component }
+        guard let master = events.first(where: { $0.line("RECURRENCE-ID") == nil }), !master.isCancelled else {
+            return nil
+        }
+        let schedule = try EventSchedule(master.lines, in: document, zones: zones, userZone: user.zone)
+        guard schedule.isRecurring, let place = try place(key, schedule, document) else { return nil }
+        return try override(of: master, at: place, schedule, &document)
+    }
+
     private func refusal(_ edit: JoinEdit, _ event: EventProperties, _ before: EventProperties?) -> Refusal? {
         guard edit.details != nil else { return nil }
         if event.isCancelled { return .cancelled }

@@ -46,6 +46,7 @@ package final class CalendarWeb: Sendable {
     package let origin: String
     private let timeout: Duration
     private let client: WebClient
+    private let streams: WebClient
     private let pace: HostPace
     private let tokens: any BearerTokens
     private let scheme: String
@@ -54,12 +55,13 @@ package final class CalendarWeb: Sendable {
     /// - Parameters:
     ///   - origin: `https://host[:port]`.
     ///   - client: with the trust, the pins and the proxy of this service; it is closed with this.
+    ///   - streams: for answers that go on for long, so that they take no connection of the others; nil: the same.
     ///   - scheme: of the tokens: `Bearer`, or `Basic` (`GivenTokens.basic`).
     ///   - push: how this service says that it wants fewer requests, besides 429 and 503.
     /// - Throws: `configuration`.
     package init(
-        origin: String, limits: HostGate.Limits, timeout: Duration, client: WebClient, clock: any Clock<Duration>,
-        tokens: any BearerTokens, scheme: String = "Bearer",
+        origin: String, limits: HostGate.Limits, timeout: Duration, client: WebClient, streams: WebClient? = nil,
+        clock: any Clock<Duration>, tokens: any BearerTokens, scheme: String = "Bearer",
         push: @escaping @Sendable (WebResponse) -> Push = { _ in .none }
     ) throws(CalendarError) {
         guard origin.hasPrefix("https://") || origin.hasPrefix("http://"), origin.split(separator: "/").count == 2
@@ -69,6 +71,7 @@ package final class CalendarWeb: Sendable {
         self.origin = origin
         self.timeout = timeout
         self.client = client
+        self.streams = streams ?? client
         self.tokens = tokens
         self.scheme = scheme
         self.push = push
@@ -86,7 +89,32 @@ package final class CalendarWeb: Sendable {
         return second
     }
 
-    package func close() async { await client.close() }
+    /// A request whose answer goes on; the pace of the host counts its beginning only.
+    ///
+    /// - Parameter take: the octets of a 2xx answer as they come; what it throws ends the connection.
+    package func stream(
+        _ request: Request, for user: CalendarUser, upTo time: Duration,
+        _ take: @escaping @Sendable ([UInt8]) async throws -> Void
+    ) async throws -> WebResponse {
+        let header = try Self.authorization(scheme, try await tokens.token(for: user, refused: nil))
+        try await pace.enter()
+        await pace.leave(isWelcome: true)
+        do {
+            return try await streams.stream(
+                WebRequest(
+                    method: request.method, url: origin + request.path, headers: request.headers + [header],
+                    body: request.body, timeout: time, maximumResponseBytes: request.limit), take)
+        } catch let error as CalendarError {
+            throw error
+        } catch {
+            throw Task.isCancelled ? CancellationError() : WebFailure.judged(error)
+        }
+    }
+
+    package func close() async {
+        await client.close()
+        await streams.close()
+    }
 
     /// The path of an absolute URL of the service's own origin; nil for any other.
     package func path(of url: String) -> String? {
@@ -94,14 +122,21 @@ package final class CalendarWeb: Sendable {
         return String(url.dropFirst(origin.count))
     }
 
+    private static func authorization(
+        _ scheme: String, _ token: Redacted<String>
+    ) throws(CalendarError) -> (String, String) {
+        let header = token.reveal { ("Authorization", scheme + " " + $0) }
+        guard header.1.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
+            throw .configuration("the token can not be sent", expected: "printable ASCII")
+        }
+        return header
+    }
+
     private func once(_ request: Request, _ token: Redacted<String>) async throws -> WebResponse {
         guard request.path.hasPrefix("/"), request.path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
             throw CalendarError.violation("a name can not be asked for", expected: "a path in ASCII")
         }
-        let header = token.reveal { ("Authorization", scheme + " " + $0) }
-        guard header.1.utf8.allSatisfy({ (0x20...0x7E).contains($0) }) else {
-            throw CalendarError.configuration("the token can not be sent", expected: "printable ASCII")
-        }
+        let header = try Self.authorization(scheme, token)
         try await pace.enter()
         let response: WebResponse
         do {

@@ -144,6 +144,8 @@ package final class CloudCore: Service {
 
     /// What was under way when a meeting was deleted has arrived by then.
     private static let deletedMeetingSeconds: Int64 = 86_400
+    /// Connectors tell of each of their users once a day.
+    private static let silentCalendarSeconds: Int64 = 30 * 86_400
     /// A yearly meeting keeps its room.
     private static let unusedRoomSeconds: Int64 = 400 * 86_400
 
@@ -169,6 +171,7 @@ package final class CloudCore: Service {
                     try? await self.services.store.forgetMeetings(
                         deletedBefore: self.services.wall().adding(seconds: -Self.deletedMeetingSeconds),
                         unusedSince: self.services.wall().adding(seconds: -Self.unusedRoomSeconds))
+                    await self.services.calendar.forgetSilent(for: Self.silentCalendarSeconds)
                     if let life = self.services.configuration.feedSeconds {
                         try? await self.services.store.forgetFeedItems(
                             before: self.services.wall().adding(seconds: -life))

@@ -40,4 +40,14 @@ extension Alarm {
             "Have the calendar system's administrator renew it, put the new secret in its place, and correct expires in "
             + "hds-calendar.yaml.",
         clears: "when no account ends within fourteen days")
+    package static let calendarLimit = Alarm(
+        "HDS-CAL-LIMIT", "5b0c0f6d2d6f4a0c9d0a7d4fbf5f7b21", .warning,
+        title: "a user's calendars hold too much",
+        text:
+            "The calendars of some users have more events, octets or calendars than one user may have, or their rounds take too "
+            + "long. These users' meetings stand still, and they are told; nobody else is held up. DETAIL says how many.",
+        fix:
+            "hdsctl calendar users --state error tells which, hdsctl calendar why USER what is too much. Have old events deleted "
+            + "or archived, or raise rounds.most-objects, rounds.most-mebibytes or rounds.longest.",
+        clears: "when all are within their bounds")
 }

@@ -340,6 +340,6 @@ extension Alarm {
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
         .standbyLag, .drillOverdue, .nodeUnlisted, .doctorFailed, .indexConsent, .indexLag,
         .ediscoveryConsent, .ediscoveryStuck, .ediscoveryUpkeep,
-        .calendarConsent, .calendarAccount, .calendarLag, .calendarExpiry,
+        .calendarConsent, .calendarAccount, .calendarLag, .calendarExpiry, .calendarLimit,
     ]
 }

@@ -40,17 +40,19 @@ package struct ExchangeSettings: Sendable {
 /// * A server that wants fewer requests answers 500 with `ErrorServerBusy` and, often, `BackOffMilliseconds`.
 /// * `ExchangeImpersonation` names the user for whom the connector's account acts.
 package final class ExchangeClient: CalendarBackend {
-    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability]
+    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability, .notifications]
     let settings: ExchangeSettings
     let web: CalendarWeb
     let zones: ZoneCatalogue
 
     /// - Parameters:
     ///   - client: with the trust, the pins and the proxy of this server; it is closed with this.
+    ///   - streams: for notices, each of which takes a connection for half an hour; it is closed with this.
     ///   - clock: of pauses.
     /// - Throws: `configuration`.
     package init(
-        _ settings: ExchangeSettings, client: WebClient, tokens: any BearerTokens, zones: ZoneCatalogue = .system,
+        _ settings: ExchangeSettings, client: WebClient, streams: WebClient? = nil, tokens: any BearerTokens,
+        zones: ZoneCatalogue = .system,
         clock: any Clock<Duration> = ContinuousClock()
     ) throws(CalendarError) {
         guard ["SendToAllAndSaveCopy", "SendToChangedAndSaveCopy", "SendToNone"].contains(settings.sendUpdates) else {
@@ -60,8 +62,8 @@ package final class ExchangeClient: CalendarBackend {
         self.settings = settings
         self.zones = zones
         web = try CalendarWeb(
-            origin: settings.origin, limits: settings.limits, timeout: settings.timeout, client: client, clock: clock,
-            tokens: tokens, scheme: settings.scheme, push: SOAP.push)
+            origin: settings.origin, limits: settings.limits, timeout: settings.timeout, client: client, streams: streams,
+            clock: clock, tokens: tokens, scheme: settings.scheme, push: SOAP.push)
     }
 
     package func close() async { await web.close() }

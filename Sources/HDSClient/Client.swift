@@ -139,6 +139,16 @@ package final class Client: Sendable {
         try await meetings.attend(changes, told)
     }
 
+    /// Meetings of the user that begin soon, opened here, as the core tells of them; until the task is cancelled.
+    package func reminders(_ told: @Sendable (Meeting) async -> Void) async throws {
+        for await id in router.reminders() {
+            try Task.checkCancellation()
+            // What can not be read now is no reason to miss the next.
+            guard let meeting = try? await meetings.meeting(id) else { continue }
+            await told(meeting)
+        }
+    }
+
     /// Asks the KMS for a key, past everything that is known here.
     package func verdict(onKey uri: String) async throws -> KeyVerdict {
         do {

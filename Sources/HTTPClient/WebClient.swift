@@ -117,6 +117,30 @@ package final class WebClient: Sendable {
         }
     }
 
+    /// Sends a request and hands over the body of a 2xx answer as it comes, for answers that go on for as long as something may
+    /// be told; other answers keep their body in memory. What the closure throws ends the connection.
+    package func stream(
+        _ request: WebRequest, _ take: @escaping @Sendable ([UInt8]) async throws -> Void
+    ) async throws -> WebResponse {
+        let prepared = try PreparedRequest(request, bodyBytes: request.body.count)
+        return try await timed(request, prepared) { [pool] in
+            try await Self.attempt(prepared, pool) { connection in
+                let sink = InboundQueue<ByteBuffer>(limit: 1 << 20) { connection.resumeReading() }
+                let response = try await connection.perform(
+                    prepared.head, body: .bytes(request.body), maximumResponseBytes: request.maximumResponseBytes,
+                    sink: sink)
+                guard (200..<300).contains(response.status) else { return response }
+                do {
+                    while let part = try await sink.next() { try await take(Array(part.readableBytesView)) }
+                } catch {
+                    connection.close()
+                    throw error
+                }
+                return response
+            }
+        }
+    }
+
     /// Ends all pooled connections, also those in use; WebSockets live on.
     package func close() async { await pool.close() }
 

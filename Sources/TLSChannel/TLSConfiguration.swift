@@ -25,6 +25,7 @@ package import Diagnostics
             side: .client, verifier: PathVerifier(trust: trust), applicationProtocols: applicationProtocols,
             maximumVersion: maximumVersion)
         try configuration.install(trust)
+        if let identity = trust.identity { try configuration.install(identity) }
         return configuration
     }
 
@@ -155,11 +156,11 @@ package import Diagnostics
 
     private func install(_ identity: TLSServerIdentity) throws(DiagnosedError) {
         guard let leaf = identity.certificateChain.first else {
-            throw Self.refused("a server needs a certificate", hint: "put it first into the certificate file")
+            throw Self.refused("there is no certificate", hint: "put it first into the certificate file")
         }
         ERR_clear_error()
         guard unsafe leaf.withUnsafePointer({ unsafe SSL_CTX_use_certificate(context, $0) }) == 1 else {
-            throw Self.refused("the server's certificate was refused", found: opensslReason())
+            throw Self.refused("the certificate was refused", found: opensslReason())
         }
         for issuer in identity.certificateChain.dropFirst() {
             let added = unsafe issuer.withUnsafePointer {

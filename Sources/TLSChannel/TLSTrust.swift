@@ -14,11 +14,14 @@ package struct TLSTrust: Sendable {
     package var requirePathLengthZero: Bool
     /// Nil, but for the one connection that an administrator has named.
     package var inspection: TLSInspection?
+    /// What the client shows to a server that asks for a certificate; nil: none.
+    package var identity: TLSServerIdentity?
 
     package init(
         roots: [Certificate], pins: [SPKIPin] = [], requirePathLengthZero: Bool = false,
-        inspection: TLSInspection? = nil
+        inspection: TLSInspection? = nil, identity: TLSServerIdentity? = nil
     ) {
+        self.identity = identity
         self.roots = roots
         self.pins = pins
         self.requirePathLengthZero = requirePathLengthZero
@@ -49,7 +52,7 @@ package struct SPKIPin: Sendable, Hashable, CustomStringConvertible {
     package var description: String { text }
 }
 
-/// What a server shows: its certificate, then the intermediates up to but without the root, and the key of the first.
+/// What a server shows, or a client that is asked for it: its certificate, then the intermediates up to but without the root, and the key of the first.
 package struct TLSServerIdentity: Sendable {
     package var certificateChain: [Certificate]
     package var privateKey: PrivateKey

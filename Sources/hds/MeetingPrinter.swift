@@ -50,6 +50,24 @@ struct MeetingPrinter {
         return marks.joined(separator: ", ")
     }
 
+    /// It begins soon.
+    func remind(_ meeting: Meeting) {
+        let out = Terminal.output
+        guard !asJSON else {
+            var json = JSONWriter()
+            json.beginObject()
+            json.member("reminder", meeting.id)
+            json.member("start", meeting.record.start.iso8601)
+            json.member("subject", ifPresent: meeting.subject)
+            json.member("url", ifPresent: meeting.joinURL)
+            json.endObject()
+            return out.line(json.text())
+        }
+        let name = meeting.subject.map { "'\(out.clean($0))'" } ?? "a meeting"
+        let place = meeting.joinURL.map { ": \(out.clean($0))" } ?? ""
+        out.line("\(out.styled("Soon", .bold)) \(name) begins \(zone.text(meeting.record.start))\(place)")
+    }
+
     func show(_ meeting: Meeting) {
         let out = Terminal.output
         guard !asJSON else { return out.line(Self.json(meeting)) }

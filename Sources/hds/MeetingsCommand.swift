@@ -14,7 +14,7 @@ struct MeetingsCommand: AsyncParsableCommand {
             machine or of --time-zone, or have an offset, 2026-12-01T09:00:00+01:00. An id may be cut short to its beginning.
             """,
         subcommands: [
-            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Cancel.self, Busy.self, Away.self,
+            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Change.self, Cancel.self, Busy.self, Away.self,
             Status.self,
         ], defaultSubcommand: List.self)
 
@@ -74,6 +74,8 @@ struct MeetingsCommand: AsyncParsableCommand {
                     throw DiagnosedError(
                         .calendarRefused, fault: .client, "the calendar connector refused it", found: outcome.reason)
                 }
+                let brought = try await client.meetings.bringAll(into: meeting)
+                if brought > 0, !common.json { Terminal.output.line("\(brought) more came into its space.") }
                 guard let url = meeting.joinURL else {
                     throw DiagnosedError(
                         .calendarRefused, fault: .client, "this meeting has no join details",
@@ -97,14 +99,23 @@ struct MeetingsCommand: AsyncParsableCommand {
     struct Attend: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Stay, and write join details into your meetings as they come.",
-            discussion: "With --once it ends when nothing waits any more.")
+            discussion: """
+                People who are invited later come into the space of the meeting, and what begins soon is said. With --once it ends \
+                when nothing waits any more.
+                """)
         @Flag(help: "Do what waits now, and end.") var once = false
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
             let printer = MeetingPrinter(asJSON: common.json, zone: try MeetingZone(nil))
             let asJSON = common.json
+            let once = once
             try await common.withClient { client in
+                let reminding = Task {
+                    guard !once else { return }
+                    try await client.reminders { printer.remind($0) }
+                }
+                defer { reminding.cancel() }
                 try await client.attend(staying: !once) { result, meeting in
                     switch result {
                     case .success(let outcome): printer.tell(outcome)
@@ -190,6 +201,34 @@ struct MeetingsCommand: AsyncParsableCommand {
                 try await client.meetings.move(meeting, to: begin, minutes: minutes)
                 common.tellMeeting(
                     "'\(meeting.subject ?? meeting.id)' begins \(zone.text(begin)) now.", "moved", meeting.id)
+            }
+        }
+    }
+
+    struct Change: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a meeting another subject, place or notes.",
+            discussion: "Of a series it changes the one occurrence that the id names, as 'move' does.")
+        @Argument(help: "Id, or its beginning.") var id: String
+        @Option(help: ArgumentHelp("What it is about.", valueName: "text")) var subject: String?
+        @Option(help: ArgumentHelp("Where it is.", valueName: "place")) var location: String?
+        @Option(help: ArgumentHelp("What else there is to say.", valueName: "text")) var notes: String?
+        @OptionGroup var common: CommonOptions
+
+        func validate() throws {
+            guard subject != nil || location != nil || notes != nil else {
+                throw ValidationError("Name what is to change: --subject, --location or --notes.")
+            }
+            guard subject.map({ (1...1024).contains($0.utf8.count) }) ?? true else {
+                throw ValidationError("--subject has 1 to 1024 octets.")
+            }
+        }
+
+        func run() async throws {
+            try await common.withClient { client in
+                let meeting = try await client.meetings.find(id)
+                try await client.meetings.change(meeting, subject: subject, location: location, notes: notes)
+                common.tellMeeting("'\(subject ?? meeting.subject ?? meeting.id)' is changed.", "changed", meeting.id)
             }
         }
     }

@@ -29,6 +29,8 @@ final class CalendarProxy: Sendable {
         case drip(WebResponse)
         /// These octets as they are, then the end of the connection.
         case raw(String)
+        /// 200 with these pieces as they come, to the end of them.
+        case stream(AsyncStream<String>)
         /// That many octets of a body that is announced with no length.
         case flood(Int)
         /// No answer as long as the proxy lives.
@@ -158,6 +160,18 @@ final class CalendarProxy: Sendable {
                     }
                 }.get()
                 try? await channel.close()
+            case .stream(let pieces):
+                let head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["Content-Type": "text/xml"])
+                do {
+                    try await channel.writeAndFlush(HTTPServerResponsePart.head(head))
+                    for await piece in pieces {
+                        let buffer = channel.allocator.buffer(string: piece)
+                        try await channel.writeAndFlush(HTTPServerResponsePart.body(.byteBuffer(buffer)))
+                    }
+                    try await channel.writeAndFlush(HTTPServerResponsePart.end(nil))
+                } catch {
+                    // The client has gone.
+                }
             case .flood(let count):
                 try? await channel.writeAndFlush(
                     HTTPServerResponsePart.head(

@@ -35,6 +35,9 @@ final class FakeExchange: Sendable {
         var updates: [[String]] = []
         var replies: [String] = []
         var oof = "<t:OofState>Disabled</t:OofState>"
+        /// Folders of each subscription, and the connections on which notices go out.
+        var subscriptions: [String: [String]] = [:]
+        var streams: [(ids: [String], pieces: AsyncStream<String>.Continuation)] = []
         /// Whom the connector acts for.
         var impersonated: Set<String> = []
     }
@@ -49,6 +52,7 @@ final class FakeExchange: Sendable {
         proxy = try await CalendarProxy()
         // It lives as long as its port does: to the end of the tests.
         proxy.play { request in
+            if request.text.contains("<m:GetStreamingEvents>"), let pieces = self.stream(request) { return .stream(pieces) }
             let isLost = self.state.withLock { $0.faults.loses(request) }
             let answer = self.answer(request)
             return isLost ? .raw("") : .answer(answer)
@@ -105,6 +109,7 @@ final class FakeExchange: Sendable {
             state.impersonated.insert(address)
             switch body.name.name {
             case "FindFolder": return folders()
+            case "Subscribe": return subscribe(body, &state)
             case "SyncFolderItems": return sync(body, state)
             case "FindItem": return findItems(body, state)
             case "GetItem": return get(body, state)
@@ -120,6 +125,73 @@ final class FakeExchange: Sendable {
                         + "</m:GetUserOofSettingsResponse>")
             default: return Self.fault("ErrorInvalidRequest")
             }
+        }
+    }
+
+    // MARK: - Notices
+
+    private func subscribe(_ body: XMLElement, _ state: inout State) -> WebResponse {
+        let folders = Self.find("FolderIds", in: body)?.children.compactMap { $0.attributes["Id"] } ?? []
+        guard folders.allSatisfy({ $0 == Self.folder }), !folders.isEmpty,
+            Self.find("StreamingSubscriptionRequest", in: body) != nil,
+            Self.find("EventTypes", in: body)?.children.contains(where: { $0.text == "ModifiedEvent" }) == true
+        else { return Self.response("Subscribe", [Self.message("Subscribe", "ErrorFolderNotFound")]) }
+        let id = "sub+\(state.subscriptions.count)="
+        state.subscriptions[id] = folders
+        return Self.response(
+            "Subscribe", [Self.message("Subscribe", "NoError", "<m:SubscriptionId>\(id)</m:SubscriptionId>")])
+    }
+
+    /// Nil: an error is answered.
+    private func stream(_ request: CalendarProxy.Request) -> AsyncStream<String>? {
+        guard let root = try? XMLParser.parse(request.body), let minutes = Self.find("ConnectionTimeout", in: root),
+            (1...30).contains(Int(minutes.text) ?? 0)
+        else { return nil }
+        let ids = Self.find("SubscriptionIds", in: root)?.children.map(\.text) ?? []
+        return state.withLock { state in
+            let (pieces, sink) = AsyncStream.makeStream(of: String.self)
+            guard state.faults.next.isEmpty, (1...200).contains(ids.count) else { return nil }
+            state.streams.append((ids, sink))
+            let unknown = ids.contains { state.subscriptions[$0] == nil }
+            sink.yield(
+                Self.notice(unknown ? "ErrorSubscriptionNotFound" : "NoError", "<m:ConnectionStatus>OK</m:ConnectionStatus>"))
+            return pieces
+        }
+    }
+
+    static func notice(_ code: String, _ content: String) -> String {
+        String(
+            decoding: response("GetStreamingEvents", [message("GetStreamingEvents", code, content)]).body, as: UTF8.self)
+    }
+
+    /// Something changed in the folder of a subscription; the octets come in pieces of that size.
+    func notify(_ id: String, pieces: Int = 7) {
+        let text = Self.notice(
+            "NoError",
+            "<m:Notifications><m:Notification><t:SubscriptionId>\(id)</t:SubscriptionId><t:MoreEvents>false</t:MoreEvents>"
+                + "<t:ModifiedEvent><t:TimeStamp>2027-01-01T00:00:00Z</t:TimeStamp><t:ItemId Id=\"x\" ChangeKey=\"y\"/>"
+                + "</t:ModifiedEvent></m:Notification></m:Notifications>")
+        state.withLock { state in
+            for stream in state.streams where stream.ids.contains(id) {
+                var rest = Substring(text)
+                while !rest.isEmpty {
+                    stream.pieces.yield(String(rest.prefix(pieces)))
+                    rest = rest.dropFirst(pieces)
+                }
+            }
+        }
+    }
+
+    /// Ends all connections, in time or not.
+    func endStreams(saying code: String = "NoError", closes: Bool = true) {
+        state.withLock { state in
+            for stream in state.streams {
+                if closes {
+                    stream.pieces.yield(Self.notice(code, "<m:ConnectionStatus>Closed</m:ConnectionStatus>"))
+                }
+                stream.pieces.finish()
+            }
+            state.streams = []
         }
     }
 

@@ -189,6 +189,7 @@ final class TestCore: CoreTelling {
         var keys: [String: String] = [:]
         var absences: [CalendarEvent.Absence?] = []
         var refused: [String] = []
+        var reminders: [String] = []
         var isAway = false
         var takesNo: String?
     }
@@ -219,6 +220,8 @@ final class TestCore: CoreTelling {
                     guard state.meetings[meeting.id].map({ $0.revision < meeting.revision }) ?? true else { continue }
                     state.meetings[meeting.id] = meeting
                 case "calendar.meeting.deleted": state.meetings[event["meetingId"]?.string ?? ""] = nil
+                case "calendar.reminder":
+                    state.reminders.append("\(event["meetingId"]?.string ?? "") \(event["start"]?.string ?? "")")
                 case "presence.outOfOffice":
                     let from = event["from"]?.string.flatMap { Timestamp(iso8601: $0) }
                     let to = event["to"]?.string.flatMap { Timestamp(iso8601: $0) }

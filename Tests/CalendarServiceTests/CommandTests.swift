@@ -262,4 +262,45 @@ struct CommandTests {
         let bench = try await Bench()
         #expect(await CommandDesk(parts: bench.parts, held: bench.held).answer(Array(text.utf8)).status == 400)
     }
+
+    @Test("One occurrence of a series gets another time, subject and place, and the series stays as it is")
+    func occurrence() async throws {
+        let (bench, _) = try await prepared(Bench.asking + ["RRULE:FREQ=DAILY;COUNT=4"])
+        let second = try #require(bench.core.meetings.dropFirst().first)
+        let start = second.start.adding(seconds: 1800)
+        let answer = try await bench.command(
+            .updateEvent(
+                meetingID: second.id, revision: second.revision,
+                .init(subject: "Elsewhere", location: "Room 9; @meet", start: start))
+        ).answer
+        #expect(answer?.outcome == .written)
+        try await bench.send()
+        let meetings = bench.core.meetings
+        #expect(meetings.count == 4)
+        let changed = try #require(meetings.first { $0.id == second.id })
+        let key = try #require(bench.kms.key(changed.keyURI))
+        #expect(changed.start == start && changed.durationMinutes == second.durationMinutes)
+        #expect(try changed.subject?.text(with: key) == "Elsewhere")
+        #expect(changed.recurrenceID == second.recurrenceID && changed.seriesID == second.seriesID)
+        let text = try await bench.text("a")
+        #expect(text.contains("RRULE:FREQ=DAILY;COUNT=4") && text.split(separator: "BEGIN:VEVENT").count == 3)
+        #expect(text.split(separator: "SUMMARY:Secret plan").count == 2)
+        // Again for the same occurrence: its own event is changed, and no other is made.
+        let again = try await bench.command(
+            .updateEvent(meetingID: changed.id, revision: changed.revision, .init(subject: "Third name"))
+        ).answer
+        #expect(again?.outcome == .written)
+        #expect(try await bench.text("a").split(separator: "BEGIN:VEVENT").count == 3)
+        try await bench.send()
+        let third = try #require(bench.core.meetings.first { $0.id == second.id })
+        #expect(third.start == start)
+    }
+
+    @Test("A list names the space that join details named, by the connector's word")
+    func listedSpace() async throws {
+        let (bench, meeting) = try await prepared()
+        _ = try await bench.command(bench.join(meeting))
+        let list = try await bench.command(.list(from: meeting.start, to: meeting.start.adding(seconds: 60))).answer
+        #expect(list?.meetings?.map(\.spaceID) == [Bench.spaceID])
+    }
 }

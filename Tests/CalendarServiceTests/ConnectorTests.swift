@@ -175,7 +175,14 @@ struct ConnectorTests {
         #expect(
             try backend("type: exchange, url: \"https://mail.example.com:444/EWS/x\", \(entra)").url.origin
                 == "https://mail.example.com:444")
+        let certificate = "client: {certificate: /c.pem, private-key: /k.pem}"
+        let caldav = "type: caldav, url: \"https://x/\", principal: \"/{user}/\""
+        let shown = try backend("\(caldav), \(certificate), accounts: [{scheme: certificate}]")
+        #expect(shown.identity != nil && shown.accounts[0].secret == nil)
         for bad in [
+            "\(caldav), accounts: [{scheme: certificate}]",
+            "\(caldav), \(certificate), accounts: [{scheme: certificate, secret: /x}]",
+            "\(caldav), \(certificate), accounts: [{scheme: bearer}]",
             "type: exchange, \(entra)", "type: google, \(entra)", "type: caldav, url: \"https://x/\", \(entra)",
             "type: graph, accounts: [{scheme: basic, user: u, secret: /x}]",
             "type: graph, principal: \"/{user}/\", \(entra)",

@@ -248,4 +248,55 @@ struct RoundTests {
         #expect(bench.core.meetings.map(\.id) == before.map(\.id))
         #expect(bench.core.meetings.map(\.keyURI) == before.map(\.keyURI))
     }
+
+    @Test("The same meeting in two calendars of one user is one, and stays while it stands in one of them")
+    func twoCalendars() async throws {
+        let bench = try await Bench()
+        let second = bench.server.addCalendar("copies", of: bench.alice)
+        await bench.parts.accounts.forget("alice")
+        try await bench.put("a", bench.event("a@x", Bench.asking))
+        let copy = bench.event("a@x", ["SUMMARY:The copy"])
+        _ = try await bench.server.put(copy, at: CalendarHref("/alice/copies/a.ics"), in: second, .create)
+        try await bench.round()
+        #expect(bench.core.meetings.count == 1)
+        bench.server.change(CalendarHref("/alice/home/a.ics"), in: bench.calendar) { _ in nil }
+        let outcome = try await bench.round()
+        #expect(outcome.isToBeRetold && bench.core.meetings.count == 1)
+        // The next round tells what is left: the copy.
+        try await bench.round()
+        let left = try #require(bench.core.meetings.first)
+        let key = try #require(bench.kms.key(left.keyURI))
+        #expect(try left.subject?.text(with: key) == "The copy")
+        bench.server.change(CalendarHref("/alice/copies/a.ics"), in: second) { _ in nil }
+        try await bench.round()
+        #expect(bench.core.meetings.isEmpty)
+    }
+
+    @Test("An address of a configured video host is where the meeting is met; another one is not passed on")
+    func videoAddress() async throws {
+        let bench = try await Bench(change: { $0.replacing("video-hosts: []", with: "video-hosts: [rooms.example.net]") })
+        try await bench.put(
+            "a", bench.event("a@x", ["SUMMARY:x", "LOCATION:https://rooms.example.net/4711", "ORGANIZER:mailto:b@x"]))
+        try await bench.put(
+            "b", bench.event("b@x", ["SUMMARY:x", "DESCRIPTION:see https://rooms.example.net.evil.example/1"]))
+        try await bench.round()
+        let meetings = bench.core.meetings
+        let met = try #require(meetings.first { $0.trigger != nil })
+        #expect(met.trigger?.kind == .address && met.trigger?.action == .address)
+        let key = try #require(bench.kms.key(met.keyURI))
+        #expect(try met.joinInfo?.url.text(with: key) == "https://rooms.example.net/4711")
+        #expect(meetings.count == 2 && meetings.count { $0.joinInfo != nil } == 1)
+    }
+
+    @Test("The core hears of every user once a day, so that it can tell who is looked after no more")
+    func daily() async throws {
+        let bench = try await Bench()
+        try await bench.round()
+        let before = bench.core.all.calls.joined().count { $0.contains("connector.user.status") }
+        try await bench.round()
+        #expect(bench.core.all.calls.joined().count { $0.contains("connector.user.status") } == before)
+        bench.wait(86_401)
+        try await bench.round()
+        #expect(bench.core.all.calls.joined().count { $0.contains("connector.user.status") } == before + 1)
+    }
 }

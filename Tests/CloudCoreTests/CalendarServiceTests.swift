@@ -307,6 +307,71 @@ struct CalendarServiceTests {
         }
     }
 
+    @Test("a reminder goes to the devices of the meeting's user and is not kept; one that comes late goes nowhere")
+    func reminders() async throws {
+        let folder = TemporaryFolder()
+        let store = try CloudStore(path: folder.path + "/core.sqlite")
+        let user = TestPerson.alice.id
+        let now = try #require(Timestamp(iso8601: "2026-12-01T08:55:00Z"))
+        func take(_ texts: String...) async throws -> [CalendarService.Notice] {
+            let news = try texts.map {
+                try CalendarNews(JSONDocument(text: $0).root, cluster: "kms://kms.acme.example.com")
+            }
+            return try await store.take(news, of: "acme", now: now)
+        }
+        func reminder(_ start: String, meeting: String = "m1") -> String {
+            #"{"type":"calendar.reminder","userId":"\#(user)","meetingId":"\#(meeting)","start":"\#(start)","subject":"x"}"#
+        }
+        _ = try await take(TestMeetings.created(TestMeetings.meeting(user)))
+        let told = try await take(reminder("2026-12-01T09:00:00Z"), reminder("2026-12-01T08:55:00Z"))
+        let start = try #require(Timestamp(iso8601: "2026-12-01T09:00:00Z"))
+        #expect(
+            told == [.reminder(UserKey(organisation: "acme", user: user), meeting: "m1", start: start)])
+        #expect(try await take(reminder("2026-12-01T09:00:00Z", meeting: "none")).isEmpty)
+        await #expect(throws: Refusal.self) { try await take(reminder("soon")) }
+        try store.close()
+    }
+
+    @Test("of whom no connector has told for long the calendar is forgotten, and of others it is not")
+    func silence() async throws {
+        let folder = TemporaryFolder()
+        let store = try CloudStore(path: folder.path + "/core.sqlite")
+        let (alice, bob) = (TestPerson.alice.id, TestPerson.bob.id)
+        let start = try #require(Timestamp(iso8601: "2026-12-01T08:00:00Z"))
+        func tell(_ user: String, at now: Timestamp) async throws {
+            let news = try [
+                TestMeetings.created(TestMeetings.meeting(user, start: "2030-01-01T00:00:00Z")),
+                TestMeetings.status(user, "ok"),
+            ].map { try CalendarNews(JSONDocument(text: $0).root, cluster: "kms://kms.acme.example.com") }
+            _ = try await store.take(news, of: "acme", now: now)
+        }
+        func meetings(_ user: String) async throws -> Int {
+            try await store.meetings(
+                of: UserKey(organisation: "acme", user: user), from: start,
+                to: start.adding(seconds: 10 * 365 * 86_400), limit: 10, octets: 1 << 20
+            ).items.count
+        }
+        try await tell(alice, at: start)
+        try await tell(bob, at: start)
+        let later = start.adding(seconds: 29 * 86_400)
+        try await tell(bob, at: later)
+        #expect(try await store.forgetSilentCalendars(heardBefore: start, now: later).isEmpty)
+        let end = start.adding(seconds: 31 * 86_400)
+        let notices = try await store.forgetSilentCalendars(heardBefore: end.adding(seconds: -30 * 86_400), now: end)
+        guard case .status(let user, let status)? = notices.first, notices.count == 1 else {
+            Issue.record("nobody was told")
+            return
+        }
+        #expect(user.user == alice && status.state == "off" && status.code == "connector-silent")
+        #expect(try await meetings(alice) == 0)
+        #expect(try await meetings(bob) == 1)
+        // Once; and whoever is looked after again has meetings again.
+        #expect(try await store.forgetSilentCalendars(heardBefore: end.adding(seconds: -30 * 86_400), now: end).isEmpty)
+        try await tell(alice, at: end)
+        #expect(try await meetings(alice) == 1)
+        try store.close()
+    }
+
     @Test(
         "whatever a connector sends gets an answer, and a call that was cut or changed stores a whole meeting or none")
     func mutations() async throws {

@@ -205,15 +205,16 @@ struct CommandWork: Sendable {
         case .success(let found): place = found
         }
         guard place.meeting.isOrganizer else { throw Refused(403, Self.sentence(.notOrganizer)) }
-        guard !place.meeting.isRecurring else {
-            throw Refused(409, "an occurrence of a series is changed in the calendar itself")
+        var event = event
+        if place.meeting.isRecurring, let start = event.start, event.end == nil {
+            event.end = start.adding(seconds: Int64(place.meeting.end.seconds - place.meeting.start.seconds))
         }
         let store = BackendObjects(backend: place.backend, calendar: place.information.reference)
         for _ in 0..<WriteBack.mostTries {
             guard let stored = try await store.read(place.object.href) else { throw Refused(404, "no such meeting") }
             var document = try CalendarDocument(parsing: stored.octets)
             let text = EventText(parts.now(), organizer: user)
-            guard try text.edit(&document, uid: place.meeting.icalUID, event) else {
+            guard try edit(&document, place, text, event) else {
                 return CalendarAnswer(to: id, .unchanged, latest: place.revision, meetingID: meetingID)
             }
             if try await store.put(place.object.href, document.octets, matching: stored.etag) == .written {
@@ -222,6 +223,21 @@ struct CommandWork: Sendable {
             }
         }
         throw Refused(409, "others change the meeting at this moment")
+    }
+
+    /// What the command names, in the event that it is of: of a series this occurrence alone.
+    private func edit(
+        _ document: inout CalendarDocument, _ place: Place, _ text: EventText, _ event: CalendarCommand.Event
+    ) throws -> Bool {
+        guard let key = place.meeting.recurrenceID else {
+            return try text.edit(&document, uid: place.meeting.icalUID, event)
+        }
+        let merge = JoinMerge(
+            user: parts.meetingUser(user, place.account), keywords: parts.settings.keywords, zones: .system)
+        guard let target = try merge.occurrence(key, uid: place.meeting.icalUID, in: &document) else {
+            throw Refused(404, "the series has no such occurrence any more")
+        }
+        return try text.edit(&document, target, event)
     }
 
     func delete(_ meetingID: String, _ revision: Int64) async throws -> CalendarAnswer {
@@ -284,18 +300,25 @@ struct CommandWork: Sendable {
         let reader = parts.reader(parts.meetingUser(user, nil))
         let window = Instant(seconds: Int(from.seconds))..<Instant(seconds: Int(to.seconds))
         var entries: [CalendarAnswer.Entry] = []
+        var series: [String: String] = [:]
         for object in try await state.objects(of: user.id).values where !object.octets.isEmpty {
             let reading = ObjectReading(object.octets, etag: object.etag ?? "", window: window, reader: reader)
-            entries += reading.meetings.map { meeting in
-                .init(
+            for meeting in reading.meetings {
+                entries.append(.init(
                     id: meeting.id, revision: object.meetings[meeting.id] ?? 0,
                     start: Timestamp(seconds: Int64(meeting.start.seconds)), durationMinutes: meeting.durationMinutes,
                     subject: meeting.subject.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
                     location: meeting.location.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
-                    joinURL: reading.joinURL(of: meeting).flatMap { parts.settings.joinHosts.allows($0) ? $0 : nil })
+                    joinURL: reading.joinURL(of: meeting).flatMap { parts.settings.joinHosts.allows($0) ? $0 : nil }))
+                series[meeting.id] = meeting.seriesID
             }
         }
         entries.sort { ($0.start, $0.id) < ($1.start, $1.id) }
-        return CalendarAnswer(to: id, .ok, meetings: Array(entries.prefix(100)))
+        entries = Array(entries.prefix(100))
+        for place in entries.indices {
+            guard let known = series[entries[place].id] else { continue }
+            entries[place].spaceID = try await state.series(known, of: user.id)?.spaceID
+        }
+        return CalendarAnswer(to: id, .ok, meetings: entries)
     }
 }

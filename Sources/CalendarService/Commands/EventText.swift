@@ -35,12 +35,19 @@ struct EventText {
     func edit(
         _ document: inout CalendarDocument, uid: String, _ event: CalendarCommand.Event
     ) throws(DiagnosedError) -> Bool {
-        let before = document.octets
         let found = document.components.filter {
             $0.name == "VEVENT" && document.property("UID", of: $0)?.value == uid
         }
-        // Its ordinal stays the same: nothing is added but lines.
         guard let target = found.first, found.count == 1 else { throw Self.malformed("one event of this UID") }
+        return try edit(&document, target, event)
+    }
+
+    /// The same for one of several events, such as an occurrence of a series.
+    func edit(
+        _ document: inout CalendarDocument, _ target: CalendarDocument.Component, _ event: CalendarCommand.Event
+    ) throws(DiagnosedError) -> Bool {
+        // The ordinal stays the same: nothing is added but lines.
+        let before = document.octets
         if let text = event.subject { try put(text, into: "SUMMARY", of: target, &document) }
         if let text = event.location { try put(text, into: "LOCATION", of: target, &document) }
         if let text = event.notes { try put(notes: text, of: target, &document) }

@@ -23,6 +23,8 @@ package struct BackendSection: Decodable, Sendable {
     package struct Account: Decodable, Sendable {
         package enum Scheme: String, NamedValue, Sendable {
             case basic, bearer
+            /// The certificate of the section `client`, and nothing else.
+            case certificate
             /// An application of Microsoft Entra with a client secret.
             case entra
             /// A service account of Google with its key file.
@@ -35,7 +37,8 @@ package struct BackendSection: Decodable, Sendable {
         /// With entra: the directory and the application in it.
         package let tenant: String?
         package let application: String?
-        package let secret: SecretLocation
+        /// Nil with certificate, and only there.
+        package let secret: SecretLocation?
         /// The day on which it ends, when the calendar system said one.
         package let expires: Timestamp?
 
@@ -49,11 +52,14 @@ package struct BackendSection: Decodable, Sendable {
             user = try section.optional(.user)
             tenant = try section.optional(.tenant)
             application = try section.optional(.application)
-            secret = try section.value(.secret)
+            secret = try section.optional(.secret)
             let day: String? = try section.optional(.expires)
             expires = day.flatMap { Timestamp(iso8601: "\($0)T23:59:59Z") }
             guard (day == nil) == (expires == nil) else {
                 throw section.problem(.expires, "expected a day such as 2027-03-31")
+            }
+            guard (scheme == .certificate) == (secret == nil) else {
+                throw section.problem(.secret, "every scheme but certificate needs a secret")
             }
             guard (scheme == .basic) == (user != nil) else {
                 throw section.problem(.user, "a user belongs to the scheme basic, and only there")
@@ -73,6 +79,8 @@ package struct BackendSection: Decodable, Sendable {
     /// The first is used; the others when it is refused.
     package let accounts: [Account]
     package let authorities: FileLocation?
+    /// What is shown to a server that asks for a certificate.
+    package let identity: ServerIdentitySection?
     package let pins: [String]
     package let allowedOrigins: [String]
     package let concurrent: Int
@@ -81,6 +89,7 @@ package struct BackendSection: Decodable, Sendable {
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case id, type, url, mode, principal, accounts
         case authorities = "ca"
+        case identity = "client"
         case pins
         case allowedOrigins = "allowed-origins"
         case concurrent
@@ -96,6 +105,7 @@ package struct BackendSection: Decodable, Sendable {
         principal = try section.optional(.principal)
         accounts = try section.optional(.accounts) ?? []
         authorities = try section.optional(.authorities)
+        identity = try section.optional(.identity)
         pins = try section.value(.pins, default: [])
         allowedOrigins = try section.value(.allowedOrigins, default: [])
         concurrent = try section.value(.concurrent, default: 4, in: 1...256)
@@ -109,6 +119,9 @@ package struct BackendSection: Decodable, Sendable {
                 .accounts, "impersonation needs at least one account, per-user takes those of the users")
         }
         try Self.check(type, mode, accounts, principal, section)
+        guard identity != nil || !accounts.contains(where: { $0.scheme == .certificate }) else {
+            throw section.problem(.identity, "the scheme certificate needs client, with certificate and private-key")
+        }
         if let principal {
             guard mode == .impersonation, principal.hasPrefix("/"),
                 principal.contains("{user}") || principal.contains("{address}")
@@ -134,7 +147,7 @@ package struct BackendSection: Decodable, Sendable {
     ) throws {
         let schemes: Set<Account.Scheme> =
             switch type {
-            case .caldav: [.basic, .bearer]
+            case .caldav: [.basic, .bearer, .certificate]
             case .exchange: [.basic, .bearer, .entra]
             case .graph: [.bearer, .entra]
             case .google: [.bearer, .serviceAccount]

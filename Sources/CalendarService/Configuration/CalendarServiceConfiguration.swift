@@ -107,6 +107,8 @@ package struct MeetingsSection: Decodable, Sendable {
     package let timeZone: String
     package let header: String?
     package let footer: String?
+    /// Minutes before a meeting for which the user has set no alarm; 0: none is told.
+    package let reminder: Int
 
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case keywords
@@ -116,7 +118,7 @@ package struct MeetingsSection: Decodable, Sendable {
         case futureDays = "future-days"
         case languages
         case timeZone = "time-zone"
-        case header, footer
+        case header, footer, reminder
     }
 
     package init(from decoder: any Decoder) throws {
@@ -130,6 +132,7 @@ package struct MeetingsSection: Decodable, Sendable {
         timeZone = try section.value(.timeZone, default: "UTC")
         header = try section.optional(.header)
         footer = try section.optional(.footer)
+        reminder = try section.value(.reminder, default: 5, in: 0...1440)
         guard !joinHosts.isEmpty else {
             throw section.problem(.joinHosts, "expected at least one host, such as meet.example.com")
         }
@@ -148,14 +151,29 @@ package struct MeetingsSection: Decodable, Sendable {
 /// How often calendars are looked at.
 package struct RoundsSection: Decodable, Sendable {
     package let interval: Duration
+    /// The same, for two minutes after a change: one change seldom comes alone.
+    package let quickInterval: Duration
     package let concurrent: Int
     /// All ETags of a calendar are compared so often.
     package let audit: Duration
+    /// What one user's calendars may hold.
+    package let mostObjects: Int
+    package let mostMebibytes: Int
+    /// A round that takes longer is ended.
+    package let longest: Duration
 
-    package enum CodingKeys: String, CodingKey, CaseIterable { case interval, concurrent, audit }
+    package enum CodingKeys: String, CodingKey, CaseIterable {
+        case interval
+        case quickInterval = "quick-interval"
+        case concurrent, audit
+        case mostObjects = "most-objects"
+        case mostMebibytes = "most-mebibytes"
+        case longest
+    }
 
     package init() {
-        (interval, concurrent, audit) = (.seconds(30), 16, .seconds(86_400))
+        (interval, quickInterval, concurrent, audit) = (.seconds(30), .seconds(5), 16, .seconds(86_400))
+        (mostObjects, mostMebibytes, longest) = (50_000, 256, .seconds(1800))
     }
 
     package init(from decoder: any Decoder) throws {
@@ -163,6 +181,11 @@ package struct RoundsSection: Decodable, Sendable {
         let standard = RoundsSection()
         interval = try section.value(
             .interval, default: standard.interval, in: .seconds(1) ... .seconds(3600))
+        quickInterval = try section.value(
+            .quickInterval, default: min(interval, standard.quickInterval), in: .seconds(1) ... .seconds(3600))
+        mostObjects = try section.value(.mostObjects, default: standard.mostObjects, in: 1...1_000_000)
+        mostMebibytes = try section.value(.mostMebibytes, default: standard.mostMebibytes, in: 1...16_384)
+        longest = try section.value(.longest, default: standard.longest, in: .seconds(10) ... .seconds(86_400))
         concurrent = try section.value(.concurrent, default: standard.concurrent, in: 1...256)
         audit = try section.value(
             .audit, default: standard.audit, in: .seconds(10) ... .seconds(30 * 86_400))

@@ -36,23 +36,13 @@ final class BackendAccess: Sendable {
         id = section.id
         accounts = section.mode == .impersonation ? section.accounts.count : 0
         self.changed = changed
-        let trust: TLSTrust? = try section.authorities.map { authorities in
-            TLSTrust(
-                roots: try authorities.certificates(),
-                pins: try section.pins.map { text in
-                    guard let pin = SPKIPin(text) else {
-                        throw DiagnosedError(
-                            "pin-malformed", fault: .configuration, "pins of a backend has an entry that is no pin",
-                            expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)))
-                    }
-                    return pin
-                })
-        }
+        let trust = try Self.trust(section, credentials)
         let holder = AccessHolder()
         let client = WebClient(trust: trust, route: route, connectionsPerOrigin: section.concurrent)
         do throws(CalendarError) {
             backend = try BackendMaking(
-                section: section, client: client, credentials: credentials, users: users,
+                section: section, client: client, streams: WebClient(trust: trust, route: route, connectionsPerOrigin: 1024),
+                credentials: credentials, users: users,
                 current: { holder.access?.current ?? 0 }
             ).backend()
         } catch {
@@ -60,6 +50,26 @@ final class BackendAccess: Sendable {
         }
         holder.hold(self)
     }
+
+    /// Whom the client believes, and what it shows itself.
+    static func trust(_ section: BackendSection, _ credentials: Credentials) throws -> TLSTrust? {
+        let pins = try section.pins.map { text in
+            guard let pin = SPKIPin(text) else {
+                throw DiagnosedError(
+                    "pin-malformed", fault: .configuration, "pins of a backend has an entry that is no pin",
+                    expected: "sha256/ and 44 base64 characters", found: String(text.prefix(80)))
+            }
+            return pin
+        }
+        // What is asked over plain HTTP on this machine needs none.
+        guard let roots = section.authorities ?? (section.url.scheme == .https ? systemRoots : nil) else { return nil }
+        return TLSTrust(
+            roots: try roots.certificates(), pins: pins,
+            identity: try section.identity.map { try $0.replacement(credentials) })
+    }
+
+    /// The authorities that this machine believes.
+    private static let systemRoots = FileLocation("/etc/ssl/certs/ca-certificates.crt")
 
     /// Over a backend that is there.
     init(

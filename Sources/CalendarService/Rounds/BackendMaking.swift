@@ -13,6 +13,8 @@ import WireText
 struct BackendMaking: Sendable {
     let section: BackendSection
     let client: WebClient
+    /// For answers that go on for long.
+    let streams: WebClient
     let credentials: Credentials
     let users: @Sendable () -> UserList
     /// The account that is used now.
@@ -39,7 +41,7 @@ struct BackendMaking: Sendable {
             settings.scheme = isBasic ? "Basic" : "Bearer"
             let tokens: any BearerTokens =
                 isBasic ? GivenTokens.basic { try namedCredential(of: $0) } : SwitchedTokens(self, try accounts())
-            return try ExchangeClient(settings, client: client, tokens: tokens)
+            return try ExchangeClient(settings, client: client, streams: streams, tokens: tokens)
         case .graph:
             var settings = GraphSettings()
             settings.origin = section.url.origin
@@ -56,8 +58,13 @@ struct BackendMaking: Sendable {
     // MARK: - Credentials
 
     private func caldavCredential(of user: BackendUser) throws -> CalDAVCredential? {
-        if section.mode == .impersonation, section.accounts[current()].scheme == .bearer {
-            return .bearer(try credentials.text(of: section.accounts[current()].secret))
+        if section.mode == .impersonation {
+            let account = section.accounts[current()]
+            switch account.scheme {
+            case .bearer: return .bearer(try secret(account))
+            case .certificate: return nil
+            default: break
+            }
         }
         let (name, password) = try namedCredential(of: user)
         return .basic(user: name, password: password)
@@ -66,7 +73,7 @@ struct BackendMaking: Sendable {
     private func namedCredential(of user: BackendUser) throws -> (user: String, password: Redacted<String>) {
         guard section.mode == .perUser else {
             let account = section.accounts[current()]
-            return (account.user ?? "", try credentials.text(of: account.secret))
+            return (account.user ?? "", try secret(account))
         }
         guard let known = users().users[user.id], let secret = known.secret else {
             throw CalendarError.credentialsRefused("the list of users names no secret for this user")
@@ -78,9 +85,8 @@ struct BackendMaking: Sendable {
     private func accounts() throws(CalendarError) -> [any BearerTokens] {
         var made: [any BearerTokens] = []
         for account in section.accounts {
-            let credentials = credentials
             switch account.scheme {
-            case .basic, .bearer: made.append(GivenTokens { _ in try credentials.text(of: account.secret) })
+            case .basic, .bearer, .certificate: made.append(GivenTokens { _ in try secret(account) })
             case .entra:
                 made.append(
                     EntraTokens.make(
@@ -94,9 +100,16 @@ struct BackendMaking: Sendable {
         return made
     }
 
+    private func secret(_ account: BackendSection.Account) throws -> Redacted<String> {
+        guard let place = account.secret else {
+            throw CalendarError.configuration("an account has no secret", expected: "secret")
+        }
+        return try credentials.text(of: place)
+    }
+
     private func text(_ account: BackendSection.Account) throws(CalendarError) -> Redacted<String> {
         do {
-            return try credentials.text(of: account.secret)
+            return try secret(account)
         } catch {
             throw CalendarError(.configuration, Connector.diagnosed(error))
         }

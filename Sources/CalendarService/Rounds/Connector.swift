@@ -16,16 +16,33 @@ final class Connector: Service {
         var lastSuccess: Timestamp?
         var trouble: DiagnosedError?
         var isCredential = false
+        /// A change was told while a round ran, which may have looked before it.
+        var isNoticed = false
+        /// The user's calendars are over a bound.
+        var isTooLarge = false
+        /// All is to be told again in the next round.
+        var isToBeRetold = false
+        /// Looked at more often until then.
+        var livelyUntil: ContinuousClock.Instant?
     }
 
     let parts: ConnectorParts
     let held: HeldShares
     private let interval: Duration
+    private let quick: Duration
     private let most: Int
     private let standings = Mutex<[String: Standing]>([:])
     private static let longestPause = Duration.seconds(900)
 
-    init(_ parts: ConnectorParts, _ held: HeldShares, interval: Duration, concurrent: Int) {
+    /// One change seldom comes alone.
+    private static let liveliness = Duration.seconds(120)
+    /// Between two rounds that notices bring about, however many come.
+    private static let noticePause = Duration.seconds(1)
+
+    init(
+        _ parts: ConnectorParts, _ held: HeldShares, interval: Duration, quick: Duration = .seconds(5), concurrent: Int
+    ) {
+        self.quick = min(quick, interval)
         self.parts = parts
         self.held = held
         self.interval = interval
@@ -109,9 +126,11 @@ final class Connector: Service {
         do {
             let outcome = try await parts.turns.run(user.id) { () -> UserRound.Outcome? in
                 guard let holding = held.holding(of: user.id) else { return nil }
-                return try await UserRound(parts: parts, user: user, holding: holding, everything: everything).run()
+                let everything = everything || self.isToBeRetold(user.id)
+                let round = UserRound(parts: parts, user: user, holding: holding, everything: everything)
+                return try await Self.within(parts.settings.bounds) { try await round.run() }
             }
-            if outcome != nil { succeeded(user.id) }
+            if let outcome { succeeded(user.id, outcome) }
             return outcome
         } catch is CancellationError {
             rest(user.id)
@@ -124,6 +143,24 @@ final class Connector: Service {
             throw error
         }
     }
+
+    /// Ends a round that takes too long.
+    static func within(
+        _ bounds: UserBounds, _ round: @escaping @Sendable () async throws -> UserRound.Outcome
+    ) async throws -> UserRound.Outcome {
+        try await withThrowingTaskGroup(of: UserRound.Outcome?.self) { group in
+            group.addTask { try await round() }
+            group.addTask {
+                try await Task.sleep(for: bounds.time)
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let first = try await group.next(), let outcome = first else { throw bounds.tookTooLong }
+            return outcome
+        }
+    }
+
+    private func isToBeRetold(_ id: String) -> Bool { standings.withLock { $0[id]?.isToBeRetold ?? false } }
 
     /// The core forgets the meetings of who is not looked after any more, and so does the database. Keys and counters stay, for who
     /// comes back.
@@ -141,6 +178,7 @@ final class Connector: Service {
             }
             known.state = .off
             known.absence = nil
+            (known.objects, known.octets, known.reminders, known.reminded) = (0, 0, [], [:])
             known.since = parts.now()
             changes.append(
                 try state.append(
@@ -172,17 +210,27 @@ final class Connector: Service {
         }
     }
 
-    private func succeeded(_ id: String) {
+    private func succeeded(_ id: String, _ outcome: UserRound.Outcome) {
         parts.instruments.rounds("ok")
-        let interval = spread(interval)
+        let (long, short) = (spread(interval), spread(quick))
+        let present = parts.now()
         standings.withLock { standings in
             var standing = standings[id] ?? Standing(due: .now)
             standing.isRunning = false
             standing.failures = 0
             standing.trouble = nil
             standing.isCredential = false
-            standing.lastSuccess = parts.now()
-            standing.due = .now + interval
+            standing.isTooLarge = false
+            standing.lastSuccess = present
+            let now = ContinuousClock.now
+            if outcome.objects > 0 { standing.livelyUntil = now + Self.liveliness }
+            let isLively = standing.livelyUntil.map { now < $0 } ?? false
+            standing.due = now + (isLively ? short : long)
+            if let next = outcome.next {
+                standing.due = min(standing.due, now + .milliseconds(max(0, next.milliseconds - present.milliseconds)))
+            }
+            if standing.isNoticed || outcome.isToBeRetold { standing.due = min(standing.due, now + Self.noticePause) }
+            (standing.isNoticed, standing.isToBeRetold) = (false, outcome.isToBeRetold)
             standings[id] = standing
         }
     }
@@ -199,13 +247,15 @@ final class Connector: Service {
             standing.isCredential = reason == .credentialsRefused
             var pause = interval * (1 << min(standing.failures - 1, 10))
             if case .rateLimited(let wait?) = reason { pause = max(pause, wait) }
-            if (error as? CalendarError)?.isTransient == false { pause = max(pause, interval * 4) }
+            standing.isNoticed = false
+            standing.isTooLarge = trouble.code == .calendarTooLarge
+            if (error as? CalendarError)?.isTransient == false || standing.isTooLarge { pause = max(pause, interval * 4) }
             pause = spread(min(pause, Self.longestPause))
             standing.due = .now + pause
             standings[user.id] = standing
         }
         // What the KMS or the database is the reason of is everybody's, and is told by their checks.
-        guard error is CalendarError || trouble.code == .calendarUsers else { return }
+        guard error is CalendarError || [.calendarUsers, .calendarTooLarge].contains(trouble.code) else { return }
         await note(trouble, of: user)
     }
 
@@ -217,12 +267,16 @@ final class Connector: Service {
             guard let holding = held.holding(of: user.id) else { return }
             let state = try await parts.state()
             var known = try await state.user(user.id) ?? UserState()
-            guard known.state != .error || known.code != trouble.code.rawValue else { return }
+            guard
+                known.state != .error || known.code != trouble.code.rawValue || known.isSilent(at: parts.now())
+            else { return }
+            let isNew = known.state != .error || known.code != trouble.code.rawValue
             known.state = .error
             known.code = trouble.code.rawValue
             known.trouble = trouble.summary
             known.fix = trouble.hint
-            known.since = parts.now()
+            if isNew { known.since = parts.now() }
+            known.toldAt = parts.now()
             let event = try state.append(
                 .status(
                     userID: user.id, .error, code: trouble.code.rawValue, since: known.since, keyURI: known.keyURI),
@@ -261,6 +315,30 @@ final class Connector: Service {
     /// The round comes next, whatever its time was.
     func hurry(_ id: String) { standings.withLock { $0[id]?.due = .now } }
 
+    /// The calendar system says that something changed: a round comes next, but for a user whose rounds fail, whom a notice shall
+    /// not bring out of the pause.
+    func noticed(_ id: String) {
+        standings.withLock { standings in
+            guard var standing = standings[id], standing.failures == 0 else { return }
+            if standing.isRunning {
+                standing.isNoticed = true
+            } else {
+                standing.due = min(standing.due, .now + Self.noticePause)
+            }
+            standings[id] = standing
+        }
+    }
+
+    /// Users of a backend whose rounds go well on this node, in order.
+    func settled(on backend: String) -> [ConnectedUser] {
+        let users = parts.users.list.users
+        let known = standings.withLock { standings in
+            standings.filter { $0.value.lastSuccess != nil && $0.value.failures == 0 }.map(\.key)
+        }
+        return known.compactMap { users[$0] }
+            .filter { $0.backend == backend && held.holding(of: $0.id) != nil }.sorted { $0.id < $1.id }
+    }
+
     func standing(of id: String) -> Standing? { standings.withLock { $0[id] } }
 
     struct Summary: Sendable, Equatable {
@@ -269,6 +347,7 @@ final class Connector: Service {
         var waiting = 0
         var troubled = 0
         var refusedCredentials = 0
+        var tooLarge = 0
         /// Who waits longest for a round that ended well, in seconds.
         var lag: Int64 = 0
         var example: DiagnosedError?
@@ -285,6 +364,7 @@ final class Connector: Service {
                 if let trouble = standing.trouble {
                     summary.troubled += 1
                     if standing.isCredential { summary.refusedCredentials += 1 }
+                    if standing.isTooLarge { summary.tooLarge += 1 }
                     summary.example = summary.example ?? trouble
                 } else if standing.lastSuccess == nil {
                     summary.waiting += 1
@@ -292,7 +372,7 @@ final class Connector: Service {
                     summary.fine += 1
                 }
                 // Whom the calendar system does not know waits for somebody to do something, and has an alarm of its own.
-                guard !standing.isCredential else { continue }
+                guard !standing.isCredential, !standing.isTooLarge else { continue }
                 if let last = standing.lastSuccess {
                     summary.lag = max(summary.lag, now.seconds - last.seconds)
                 } else if standing.due < overdue {

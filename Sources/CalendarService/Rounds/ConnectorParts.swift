@@ -54,6 +54,11 @@ struct MeetingSettings: Sendable {
     let header: String?
     let footer: String?
     let auditSeconds: Int64
+    /// Hosts of addresses that are rooms as they stand.
+    let videoHosts: JoinHosts
+    let bounds: UserBounds
+    /// Seconds before a meeting without an alarm; 0: none.
+    let reminderSeconds: Int
 
     /// What is usual, for meetings on one host.
     init(joinHosts: [String]) {
@@ -64,6 +69,9 @@ struct MeetingSettings: Sendable {
         timeZone = "UTC"
         (header, footer) = (nil, nil)
         auditSeconds = 86_400
+        videoHosts = JoinHosts([])
+        bounds = UserBounds(RoundsSection())
+        reminderSeconds = 300
     }
 
     init(_ section: MeetingsSection, _ rounds: RoundsSection) throws(DiagnosedError) {
@@ -75,6 +83,9 @@ struct MeetingSettings: Sendable {
         header = section.header
         footer = section.footer
         auditSeconds = rounds.audit.components.seconds
+        videoHosts = JoinHosts(section.videoHosts)
+        bounds = UserBounds(rounds)
+        reminderSeconds = section.reminder * 60
         guard ZoneCatalogue.system.rules(named: section.timeZone) != nil else {
             throw DiagnosedError(
                 "calendar-time-zone", fault: .configuration, "meetings.time-zone is not known on this machine",

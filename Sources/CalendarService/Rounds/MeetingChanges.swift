@@ -14,6 +14,8 @@ struct MeetingChanges: Sendable {
     let keys: CalendarKeys
     /// Addresses that lead elsewhere are not passed on.
     let joinHosts: JoinHosts
+    /// Hosts of rooms that an invitation may name itself.
+    let videoHosts: JoinHosts
     let now: @Sendable () -> Timestamp
 
     /// - Parameters:
@@ -90,10 +92,17 @@ struct MeetingChanges: Sendable {
         let record = try sealer.record(
             meeting, of: user.id, revision: revision, keyURI: known.keyURI, key: try await keys.key(known.keyURI),
             spaceID: known.spaceID,
-            joinURL: meeting.sensitivity == .normal
-                ? reading.joinURL(of: meeting).flatMap { joinHosts.allows($0) ? $0 : nil } : nil)
+            joinURL: joinURL(of: meeting, reading))
         changes.append(try state.append(isNew ? .created(record) : .updated(record), of: user.id, &counter))
         return changes
+    }
+
+    /// Where it is met: by the details that stand there, else by the address that the invitation names as the room.
+    private func joinURL(of meeting: Meeting, _ reading: ObjectReading) -> String? {
+        guard meeting.sensitivity == .normal else { return nil }
+        if let url = reading.joinURL(of: meeting), joinHosts.allows(url) { return url }
+        guard let address = meeting.trigger?.address, videoHosts.allows(address) else { return nil }
+        return address
     }
 
     private static func removal(_ reason: MeetingReader.Reason) -> CalendarEvent.Removal {

@@ -27,6 +27,10 @@ struct UserRound: Sendable {
         /// Objects that had changed without the server's word.
         var drift = 0
         var resyncs: [String: ResyncReason] = [:]
+        /// When the next reminder is due.
+        var next: Timestamp?
+        /// A meeting that went stands in another calendar still: all is to be told again.
+        var isToBeRetold = false
     }
 
     /// So many objects are read and written together.
@@ -56,6 +60,7 @@ struct UserRound: Sendable {
         let account = try await parts.accounts.account(of: user, at: backend, now: parts.now())
         var counter = try await begin(state)
         var outcome = Outcome()
+        try parts.settings.bounds.check(calendars: account.calendars.count)
         let known = try await state.calendars(of: user.id)
         var present: Set<String> = []
         var problems: [String: Int] = [:]
@@ -74,6 +79,7 @@ struct UserRound: Sendable {
         }
         let reader = OutOfOffice(user: parts.meetingUser(user, account), zones: .system)
         try await end(state, backend, account, reader, outcome, problems, &counter)
+        outcome.next = counter.reminders.first.map { Timestamp(seconds: $0.at) }
         return outcome
     }
 
@@ -119,8 +125,9 @@ struct UserRound: Sendable {
         _ counter: inout UserState, _ outcome: inout Outcome
     ) async throws {
         var changes: [DocumentChange] = []
+        let holders = try await holders(state)
         for (name, object) in try await state.objects(of: user.id) where object.calendar == id {
-            changes += try gone(name, object, state, &counter)
+            changes += try gone(name, object, state, holders, &counter, &outcome)
         }
         changes.append(.remove(DocumentPlace(owner: user.id, kind: .calendar, id: id)))
         outcome.events += changes.count { $0.place.kind == .event }
@@ -130,16 +137,41 @@ struct UserRound: Sendable {
 
     /// An object that is there no more.
     func gone(
-        _ name: String, _ object: ObjectState, _ state: SealedState, _ counter: inout UserState
+        _ name: String, _ object: ObjectState, _ state: SealedState, _ holders: Holders, _ counter: inout UserState,
+        _ outcome: inout Outcome
     ) throws -> [DocumentChange] {
         var changes: [DocumentChange] = [.remove(DocumentPlace(owner: user.id, kind: .object, id: name))]
+        counter.resize(from: object.octets.count, to: nil)
         for meeting in object.meetings.keys.sorted() {
+            guard !holders.hasAnother(meeting, besides: name) else {
+                outcome.isToBeRetold = true
+                continue
+            }
             let revision = counter.next(parts.now())
             changes.append(
                 try state.append(
                     .deleted(userID: user.id, meetingID: meeting, revision: revision, .removed), of: user.id, &counter))
         }
         return changes
+    }
+
+    /// In which objects each meeting stands: the same UID may be in several calendars of one user.
+    struct Holders: Sendable {
+        var names: [String: Set<String>] = [:]
+
+        func hasAnother(_ meeting: String, besides name: String) -> Bool {
+            names[meeting]?.contains { $0 != name } ?? false
+        }
+    }
+
+    /// Read only where there are several calendars.
+    func holders(_ state: SealedState) async throws -> Holders {
+        guard try await state.calendars(of: user.id).count > 1 else { return Holders() }
+        var holders = Holders()
+        for (name, object) in try await state.objects(of: user.id) {
+            for meeting in object.meetings.keys { holders.names[meeting, default: []].insert(name) }
+        }
+        return holders
     }
 
     private func end(
@@ -150,15 +182,20 @@ struct UserRound: Sendable {
         let present = parts.now()
         // What stands in the calendars may have been read in an earlier round, so absences are looked for after any change,
         // and when time has passed.
-        let isDue = outcome.events > 0 || counter.lastRound.map { present.seconds / 3600 != $0.seconds / 3600 } ?? true
+        let isDue = outcome.events + outcome.objects > 0 || counter.lastRound.map { present.seconds / 3600 != $0.seconds / 3600 } ?? true
+        let objects = isDue ? try await state.objects(of: user.id) : [:]
         if isDue {
-            var absence = try await absence(state, backend, account, reader)
+            counter.objects = objects.count
+            counter.octets = objects.values.reduce(0) { $0 + $1.octets.count }
+            counter.reminders = reminders(objects, account)
+            var absence = try await absence(objects, backend, account, reader)
             if let found = absence, found.to < present { absence = nil }
             if absence != counter.absence {
                 counter.absence = absence
                 changes.append(try state.append(.absence(userID: user.id, absence), of: user.id, &counter))
             }
         }
+        changes += try remind(state, &counter)
         if !problems.isEmpty || outcome.objects > 0 { counter.problems = problems }
         if counter.state != .ok {
             counter.state = .ok
@@ -168,6 +205,14 @@ struct UserRound: Sendable {
                 try state.append(
                     .status(userID: user.id, .ok, code: nil, since: present, keyURI: counter.keyURI), of: user.id,
                     &counter))
+            counter.toldAt = present
+        } else if counter.isSilent(at: present) {
+            // The core forgets those of whom it has heard nothing for long.
+            changes.append(
+                try state.append(
+                    .status(userID: user.id, .ok, code: nil, since: counter.since, keyURI: counter.keyURI),
+                    of: user.id, &counter))
+            counter.toldAt = present
         }
         // A quiet round writes nothing but once in five minutes.
         let isNews = !changes.isEmpty || outcome.objects > 0
@@ -179,10 +224,10 @@ struct UserRound: Sendable {
 
     /// The absence that is, or the next one in the window.
     private func absence(
-        _ state: SealedState, _ backend: any CalendarBackend, _ account: CalendarAccount, _ reader: OutOfOffice
+        _ objects: [String: ObjectState], _ backend: any CalendarBackend, _ account: CalendarAccount, _ reader: OutOfOffice
     ) async throws -> CalendarEvent.Absence? {
         var documents: [CalendarDocument] = []
-        for object in try await state.objects(of: user.id).values where !object.octets.isEmpty {
+        for object in objects.values where !object.octets.isEmpty {
             if let document = try? CalendarDocument(parsing: object.octets) { documents.append(document) }
         }
         if backend.abilities.contains(.availability),
@@ -217,7 +262,7 @@ extension UserRound {
         var changes: MeetingChanges {
             MeetingChanges(
                 user: round.user, state: state, sealer: sealer, keys: parts.keys, joinHosts: parts.settings.joinHosts,
-                now: parts.now)
+                videoHosts: parts.settings.videoHosts, now: parts.now)
         }
 
         func run(
@@ -243,6 +288,7 @@ extension UserRound {
                 objects = [:]
             }
             var changed = asked.changed
+            try parts.settings.bounds.check(objects: changed.count)
             if asked.isWhole {
                 // Everything was listed: what is the same needs no reading, and what is missing is gone.
                 let listed = Set(changed.map { state.name($0.href.text) })
@@ -342,10 +388,13 @@ extension UserRound {
         }
 
         private func remove(_ hrefs: [CalendarHref], _ context: inout Context) async throws {
+            var holders: Holders?
             for href in hrefs {
                 let name = state.name(href.text)
                 guard let object = try await state.object(name, of: user) else { continue }
-                var changes = try round.gone(name, object, state, &context.counter)
+                if holders == nil { holders = try await round.holders(state) }
+                var changes = try round.gone(
+                    name, object, state, holders ?? .init(), &context.counter, &context.outcome)
                 context.outcome.objects += 1
                 context.outcome.events += changes.count - 1
                 changes.append(try state.put(context.counter, of: user))
@@ -359,11 +408,13 @@ extension UserRound {
             var rest = members[...]
             while !rest.isEmpty {
                 try Task.checkCancellation()
+                try parts.settings.bounds.check(objects: context.counter.objects, octets: context.counter.octets)
                 let batch = rest.prefix(UserRound.batch)
                 rest = rest.dropFirst(batch.count)
                 let answer = try await backend.objects(batch.map(\.href), in: reference)
                 var documents: [DocumentChange] = []
                 for object in answer.found {
+                    try Task.checkCancellation()
                     // One hostile object may have a thousand meetings.
                     if documents.count >= 200 {
                         context.outcome.events += documents.count { $0.place.kind == .event && $0.isPut }
@@ -383,7 +434,8 @@ extension UserRound {
                 for href in answer.missing {
                     let name = state.name(href.text)
                     guard let known = try await state.object(name, of: user) else { continue }
-                    documents += try round.gone(name, known, state, &context.counter)
+                    documents += try round.gone(
+                        name, known, state, try await round.holders(state), &context.counter, &context.outcome)
                 }
                 context.outcome.events += documents.count { $0.place.kind == .event && $0.isPut }
                 context.outcome.objects += batch.count
@@ -415,6 +467,7 @@ extension UserRound {
             for problem in new.problems { context.problems[problem.code.rawValue, default: 0] += 1 }
             fresh.etag = object.etag?.text
             fresh.octets = new.isOver ? [] : object.octets
+            context.counter.resize(from: known?.octets.count, to: fresh.octets.count)
             changes.append(try state.put(fresh, name, of: user))
             return changes
         }
@@ -459,7 +512,8 @@ extension UserRound {
                 counter: counter, window: window, before: before, problems: [:], outcome: Outcome())
             guard let object = try await backend.object(href, in: reference) else {
                 guard let known else { return nil }
-                var documents = try round.gone(name, known, state, &context.counter)
+                var documents = try round.gone(
+                    name, known, state, try await round.holders(state), &context.counter, &context.outcome)
                 documents.append(try state.put(context.counter, of: user))
                 try await round.commit(documents)
                 counter = context.counter

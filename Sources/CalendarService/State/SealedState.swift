@@ -29,6 +29,30 @@ struct UserState: Sendable, Hashable {
     var lastRound: Timestamp?
     /// Objects that could not be read, by code.
     var problems: [String: Int] = [:]
+    /// Of all calendars together, stored.
+    var objects = 0
+    var octets = 0
+    /// The last word to the core that the user is looked after.
+    var toldAt: Timestamp?
+    /// Reminders of the next hours, the next first.
+    var reminders: [Reminder] = []
+    /// Of which the core has been told, with the start of each meeting.
+    var reminded: [String: Int64] = [:]
+
+    struct Reminder: Sendable, Hashable {
+        let meeting: String
+        /// Seconds since 1970.
+        let start: Int64
+        let at: Int64
+
+        var key: String { "\(meeting) \(start) \(at)" }
+    }
+
+    /// An object takes another size: nil is not there.
+    mutating func resize(from before: Int?, to after: Int?) {
+        objects = max(0, objects + (after == nil ? 0 : 1) - (before == nil ? 0 : 1))
+        octets = max(0, octets + (after ?? 0) - (before ?? 0))
+    }
 
     /// The number of a new change: above all before it, also where an older copy of the database was put back.
     mutating func next(_ now: Timestamp) -> Int64 {

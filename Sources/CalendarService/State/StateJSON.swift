@@ -23,6 +23,23 @@ extension UserState {
         json.beginObject()
         for (code, count) in problems.sorted(by: { $0.key < $1.key }) { json.member(code, count) }
         json.endObject()
+        json.member("objects", objects)
+        json.member("octets", octets)
+        if let toldAt { json.member("toldAt", toldAt.milliseconds) }
+        json.name("reminders")
+        json.beginArray()
+        for reminder in reminders {
+            json.beginObject()
+            json.member("meeting", reminder.meeting)
+            json.member("start", reminder.start)
+            json.member("at", reminder.at)
+            json.endObject()
+        }
+        json.endArray()
+        json.name("reminded")
+        json.beginObject()
+        for (key, start) in reminded.sorted(by: { $0.key < $1.key }) { json.member(key, start) }
+        json.endObject()
         json.endObject()
     }
 
@@ -48,6 +65,16 @@ extension UserState {
         for member in node["problems"]?.members ?? [] {
             problems[member.name] = Int(clamping: member.value.integer ?? 0)
         }
+        objects = Int(clamping: node["objects"]?.integer ?? 0)
+        octets = Int(clamping: node["octets"]?.integer ?? 0)
+        toldAt = (node["toldAt"]?.integer).map { Timestamp(milliseconds: $0) }
+        reminders = (node["reminders"]?.elements ?? []).compactMap { entry in
+            guard let meeting = entry["meeting"]?.string, let start = entry["start"]?.integer,
+                let at = entry["at"]?.integer
+            else { return nil }
+            return Reminder(meeting: meeting, start: start, at: at)
+        }
+        for member in node["reminded"]?.members ?? [] { reminded[member.name] = member.value.integer ?? 0 }
     }
 }
 

@@ -31,6 +31,8 @@ enum CalendarNews: Equatable, Sendable {
     /// `json` is what others see of it; nil: none any more.
     case absence(user: String, json: String?)
     case status(user: String, ConnectorStatus)
+    /// A meeting begins soon. It is pushed and not kept.
+    case reminder(user: String, meeting: String, start: Timestamp)
 
     struct ConnectorStatus: Equatable, Sendable {
         var state: String
@@ -59,6 +61,9 @@ enum CalendarNews: Equatable, Sendable {
                 revision: try root.number("revision"), reason: try root.one(of: Self.reasons, "reason"))
         case "presence.outOfOffice":
             self = .absence(user: try root.uuid("userId"), json: try Self.absence(root, cluster))
+        case "calendar.reminder":
+            self = .reminder(
+                user: try root.uuid("userId"), meeting: try root.name("meetingId"), start: try root.time("start"))
         case "connector.user.status":
             self = .status(
                 user: try root.uuid("userId"),

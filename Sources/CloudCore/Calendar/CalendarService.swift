@@ -23,6 +23,7 @@ struct CalendarService: Sendable {
         case deleted(UserKey, meeting: String, reason: String)
         case absence(UserKey, json: String?)
         case status(UserKey, CalendarNews.ConnectorStatus)
+        case reminder(UserKey, meeting: String, start: Timestamp)
     }
 
     /// - Parameters:
@@ -60,6 +61,13 @@ struct CalendarService: Sendable {
         return try await store.take(news, of: organisation, now: wall())
     }
 
+    /// Users of whom no connector has told for so many seconds are served no more.
+    func forgetSilent(for seconds: Int64) async {
+        let now = wall()
+        let notices = try? await store.forgetSilentCalendars(heardBefore: now.adding(seconds: -seconds), now: now)
+        for notice in notices ?? [] { push(notice) }
+    }
+
     /// A change that a user made.
     func push(_ notice: Notice) {
         let (event, user) =
@@ -69,6 +77,8 @@ struct CalendarService: Sendable {
             case .deleted(let user, let meeting, let reason):
                 (Event.meetingDeleted(meeting, reason: reason, wall: wall()), user)
             case .absence(let user, let json): (Event.absence(json, of: user.user, wall: wall()), user)
+            case .reminder(let user, let meeting, let start):
+                (Event.reminder(of: meeting, start: start, wall: wall()), user)
             case .status(let user, let status): (Event.connectorStatus(status, wall: wall()), user)
             }
         events.push(event, to: [user])

@@ -39,6 +39,13 @@ struct Event: Sendable, Equatable {
         }
     }
 
+    static func reminder(of meeting: String, start: Timestamp, wall: Timestamp) -> Event {
+        Event("calendar.reminder", wall: wall) { data in
+            data.member("meetingId", meeting)
+            data.member("start", start.iso8601)
+        }
+    }
+
     /// `json` is the absence, nil when there is none any more.
     static func absence(_ json: String?, of user: String, wall: Timestamp) -> Event {
         Event("presence.outOfOffice", wall: wall) { data in

@@ -41,6 +41,7 @@ extension CloudStore {
         try await pool.write { db in
             var notices: [CalendarService.Notice] = []
             var written: Set<UserKey> = []
+            var heard: Set<UserKey> = []
             for one in news {
                 switch one {
                 case .meeting(let meeting):
@@ -54,10 +55,49 @@ extension CloudStore {
                 case .absence(let id, let json):
                     notices += try Self.setAbsence(json, of: UserKey(organisation: organisation, user: id), db)
                 case .status(let id, let status):
-                    notices += try Self.setStatus(status, of: UserKey(organisation: organisation, user: id), db)
+                    let user = UserKey(organisation: organisation, user: id)
+                    notices += try Self.setStatus(status, of: user, db)
+                    heard.insert(user)
+                case .reminder(let id, let meeting, let start):
+                    let user = UserKey(organisation: organisation, user: id)
+                    // What was held up is of no use any more, and of what is not there nobody is reminded.
+                    guard start > now, try Self.meeting(meeting, of: user, db) != nil else { continue }
+                    notices.append(.reminder(user, meeting: meeting, start: start))
                 }
             }
+            for user in heard.union(written) { try Self.hear(user, now, db) }
             for user in written { try Self.requireRoom(user, db) }
+            return notices
+        }
+    }
+
+    /// When the connector told of each user last.
+    static let calendarHeard = "ALTER TABLE calendarUser ADD COLUMN heard INTEGER"
+
+    private static func hear(_ user: UserKey, _ now: Timestamp, _ db: Database) throws {
+        try db.execute(
+            sql: "UPDATE calendarUser SET heard = ? WHERE organisation = ? AND user = ?",
+            arguments: [now.milliseconds, user.organisation, user.user])
+    }
+
+    /// Forgets the calendars of users of whom no connector has told for long: of each it tells once a day, so the user was taken
+    /// off its list while none ran, or none runs any more.
+    func forgetSilentCalendars(heardBefore: Timestamp, now: Timestamp) async throws -> [CalendarService.Notice] {
+        try await pool.write { db in
+            // From before there was this column: their time begins now.
+            try db.execute(sql: "UPDATE calendarUser SET heard = ? WHERE heard IS NULL", arguments: [now.milliseconds])
+            let silent = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT organisation, user FROM calendarUser WHERE heard < ? AND state IS NOT ? LIMIT 1000
+                    """, arguments: [heardBefore.milliseconds, CalendarNews.off])
+            var notices: [CalendarService.Notice] = []
+            for row in silent {
+                let user = UserKey(organisation: row["organisation"], user: row["user"])
+                let off = CalendarNews.ConnectorStatus(
+                    state: CalendarNews.off, code: "connector-silent", since: now, calendarKeyURL: nil)
+                notices += try Self.setStatus(off, of: user, db)
+            }
             return notices
         }
     }

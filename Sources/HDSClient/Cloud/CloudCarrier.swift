@@ -61,6 +61,7 @@ final class EventRouter: Sendable {
     private struct State {
         var kms: KMSConnection?
         var spaces: Spaces?
+        var reminders: [AsyncStream<String>.Continuation] = []
         var subscribers: [(conversation: String, signal: AsyncStream<Void>.Continuation)] = []
     }
 
@@ -85,6 +86,8 @@ final class EventRouter: Sendable {
             }
             signal(conversation)
         case .calendar: signal(Self.calendar)
+        case .reminder(let meeting):
+            for listener in state.withLock({ $0.reminders }) { listener.yield(meeting) }
         case .other: break
         }
     }
@@ -97,6 +100,13 @@ final class EventRouter: Sendable {
     /// After a reconnection: events may have been missed.
     func signalAll() {
         for subscriber in state.withLock({ $0.subscribers }) { subscriber.signal.yield() }
+    }
+
+    /// Ids of meetings that begin soon, as they are told.
+    func reminders() -> AsyncStream<String> {
+        let (stream, listener) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(32))
+        state.withLock { $0.reminders.append(listener) }
+        return stream
     }
 
     func subscribe(_ conversation: String) -> AsyncStream<Void> {

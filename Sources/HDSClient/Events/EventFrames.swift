@@ -8,6 +8,8 @@ package enum CloudEvent: Sendable {
     case activity(Activity)
     /// Something of the user's meetings has changed.
     case calendar
+    /// A meeting of the user begins soon.
+    case reminder(meeting: String)
     /// Another kind of event; nothing to do.
     case other
 }
@@ -42,6 +44,10 @@ enum EventFrame {
             self = .event(id: id, type: type, data["activity"].flatMap { Activity($0) }.map { .activity($0) } ?? .other)
         case "calendar.meeting.create", "calendar.meeting.update", "calendar.meeting.delete", "connector.user.status":
             self = .event(id: id, type: type, .calendar)
+        case "calendar.reminder":
+            self = .event(
+                id: id, type: type,
+                data["meetingId"]?.string.flatMap { Meetings.isName($0) ? .reminder(meeting: $0) : nil } ?? .other)
         default:
             self = .event(id: id, type: type, .other)
         }

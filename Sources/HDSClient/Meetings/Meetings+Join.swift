@@ -59,9 +59,7 @@ extension Meetings {
         if let id = meeting.record.spaceID, let known = try? await spaces.space(id: id) { return known }
         // Of the sealed list: the core's own would let it put anybody into the space.
         var others: [String] = []
-        for person in meeting.participants where !person.isResource && person.answer != "declined" {
-            guard let id = person.userID?.lowercased(), id != account.id, UUIDText.isValid(id), !others.contains(id)
-            else { continue }
+        for id in invited(to: meeting) {
             // Whoever has never logged in can not be in a space yet.
             if try await spaces.person(id: id) != nil { others.append(id) }
         }
@@ -100,8 +98,9 @@ extension Meetings {
         _ settled: inout [String: Int64], _ told: (Result<JoinOutcome, DiagnosedError>, Meeting) async -> Void
     ) async throws {
         let horizon = now().adding(seconds: 400 * 86_400)
-        for listed in try await list(from: now().adding(seconds: -86_400), to: horizon)
-        where listed.wantsJoinDetails && settled[listed.id] != listed.record.revision {
+        let all = try await list(from: now().adding(seconds: -86_400), to: horizon)
+        try await bringNewcomers(all)
+        for listed in all where listed.wantsJoinDetails && settled[listed.id] != listed.record.revision {
             do {
                 // An earlier one of the series may have brought its details along.
                 let meeting = try await self.meeting(listed.id)

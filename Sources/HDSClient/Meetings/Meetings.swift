@@ -18,6 +18,9 @@ package actor Meetings {
     let now: @Sendable () -> Timestamp
     let sleep: Sleep
 
+    /// Whom the invitations of a space named when this client looked last, by space.
+    var invited: [String: Set<String>] = [:]
+
     /// Times that a command is made anew for a meeting that has changed meanwhile.
     static let trials = 5
     private static let day: Int64 = 86_400
@@ -194,6 +197,17 @@ package actor Meetings {
                 meetingID: record.id, revision: record.revision,
                 CalendarCommand.Event(
                     start: start, end: start.adding(seconds: minutes * 60), timeZone: record.startTimeZone))
+        }
+    }
+
+    /// Gives the meeting another subject, place or notes; of a series this occurrence alone.
+    package func change(
+        _ meeting: Meeting, subject: String? = nil, location: String? = nil, notes: String? = nil
+    ) async throws {
+        try await change(meeting) { record in
+            .updateEvent(
+                meetingID: record.id, revision: record.revision,
+                CalendarCommand.Event(subject: subject, location: location, notes: notes))
         }
     }
 

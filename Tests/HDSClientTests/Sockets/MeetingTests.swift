@@ -326,4 +326,106 @@ struct MeetingTests {
             #expect(await code { _ = try await client.meetings.calendarKey() } == .calendarNotReady)
         }
     }
+
+    /// The connector's word on the space of a meeting.
+    private static func answerList(_ calendar: TestCalendar, _ space: String?) {
+        calendar.state.withLock { state in
+            state.answer = { command in
+                guard case .list = command.action else { return CalendarAnswer(to: command.id, .refused) }
+                return CalendarAnswer(
+                    to: command.id, .ok,
+                    meetings: [
+                        .init(
+                            id: "m1", revision: 1, start: .now(), durationMinutes: 30, subject: nil, location: nil,
+                            joinURL: nil, spaceID: space)
+                    ])
+            }
+        }
+    }
+
+    private static func invite(_ calendar: TestCalendar, _ people: [MeetingPerson]) async throws {
+        let key = calendar.keys.series
+        let record = try calendar.state.withLock { state -> MeetingRecord? in
+            guard var record = state.meetings["m1"] else { return nil }
+            state.lastRevision += 1
+            record.revision = state.lastRevision
+            record.participants = try EncryptedText(encrypting: MeetingPerson.text(people), under: key.key)
+            state.meetings["m1"] = record
+            return record
+        }
+        try await calendar.tell([.updated(try #require(record))])
+    }
+
+    @Test("who is invited later comes into the space of the meeting, and of the space the connector's word counts")
+    func newcomers() async throws {
+        try await Self.run { world, calendar, client in
+            try await Self.plan(
+                calendar, "m1", "Budget", at: world.clock.now.adding(seconds: 3600),
+                people: [Self.people[0], Self.people[2]])
+            _ = try await client.meetings.writeJoinDetails(of: client.meetings.meeting("m1"))
+            let space = try #require(try await client.meetings.meeting("m1").record.spaceID)
+            #expect(try await client.spaces.space(id: space).participants == [TestKMS.user])
+            try await client.attend(staying: false) { _, _ in }
+            try await Self.invite(calendar, Self.people)
+            // Another space than the connector knows: nobody is brought anywhere.
+            Self.answerList(calendar, UUIDText.random())
+            try await client.attend(staying: false) { _, _ in }
+            #expect(try await client.spaces.space(id: space).participants == [TestKMS.user])
+            let meeting = try await client.meetings.meeting("m1")
+            #expect(await code { _ = try await client.meetings.bringAll(into: meeting) } == .spaceForeign)
+            Self.answerList(calendar, space)
+            try await client.attend(staying: false) { _, _ in }
+            #expect(Set(try await client.spaces.space(id: space).participants) == [TestKMS.user, Self.bob])
+            // Whom somebody took out does not come back by himself.
+            try await client.spaces.remove("bob@example.com", from: client.spaces.space(id: space))
+            try await client.attend(staying: false) { _, _ in }
+            #expect(try await client.spaces.space(id: space).participants == [TestKMS.user])
+            #expect(try await client.meetings.bringAll(into: client.meetings.meeting("m1")) == 1)
+            #expect(Set(try await client.spaces.space(id: space).participants) == [TestKMS.user, Self.bob])
+        }
+    }
+
+    @Test("what begins soon is told with its name, which the core does not know")
+    func reminders() async throws {
+        try await Self.run { world, calendar, client in
+            let start = world.clock.now.adding(seconds: 300)
+            try await Self.plan(calendar, "m1", "Budget", at: start)
+            let (told, sink) = AsyncStream.makeStream(of: String.self)
+            let (ready, waits) = AsyncStream.makeStream(of: Void.self)
+            let task = Task {
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await client.reminders { sink.yield($0.subject ?? "") } }
+                    group.addTask {
+                        try await client.attend(staying: true) { _, _ in waits.yield() }
+                    }
+                    try await group.waitForAll()
+                }
+            }
+            // It attends, so its socket is open.
+            for await _ in ready { break }
+            try await calendar.tell([
+                .reminder(userID: TestKMS.user, meetingID: "none", start: start),
+                .reminder(userID: TestKMS.user, meetingID: "m1", start: start),
+            ])
+            var iterator = told.makeAsyncIterator()
+            #expect(await iterator.next() == "Budget")
+            task.cancel()
+            _ = await task.result
+        }
+    }
+
+    @Test("subject, place and notes are changed by a sealed command that names nothing else")
+    func change() async throws {
+        try await Self.run { world, calendar, client in
+            try await Self.plan(calendar, "m1", "Budget", at: world.clock.now.adding(seconds: 3600))
+            let meeting = try await client.meetings.meeting("m1")
+            try await client.meetings.change(meeting, subject: "Plan", location: "Room 9")
+            let last = calendar.state.withLock { $0.commands.last?.action }
+            #expect(
+                last
+                    == .updateEvent(
+                        meetingID: "m1", revision: meeting.record.revision,
+                        .init(subject: "Plan", location: "Room 9")))
+        }
+    }
 }
