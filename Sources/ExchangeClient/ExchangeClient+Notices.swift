@@ -152,7 +152,9 @@ struct EnvelopeSplitter: Sendable {
             seen = close + 1
             guard last >= word.count, Array(buffer[(last - word.count)..<last]) == word else { continue }
             let tag = buffer[..<(last - word.count)].lastIndex(of: UInt8(ascii: "<"))
-            if let tag, tag + 1 < buffer.count, buffer[tag + 1] == UInt8(ascii: "/"), last - tag <= 64 { return close + 1 }
+            if let tag, tag + 1 < buffer.count, buffer[tag + 1] == UInt8(ascii: "/"), last - tag <= 64 {
+                return close + 1
+            }
         }
         seen = max(seen, buffer.count)
         return nil

@@ -14,7 +14,8 @@ struct MeetingsCommand: AsyncParsableCommand {
             machine or of --time-zone, or have an offset, 2026-12-01T09:00:00+01:00. An id may be cut short to its beginning.
             """,
         subcommands: [
-            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Change.self, Cancel.self, Busy.self, Away.self,
+            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Change.self, Cancel.self, Busy.self,
+            Away.self,
             Status.self,
         ], defaultSubcommand: List.self)
 

@@ -24,7 +24,8 @@ extension UserRound {
             let folder = owned.first { object.href.hasPrefix($0.key) }
             guard folder?.value ?? true else { continue }
             let reading = ObjectReading(
-                object.octets, etag: object.etag ?? "", window: window, reader: parts.reader(parts.meetingUser(user, account)))
+                object.octets, etag: object.etag ?? "", window: window,
+                reader: parts.reader(parts.meetingUser(user, account)))
             for meeting in reading.meetings where object.meetings[meeting.id] != nil {
                 guard meeting.start.seconds > now else { continue }
                 var leads = reading.alarms(of: meeting) ?? []
