@@ -56,8 +56,8 @@ package protocol CalendarBackend: Sendable {
     /// The user's VAVAILABILITY (RFC 7953) as an iCalendar object; nil: none is set. Needs `availability`.
     func availability(of account: CalendarAccount) async throws -> [UInt8]?
 
-    /// Tells of changes as the server tells them, of at most `mostWatched` users at once, until the task is cancelled or the
-    /// server refuses; needs `notifications`. A notice says that something changed, never what: `changes` follows.
+    /// Tells of changes as the server tells them, of at most `mostWatched` users at once, for as long as a connection lasts;
+    /// needs `notifications`. A notice says that something changed, never what: `changes` follows.
     ///
     /// - Parameters:
     ///   - began: ids of users from now on told of; what changed before then nobody has told.

@@ -197,13 +197,19 @@ package struct ServiceLookup: Sendable {
         let promise = loop.makePromise(of: ServiceRecords.self)
         let any = try SocketAddress(ipAddress: server.protocol == .inet6 ? "::" : "0.0.0.0", port: 0)
         // The kernel chooses the port, which a forger has to guess with the id.
-        let channel = try await DatagramBootstrap(group: loop)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Answers(message, server, promise))
+        let channel: any Channel
+        do {
+            channel = try await DatagramBootstrap(group: loop)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(Answers(message, server, promise))
+                    }
                 }
-            }
-            .bind(to: any).get()
+                .bind(to: any).get()
+        } catch {
+            promise.fail(error)
+            throw error
+        }
         loop.scheduleTask(in: patience) { promise.fail(ChannelError.connectTimeout(patience)) }
         defer { channel.close(promise: nil) }
         do {

@@ -44,7 +44,7 @@ struct BoundsTests {
 
     @Test("Octets are counted as they are stored, and freed with what goes")
     func octets() async throws {
-        let bench = try await Bench(change: { $0.replacing("most-mebibytes: 256", with: "most-mebibytes: 1") })
+        let bench = try await Bench(change: { $0.replacing("most-mebibytes: 64", with: "most-mebibytes: 1") })
         let long = String(repeating: "x", count: 700_000)
         try await bench.put("a", bench.event("a@x", ["SUMMARY:a", "DESCRIPTION:\(long)"]))
         try await bench.round()

@@ -331,4 +331,19 @@ struct RoundTests {
         bench.wait(2)
         #expect(try await bench.round().drift == 0)
     }
+
+    @Test("After a silence in which the core may have forgotten the user, all is told again")
+    func afterSilence() async throws {
+        let bench = try await Bench()
+        try await bench.put("a", bench.event("a@x", Bench.asking + ["RRULE:FREQ=DAILY"]))
+        try await bench.put(
+            "away", bench.event("away@x", ["SUMMARY:x", "X-MICROSOFT-CDO-BUSYSTATUS:OOF", "RRULE:FREQ=DAILY"]))
+        try await bench.round()
+        bench.wait(31 * 86_400)
+        bench.core.forget()
+        try await bench.round()
+        #expect(bench.core.meetings.count >= 14 && bench.core.all.absences.count == 1)
+        #expect(bench.core.all.status["alice"] == "ok")
+        #expect(try await bench.round().events == 0)
+    }
 }

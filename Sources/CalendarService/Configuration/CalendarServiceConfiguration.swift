@@ -176,7 +176,7 @@ package struct RoundsSection: Decodable, Sendable {
     package init() {
         (interval, quickInterval, concurrent, audit) = (.seconds(30), .seconds(5), 16, .seconds(86_400))
         sample = .seconds(600)
-        (mostObjects, mostMebibytes, longest) = (50_000, 256, .seconds(1800))
+        (mostObjects, mostMebibytes, longest) = (50_000, 64, .seconds(1800))
     }
 
     package init(from decoder: any Decoder) throws {

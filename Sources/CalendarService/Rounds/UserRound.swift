@@ -33,6 +33,8 @@ struct UserRound: Sendable {
         var isToBeRetold = false
     }
 
+    /// After so many seconds without a word the core may have forgotten the user, so that all has to be told again.
+    private static let memoryOfTheCore: Int64 = 20 * 86_400
     /// So many objects are read and written together.
     private static let batch = 50
 
@@ -56,6 +58,13 @@ struct UserRound: Sendable {
 
     private func run(_ backend: any CalendarBackend) async throws -> Outcome {
         let state = try await parts.state()
+        if !everything, let told = try await state.user(user.id)?.toldAt,
+            parts.now().seconds - told.seconds > Self.memoryOfTheCore
+        {
+            var whole = self
+            whole.everything = true
+            return try await whole.run(backend)
+        }
         let sealer = MeetingSealer(users: parts.users.list, digestKey: state.key)
         let account = try await parts.accounts.account(of: user, at: backend, now: parts.now())
         var counter = try await begin(state)
@@ -189,10 +198,10 @@ struct UserRound: Sendable {
         if isDue {
             counter.objects = objects.count
             counter.octets = objects.values.reduce(0) { $0 + $1.octets.count }
-            counter.reminders = reminders(objects, account)
+            counter.reminders = reminders(objects, state, account)
             var absence = try await absence(objects, backend, account, reader)
             if let found = absence, found.to < present { absence = nil }
-            if absence != counter.absence {
+            if absence != counter.absence || everything && absence != nil {
                 counter.absence = absence
                 changes.append(try state.append(.absence(userID: user.id, absence), of: user.id, &counter))
             }
@@ -323,7 +332,10 @@ extension UserRound {
             (counter, problems, outcome) = (context.counter, context.problems, context.outcome)
             if isDue || known == nil { calendar.auditedAt = present }
             // What one object shows may be so of others: all are compared next.
-            if isDrifting { calendar.auditedAt = Timestamp(milliseconds: 0) }
+            // At most once an hour, for some servers never say the same twice.
+            if isDrifting, present.seconds - calendar.auditedAt.seconds >= 3600 {
+                calendar.auditedAt = Timestamp(milliseconds: 0)
+            }
             calendar.token = asked.token?.text
             calendar.name = information.name
             if calendar != known { try await round.commit([try state.put(calendar, id, of: user)]) }
@@ -395,7 +407,7 @@ extension UserRound {
                 guard let etag = member.etag,
                     let object = try await state.object(state.name(member.href.text), of: user)
                 else { continue }
-                if object.etag != etag.text { changed.append(member) }
+                if let known = object.etag, known != etag.text { changed.append(member) }
             }
             var gone: [CalendarHref] = []
             for href in versions.missing where try await state.object(state.name(href.text), of: user) != nil {
