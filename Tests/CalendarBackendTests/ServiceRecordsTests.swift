@@ -107,15 +107,14 @@ struct ServiceRecordsTests {
         }
     }
 
-    @Test("The machine's DNS server is asked, the next when it is silent; and with none nothing is found")
+    @Test("A DNS server is asked, a forged answer is not heard; and without a server nothing is found")
     func lookup() async throws {
         let bootstrap = DatagramBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-        let silent = try await bootstrap.bind(host: "127.0.0.1", port: 0).get()
         let server = try await bootstrap.channelInitializer { channel in
             channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(Played()) }
         }.bind(host: "127.0.0.1", port: 0).get()
-        let addresses = try [silent, server].map { try #require($0.localAddress) }
-        let found = await ServiceLookup(servers: addresses, patience: .milliseconds(200)).calendars(of: "example.com")
+        let address = try #require(server.localAddress)
+        let found = await ServiceLookup(servers: [address], patience: .minutes(2)).calendars(of: "example.com")
         #expect(
             found
                 == ServiceRecords(
@@ -123,7 +122,6 @@ struct ServiceRecordsTests {
         #expect(
             await ServiceLookup(resolvConf: "search x\n# nameserver 1.1.1.1\n").calendars(of: "example.com")
                 == ServiceRecords())
-        try await silent.close()
         try await server.close()
     }
 
