@@ -121,7 +121,8 @@ var targets: [Target] = [
     library("CalendarBackend", ["ICalendar", "WireText", "Diagnostics"]),
     wrapper("CalendarXML", ["CalendarBackend", "CXML"]),
     library(
-        "CalendarTransport", ["CalendarBackend", "HTTPClient", "TLSChannel", "WireText", "Diagnostics"]),
+        "CalendarTransport",
+        ["CalendarBackend", "HTTPClient", "TLSChannel", "WireText", "Diagnostics", nioCore, nioPosix]),
     library("CalendarTranslation", ["CalendarBackend", "CalendarTime", "ICalendar", "WireText", "Diagnostics"]),
     library(
         "CalDAVClient",

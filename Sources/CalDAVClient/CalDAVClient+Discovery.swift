@@ -1,4 +1,5 @@
 package import CalendarBackend
+import CalendarTransport
 import CalendarXML
 import HTTPClient
 
@@ -72,7 +73,7 @@ extension CalDAVClient {
 
     /// RFC 6764, section 6: the configured path, the well-known one, the root.
     private func principal(of user: CalendarUser) async throws -> CalDAVAddress {
-        let base = transport.base
+        let (base, elsewhere) = await service()
         if case .path(let template) = settings.principal {
             let path = template.replacing("{user}", with: Self.encoded(user.id))
                 .replacing("{address}", with: Self.encoded(user.address))
@@ -97,9 +98,34 @@ extension CalDAVClient {
             }
             if let principal = try place(property, answer) { return principal }
         }
+        if let elsewhere { throw CalendarError.redirectPending(to: elsewhere.description) }
         throw CalendarError.violation(
             "no calendar server answers at this URL", expected: "a current-user-principal",
             found: "none at \(paths.joined(separator: ", "))")
+    }
+
+    /// Where the calendars of the configured domain are: by its DNS records (RFC 6764, sections 3 and 4) when they lead to an origin
+    /// that is allowed, else where the URL says.
+    ///
+    /// - Returns: also the first origin that DNS names and nobody has allowed.
+    private func service() async -> (CalDAVAddress, elsewhere: CalDAVOrigin?) {
+        let base = transport.base
+        guard base.path == "/", base.origin.isSecure, base.origin.port == 443, let services = settings.services else {
+            return (base, nil)
+        }
+        let records = await services(base.origin.host)
+        var elsewhere: CalDAVOrigin?
+        for target in records.targets.prefix(8) {
+            let origin = CalDAVOrigin(isSecure: true, host: target.host, port: Int(target.port))
+            do {
+                try transport.checkAllowed(origin)
+                let path = records.path.flatMap { try? CalDAVAddress(origin: origin, path: "/").resolve($0) }
+                return (path ?? CalDAVAddress(origin: origin, path: "/"), nil)
+            } catch {
+                elsewhere = elsewhere ?? origin
+            }
+        }
+        return (base, elsewhere)
     }
 
     /// Where a property leads; another origin has to be allowed.

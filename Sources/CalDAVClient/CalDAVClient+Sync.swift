@@ -47,6 +47,21 @@ extension CalDAVClient {
         return members
     }
 
+    /// A PROPFIND for each: whatever the server's index of changes believes, it looks at the object.
+    package func versions(of hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarVersions {
+        var versions = CalendarVersions()
+        for href in hrefs {
+            let found = try await properties([.dav("getetag")], of: address(of: href), depth: 0, for: calendar.user)
+            let response = found?.status.responses.first
+            guard let response, ![404, 410].contains(response.status) else {
+                versions.missing.append(href)
+                continue
+            }
+            versions.found.append(CalendarMember(href: href, etag: response.etag))
+        }
+        return versions
+    }
+
     /// Some servers answer 207 about a collection that is not there, and say so inside.
     static func checkPresent(_ response: Multistatus.Response) throws(CalendarError) {
         if response.status == 404 || response.status == 410 { throw .notFound("the calendar") }

@@ -49,6 +49,8 @@ package struct CalDAVSettings: Sendable {
     /// nothing is sent.
     package var credentials: @Sendable (CalendarUser, _ origin: String) async throws -> CalDAVCredential?
     package var principal = Principal.current
+    /// Asks DNS where the calendars of the host of `url` are (RFC 6764), when that has no path. Nil: DNS is not asked.
+    package var services: (@Sendable (_ domain: String) async -> ServiceRecords)?
     package var limits = HostGate.Limits()
     package var timeout = Duration.seconds(30)
     /// Octets of a multistatus.

@@ -24,6 +24,10 @@ package protocol CalendarBackend: Sendable {
     /// All members with their ETags, by another way than `changes`: for the audit that finds silent drift.
     func members(of calendar: CalendarReference) async throws -> [CalendarMember]
 
+    /// The versions of a few objects, by another way than `changes`: for the sample that finds silent drift between two audits.
+    /// Needs `versions`.
+    func versions(of hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarVersions
+
     /// Several objects; those that are gone are named in the answer.
     func objects(_ hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarObjects
 
@@ -52,8 +56,8 @@ package protocol CalendarBackend: Sendable {
     /// The user's VAVAILABILITY (RFC 7953) as an iCalendar object; nil: none is set. Needs `availability`.
     func availability(of account: CalendarAccount) async throws -> [UInt8]?
 
-    /// Tells of changes as the server tells them, of at most `mostWatched` users at once, until the task is cancelled or the
-    /// server refuses; needs `notifications`. A notice says that something changed, never what: `changes` follows.
+    /// Tells of changes as the server tells them, of at most `mostWatched` users at once, for as long as a connection lasts;
+    /// needs `notifications`. A notice says that something changed, never what: `changes` follows.
     ///
     /// - Parameters:
     ///   - began: ids of users from now on told of; what changed before then nobody has told.
@@ -76,9 +80,22 @@ package enum CalendarAbility: Hashable, Sendable, CaseIterable {
     case freeBusy
     case availability
     case notifications
+    case versions
+}
+
+/// What `versions` found.
+package struct CalendarVersions: Hashable, Sendable {
+    package var found: [CalendarMember] = []
+    package var missing: [CalendarHref] = []
+
+    package init() {}
 }
 
 extension CalendarBackend {
+    package func versions(of hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarVersions {
+        throw CalendarError.unsupported("versions of single objects")
+    }
+
     package func watch(
         _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
         changed: @escaping @Sendable (String) -> Void

@@ -172,6 +172,10 @@ package final class FaultingCalendarBackend: CalendarBackend {
 
     package func newHref(in calendar: CalendarReference) -> CalendarHref { inner.newHref(in: calendar) }
 
+    package func versions(of hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarVersions {
+        try await inner.versions(of: hrefs, in: calendar)
+    }
+
     package func watch(
         _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
         changed: @escaping @Sendable (String) -> Void

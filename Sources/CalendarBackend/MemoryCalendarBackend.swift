@@ -44,7 +44,7 @@ package final class MemoryCalendarBackend: CalendarBackend {
         }
     }
 
-    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability, .notifications]
+    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability, .notifications, .versions]
     private let state = Mutex(State())
 
     package init() {}
@@ -154,6 +154,20 @@ package final class MemoryCalendarBackend: CalendarBackend {
 
     package func members(of calendar: CalendarReference) async throws -> [CalendarMember] {
         try within(calendar) { _, calendar in Self.members(calendar) }
+    }
+
+    package func versions(of hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarVersions {
+        try within(calendar) { _, calendar in
+            var versions = CalendarVersions()
+            for href in hrefs {
+                if let object = calendar.objects[href] {
+                    versions.found.append(CalendarMember(href: href, etag: Self.etag(object)))
+                } else {
+                    versions.missing.append(href)
+                }
+            }
+            return versions
+        }
     }
 
     package func objects(_ hrefs: [CalendarHref], in calendar: CalendarReference) async throws -> CalendarObjects {

@@ -200,6 +200,7 @@ package struct CalendarAnswer: Sendable, Hashable {
         else { return nil }
         return Entry(
             id: id, revision: revision, start: start, durationMinutes: Int(clamping: minutes),
-            subject: node["subject"]?.string, location: node["location"]?.string, joinURL: node["joinUrl"]?.string, spaceID: node["spaceId"]?.string)
+            subject: node["subject"]?.string, location: node["location"]?.string, joinURL: node["joinUrl"]?.string,
+            spaceID: node["spaceId"]?.string)
     }
 }

@@ -9,8 +9,8 @@ import Synchronization
 extension ExchangeClient {
     /// Minutes of one connection; 30 is the most that Exchange takes.
     static let streamMinutes = 30
-    /// In a minute.
-    private static let mostConnections = 3
+    /// A server that ends streams earlier is left alone for a while.
+    private static let shortest = Duration.seconds(60)
     private static let mostOfStream = 256 << 20
 
     package func watch(
@@ -30,16 +30,11 @@ extension ExchangeClient {
         guard let anchor = known.values.min(by: { $0.id < $1.id }) else {
             throw CalendarError.notFound("a mailbox that may be subscribed to")
         }
-        var starts: [ContinuousClock.Instant] = []
-        while true {
-            try Task.checkCancellation()
-            // In a healthy stream there is one in half an hour.
-            starts = starts.suffix(Self.mostConnections) + [.now]
-            if starts.count > Self.mostConnections, let first = starts.first, .now - first < .seconds(60) {
-                throw CalendarError.serverAway("streams of notices that end at once")
-            }
-            // Before the connection stands nothing is told: whoever listens looks once when it does.
-            try await listen(known, anchor, began: { began(known.values.map(\.id)) }, changed)
+        // One connection: whom it is for is judged anew before the next.
+        let start = ContinuousClock.now
+        try await listen(known, anchor, began: { began(known.values.map(\.id)) }, changed)
+        guard ContinuousClock.now - start > Self.shortest else {
+            throw CalendarError.serverAway("a stream of notices that ends at once")
         }
     }
 
@@ -152,7 +147,9 @@ struct EnvelopeSplitter: Sendable {
             seen = close + 1
             guard last >= word.count, Array(buffer[(last - word.count)..<last]) == word else { continue }
             let tag = buffer[..<(last - word.count)].lastIndex(of: UInt8(ascii: "<"))
-            if let tag, tag + 1 < buffer.count, buffer[tag + 1] == UInt8(ascii: "/"), last - tag <= 64 { return close + 1 }
+            if let tag, tag + 1 < buffer.count, buffer[tag + 1] == UInt8(ascii: "/"), last - tag <= 64 {
+                return close + 1
+            }
         }
         seen = max(seen, buffer.count)
         return nil

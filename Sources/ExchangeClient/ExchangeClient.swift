@@ -62,7 +62,8 @@ package final class ExchangeClient: CalendarBackend {
         self.settings = settings
         self.zones = zones
         web = try CalendarWeb(
-            origin: settings.origin, limits: settings.limits, timeout: settings.timeout, client: client, streams: streams,
+            origin: settings.origin, limits: settings.limits, timeout: settings.timeout, client: client,
+            streams: streams,
             clock: clock, tokens: tokens, scheme: settings.scheme, push: SOAP.push)
     }
 

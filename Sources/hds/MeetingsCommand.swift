@@ -14,7 +14,8 @@ struct MeetingsCommand: AsyncParsableCommand {
             machine or of --time-zone, or have an offset, 2026-12-01T09:00:00+01:00. An id may be cut short to its beginning.
             """,
         subcommands: [
-            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Change.self, Cancel.self, Busy.self, Away.self,
+            List.self, Show.self, Join.self, Attend.self, Create.self, Move.self, Change.self, Cancel.self, Busy.self,
+            Away.self,
             Status.self,
         ], defaultSubcommand: List.self)
 
@@ -74,24 +75,25 @@ struct MeetingsCommand: AsyncParsableCommand {
                     throw DiagnosedError(
                         .calendarRefused, fault: .client, "the calendar connector refused it", found: outcome.reason)
                 }
-                let brought = try await client.meetings.bringAll(into: meeting)
-                if brought > 0, !common.json { Terminal.output.line("\(brought) more came into its space.") }
                 guard let url = meeting.joinURL else {
                     throw DiagnosedError(
                         .calendarRefused, fault: .client, "this meeting has no join details",
                         hint: meeting.record.isOrganizer
                             ? "write a keyword such as @meet into its place" : "its organizer's client writes them")
                 }
-                guard !common.json else {
+                if common.json {
                     var json = JSONWriter()
                     json.beginObject()
                     json.member("meeting", meeting.id)
                     json.member("url", url)
                     json.member("spaceId", ifPresent: meeting.record.spaceID)
                     json.endObject()
-                    return Terminal.output.line(json.text())
+                    Terminal.output.line(json.text())
+                } else {
+                    Terminal.output.line(Terminal.output.clean(url))
                 }
-                Terminal.output.line(Terminal.output.clean(url))
+                let brought = try await client.meetings.bringAll(into: meeting)
+                if brought > 0, !common.json { Terminal.output.line("\(brought) more came into its space.") }
             }
         }
     }

@@ -54,7 +54,9 @@ struct ClientCertificateTests {
         let folder = TemporaryFolder()
         try TestPKI.make(in: folder.path + "/pki")
         func file(_ name: String) -> String { folder.path + "/" + name }
-        func text(_ name: String) throws -> String { String(decoding: try Data(contentsOf: URL(filePath: file(name))), as: UTF8.self) }
+        func text(_ name: String) throws -> String {
+            String(decoding: try Data(contentsOf: URL(filePath: file(name))), as: UTF8.self)
+        }
         try Self.start([
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
             "-subj", "/CN=hds-calendar", "-keyout", file("client.key"), "-out", file("client.pem"),

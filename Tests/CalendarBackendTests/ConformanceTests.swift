@@ -21,6 +21,30 @@ struct ConformanceTests {
         }
     }
 
+    @Test(
+        "Versions of single objects are those of the listing, and what is gone is missing",
+        arguments: BackendKind.allCases)
+    func versions(_ kind: BackendKind) async throws {
+        try await kind.withGround { ground in
+            guard ground.backend.abilities.contains(.versions) else {
+                await #expect(throws: CalendarError.unsupported("")) {
+                    try await ground.backend.versions(of: [], in: ground.calendar)
+                }
+                return
+            }
+            let gone = ground.backend.newHref(in: ground.calendar)
+            var hrefs = [gone]
+            for _ in 0..<2 {
+                let href = ground.backend.newHref(in: ground.calendar)
+                _ = try await ground.backend.put(TestEvent().octets, at: href, in: ground.calendar, .create)
+                hrefs.append(href)
+            }
+            let versions = try await ground.backend.versions(of: hrefs, in: ground.calendar)
+            #expect(versions.missing == [gone])
+            #expect(Set(versions.found) == Set(try await ground.backend.members(of: ground.calendar)))
+        }
+    }
+
     @Test("Wrong credentials are told as such, for every call", arguments: BackendKind.allCases)
     func credentials(_ kind: BackendKind) async throws {
         try await kind.withGround { ground in

@@ -52,7 +52,9 @@ final class FakeExchange: Sendable {
         proxy = try await CalendarProxy()
         // It lives as long as its port does: to the end of the tests.
         proxy.play { request in
-            if request.text.contains("<m:GetStreamingEvents>"), let pieces = self.stream(request) { return .stream(pieces) }
+            if request.text.contains("<m:GetStreamingEvents>"), let pieces = self.stream(request) {
+                return .stream(pieces)
+            }
             let isLost = self.state.withLock { $0.faults.loses(request) }
             let answer = self.answer(request)
             return isLost ? .raw("") : .answer(answer)
@@ -154,14 +156,16 @@ final class FakeExchange: Sendable {
             state.streams.append((ids, sink))
             let unknown = ids.contains { state.subscriptions[$0] == nil }
             sink.yield(
-                Self.notice(unknown ? "ErrorSubscriptionNotFound" : "NoError", "<m:ConnectionStatus>OK</m:ConnectionStatus>"))
+                Self.notice(
+                    unknown ? "ErrorSubscriptionNotFound" : "NoError", "<m:ConnectionStatus>OK</m:ConnectionStatus>"))
             return pieces
         }
     }
 
     static func notice(_ code: String, _ content: String) -> String {
         String(
-            decoding: response("GetStreamingEvents", [message("GetStreamingEvents", code, content)]).body, as: UTF8.self)
+            decoding: response("GetStreamingEvents", [message("GetStreamingEvents", code, content)]).body, as: UTF8.self
+        )
     }
 
     /// Something changed in the folder of a subscription; the octets come in pieces of that size.

@@ -22,7 +22,8 @@ struct BoundsTests {
         return try #require(try await state.user("alice"))
     }
 
-    @Test("Too many events stop this user's rounds before they are read, with the word what to do, until they are fewer")
+    @Test(
+        "Too many events stop this user's rounds before they are read, with the word what to do, until they are fewer")
     func objects() async throws {
         let bench = try await Bench(change: { $0.replacing("most-objects: 50000", with: "most-objects: 3") })
         for number in 0..<4 { try await bench.put("m\(number)", bench.event("m\(number)@x", Bench.asking)) }
@@ -43,7 +44,7 @@ struct BoundsTests {
 
     @Test("Octets are counted as they are stored, and freed with what goes")
     func octets() async throws {
-        let bench = try await Bench(change: { $0.replacing("most-mebibytes: 256", with: "most-mebibytes: 1") })
+        let bench = try await Bench(change: { $0.replacing("most-mebibytes: 64", with: "most-mebibytes: 1") })
         let long = String(repeating: "x", count: 700_000)
         try await bench.put("a", bench.event("a@x", ["SUMMARY:a", "DESCRIPTION:\(long)"]))
         try await bench.round()
@@ -70,7 +71,8 @@ struct BoundsTests {
                 return UserRound.Outcome()
             }
         }
-        #expect(try await Connector.within(bench.parts.settings.bounds) { UserRound.Outcome(calendars: 3) }.calendars == 3)
+        #expect(
+            try await Connector.within(bench.parts.settings.bounds) { UserRound.Outcome(calendars: 3) }.calendars == 3)
         #expect(throws: DiagnosedError.self) { try bounds.check(calendars: UserBounds.mostCalendars + 1) }
     }
 

@@ -29,7 +29,8 @@ struct ReminderTests {
         let told = try await wait(bench, minutes: 2)
         let meeting = try #require(bench.core.meetings.first)
         #expect(told == ["\(meeting.id) 2027-01-11T08:30:00.000Z"])
-        try await bench.put("a", bench.event("a@x", Bench.asking + ["DESCRIPTION:new"], start: Self.start, end: Self.end))
+        try await bench.put(
+            "a", bench.event("a@x", Bench.asking + ["DESCRIPTION:new"], start: Self.start, end: Self.end))
         #expect(try await wait(bench, minutes: 1).count == 1)
         // Moved, it is another time.
         try await bench.put("a", bench.event("a@x", Bench.asking, start: "20270111T084500Z", end: Self.end))
@@ -58,8 +59,10 @@ struct ReminderTests {
         let bench = try await Bench()
         let whole = bench.event("d@x", Bench.asking + ["DTSTART;VALUE=DATE:20270112"], start: "")
         try await bench.put("d", whole)
-        try await bench.put("f", bench.event("f@x", Bench.asking + ["TRANSP:TRANSPARENT"], start: Self.start, end: Self.end))
-        try await bench.put("c", bench.event("c@x", Bench.asking + ["STATUS:CANCELLED"], start: Self.start, end: Self.end))
+        try await bench.put(
+            "f", bench.event("f@x", Bench.asking + ["TRANSP:TRANSPARENT"], start: Self.start, end: Self.end))
+        try await bench.put(
+            "c", bench.event("c@x", Bench.asking + ["STATUS:CANCELLED"], start: Self.start, end: Self.end))
         try await bench.put("p", bench.event("p@x", Bench.asking + ["CLASS:PRIVATE"], start: Self.start, end: Self.end))
         try await bench.round()
         let told = try await wait(bench, minutes: 26)

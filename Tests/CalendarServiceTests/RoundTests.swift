@@ -274,7 +274,9 @@ struct RoundTests {
 
     @Test("An address of a configured video host is where the meeting is met; another one is not passed on")
     func videoAddress() async throws {
-        let bench = try await Bench(change: { $0.replacing("video-hosts: []", with: "video-hosts: [rooms.example.net]") })
+        let bench = try await Bench(change: {
+            $0.replacing("video-hosts: []", with: "video-hosts: [rooms.example.net]")
+        })
         try await bench.put(
             "a", bench.event("a@x", ["SUMMARY:x", "LOCATION:https://rooms.example.net/4711", "ORGANIZER:mailto:b@x"]))
         try await bench.put(
@@ -298,5 +300,50 @@ struct RoundTests {
         bench.wait(86_401)
         try await bench.round()
         #expect(bench.core.all.calls.joined().count { $0.contains("connector.user.status") } == before + 1)
+    }
+
+    @Test("A sample of versions finds what a server forgot to tell before the audit does, and brings the audit about")
+    func sample() async throws {
+        let bench = try await Bench(change: { $0.replacing("sample: 10m", with: "sample: 1s") })
+        for name in ["a", "b", "c"] { try await bench.put(name, bench.event("\(name)@x", Bench.asking)) }
+        try await bench.round()
+        // The names are drawn when all is read, once an hour.
+        bench.wait(3700)
+        try await bench.round()
+        bench.server.change(CalendarHref("/alice/home/b.ics"), in: bench.calendar) {
+            Array(String(decoding: $0, as: UTF8.self).replacing("Secret plan", with: "Other").utf8)
+        }
+        bench.faults.inject(.loseChanges, of: .changes)
+        bench.wait(2)
+        // The change is lost, and so is the second word of the server: its token has moved on.
+        let outcome = try await bench.round()
+        #expect(outcome.drift == 1)
+        let subjects = try bench.core.meetings.compactMap { meeting in
+            try bench.kms.key(meeting.keyURI).flatMap { try meeting.subject?.text(with: $0) }
+        }
+        #expect(subjects.sorted() == ["Other", "Secret plan", "Secret plan"])
+        let state = try await bench.parts.state()
+        #expect(try await state.calendars(of: "alice").values.first?.auditedAt == Timestamp(milliseconds: 0))
+        #expect(try await bench.round().drift == 0)
+        #expect(try await state.calendars(of: "alice").values.first?.auditedAt == bench.parts.now())
+        // A change that is told in its time is no drift.
+        try await bench.put("c", bench.event("c@x", Bench.asking + ["DESCRIPTION:new"]))
+        bench.wait(2)
+        #expect(try await bench.round().drift == 0)
+    }
+
+    @Test("After a silence in which the core may have forgotten the user, all is told again")
+    func afterSilence() async throws {
+        let bench = try await Bench()
+        try await bench.put("a", bench.event("a@x", Bench.asking + ["RRULE:FREQ=DAILY"]))
+        try await bench.put(
+            "away", bench.event("away@x", ["SUMMARY:x", "X-MICROSOFT-CDO-BUSYSTATUS:OOF", "RRULE:FREQ=DAILY"]))
+        try await bench.round()
+        bench.wait(31 * 86_400)
+        bench.core.forget()
+        try await bench.round()
+        #expect(bench.core.meetings.count >= 14 && bench.core.all.absences.count == 1)
+        #expect(bench.core.all.status["alice"] == "ok")
+        #expect(try await bench.round().events == 0)
     }
 }

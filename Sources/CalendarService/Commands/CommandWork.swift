@@ -304,12 +304,15 @@ struct CommandWork: Sendable {
         for object in try await state.objects(of: user.id).values where !object.octets.isEmpty {
             let reading = ObjectReading(object.octets, etag: object.etag ?? "", window: window, reader: reader)
             for meeting in reading.meetings {
-                entries.append(.init(
-                    id: meeting.id, revision: object.meetings[meeting.id] ?? 0,
-                    start: Timestamp(seconds: Int64(meeting.start.seconds)), durationMinutes: meeting.durationMinutes,
-                    subject: meeting.subject.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
-                    location: meeting.location.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
-                    joinURL: reading.joinURL(of: meeting).flatMap { parts.settings.joinHosts.allows($0) ? $0 : nil }))
+                entries.append(
+                    .init(
+                        id: meeting.id, revision: object.meetings[meeting.id] ?? 0,
+                        start: Timestamp(seconds: Int64(meeting.start.seconds)),
+                        durationMinutes: meeting.durationMinutes,
+                        subject: meeting.subject.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
+                        location: meeting.location.map { String(decoding: $0.utf8.prefix(400), as: UTF8.self) },
+                        joinURL: reading.joinURL(of: meeting).flatMap { parts.settings.joinHosts.allows($0) ? $0 : nil }
+                    ))
                 series[meeting.id] = meeting.seriesID
             }
         }

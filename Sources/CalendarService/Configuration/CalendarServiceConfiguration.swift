@@ -156,6 +156,8 @@ package struct RoundsSection: Decodable, Sendable {
     package let concurrent: Int
     /// All ETags of a calendar are compared so often.
     package let audit: Duration
+    /// The versions of a few objects of a calendar are compared so often.
+    package let sample: Duration
     /// What one user's calendars may hold.
     package let mostObjects: Int
     package let mostMebibytes: Int
@@ -165,7 +167,7 @@ package struct RoundsSection: Decodable, Sendable {
     package enum CodingKeys: String, CodingKey, CaseIterable {
         case interval
         case quickInterval = "quick-interval"
-        case concurrent, audit
+        case concurrent, audit, sample
         case mostObjects = "most-objects"
         case mostMebibytes = "most-mebibytes"
         case longest
@@ -173,7 +175,8 @@ package struct RoundsSection: Decodable, Sendable {
 
     package init() {
         (interval, quickInterval, concurrent, audit) = (.seconds(30), .seconds(5), 16, .seconds(86_400))
-        (mostObjects, mostMebibytes, longest) = (50_000, 256, .seconds(1800))
+        sample = .seconds(600)
+        (mostObjects, mostMebibytes, longest) = (50_000, 64, .seconds(1800))
     }
 
     package init(from decoder: any Decoder) throws {
@@ -183,6 +186,7 @@ package struct RoundsSection: Decodable, Sendable {
             .interval, default: standard.interval, in: .seconds(1) ... .seconds(3600))
         quickInterval = try section.value(
             .quickInterval, default: min(interval, standard.quickInterval), in: .seconds(1) ... .seconds(3600))
+        sample = try section.value(.sample, default: standard.sample, in: .seconds(1) ... .seconds(86_400))
         mostObjects = try section.value(.mostObjects, default: standard.mostObjects, in: 1...1_000_000)
         mostMebibytes = try section.value(.mostMebibytes, default: standard.mostMebibytes, in: 1...16_384)
         longest = try section.value(.longest, default: standard.longest, in: .seconds(10) ... .seconds(86_400))

@@ -41,7 +41,10 @@ final class BackendAccess: Sendable {
         let client = WebClient(trust: trust, route: route, connectionsPerOrigin: section.concurrent)
         do throws(CalendarError) {
             backend = try BackendMaking(
-                section: section, client: client, streams: WebClient(trust: trust, route: route, connectionsPerOrigin: 1024),
+                section: section, client: client,
+                streams: WebClient(trust: trust, route: route, connectionsPerOrigin: 1024),
+                lookup: route.proxy == nil
+                    ? (try? FileLocation("/etc/resolv.conf").text()).map { ServiceLookup(resolvConf: $0) } : nil,
                 credentials: credentials, users: users,
                 current: { holder.access?.current ?? 0 }
             ).backend()

@@ -15,6 +15,8 @@ struct BackendMaking: Sendable {
     let client: WebClient
     /// For answers that go on for long.
     let streams: WebClient
+    /// Nil: behind a proxy names are the proxy's.
+    var lookup: ServiceLookup?
     let credentials: Credentials
     let users: @Sendable () -> UserList
     /// The account that is used now.
@@ -30,6 +32,7 @@ struct BackendMaking: Sendable {
             var settings = CalDAVSettings(url: section.url.text) { user, _ in try caldavCredential(of: user) }
             settings.allowedOrigins = Set(section.allowedOrigins)
             settings.limits = limits
+            if let lookup { settings.services = { await lookup.calendars(of: $0) } }
             if let principal = section.principal { settings.principal = .path(principal) }
             return try CalDAVClient(settings, client: client)
         case .exchange:

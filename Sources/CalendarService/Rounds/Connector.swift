@@ -249,7 +249,9 @@ final class Connector: Service {
             if case .rateLimited(let wait?) = reason { pause = max(pause, wait) }
             standing.isNoticed = false
             standing.isTooLarge = trouble.code == .calendarTooLarge
-            if (error as? CalendarError)?.isTransient == false || standing.isTooLarge { pause = max(pause, interval * 4) }
+            if (error as? CalendarError)?.isTransient == false || standing.isTooLarge {
+                pause = max(pause, interval * 4)
+            }
             pause = spread(min(pause, Self.longestPause))
             standing.due = .now + pause
             standings[user.id] = standing

@@ -57,6 +57,7 @@ struct MeetingSettings: Sendable {
     /// Hosts of addresses that are rooms as they stand.
     let videoHosts: JoinHosts
     let bounds: UserBounds
+    let samples: DriftSamples
     /// Seconds before a meeting without an alarm; 0: none.
     let reminderSeconds: Int
 
@@ -71,6 +72,7 @@ struct MeetingSettings: Sendable {
         auditSeconds = 86_400
         videoHosts = JoinHosts([])
         bounds = UserBounds(RoundsSection())
+        samples = DriftSamples(interval: RoundsSection().sample.components.seconds)
         reminderSeconds = 300
     }
 
@@ -85,6 +87,7 @@ struct MeetingSettings: Sendable {
         auditSeconds = rounds.audit.components.seconds
         videoHosts = JoinHosts(section.videoHosts)
         bounds = UserBounds(rounds)
+        samples = DriftSamples(interval: rounds.sample.components.seconds)
         reminderSeconds = section.reminder * 60
         guard ZoneCatalogue.system.rules(named: section.timeZone) != nil else {
             throw DiagnosedError(

@@ -9,22 +9,26 @@ extension UserRound {
     /// Reminders are looked for anew every hour, so for two ahead.
     private static let ahead = 2 * 3600
     private static let mostReminders = 64
+    /// Of meetings that have not begun.
+    private static let mostTold = 1000
 
     /// Those of the next hours: by the user's own alarms, else so long before as the configuration says.
-    func reminders(_ objects: [String: ObjectState], _ account: CalendarAccount) -> [UserState.Reminder] {
+    func reminders(
+        _ objects: [String: ObjectState], _ state: SealedState, _ account: CalendarAccount
+    ) -> [UserState.Reminder] {
         let now = Int(parts.now().seconds)
         // An alarm may be a day before its meeting.
         let window = Instant(seconds: now)..<Instant(seconds: now + Self.ahead + 86_400)
-        let owned = Dictionary(
-            account.calendars.map { ($0.reference.href.text, meetingUser(account, $0, "").id == user.id) },
-            uniquingKeysWith: { first, _ in first })
+        // Of a colleague's calendar nobody is reminded.
+        let shared = Set(
+            account.calendars.filter { meetingUser(account, $0, "").id != user.id }
+                .map { state.name($0.reference.href.text) })
         var found: [String: UserState.Reminder] = [:]
-        for object in objects.values where !object.octets.isEmpty {
-            // Of a colleague's calendar nobody is reminded.
-            let folder = owned.first { object.href.hasPrefix($0.key) }
-            guard folder?.value ?? true else { continue }
+        for object in objects.values
+        where !object.octets.isEmpty && !object.meetings.isEmpty && !shared.contains(object.calendar) {
             let reading = ObjectReading(
-                object.octets, etag: object.etag ?? "", window: window, reader: parts.reader(parts.meetingUser(user, account)))
+                object.octets, etag: object.etag ?? "", window: window,
+                reader: parts.reader(parts.meetingUser(user, account)))
             for meeting in reading.meetings where object.meetings[meeting.id] != nil {
                 guard meeting.start.seconds > now else { continue }
                 var leads = reading.alarms(of: meeting) ?? []
@@ -51,7 +55,9 @@ extension UserRound {
         var changes: [DocumentChange] = []
         var told: Set<String> = []
         for reminder in counter.reminders where reminder.at <= now {
-            guard reminder.start > now, counter.reminded[reminder.key] == nil else { continue }
+            guard reminder.start > now, counter.reminded[reminder.key] == nil,
+                counter.reminded.count < Self.mostTold
+            else { continue }
             counter.reminded[reminder.key] = reminder.start
             // Several alarms of one meeting that are due at once are one.
             guard told.insert(reminder.meeting).inserted else { continue }

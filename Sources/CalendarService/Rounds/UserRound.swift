@@ -33,6 +33,8 @@ struct UserRound: Sendable {
         var isToBeRetold = false
     }
 
+    /// After so many seconds without a word the core may have forgotten the user, so that all has to be told again.
+    private static let memoryOfTheCore: Int64 = 20 * 86_400
     /// So many objects are read and written together.
     private static let batch = 50
 
@@ -56,6 +58,13 @@ struct UserRound: Sendable {
 
     private func run(_ backend: any CalendarBackend) async throws -> Outcome {
         let state = try await parts.state()
+        if !everything, let told = try await state.user(user.id)?.toldAt,
+            parts.now().seconds - told.seconds > Self.memoryOfTheCore
+        {
+            var whole = self
+            whole.everything = true
+            return try await whole.run(backend)
+        }
         let sealer = MeetingSealer(users: parts.users.list, digestKey: state.key)
         let account = try await parts.accounts.account(of: user, at: backend, now: parts.now())
         var counter = try await begin(state)
@@ -182,15 +191,17 @@ struct UserRound: Sendable {
         let present = parts.now()
         // What stands in the calendars may have been read in an earlier round, so absences are looked for after any change,
         // and when time has passed.
-        let isDue = outcome.events + outcome.objects > 0 || counter.lastRound.map { present.seconds / 3600 != $0.seconds / 3600 } ?? true
+        let isDue =
+            outcome.events + outcome.objects > 0
+            || counter.lastRound.map { present.seconds / 3600 != $0.seconds / 3600 } ?? true
         let objects = isDue ? try await state.objects(of: user.id) : [:]
         if isDue {
             counter.objects = objects.count
             counter.octets = objects.values.reduce(0) { $0 + $1.octets.count }
-            counter.reminders = reminders(objects, account)
+            counter.reminders = reminders(objects, state, account)
             var absence = try await absence(objects, backend, account, reader)
             if let found = absence, found.to < present { absence = nil }
-            if absence != counter.absence {
+            if absence != counter.absence || everything && absence != nil {
                 counter.absence = absence
                 changes.append(try state.append(.absence(userID: user.id, absence), of: user.id, &counter))
             }
@@ -224,7 +235,8 @@ struct UserRound: Sendable {
 
     /// The absence that is, or the next one in the window.
     private func absence(
-        _ objects: [String: ObjectState], _ backend: any CalendarBackend, _ account: CalendarAccount, _ reader: OutOfOffice
+        _ objects: [String: ObjectState], _ backend: any CalendarBackend, _ account: CalendarAccount,
+        _ reader: OutOfOffice
     ) async throws -> CalendarEvent.Absence? {
         var documents: [CalendarDocument] = []
         for object in objects.values where !object.octets.isEmpty {
@@ -281,9 +293,14 @@ extension UserRound {
             let rolls = known == nil || round.everything || window.lowerBound.seconds - calendar.windowStart >= 3600
             let isDue = present.seconds - calendar.auditedAt.seconds >= parts.settings.auditSeconds
             var asked = try await asked(calendar.token.map { SyncToken($0) }, isDue, &outcome)
+            var isDrifting = false
+            if let token = asked.token, known != nil, !asked.isWhole, backend.abilities.contains(.versions) {
+                isDrifting = try await sample(token, &asked, &outcome)
+            }
             let objects: [String: ObjectState]
             if rolls || asked.isWhole || isDue {
                 objects = try await state.objects(of: user).filter { $0.value.calendar == id }
+                parts.settings.samples.draw(user, id, from: objects.values.map(\.href), now: present)
             } else {
                 objects = [:]
             }
@@ -314,6 +331,11 @@ extension UserRound {
             }
             (counter, problems, outcome) = (context.counter, context.problems, context.outcome)
             if isDue || known == nil { calendar.auditedAt = present }
+            // What one object shows may be so of others: all are compared next.
+            // At most once an hour, for some servers never say the same twice.
+            if isDrifting, present.seconds - calendar.auditedAt.seconds >= 3600 {
+                calendar.auditedAt = Timestamp(milliseconds: 0)
+            }
             calendar.token = asked.token?.text
             calendar.name = information.name
             if calendar != known { try await round.commit([try state.put(calendar, id, of: user)]) }
@@ -369,6 +391,45 @@ extension UserRound {
                         changed: try await backend.members(of: reference), removed: [], token: nil, isWhole: true)
                 }
             }
+        }
+
+        /// Compares the versions of a few objects with those that are known; what differs is read with what changed. True when the
+        /// server had not told it.
+        private func sample(
+            _ token: SyncToken, _ asked: inout Asked, _ outcome: inout Outcome
+        ) async throws -> Bool {
+            let told = Set(asked.changed.map(\.href) + asked.removed)
+            let hrefs = parts.settings.samples.next(user, id, now: parts.now()).filter { !told.contains($0) }
+            guard !hrefs.isEmpty else { return false }
+            let versions = try await backend.versions(of: hrefs, in: reference)
+            var changed: [CalendarMember] = []
+            for member in versions.found {
+                guard let etag = member.etag,
+                    let object = try await state.object(state.name(member.href.text), of: user)
+                else { continue }
+                if let known = object.etag, known != etag.text { changed.append(member) }
+            }
+            var gone: [CalendarHref] = []
+            for href in versions.missing where try await state.object(state.name(href.text), of: user) != nil {
+                gone.append(href)
+            }
+            guard !changed.isEmpty || !gone.isEmpty else { return false }
+            // It may have changed a moment ago: then the server tells it now.
+            guard case .changes(let since) = try await backend.changes(in: reference, since: token) else {
+                return false
+            }
+            let late = Set(since.changed.map(\.href) + since.removed)
+            changed.removeAll { late.contains($0.href) }
+            gone.removeAll { late.contains($0) }
+            asked.changed += since.changed + changed
+            asked.removed += since.removed + gone
+            asked.token = since.token ?? asked.token
+            let count = changed.count + gone.count
+            guard count > 0 else { return false }
+            outcome.drift += count
+            parts.instruments.drift("found", count)
+            parts.instruments.drift("repaired", count)
+            return true
         }
 
         /// What the audit found that the server had not told.

@@ -72,7 +72,10 @@ extension CloudStore {
     }
 
     /// When the connector told of each user last.
-    static let calendarHeard = "ALTER TABLE calendarUser ADD COLUMN heard INTEGER"
+    static let calendarHeard = """
+        ALTER TABLE calendarUser ADD COLUMN heard INTEGER;
+        CREATE INDEX calendarUserHeard ON calendarUser (heard);
+        """
 
     private static func hear(_ user: UserKey, _ now: Timestamp, _ db: Database) throws {
         try db.execute(

@@ -99,7 +99,7 @@ extension Meetings {
     ) async throws {
         let horizon = now().adding(seconds: 400 * 86_400)
         let all = try await list(from: now().adding(seconds: -86_400), to: horizon)
-        try await bringNewcomers(all)
+        try await bringNewcomers(all) { error, meeting in await told(.failure(error), meeting) }
         for listed in all where listed.wantsJoinDetails && settled[listed.id] != listed.record.revision {
             do {
                 // An earlier one of the series may have brought its details along.
@@ -119,7 +119,7 @@ extension Meetings {
     }
 
     /// Whether it may go better in a moment, with all meetings.
-    private static func isPassing(_ error: DiagnosedError) -> Bool {
+    static func isPassing(_ error: DiagnosedError) -> Bool {
         [.cloudUnavailable, .kmsNoAnswer, .kmsUnavailable, .eventSocket].contains(error.code)
     }
 

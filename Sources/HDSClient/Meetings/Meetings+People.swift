@@ -28,7 +28,9 @@ extension Meetings {
     }
 
     /// Brings in whom invitations name since this client looked last.
-    func bringNewcomers(_ meetings: [Meeting]) async throws {
+    ///
+    /// - Parameter failed: told once of what is not tried again.
+    func bringNewcomers(_ meetings: [Meeting], _ failed: (DiagnosedError, Meeting) async -> Void) async throws {
         var people: [String: (all: Set<String>, meeting: Meeting)] = [:]
         for meeting in meetings where Self.isHost(meeting) {
             guard let space = meeting.record.spaceID else { continue }
@@ -41,7 +43,12 @@ extension Meetings {
             guard !new.isEmpty else { continue }
             do {
                 try await bring(new.sorted(), into: space, of: now.meeting)
-            } catch let error as DiagnosedError where error.code != .notLoggedIn {
+            } catch {
+                guard let error = DiagnosedError.diagnosing(error), error.code != .notLoggedIn else { throw error }
+                guard Self.isPassing(error) else {
+                    await failed(error, now.meeting)
+                    continue
+                }
                 // They are new still when this client looks again.
                 invited[space] = now.all.subtracting(new)
             }

@@ -369,11 +369,20 @@ struct MeetingTests {
             try await Self.invite(calendar, Self.people)
             // Another space than the connector knows: nobody is brought anywhere.
             Self.answerList(calendar, UUIDText.random())
-            try await client.attend(staying: false) { _, _ in }
+            let told = Mutex<[String]>([])
+            for _ in 0..<2 {
+                try await client.attend(staying: false) { result, _ in
+                    if case .failure(let error) = result { told.withLock { $0.append(error.code.rawValue) } }
+                }
+            }
+            #expect(told.withLock { $0 } == ["meeting-space-foreign"])
             #expect(try await client.spaces.space(id: space).participants == [TestKMS.user])
             let meeting = try await client.meetings.meeting("m1")
             #expect(await code { _ = try await client.meetings.bringAll(into: meeting) } == .spaceForeign)
             Self.answerList(calendar, space)
+            try await Self.invite(calendar, [Self.people[0], Self.people[2]])
+            try await client.attend(staying: false) { _, _ in }
+            try await Self.invite(calendar, Self.people)
             try await client.attend(staying: false) { _, _ in }
             #expect(Set(try await client.spaces.space(id: space).participants) == [TestKMS.user, Self.bob])
             // Whom somebody took out does not come back by himself.
