@@ -72,6 +72,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("leftovers") { try $0.execute(sql: leftovers) }
         migrator.registerMigration("feed as it was") { try $0.execute(sql: feedBefore) }
         migrator.registerMigration("calendars") { try $0.execute(sql: calendarTables) }
+        migrator.registerMigration("webhooks") { try $0.execute(sql: webhookTables) }
         return migrator
     }()
 
