@@ -232,7 +232,8 @@ var targets: [Target] = [
             "LinkProtocol", "NodeList", "SearchProtocol", "SearchMatching", "HTTPServer", "HTTPClient",
             "WebSocketChannel", "TLSChannel", "IssuerKeys",
             "JOSESignature",
-            "Introspection", "Cryptography", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore, grdb, logging,
+            "Introspection", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            grdb, logging,
             lifecycle,
         ]),
     library(
@@ -289,6 +290,19 @@ var targets: [Target] = [
             "WireText",
             "Diagnostics", grdb, lifecycle,
         ]),
+    library(
+        "TranscodeService",
+        [
+            "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "KMSClient", "KMSProtocol", "SearchProtocol",
+            "TextExtraction", "SecretMemory", "WireText", "Diagnostics", lifecycle,
+        ]),
+    library(
+        "APIService",
+        [
+            "LinkedService", "ServiceRuntime", "CoreLink", "LinkProtocol", "HDSClient", "KMSClient", "KMSProtocol",
+            "HTTPServer", "Cryptography", "SecretMemory", "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
+            lifecycle,
+        ]),
     executable("hds-indexer", ["IndexerService", "ServiceRuntime", argumentParser]),
     library(
         "EDiscoveryService",
@@ -300,7 +314,9 @@ var targets: [Target] = [
             httpTypes,
             nioCore, nioPosix,
         ]),
-    executable("hds-ediscovery", ["EDiscoveryService", "ServiceRuntime", argumentParser]),
+    executable(
+        "hds-ediscovery",
+        ["EDiscoveryService", "APIService", "TranscodeService", "ServiceRuntime", argumentParser]),
     library(
         "CalendarService",
         [

@@ -55,7 +55,8 @@ package final class CloudCore: Service {
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
             relay: relay, feeds: hub, search: search,
-            calendar: CalendarService(store: store, events: events, wall: wall), events: events, devices: DeviceCache(),
+            calendar: CalendarService(store: store, events: events, wall: wall), events: events,
+            webhooks: WebhookSender(store: store, settings: configuration.webhooks, wall: wall), devices: DeviceCache(),
             tokens: tokens, wall: wall
         )
         links = LinkEndpoint(services: services, recorder: recorder)
@@ -158,11 +159,13 @@ package final class CloudCore: Service {
                 try await Task.sleep(for: .milliseconds(250))
                 self.services.relay.tick()
                 self.services.events.tick()
+                await self.services.webhooks.tick()
                 round += 1
                 if round % 240 == 0 {
                     try? await self.services.search.sweep()
                     try? await self.services.store.forgetAnswers(
                         before: self.services.wall().adding(seconds: -Self.answerSeconds))
+                    try? await self.services.store.forgetWebhooks(endedBefore: self.services.wall())
                     if let life = self.services.configuration.messageSeconds {
                         await self.services.expire(before: self.services.wall().adding(seconds: -life))
                     }
@@ -184,6 +187,7 @@ package final class CloudCore: Service {
     /// After the web server has ended.
     package func close() async {
         await tokens.close()
+        await services.webhooks.close()
         await services.feeds.close()
         try? services.search.index.close()
         try? services.store.close()

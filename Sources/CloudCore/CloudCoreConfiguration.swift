@@ -75,6 +75,20 @@ package struct CloudCoreConfiguration: Sendable {
     /// Where the rooms of meetings are.
     package var meetings: Meetings
 
+    /// Where webhooks are delivered to; nil: none are taken.
+    package var webhooks: Webhooks?
+
+    package struct Webhooks: Sendable {
+        /// Receivers are judged by it.
+        package var trust: TLSTrust
+        /// Whether addresses of private networks and of this machine are delivered to: for receivers beside a core of one's own.
+        package var allowsPrivateAddresses: Bool
+
+        package init(trust: TLSTrust, allowsPrivateAddresses: Bool = false) {
+            (self.trust, self.allowsPrivateAddresses) = (trust, allowsPrivateAddresses)
+        }
+    }
+
     /// The service whose rooms the core gives out. The core names them; it carries no media.
     package struct Meetings: Sendable {
         /// `HOST` or `HOST:PORT` of the join URLs.
@@ -116,7 +130,7 @@ package struct CloudCoreConfiguration: Sendable {
         var callable: [String: Set<String>] = [:]
         for organisation in organisations {
             callable[organisation.kmsCluster] = Set(partners(of: organisation.id).map(\.kmsCluster))
-            for kind in FeedHub.services {
+            for kind in FeedHub.services.union(FeedHub.others) {
                 var destinations: Set = [organisation.kmsCluster]
                 if SearchService.kinds[kind] != nil { destinations.insert(SearchService.destination) }
                 if kind == CalendarService.kind { destinations.insert(CalendarService.destination) }

@@ -340,6 +340,7 @@ extension Alarm {
         .backupStale, .storeRollback, .leaseLost, .splitBrain, .versionSkew, .journalBlocked, .redundancyLost,
         .standbyLag, .drillOverdue, .nodeUnlisted, .doctorFailed, .indexConsent, .indexLag,
         .ediscoveryConsent, .ediscoveryStuck, .ediscoveryUpkeep,
+        .transcodeConsent, .apiConsent,
         .calendarConsent, .calendarAccount, .calendarLag, .calendarExpiry, .calendarLimit,
     ]
 }

@@ -81,11 +81,12 @@ struct Dialer: Sendable {
     ) async throws -> Value {
         let eventLoop = group.next()
         let observe = route.observe
+        let source = route.admits.map { NameLookup.only($0, of: lookup) } ?? lookup
         return try await ClientBootstrap(group: eventLoop)
             .connectTimeout(Self.connectTimeout)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .resolver(
-                NameLookup(on: eventLoop, source: lookup) { seen in
+                NameLookup(on: eventLoop, source: source) { seen in
                     switch seen {
                     case .waiting: observe(.lookupWaits(host: host))
                     case .done(let time, let failed): observe(.lookup(host: host, time: time, failed: failed))

@@ -97,6 +97,21 @@ final class NameLookup: Resolver, Sendable {
         return pool
     }()
 
+    /// Leaves out the addresses that are not admitted; a name of none but those can not be looked up.
+    static func only(_ admits: @escaping @Sendable ([UInt8]) -> Bool, of source: @escaping Source) -> Source {
+        { host, port in
+            let addresses = try source(host, port).filter { address in
+                switch address {
+                case .v4(let address): withUnsafeBytes(of: address.address.sin_addr) { admits(Array($0)) }
+                case .v6(let address): withUnsafeBytes(of: address.address.sin6_addr) { admits(Array($0)) }
+                case .unixDomainSocket: false
+                }
+            }
+            guard !addresses.isEmpty else { throw Failure(description: "no address of \(host) may be connected to") }
+            return addresses
+        }
+    }
+
     /// `getaddrinfo`: names, and addresses as text, also with a zone.
     static let system: Source = { host, port in
         var hints = addrinfo()

@@ -154,7 +154,8 @@ package enum KMSAssembly {
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
-            freezes: freezes, disabled: leavers, audit: audit.audit, policy: inForce, officers: officers,
+            clients: handler.clients, freezes: freezes, disabled: leavers, audit: audit.audit, policy: inForce,
+            officers: officers,
             escrow: escrow, backups: backups,
             health: context.health, log: log, rootKeys: rootKeys, nodes: nodes, rollback: rollback,
             lease: keeperOfLease, cluster: database as? any ClusterStore, started: now,

@@ -97,7 +97,9 @@ struct Caller: Sendable, Equatable {
                 tokenUser: own, effectiveUser: own, clientID: request.clientID,
                 capacity: .anonymous(authorization: authorization), snapshot: policy)
         }
-        let identity = ConsentIdentity(subject: own, clientID: token.clientID, organisation: token.organisation)
+        let identity = ConsentIdentity(
+            subject: own, clientID: token.clientID, organisation: token.organisation,
+            isIntegration: token.scopes.contains(ConsentIdentity.integrationScope))
         func caller(_ effective: String, _ capacity: Capacity) -> Caller {
             Caller(
                 tokenUser: own, effectiveUser: effective, clientID: request.clientID, capacity: capacity,

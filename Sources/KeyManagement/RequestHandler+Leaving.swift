@@ -54,7 +54,7 @@ extension RequestHandler {
         // What grants something leaves under the lease, also when no record of it is kept.
         guard let ticket = ticket ?? (answer.isSuccess && keyManagement.lease != nil ? .kept : nil) else {
             if let reason = reasonForOthers(answer, entry) { return .decline(reason) }
-            log.request(entry, status: answer.status, reason: answer.reason)
+            tell(entry, answer.status, answer.reason)
             return .answer(text)
         }
         return .keeping(ticket, octets: text.count) { [self, status = answer.status, reason = answer.reason] failure in
@@ -65,9 +65,17 @@ extension RequestHandler {
             // Asked last of all: from here the answer goes to the socket.
             guard !isOfDisabled(entry) else { return .drop("its user was disabled meanwhile") }
             guard mayLeave(entry) else { return .decline(ReleaseLease.missing) }
-            log.request(entry, status: status, reason: reason)
+            tell(entry, status, reason)
             return .answer(text)
         }
+    }
+
+    private func tell(_ entry: RequestLogEntry, _ status: Int, _ reason: String?) {
+        if let client = entry.tokenClient {
+            clients.note(
+                client.id, isIntegration: client.isIntegration, isRefused: (400..<500).contains(status), now: clock())
+        }
+        log.request(entry, status: status, reason: reason)
     }
 
     /// What a string gets that came again: its first answer, unless that carries keys whose release is frozen meanwhile.

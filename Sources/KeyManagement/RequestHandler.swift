@@ -6,6 +6,7 @@ import JOSESignature
 import KMSProtocol
 import KeyStore
 import SecretMemory
+import SignedPolicy
 package import WireText
 
 /// Takes one wrapped string and gives one wrapped string back: the way of every request through the KMS.
@@ -47,6 +48,7 @@ package final class RequestHandler: Sendable {
     let audit: DecisionAudit?
     let clock: @Sendable () -> Timestamp
     let homes: UserHomes
+    package let clients = ClientUsage()
     private let partners: PartnersInForce?
     private let headers = SessionHeaders()
 
@@ -290,6 +292,9 @@ package final class RequestHandler: Sendable {
     ) async throws(KMSFailure) -> Caller {
         let (token, _) = try await identity(of: request.credential.bearer, now: now)
         try KeyBinding.check(token, session: session.content)
+        entry.tokenClient = token.clientID.map {
+            ($0, token.scopes.contains(ConsentIdentity.integrationScope))
+        }
         let caller = try Caller.judge(
             request, token: token, session: session.content, policy: keyManagement.inForce.current, now: now)
         entry.user = caller.tokenUser

@@ -15,6 +15,8 @@ package struct RequestLogEntry: Sendable {
     package var user: String?
     package var effectiveUser: String?
     package var clientID: String?
+    /// The client that the verified token names, and whether it is an integration.
+    var tokenClient: (id: String, isIntegration: Bool)?
     /// For which compliance officer and in which matter a service asks for somebody.
     package var errand: String?
     /// Which space was read, and through which others.

@@ -133,7 +133,11 @@ package enum AccountFile {
     private static func client(
         _ item: StructuredText, names: inout Unique
     ) throws(DiagnosedError) -> ClientRegistration {
-        let keys = try Keys(item, ["id", "name", "redirect-uris", "scopes", "token-format", "partner-kms"])
+        let keys = try Keys(
+            item,
+            [
+                "id", "name", "redirect-uris", "scopes", "token-format", "partner-kms", "integration", "blocked",
+            ])
         let id = try keys.required("id")
         let text = try identifier(id)
         try names.take(text.lowercased(), kind: "user, service or client id", at: id)
@@ -150,7 +154,9 @@ package enum AccountFile {
         return ClientRegistration(
             id: text, name: try shortText(keys.required("name"), maximum: 64), redirects: redirects,
             scopes: allowed ?? [Scope.user], tokenFormats: try tokenFormats(keys),
-            partners: try keys.optional("partner-kms").map { list throws(DiagnosedError) in try partnerKMSs(list) })
+            partners: try keys.optional("partner-kms").map { list throws(DiagnosedError) in try partnerKMSs(list) },
+            isIntegration: try keys.optional("integration")?.flag() ?? false,
+            isBlocked: try keys.optional("blocked")?.flag() ?? false)
     }
 
     private static func scopes(_ list: StructuredText) throws(DiagnosedError) -> [String] {

@@ -125,11 +125,18 @@ package struct ClientRegistration: Sendable, Equatable {
     package let partners: Set<String>?
     /// Where its users' tokens look otherwise than the settings say.
     package let tokenFormats: [Audience: TokenFormat]
+    /// Whether it is an integration: a program of others that a person lets act for him. Its tokens say so.
+    package let isIntegration: Bool
+    /// Whether it gets nothing any more.
+    package let isBlocked: Bool
 
     package init(
         id: String, name: String, redirects: [RegisteredRedirect], scopes: [String] = [Scope.user],
-        tokenFormats: [Audience: TokenFormat] = [:], partners: Set<String>? = nil
+        tokenFormats: [Audience: TokenFormat] = [:], partners: Set<String>? = nil, isIntegration: Bool = false,
+        isBlocked: Bool = false
     ) {
+        self.isIntegration = isIntegration
+        self.isBlocked = isBlocked
         self.id = id
         self.name = name
         self.redirects = redirects
@@ -152,6 +159,8 @@ package enum Audience: String, Sendable, CaseIterable, Hashable {
 package enum Scope {
     /// To act for the user at the core and at the KMS: the one scope of tokens for people.
     package static let user = "hds"
+    /// Stands in every token of an integration, whatever it asked for: the KMS wants a consent for it then.
+    package static let integration = "integration"
 
     /// `scope-token` of RFC 6749, appendix A.4: printable ASCII without space, quote and backslash.
     static func isValid(_ name: some StringProtocol) -> Bool {

@@ -47,7 +47,7 @@ extension AuthorizationService {
             throw OAuthError(.invalidGrant, "the refresh token is not valid")
         }
         guard let user = Self.user(of: grant, accounts, providers), user.partners.contains(audience),
-            client.partners?.contains(audience) ?? true, audience != settings.kmsCluster
+            !client.isIntegration, client.partners?.contains(audience) ?? true, audience != settings.kmsCluster
         else {
             record("assertion for a KMS that is not allowed", client: client.id)
             throw OAuthError(.invalidTarget, "the audience is unknown or not allowed for this user and client")

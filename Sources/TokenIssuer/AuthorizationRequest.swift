@@ -32,6 +32,10 @@ package struct AuthorizationRequest: Sendable, Equatable {
             guard let known = accounts.client(id: id) else {
                 return .refusedByPage(reason: "The application that sent you here is not known to this service.")
             }
+            guard !known.isBlocked else {
+                return .refusedByPage(
+                    reason: "The application that sent you here is blocked by the administrator of this service.")
+            }
             client = known
             guard let requested = try form.value("redirect_uri") else {
                 return .refusedByPage(reason: "The request does not say where to go after signing in.")

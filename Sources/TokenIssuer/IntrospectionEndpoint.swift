@@ -54,7 +54,8 @@ extension AuthorizationService {
             token = read
         }
         let isOfClient =
-            accounts.accounts.client(id: token.client) != nil || accounts.accounts.service(id: token.client) != nil
+            accounts.accounts.client(id: token.client)?.isBlocked == false
+            || accounts.accounts.service(id: token.client) != nil
         guard isOfClient, try await !grants.isRevoked(token) else { return nil }
         return token
     }

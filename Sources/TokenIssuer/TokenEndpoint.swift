@@ -129,11 +129,15 @@ extension AuthorizationService {
             throw OAuthError(.invalidGrant, "the account is not active")
         }
         let members = [("access_token", Audience.cloud), ("kms_access_token", .kms)]
+        let client = accounts.client(id: grant.client)
+        let marked =
+            scope.filter { $0 != Scope.integration }
+            + (client?.isIntegration ?? false ? [Scope.integration] : [])
         let texts = try await issue(
             try members.map { _, audience in
                 tokens.token(
-                    user: user, grant: grant, scope: scope, audience: audience, id: try identifier(), now: now)
-            }, person: user, formats: accounts.client(id: grant.client)?.tokenFormats ?? [:], now: now)
+                    user: user, grant: grant, scope: marked, audience: audience, id: try identifier(), now: now)
+            }, person: user, formats: client?.tokenFormats ?? [:], now: now)
         var json = JSONWriter(reserving: 4096)
         json.beginObject()
         for ((member, audience), text) in zip(members, texts) {
@@ -184,6 +188,10 @@ extension AuthorizationService {
                 throw OAuthError(.unauthorizedClient, "services get tokens with grant_type=client_credentials only")
             }
             throw OAuthError(.invalidClient, "the client is unknown")
+        }
+        guard !client.isBlocked else {
+            record("client-blocked", client: client.id)
+            throw OAuthError(.unauthorizedClient, "the client is blocked by the administrator of this service")
         }
         return client
     }

@@ -17,6 +17,11 @@ extension CoreConfiguration {
         core.feedSeconds = feedRetention?.components.seconds
         if let host = meetings?.host { core.meetings.host = host }
         core.meetings.phone = meetings?.phone
+        core.webhooks = try webhooks.map {
+            CloudCoreConfiguration.Webhooks(
+                trust: TLSTrust(roots: try $0.authorities.certificates()),
+                allowsPrivateAddresses: $0.allowsPrivateAddresses)
+        }
         return core
     }
 

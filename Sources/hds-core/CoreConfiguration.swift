@@ -77,6 +77,13 @@ import ServiceRuntime
 ///   # The number to be dialled. Optional; none by default.
 ///   phone: "+49 30 1234567"
 ///
+/// # Delivers metadata of conversations to webhooks that users register. Optional; without it none are taken.
+/// webhooks:
+///   # PEM: the certification authorities that receivers are judged by.
+///   ca: /etc/ssl/certs/ca-certificates.crt
+///   # Whether receivers may be on this machine or in a private network. Optional; no by default.
+///   allow-private-addresses: false
+///
 /// # Health address, log, self-test, drain: the same for every service.
 /// runtime:
 ///   health:
@@ -94,6 +101,7 @@ struct CoreConfiguration: RuntimeConfiguration {
     let messageRetention: Duration?
     let feedRetention: Duration?
     let meetings: MeetingsSection?
+    let webhooks: WebhooksSection?
     let runtime: RuntimeSection
 
     enum CodingKeys: String, CodingKey, CaseIterable {
@@ -104,7 +112,7 @@ struct CoreConfiguration: RuntimeConfiguration {
         case linkHeartbeat = "link-heartbeat"
         case messageRetention = "message-retention"
         case feedRetention = "feed-retention"
-        case meetings
+        case meetings, webhooks
         case runtime
     }
 
@@ -144,6 +152,7 @@ struct CoreConfiguration: RuntimeConfiguration {
             throw section.problem(.feedRetention, "expected 1h at least")
         }
         meetings = try section.optional(.meetings)
+        webhooks = try section.optional(.webhooks)
         runtime = try section.value(.runtime)
     }
 
@@ -177,6 +186,23 @@ struct CoreConfiguration: RuntimeConfiguration {
                 phone.map({ (1...64).contains($0.utf8.count) && $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } })
                     ?? true
             else { throw section.problem(.phone, "expected 1 to 64 printable characters") }
+        }
+    }
+
+    /// How receivers of webhooks are judged.
+    struct WebhooksSection: Decodable, Sendable {
+        let authorities: FileLocation
+        let allowsPrivateAddresses: Bool
+
+        enum CodingKeys: String, CodingKey, CaseIterable {
+            case authorities = "ca"
+            case allowsPrivateAddresses = "allow-private-addresses"
+        }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            authorities = try section.value(.authorities)
+            allowsPrivateAddresses = try section.value(.allowsPrivateAddresses, default: false)
         }
     }
 

@@ -4,7 +4,6 @@ import Glibc
 import ServiceRuntime
 
 /// The eDiscovery worker.
-@main
 struct HDSEDiscovery: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "hds-ediscovery", abstract: "The eDiscovery worker of a hybrid data security appliance.",

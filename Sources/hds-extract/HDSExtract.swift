@@ -12,6 +12,7 @@ import TextExtraction
 enum HDSExtract {
     static func main() {
         let arguments = CommandLine.arguments
+        if arguments.count == 5, arguments[1] == PreviewMaker.mode { drawPage(arguments) }
         guard arguments.count == 2, let limits = ExtractionLimits(argument: arguments[1]) else {
             complain("hds-extract is started by the services of the bundle: hds-extract LIMITS <DOCUMENT >TEXT\n")
             end(.usage)
@@ -48,6 +49,32 @@ enum HDSExtract {
         end(text.isCut || isPartial ? .cut : .whole)
     }
 
+    /// One page as PNG: `hds-extract preview LIMITS PAGE SIZE <DOCUMENT >IMAGE`.
+    private static func drawPage(_ arguments: [String]) -> Never {
+        guard let limits = ExtractionLimits(argument: arguments[2]), let page = Int(arguments[3]),
+            var size = Int(arguments[4]), page >= 1, PreviewMaker.sizes.contains(size)
+        else { end(.usage) }
+        guard var octets = standardInput(atMost: limits.documentSize) else { end(.tooLarge) }
+        if ImagePage.isImage(octets) {
+            guard let image = ImagePage.page(of: octets) else { end(.unknownFormat) }
+            // A small picture is not made larger.
+            size = min(size, max(image.width, image.height))
+            octets = image.pdf
+        } else {
+            guard DocumentKind(octets) == .pdf else { end(.unknownFormat) }
+            if isEncrypted(octets) { end(.protected) }
+        }
+        guard access(PreviewMaker.pdfConverter, X_OK) == 0 else { end(.unknownFormat) }
+        guard MemoryFile.becomeStandardInput(octets) else { end(.unconfined) }
+        octets = []
+        let confinement = Confinement(
+            memory: UInt64(limits.memory), seconds: UInt64(limits.seconds), mayBecomeAnotherProgram: true)
+        do { try confinement.enter() } catch { end(.unconfined) }
+        become(
+            PreviewMaker.pdfConverter,
+            ["pdftoppm", "-q", "-png", "-f", "\(page)", "-l", "\(page)", "-scale-to", "\(size)", "-"])
+    }
+
     /// nil: there is more than that.
     private static func standardInput(atMost limit: Int) -> [UInt8]? {
         var octets: [UInt8] = []
@@ -78,10 +105,13 @@ enum HDSExtract {
     }
 
     private static func becomeConverter() -> Never {
-        let line = ["pdftotext", "-q", "-enc", "UTF-8", "-nopgbrk", "-", "-"]
+        become(TextExtractor.pdfConverter, ["pdftotext", "-q", "-enc", "UTF-8", "-nopgbrk", "-", "-"])
+    }
+
+    private static func become(_ program: String, _ line: [String]) -> Never {
         let words: [UnsafeMutablePointer<CChar>?] = line.map { strdup($0) } + [nil]
         let environment: [UnsafeMutablePointer<CChar>?] = [strdup("LC_ALL=C.UTF-8"), nil]
-        execve(TextExtractor.pdfConverter, words, environment)
+        execve(program, words, environment)
         end(.unconfined)
     }
 

@@ -25,7 +25,7 @@ struct HDSCommand: AsyncParsableCommand {
             LoginCommand.self, LogoutCommand.self, StatusCommand.self, SpacesCommand.self, SpaceCommand.self,
             PostCommand.self, EditCommand.self, DeleteCommand.self, ReadCommand.self, SearchCommand.self,
             MeetingsCommand.self, EDiscoveryCommand.self, SendFileCommand.self, GetFileCommand.self,
-            FilesCommand.self,
+            FilesCommand.self, PreviewCommand.self,
             RotateCommand.self, KeyCommand.self, KeysCommand.self, ProfileCommand.self, PassphraseCommand.self,
         ])
 

@@ -18,7 +18,7 @@ import Diagnostics
             MasterKeyCommand.self, AttestationKeyCommand.self, AuditCommand.self, OfficerCommand.self,
             PolicyCommand.self, ControlCommand.self, ExplainCommand.self, AccessCommand.self,
             SearchCommand.self, CalendarCommand.self,
-            UserCommand.self, DirectoryCommand.self,
+            UserCommand.self, DirectoryCommand.self, ClientsCommand.self,
             FreezeCommand.self, EraseCommand.self, HoldCommand.self, ExportMetadataCommand.self, MigrateCommand.self,
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
             RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,

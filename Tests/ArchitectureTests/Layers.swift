@@ -32,7 +32,10 @@ enum Layers {
         ],
         ["ServiceRuntime", "ControlSocket"],
         ["LinkedService", "DatabaseConfiguration"],
-        ["KMSService", "IndexerService", "EDiscoveryService", "CalendarService", "Provisioning"],
+        [
+            "KMSService", "IndexerService", "EDiscoveryService", "CalendarService", "Provisioning", "TranscodeService",
+            "APIService",
+        ],
         [
             "hds-kms", "hds-indexer", "hds-calendar", "hds-ediscovery", "hds-core", "hds-auth", "hdsctl", "hds",
             "hds-extract",

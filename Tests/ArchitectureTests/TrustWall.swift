@@ -96,6 +96,12 @@ struct TrustWall {
             neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
             because: "what collects for an officer gets each key from the KMS, which judges for whom"),
         .modules(
+            "TranscodeService", "APIService", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
+            because: "what extends the product gets each key from the KMS, by consent, and never from its store"),
+        .modules(
+            "TranscodeService", neverReach: ["DocumentText", "HTTPServer", "HDSClient"],
+            because: "a stranger's file is drawn in a confined process, for nobody but who asks over the link"),
+        .modules(
             "LinkedService", neverReach: ["KeyManagement", "KeyStore*", "MasterKey", "KMSService"],
             because: "what every linked service shares must not bring the key store to services that only ask the KMS"),
         .modules(

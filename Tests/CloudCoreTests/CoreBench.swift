@@ -26,6 +26,7 @@ final class CoreBench: Sendable {
     /// Which organisation names which as its partner.
     private let partners: [String: [String]]
     private let meetings: CloudCoreConfiguration.Meetings?
+    private let webhooks: CloudCoreConfiguration.Webhooks?
 
     private final class WallOffset: Sendable {
         private let seconds = Mutex<Int64>(0)
@@ -40,8 +41,10 @@ final class CoreBench: Sendable {
 
     init(
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
-        partners: [String: [String]] = [:], meetings: CloudCoreConfiguration.Meetings? = nil
+        partners: [String: [String]] = [:], meetings: CloudCoreConfiguration.Meetings? = nil,
+        webhooks: CloudCoreConfiguration.Webhooks? = nil
     ) async throws {
+        self.webhooks = webhooks
         self.clock = clock
         self.partners = partners
         self.meetings = meetings
@@ -57,9 +60,9 @@ final class CoreBench: Sendable {
     static func run(
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
         partners: [String: [String]] = [:], meetings: CloudCoreConfiguration.Meetings? = nil,
-        _ body: (CoreBench) async throws -> Void
+        webhooks: CloudCoreConfiguration.Webhooks? = nil, _ body: (CoreBench) async throws -> Void
     ) async throws {
-        let bench = try await CoreBench(clock: clock, partners: partners, meetings: meetings)
+        let bench = try await CoreBench(clock: clock, partners: partners, meetings: meetings, webhooks: webhooks)
         do {
             try await body(bench)
         } catch {
@@ -82,6 +85,7 @@ final class CoreBench: Sendable {
             publicURL: url, databasePath: folder.path + "/core.sqlite", filesPath: folder.path + "/files",
             organisations: [own, other])
         if let meetings { configuration.meetings = meetings }
+        configuration.webhooks = webhooks
         let core = try CloudCore(
             configuration: configuration, clock: clock, wall: { [wallOffset] in wallOffset.now })
         try await core.prepare()

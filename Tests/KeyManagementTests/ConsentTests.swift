@@ -277,6 +277,32 @@ struct ConsentTests {
         #expect(try await alice.ask("retrieve", keys[0].uri).status == 403, "a token that names no client neither")
     }
 
+    @Test(
+        "integration-without-consent: an integration acts with a person's rights only while a consent names it, and is counted"
+    )
+    func integrations() async throws {
+        let consent = TestPolicy.consent("svc-api", #""client": "integration-crm""#, #""type": "api-access""#)
+        let kms = try await TestKMS.start(signed: try TestPolicy.make(consent), verifier: ClientTokens())
+        let alice = try await TestClient.open(kms, People.alice)
+        let keys = try await alice.createKeys(1)
+        _ = try await alice.createSpace(keys)
+        func open(_ person: String, _ client: String) async throws -> TestClient {
+            try await TestClient.open(kms, person, token: ClientTokens.token(person, client: client))
+        }
+        let named = try await open(People.alice, "integration-crm")
+        #expect(try await named.status(retrieving: keys[0].uri) == 200)
+        let other = try await open(People.alice, "integration-spy")
+        let refused = try await other.ask("retrieve", keys[0].uri)
+        #expect(refused.status == 403 && refused.reason?.contains("(integration-without-consent)") == true)
+        #expect(try await open(People.bob, "integration-crm").status(retrieving: keys[0].uri) == 403)
+        #expect(try await open(People.alice, "hds-desktop").status(retrieving: keys[0].uri) == 200)
+
+        let usage = Dictionary(uniqueKeysWithValues: kms.handler.clients.all.map { ($0.client, $0.count) })
+        #expect(usage["integration-crm"]?.requests == 2 && usage["integration-crm"]?.refusals == 1)
+        #expect(usage["integration-spy"]?.refusals == 1 && usage["integration-spy"]?.isIntegration == true)
+        #expect(usage["hds-desktop"]?.requests == 1 && usage["hds-desktop"]?.isIntegration == false)
+    }
+
     @Test("a freeze of a service stops it by the name of its consent, and persons who come through its client")
     func freeze() async throws {
         let store = MemoryKeyStore()

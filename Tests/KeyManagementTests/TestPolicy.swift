@@ -33,7 +33,9 @@ struct ClientTokens: BearerVerifier {
         guard bearer.hasPrefix("as ") else { return try await TestTokens().identity(of: bearer, now: now) }
         let parts = bearer.split(separator: " ").map { $0 == "-" ? nil : String($0) }
         return TokenIdentity(
-            userID: parts[1] ?? "", clientID: parts[2], scopes: [], issuer: "test", expires: now.adding(seconds: 3600),
+            userID: parts[1] ?? "", clientID: parts[2],
+            scopes: parts[2]?.hasPrefix("integration-") == true ? ["hds", "integration"] : [], issuer: "test",
+            expires: now.adding(seconds: 3600),
             organisation: parts[3])
     }
 

@@ -131,6 +131,21 @@ struct ConsentRulesTests {
         }
     }
 
+    @Test("integration-without-consent: an integration is no client of persons, also where all of those are let in")
+    func integration() throws {
+        func rule(_ client: String, _ rules: ConsentRules) -> String? {
+            let identity = ConsentIdentity(
+                subject: "ada", clientID: client, organisation: "example-org", isIntegration: true)
+            return rules.judgeClient(identity, space: Cast.space, now: Cast.noon)?.rule
+        }
+        let all = try Self.rules("spaces: all, client: crm")
+        #expect(rule("crm", all) == "service-consent:indexer")
+        #expect(rule("other", all) == "integration-without-consent")
+        // Standing on the list of personal clients is no consent.
+        let listed = try Self.rules("spaces: all, client: crm", "personalClients: [other]")
+        #expect(rule("other", listed) == "integration-without-consent")
+    }
+
     @Test("where the clients of persons are listed, no other one gets through")
     func personalClients() throws {
         let rules = try Self.rules("spaces: all, client: api", "personalClients: [app]")

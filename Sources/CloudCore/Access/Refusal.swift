@@ -11,6 +11,7 @@ struct Refusal: Error, Equatable, Sendable {
         case tooLarge = 413
         case tooMany = 429
         case internalError = 500
+        case notImplemented = 501
         case unavailable = 503
         case gatewayTimeout = 504
     }

@@ -11,6 +11,8 @@ final class FeedHub: Sendable {
     static let conversations = "conversations"
     /// Kinds of services that may follow a feed; a KMS has no business with the conversations themselves.
     static let services: Set<String> = ["indexer", "ediscovery", "calendar"]
+    /// Kinds that link and follow none: a transcoder is asked, and an API server asks.
+    static let others: Set<String> = ["transcode", "api"]
 
     private struct State {
         /// The first one reads.

@@ -24,6 +24,7 @@ struct BootstrapRoutes {
                 json.member("files", urls.files)
                 json.member("directory", urls.directory)
                 json.member("search", urls.search)
+                json.member("previews", urls.previews)
                 json.member("ediscovery", urls.ediscovery)
                 json.member("calendar", urls.calendar)
                 json.member("meetings", urls.meetings)

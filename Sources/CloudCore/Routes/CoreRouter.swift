@@ -19,6 +19,8 @@ struct CoreRouter {
         SearchRoutes(services: services).add(to: guarded)
         EDiscoveryRoutes(services: services).add(to: guarded)
         CalendarRoutes(services: services).add(to: guarded)
+        PreviewRoutes(services: services).add(to: guarded)
+        WebhookRoutes(services: services).add(to: guarded)
         return router
     }
 }

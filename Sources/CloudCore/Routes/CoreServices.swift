@@ -12,6 +12,7 @@ struct CoreServices: Sendable {
     let search: SearchService
     let calendar: CalendarService
     let events: EventHub
+    let webhooks: WebhookSender
     let devices: DeviceCache
     let tokens: any TokenChecking
     let wall: @Sendable () -> Timestamp

@@ -10,6 +10,7 @@ struct CoreURLs: Sendable {
     var files: String { base + "/files" }
     var directory: String { base + "/directory" }
     var search: String { base + "/search" }
+    var previews: String { base + "/previews" }
     var ediscovery: String { base + "/ediscovery" }
     var calendar: String { base + "/calendar" }
     var meetings: String { base + "/meetings" }

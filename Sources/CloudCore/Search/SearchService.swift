@@ -17,6 +17,7 @@ struct SearchService: Sendable {
             default: false
             }
         },
+        "transcode": { if case .file = $0 { true } else { false } },
     ]
     static let destination = SearchCall.destination
 

@@ -8,7 +8,7 @@ import WireText
 /// The core's end of links: who may open one, and the life of one from its WebSocket to its end.
 struct LinkEndpoint: Sendable {
     /// A scope `link:KIND` allows a link of that kind of service, `feed:NAME` a feed on it.
-    static let kinds = FeedHub.services.union(["kms"])
+    static let kinds = FeedHub.services.union(FeedHub.others).union(["kms"])
     /// Field of the answer to the upgrade: 32 random octets of this connection, which the node signs.
     static let nonceField = "HDS-Link-Nonce"
     static let nonceBytes = 32

@@ -43,6 +43,7 @@ extension CloudStore {
                 sql: "UPDATE conversation SET lastSequence = ? WHERE id = ?",
                 arguments: [sequence, draft.conversation])
             try Self.log(conversation, sequence: sequence, now: now, db)
+            try Self.notify(draft, id: id, conversation: conversation, sequence: sequence, now: now, db)
             let readers = conversation.members
             db.afterNextTransaction { [logged, organisation = conversation.organisation] _ in
                 committed(json, readers)

@@ -73,6 +73,7 @@ final class CloudStore: Sendable {
         migrator.registerMigration("feed as it was") { try $0.execute(sql: feedBefore) }
         migrator.registerMigration("calendars") { try $0.execute(sql: calendarTables) }
         migrator.registerMigration("calendars heard") { try $0.execute(sql: calendarHeard) }
+        migrator.registerMigration("webhooks") { try $0.execute(sql: webhookTables) }
         return migrator
     }()
 

@@ -134,10 +134,12 @@ package struct Bootstrap: Sendable, Equatable {
     package let calendar: String?
     package let meetings: String?
     package let presence: String?
+    /// Nil: a core without previews.
+    package let previews: String?
 
     package var services: [String] {
         [encryption, devices, conversations, files, directory]
-            + [search, ediscovery, calendar, meetings, presence].compactMap { $0 }
+            + [search, ediscovery, calendar, meetings, presence, previews].compactMap { $0 }
     }
 
     package init(json: [UInt8]) throws(DiagnosedError) {
@@ -159,6 +161,7 @@ package struct Bootstrap: Sendable, Equatable {
         calendar = root["calendar"]?.string
         meetings = root["meetings"]?.string
         presence = root["presence"]?.string
+        previews = root["previews"]?.string
         authorizationServer = server
         kmsCluster = cluster
         self.encryption = encryption

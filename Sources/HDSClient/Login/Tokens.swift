@@ -8,6 +8,10 @@ package struct Tokens: Sendable {
     package var refresh: Redacted<String>?
     package var expires: Timestamp
 
+    package init(cloud: Redacted<String>, kms: Redacted<String>, refresh: Redacted<String>?, expires: Timestamp) {
+        (self.cloud, self.kms, self.refresh, self.expires) = (cloud, kms, refresh, expires)
+    }
+
     /// Both access tokens are replaced this long before they expire, in seconds: a request may wait and be sent again.
     static let margin: Int64 = 90
 
@@ -20,6 +24,8 @@ package struct Account: Sendable, Equatable {
     package var id: String
     package var email: String
     package var name: String
+
+    package init(id: String, email: String, name: String) { (self.id, self.email, self.name) = (id, email, name) }
 }
 
 /// The answer of the token endpoint.

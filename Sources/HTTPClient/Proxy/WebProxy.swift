@@ -96,6 +96,14 @@ package struct WebRoute: Sendable {
     private let current: @Sendable () -> WebProxy?
     /// Any thread; must not block.
     package let observe: @Sendable (Report) -> Void
+    /// Which addresses, in 4 or 16 octets, are connected to; nil: all. Judged after the lookup, for each connection.
+    package var admits: (@Sendable (_ octets: [UInt8]) -> Bool)?
+
+    /// Without a proxy, and to these addresses only.
+    package init(admits: @escaping @Sendable (_ octets: [UInt8]) -> Bool) {
+        self.init(proxy: nil)
+        self.admits = admits
+    }
 
     package init(proxy: WebProxy? = nil, observe: @escaping @Sendable (Report) -> Void = { _ in }) {
         self.init(current: { proxy }, observe: observe)

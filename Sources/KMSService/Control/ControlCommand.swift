@@ -51,6 +51,7 @@ struct RunningKMS: Sendable {
     let vault: RecordVault
     let keyManagement: KeyManagement
     let sessions: SessionTable
+    let clients: ClientUsage
     let freezes: FreezeBoard
     let disabled: DisabledKeeper
     let audit: DecisionAudit

@@ -13,7 +13,57 @@ enum ReadingCommands {
         [
             ControlCommand("status") { _, _, _, _ in await status(kms) },
             ControlCommand("policy") { _, _, _, _ in policy(kms) },
+            ControlCommand("clients") { _, _, _, _ in clients(kms) },
         ]
+    }
+
+    /// Which clients brought tokens since the start, and how the policy in force takes each.
+    private static func clients(_ kms: RunningKMS) -> ControlAnswer {
+        let policy = kms.policy.current.signed
+        let now = Timestamp.now()
+        let seen = kms.clients.all
+        let named = Set(policy.services.compactMap(\.client)).subtracting(seen.map(\.client)).sorted()
+        return ControlAnswer { json in
+            json.member("since", kms.started.iso8601)
+            json.member("policyVersion", policy.version)
+            json.name("clients")
+            json.beginArray()
+            for (client, count) in seen {
+                json.beginObject()
+                json.member("client", client)
+                json.member("integration", count.isIntegration)
+                json.member("standing", standing(of: client, count.isIntegration, policy, now))
+                json.member("requests", count.requests)
+                json.member("refusals", count.refusals)
+                json.member("last", count.last.iso8601)
+                json.endObject()
+            }
+            for client in named {
+                json.beginObject()
+                json.member("client", client)
+                json.member("standing", standing(of: client, false, policy, now))
+                json.member("requests", 0)
+                json.member("refusals", 0)
+                json.endObject()
+            }
+            json.endArray()
+        }
+    }
+
+    private static func standing(
+        of client: String, _ isIntegration: Bool, _ policy: Policy, _ now: Timestamp
+    ) -> String {
+        let consents = policy.services.filter { $0.client == client }
+        if let valid = consents.first(where: { ($0.notBefore ?? now) <= now && now < $0.notAfter }) {
+            return "service-consent:\(valid.name)"
+        }
+        if !consents.isEmpty { return "consent-expired" }
+        if policy.services.contains(where: { $0.subject == client && $0.client == nil && now < $0.notAfter }) {
+            return "service"
+        }
+        if isIntegration { return "integration-without-consent" }
+        if case .only(let names) = policy.personalClients, !names.contains(client) { return "unknown-client" }
+        return "personal"
     }
 
     private static func status(_ kms: RunningKMS) async -> ControlAnswer {

@@ -144,6 +144,9 @@ enum RuleCatalogue {
         "unknown-client": Entry(
             "the token was issued to a client that the policy does not name",
             "add the client to personalClients in the signed policy, or name a consent for it"),
+        "integration-without-consent": Entry(
+            "an integration brought a person's token, and the policy names no consent for that client",
+            "add a consent of type api-access that names the client to the signed policy, if it is meant to read"),
         "not-an-agent": Entry(
             "the policy does not name this person as a compliance officer", "add the person under agents"),
         "agent-matter": Entry(

@@ -21,12 +21,18 @@ package struct ConsentIdentity: Sendable, Equatable {
     package let clientID: String?
     /// Of the issuer of the token.
     package let organisation: String?
+    /// Whether the issuer calls the token's client an integration: a program of others that a person lets act for him.
+    package let isIntegration: Bool
 
-    package init(subject: String, clientID: String?, organisation: String?) {
+    package init(subject: String, clientID: String?, organisation: String?, isIntegration: Bool = false) {
         self.subject = subject
         self.clientID = clientID
         self.organisation = organisation
+        self.isIntegration = isIntegration
     }
+
+    /// The scope that the authorization service puts into tokens of integrations, whatever they ask for.
+    package static let integrationScope = "integration"
 }
 
 /// Judges whether a plaintext service may have what it asks for (security model, rules 1, 3 and 11).
@@ -81,7 +87,8 @@ package struct ConsentRules: Sendable {
     }
 
     /// For a person's token: nil when it was issued to a client with which people come in, so that nothing but the
-    /// person's own rights counts. A verdict that allows is no right of its own either: the person needs his as well.
+    /// person's own rights counts. An integration is no such client: without a consent that names it, it gets nothing, also
+    /// where every client of persons is let in. A verdict that allows is no right of its own either: the person needs his as well.
     package func judgeClient(
         _ identity: ConsentIdentity, space: String?, spaceOrganisation: String? = nil, operation: String = "retrieve",
         onBehalf: Bool = false, now: Timestamp
@@ -91,6 +98,10 @@ package struct ConsentRules: Sendable {
             onBehalf: onBehalf, now: now)
         let consents = policy.services.filter { $0.client != nil && $0.client == identity.clientID }
         if let verdict = Self.judge(consents, question) { return verdict }
+        guard !identity.isIntegration else {
+            return .refused(
+                "integration-without-consent", "the policy names no consent for the integration that brings this token")
+        }
         switch policy.personalClients {
         case .all: return nil
         case .only(let clients):

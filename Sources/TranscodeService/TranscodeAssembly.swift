@@ -1,0 +1,131 @@
+import CoreLink
+import Diagnostics
+import KMSClient
+import LinkProtocol
+import LinkedService
+import ServiceLifecycle
+package import ServiceRuntime
+import TextExtraction
+import WireText
+
+/// Puts the transcoding service together from its configuration: link, KMS, consent, requests for previews.
+package enum TranscodeAssembly {
+    package static let identity = ServiceIdentity(name: "hds-transcode", version: Release.version)
+    private static let consentCheck = HealthCheck(
+        "consent", "the organisation's consent to this service", gate: .required)
+
+    package static func start(
+        _ configuration: TranscodeConfiguration, _ context: ServiceContext
+    ) async throws -> ServicePlan<TranscodeConfiguration> {
+        let linked = try LinkedService(configuration, context, now: Timestamp.now())
+        let pinned = KMSKeyInForce(try configuration.kms.staticKey())
+        let kms = KMSCaller(
+            linked.links, key: { pinned.current },
+            account: .init(
+                clientID: "transcode/\(configuration.node)", subject: configuration.account.clientID,
+                key: try configuration.kms.serviceKey(context.credentials)),
+            tokens: { linked.material.current.tokens })
+        let health = context.health
+        health.declare(consentCheck)
+        let said = LastRefusal()
+        let consent = ServiceConsent(
+            missing: DiagnosedError(
+                .transcodeConsent, fault: .configuration, "the KMS gives this service no keys at present",
+                hint: "see HDS-TRANSCODE-CONSENT and the check consent"),
+            ask: { try await kms.perform(.createSealingKey) },
+            changed: { state in
+                said.take(state)
+                report(state, health)
+            })
+        var limits = ExtractionLimits()
+        limits.documentSize = configuration.previews.largestMegabytes << 20
+        limits.textSize = PreviewDesk.maximumImageBytes
+        limits.seconds = configuration.previews.seconds
+        let desk = PreviewDesk(
+            consent: consent, kms: kms, links: linked.links,
+            maker: PreviewMaker(program: configuration.previews.drawer, limits: limits), said: { said.reason })
+        let requests = PreviewRequests(desk, linked.links)
+        let settings = LinkSettings(
+            configuration, version: identity.version,
+            destination: { [organisation = configuration.organisation] in "transcode://\(organisation)" })
+        let link = linked.link(configuration, settings) { requests.take($0) }
+        return ServicePlan(
+            services: [
+                Recurring(every: .seconds(60)) {
+                    // Before there is a link the KMS can not be asked.
+                    if link.state.phase == .open { await consent.renew() }
+                }, requests, link,
+            ],
+            selfTest: {},
+            reload: { new in
+                let fresh = try linked.prepare(new, now: .now())
+                let key = try new.kms.staticKey()
+                try await linked.renew(link, settings, with: fresh) { _ in }
+                pinned.use(key)
+            }, reloadable: LinkedService.reloadable(TranscodeConfiguration.self) + ["kms.certificate"])
+    }
+
+    /// What the KMS said when it was asked for the key that goes with the consent.
+    private static func report(_ state: ServiceConsent.State, _ health: HealthRegistry) {
+        switch state {
+        case .granted:
+            health.alarms.clear(.transcodeConsent, "the KMS gives this service its keys")
+            health.report(consentCheck, .ok("the KMS gives this service its keys"))
+        case .refused(let error):
+            health.alarms.raise(.transcodeConsent, Loggable(error))
+            health.report(consentCheck, .fail(error))
+        case .unknown(let error):
+            health.report(
+                consentCheck,
+                .warn(
+                    error.map { Loggable($0) } ?? "the KMS did not answer",
+                    fix: "see that hds-kms runs and is linked to the same core"))
+        }
+    }
+}
+
+/// Requests that came over the link; a few are carried out at once, more wait, and what is too much is declined.
+final class PreviewRequests: Service {
+    private let desk: PreviewDesk
+    private let links: LinkHolder
+    private let incoming: AsyncStream<LinkDelivery>
+    private let sink: AsyncStream<LinkDelivery>.Continuation
+    private static let mostWaiting = 50
+    /// Each is a process that draws.
+    private static let atOnce = 2
+
+    init(_ desk: PreviewDesk, _ links: LinkHolder) {
+        self.desk = desk
+        self.links = links
+        (incoming, sink) = AsyncStream.makeStream(
+            of: LinkDelivery.self, bufferingPolicy: .bufferingOldest(Self.mostWaiting))
+    }
+
+    func take(_ delivery: LinkDelivery) {
+        switch sink.yield(delivery) {
+        case .enqueued: break
+        default: links.link?.decline(delivery, reason: "too many previews wait")
+        }
+    }
+
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            await withTaskGroup(of: Void.self) { group in
+                var running = 0
+                for await delivery in incoming {
+                    if running == Self.atOnce {
+                        await group.next()
+                        running -= 1
+                    }
+                    running += 1
+                    group.addTask { [desk, links] in
+                        let answer = await desk.answer(delivery.text)
+                        links.link?.answer(delivery, text: answer.octets)
+                    }
+                }
+            }
+        } onGracefulShutdown: {
+            self.sink.finish()
+        }
+    }
+}
