@@ -44,17 +44,19 @@ struct DocumentedLine: Sendable, CustomStringConvertible {
             pages += try files.contentsOfDirectory(atPath: path).filter { $0.hasSuffix(".md") }
                 .map { folder.isEmpty ? $0 : folder + "/" + $0 }
         }
-        return try pages.sorted().flatMap { page in
+        var lines: [DocumentedLine] = []
+        for page in pages.sorted() {
             let text = try String(contentsOfFile: Repository.root + "/" + page, encoding: .utf8)
-            return code(in: text).compactMap { piece in
+            for piece in code(in: text) {
                 let line = piece.replacing(/^(\w+\$|[$#]|sudo) +/, with: "")
-                guard
-                    line.firstMatch(of: /^(hdsctl|hds(-[a-z]+)?|deploy\/[A-Za-z0-9\/-]+|journalctl|systemctl)( |$)/)
-                        != nil
-                else { return nil }
-                return DocumentedLine(file: page, text: line)
+                let first = line.prefix { $0 != " " }
+                let isOurs = programs.contains(String(first)) || first.hasPrefix("deploy/")
+                if isOurs || first == "journalctl" || first == "systemctl" {
+                    lines.append(DocumentedLine(file: page, text: line))
+                }
             }
         }
+        return lines
     }
 
     /// Lines of fenced blocks (pictures are none), and what stands between backticks elsewhere.
