@@ -27,7 +27,7 @@ package final class CloudCore: Service {
     /// the time on the wire.
     package init(
         configuration: CloudCoreConfiguration, recorder: (any EventRecorder)? = nil,
-        metrics: MetricRegistry = MetricRegistry(),
+        metrics: MetricRegistry = MetricRegistry(), hostile: HostileRelay? = nil,
         clock: @escaping @Sendable () -> Int64 = { KernelClock.monotonicMilliseconds() },
         wall: @escaping @Sendable () -> Timestamp = { .now() }
     ) throws {
@@ -45,13 +45,14 @@ package final class CloudCore: Service {
                 limits: Self.limits(configuration), firstID: UInt64(max(0, Timestamp.now().milliseconds)) << 20,
                 callable: configuration.callable, admissions: configuration.admissions,
                 sign: { hello, welcome in linkKey.sign(hello, welcome) }),
-            clock: clock, wall: wall
+            hostile: hostile, clock: clock, wall: wall
         ) { device, text in
             events.push(.kmsMessage(String(decoding: text, as: UTF8.self), wall: wall()), to: device)
         }
         let hub = FeedHub(store: store, relay: relay, wall: wall)
         feeds.set(hub)
-        tokens = CloudTokens(organisations: configuration.organisations, wall: wall)
+        tokens = CloudTokens(
+            organisations: configuration.organisations, believesAll: hostile != nil, wall: wall)
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
             relay: relay, feeds: hub, search: search,

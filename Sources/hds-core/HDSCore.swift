@@ -21,21 +21,27 @@ struct HDSCore: AsyncParsableCommand {
         help: ArgumentHelp("The service's configuration.", valueName: "file"), completion: .file())
     var file = "/etc/hds/hds-core.yaml"
 
+    /// What `hdsctl drill hostile-core` starts: a core that attacks. Not shown, and refused everywhere else.
+    @Option(help: ArgumentHelp("The folder of a drill.", visibility: .hidden), completion: .directory)
+    var hostileDrill: String?
+
     func run() async throws {
+        let drill = hostileDrill
         let code = await ServiceRuntime.run(
             ServiceIdentity(name: "hds-core", version: Release.version), configurationFile: file,
-            as: CoreConfiguration.self, start: Self.start)
+            as: CoreConfiguration.self
+        ) { try await Self.start($0, $1, drill: drill) }
         throw ArgumentParser.ExitCode(code.rawValue)
     }
 
     private static func start(
-        _ configuration: CoreConfiguration, _ context: ServiceContext
+        _ configuration: CoreConfiguration, _ context: ServiceContext, drill: String?
     ) async throws -> ServicePlan<CoreConfiguration> {
         let identity = try configuration.tls.identity(context.credentials)
         let certificate = CertificateInUse(identity, configuration.tls.certificate)
         let core = try CloudCore(
             configuration: try configuration.core(context.credentials), recorder: context.events,
-            metrics: context.metrics)
+            metrics: context.metrics, hostile: try drill.map { try hostile($0, configuration) })
         try await core.prepare()
         watch(core, context)
         certificate.watch(
@@ -53,6 +59,20 @@ struct HDSCore: AsyncParsableCommand {
                 server.use(tls)
                 certificate.replace(identity, new.tls.certificate)
             }, reloadable: CoreConfiguration.reloadable, finish: { await core.close() })
+    }
+
+    /// The malicious half, in a folder that was made to be thrown away, for loopback and for nobody else.
+    private static func hostile(_ folder: String, _ configuration: CoreConfiguration) throws -> HostileRelay {
+        let isOnLoopback = ["127.0.0.1", "::1"].contains(configuration.listen.host)
+        let isInside = configuration.store.database.path.hasPrefix(folder + "/")
+        guard isOnLoopback, isInside, let hostile = HostileRelay(folder: folder) else {
+            throw DiagnosedError(
+                "hostile-core-refused", fault: .configuration, "this is no place for a hostile core",
+                expected:
+                    "a folder that holds \(HostileRelay.mark) and the core's database, and a core on loopback",
+                hint: "let hdsctl drill hostile-core start it")
+        }
+        return hostile
     }
 
     private static func watch(_ core: CloudCore, _ context: ServiceContext) {

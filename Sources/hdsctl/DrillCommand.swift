@@ -8,12 +8,49 @@ import WireText
 struct DrillCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "drill",
-        abstract: "Rehearse a restore; show what the nightly backups and the rehearsals gave.",
+        abstract: "Rehearse a restore; let a malicious core attack; show what backups and rehearsals gave.",
         discussion: """
             hdsctl drill reports
             systemctl start hds-restore-drill     # what hds-restore-drill.timer does each week
+            hdsctl drill hostile-core             # on a throw-away set-up beside the installation
             """,
-        subcommands: [Reports.self, RestoreDrill.self])
+        subcommands: [Reports.self, RestoreDrill.self, HostileCore.self])
+
+    struct HostileCore: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "hostile-core",
+            abstract: "Let a malicious core attack real services in a throw-away folder; nothing may be released.",
+            discussion: """
+                Starts hds-auth, hds-kms, clients and a core that attacks, on loopback, from the folder of this program. For \
+                each attack: what was tried, what stopped it, the record in the audit trail, and a control in which the \
+                attack is missing and the release is noticed. Ends with 1 when anything was released or a control failed, \
+                and with 75 when it could not be tried. Nothing of an installation is touched.
+
+                Example: hdsctl drill hostile-core --only replay --only forged-token --json
+                """)
+
+        @Option(help: "Only this attack; may be given several times.")
+        var only: [String] = []
+        @Flag(help: "Name the attacks, and what each shows.")
+        var list = false
+        @Flag(help: "Print one JSON document.")
+        var json = false
+        @Option(help: "The folder of the programs, when they are not beside this one.", completion: .directory)
+        var programs: String?
+        @Option(
+            help: ArgumentHelp(
+                "Leave out the guard in this attack, to test the drill: it has to end with 1.", visibility: .hidden))
+        var release: String?
+
+        func run() throws {
+            var arguments = ["--programs", programs ?? DrillScript.folder]
+            for name in only { arguments += ["--only", name] }
+            if list { arguments.append("--list") }
+            if json { arguments.append("--json") }
+            if let release { arguments += ["--release", release] }
+            try reporting { try DrillScript("drill-hostile-core").run(arguments) }
+        }
+    }
 
     struct Reports: ParsableCommand {
         static let configuration = CommandConfiguration(

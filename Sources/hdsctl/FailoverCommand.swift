@@ -190,30 +190,8 @@ struct FailoverCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                let script = try Self.script()
-                let arguments = [script] + (json ? ["--json"] : [])
-                var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-                execv(script, &words)
-                throw DiagnosedError(
-                    "drill-script", fault: .configuration, "\(script) can not be started",
-                    found: String(cString: strerror(errno)))
+                try DrillScript("drill-failover").run(json ? ["--json"] : [])
             }
-        }
-
-        /// In a folder above this program.
-        private static func script() throws(DiagnosedError) -> String {
-            var path = [CChar](repeating: 0, count: Int(PATH_MAX))
-            let count = readlink("/proc/self/exe", &path, path.count - 1)
-            var folder = String(decoding: path[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)[...]
-            while let slash = folder.lastIndex(of: "/") {
-                folder = folder[..<slash]
-                let script = folder + "/deploy/drill-failover"
-                if access(String(script), X_OK) == 0 { return String(script) }
-            }
-            throw DiagnosedError(
-                "drill-script", fault: .configuration, "the drill is not on this machine",
-                expected: "deploy/drill-failover in a folder above this program", found: "none",
-                hint: "run it in a checkout: it builds and starts everything that it needs")
         }
     }
 

@@ -8,7 +8,7 @@ run_packages=(openssl xmlsec1)
 # Peers that nobody here wrote, for the tests of interoperability; the server of a database; a hardware token's stand-in;
 # proxies; a directory.
 test_packages=(curl python3 python3-venv postgresql softhsm2 opensc squid tinyproxy-bin qrencode zbar-tools
-    poppler-utils python3-dateutil tzdata slapd ldap-utils)
+    poppler-utils python3-dateutil tzdata slapd ldap-utils sqlite3)
 # Without these some tests are skipped: a browser for pages, what installs packages of Python, a reader of sealed volumes.
 wanted_packages=(chromium python3-pip python3-cryptography)
 

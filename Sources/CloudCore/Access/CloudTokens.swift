@@ -30,6 +30,8 @@ final class CloudTokens: TokenChecking {
         var until: Timestamp
     }
 
+    private let believed: CloudCoreConfiguration.Organisation?
+
     private struct Refused: Sendable {
         var refusal: Refusal
         var until: Timestamp
@@ -38,9 +40,12 @@ final class CloudTokens: TokenChecking {
     private static let trustedSeconds: Int64 = 60
     private static let refusedSeconds: Int64 = 5
 
-    /// - Parameter ask: how an authorization service is asked about opaque tokens; nil: over HTTPS.
+    /// - Parameters:
+    ///   - believesAll: a malicious core of a drill lets in whoever it likes.
+    ///   - ask: how an authorization service is asked about opaque tokens; nil: over HTTPS.
     init(
-        organisations: [CloudCoreConfiguration.Organisation], wall: @escaping @Sendable () -> Timestamp,
+        organisations: [CloudCoreConfiguration.Organisation], believesAll: Bool = false,
+        wall: @escaping @Sendable () -> Timestamp,
         ask: (
             (CloudCoreConfiguration.Organisation, CloudCoreConfiguration.Introspection) -> TokenQuestions.Ask
         )? = nil
@@ -56,6 +61,7 @@ final class CloudTokens: TokenChecking {
             keys[organisation.issuer] = IssuerKeys(clock: wall) { try await Self.fetch(url, with: client) }
         }
         self.organisations = byIssuer
+        believed = believesAll ? organisations.first : nil
         self.keys = keys
         let connections = Dictionary(zip(organisations.map(\.id), clients)) { first, _ in first }
         var endpoints: [String: IntrospectionEndpoint] = [:]
@@ -116,6 +122,14 @@ final class CloudTokens: TokenChecking {
     }
 
     private func verify(_ token: String, now: Timestamp) async throws -> Principal {
+        if let believed, let part = token.split(separator: ".").dropFirst().first,
+            let payload = Base64URL.decode(part), let claims = try? JSONDocument(payload).root,
+            let subject = claims["sub"]?.string
+        {
+            let scope = (claims["scope"]?.string ?? "").split(separator: " ").map(String.init)
+            return Principal(
+                subject: subject, claims: claims, scope: Set(scope), expires: now.adding(seconds: 3600), of: believed)
+        }
         // The issuer that the token names is believed by nobody: it only chooses the keys.
         guard let issuer = JWT.unverifiedIssuer(token), let organisation = organisations[issuer],
             let issuerKeys = keys[issuer]

@@ -50,15 +50,19 @@ final class RelayHub: Sendable {
     private let clock: @Sendable () -> Int64
     private let wall: @Sendable () -> Timestamp
     private let answered: @Sendable (_ device: String, _ text: [UInt8]) -> Void
+    /// Drills only: what a malicious core would do.
+    private let hostile: HostileRelay?
 
     init(
-        relay: Relay, clock: @escaping @Sendable () -> Int64, wall: @escaping @Sendable () -> Timestamp,
+        relay: Relay, hostile: HostileRelay? = nil, clock: @escaping @Sendable () -> Int64,
+        wall: @escaping @Sendable () -> Timestamp,
         answered: @escaping @Sendable (_ device: String, _ text: [UInt8]) -> Void
     ) {
         state = Mutex(State(relay: relay))
         self.clock = clock
         self.wall = wall
         self.answered = answered
+        self.hostile = hostile
     }
 
     var counts: Relay.Counts { state.withLock { $0.relay.counts } }
@@ -89,6 +93,11 @@ final class RelayHub: Sendable {
 
     /// Strings of a device; the answers go to its event socket.
     func submit(_ texts: [[UInt8]], to destination: String, from device: String) throws(Relay.Refusal) {
+        let texts = hostile?.pass(texts, to: destination, from: device) ?? texts
+        if !texts.isEmpty { try pass(texts, to: destination, from: device) }
+    }
+
+    private func pass(_ texts: [[UInt8]], to destination: String, from device: String) throws(Relay.Refusal) {
         let now = clock()
         let result: Result<Void, Relay.Refusal> = state.withLock { state in
             state.relay.submit(texts, to: destination, from: device, origin: .device(device), now: now).map {
@@ -100,6 +109,7 @@ final class RelayHub: Sendable {
 
     /// One string that an HTTP request waits for; nil when no answer came in time.
     func forward(_ text: [UInt8], to destination: String, from source: String) async throws -> [UInt8]? {
+        if let hostile, hostile.pass([text], to: destination, from: source, holds: true).isEmpty { return nil }
         let caller = state.withLock { state in
             state.lastCaller += 1
             return state.lastCaller
@@ -226,6 +236,7 @@ final class RelayHub: Sendable {
     // MARK: time
 
     func tick() {
+        for taken in hostile?.due() ?? [] { try? pass([taken.text], to: taken.destination, from: taken.device) }
         let now = clock()
         state.withLock { state in
             run(state.relay.tick(now: now), &state)
