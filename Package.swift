@@ -1,15 +1,19 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Only for `deploy/fuzz`: the targets' code counts what it runs, and `hds-fuzz` is there.
+let isFuzzing = Context.environment["HDS_FUZZ"] == "1"
+
 /// Every target: Swift 6 language mode, strict concurrency, warnings are errors.
-let settings: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
-    .treatAllWarnings(as: .error),
-]
+let settings: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+        .treatAllWarnings(as: .error),
+    ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : [])
 /// The wrappers of C libraries: every unsafe expression is marked.
 let wrapperSettings = settings + [.strictMemorySafety()]
 
@@ -640,6 +644,21 @@ targets += [
             "SecretMemory", "WireText", "Diagnostics", "TestServers",
         ]),
 ]
+
+if isFuzzing {
+    targets += [
+        .systemLibrary(name: "CLibFuzzer", path: "Fuzz/CLibFuzzer"),
+        .executableTarget(
+            name: "hds-fuzz",
+            dependencies: [
+                "JOSESignature", "JOSEEncryption", "NodeList", "KMSProtocol", "LinkProtocol", "SearchProtocol",
+                "ICalendar", "CalendarTime", "CalendarTranslation", "CalendarXML", "SAMLServiceProvider",
+                "DocumentText",
+                "EDiscoveryExport", "Encryption", "Cryptography", "SecretMemory", "WireText", "CLibFuzzer",
+            ], path: "Fuzz/hds-fuzz", swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]),
+    ]
+}
 
 let package = Package(
     name: "hybrid-data-security",
