@@ -626,13 +626,6 @@ targets += [
             "hdsctl",
         ], exclude: ["Readers"], swiftSettings: settings),
     tests(
-        "DocumentationTests",
-        [
-            // Asked what they take.
-            "hds", "hds-kms", "hds-core", "hds-auth", "hds-indexer", "hds-ediscovery", "hds-calendar", "hdsctl",
-            "TestServers", "WireText",
-        ]),
-    tests(
         "StoryTests",
         [
             // The programs are started as processes: they have to be built before the tests run.

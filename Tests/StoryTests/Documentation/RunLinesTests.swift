@@ -25,7 +25,7 @@ extension StoryTests {
         func questionsAnswered() async throws {
             let domain = try await Deployment.shared().domain.folder
             var asked: Set<String> = []
-            for line in try DocumentedLine.all() where line.words.first == "hdsctl" {
+            for line in Documents.lines(of: ["hdsctl"]) {
                 let words = Array(line.words.dropFirst())
                 let name = words.prefix(2).joined(separator: " ")
                 guard Self.questions.contains(name), !words.contains("--socket"),
@@ -57,10 +57,11 @@ extension StoryTests {
             let script = Repository.root + "/deploy/packaging/man-page"
             let (ending, page) = try await run(script, words, limit: .seconds(240))
             #expect(ending == .exit(0))
-            for (words, command) in try await CommandTree.of(program).everything() where words.count > 1 {
+            let tree = try #require(try Documents.trees.get()[program])
+            for (words, command) in tree.flattened() where words.count > 1 && words.last != "help" {
                 let heading = words.joined(separator: " ").replacing("-", with: "\\-")
                 #expect(page.contains(".SH \"\(heading)\""), "\(heading)")
-                let first = (command.abstract ?? "").prefix(30).replacing("-", with: "\\-").replacing("'", with: "'")
+                let first = command.abstract.prefix(30).replacing("-", with: "\\-").replacing("'", with: "'")
                 #expect(page.contains(first), "\(heading): \(first)")
             }
             let (_, again) = try await run(script, words, limit: .seconds(240))
@@ -70,7 +71,7 @@ extension StoryTests {
 
         @Test(
             "Completion for bash is a script that bash takes, and for zsh and fish names the commands",
-            arguments: DocumentedLine.programs)
+            arguments: Documents.programNames)
         func completion(program: String) async throws {
             let folder = FileManager.default.temporaryDirectory.path
             for shell in ["bash", "zsh", "fish"] {

@@ -4,19 +4,7 @@ import WireText
 
 /// The pages of the checkout and the programs that were built from it.
 enum Documents {
-    static let root: String = {
-        var url = URL(fileURLWithPath: #filePath)
-        for _ in 0..<3 { url.deleteLastPathComponent() }
-        return url.path
-    }()
-
-    private static let programs: String = {
-        for path in CommandLine.arguments + ["/proc/self/exe"] {
-            let folder = URL(fileURLWithPath: path).resolvingSymlinksInPath().deletingLastPathComponent().path
-            if FileManager.default.isExecutableFile(atPath: folder + "/hds-kms") { return folder }
-        }
-        return root + "/.build/debug"
-    }()
+    static let root = Repository.root
 
     static let pages: [(path: String, text: String)] = {
         let folder = FileManager.default.enumerator(atPath: root + "/docs")
@@ -36,7 +24,7 @@ enum Documents {
         try Dictionary(
             uniqueKeysWithValues: programNames.map { name in
                 let process = Process()
-                process.executableURL = URL(fileURLWithPath: programs + "/" + name)
+                process.executableURL = URL(fileURLWithPath: Repository.program(name))
                 process.arguments = ["--experimental-dump-help"]
                 let pipe = Pipe()
                 process.standardOutput = pipe
@@ -51,6 +39,10 @@ enum Documents {
     }
 
     struct Missing: Error { let program: String }
+
+    static func lines(of programs: Set<String>) -> [DocumentedLine] {
+        pages.flatMap { DocumentedLine.all(in: $0.text, file: $0.path, programs: programs) }
+    }
 
     static func text(_ path: String) -> String? { try? String(contentsOfFile: root + "/" + path, encoding: .utf8) }
 }

@@ -3,14 +3,10 @@ import Testing
 
 @Suite("Command lines of the documentation")
 struct DocumentedCommandsTests {
-    private func lines(of programs: Set<String>) -> [DocumentedLine] {
-        Documents.pages.flatMap { DocumentedLine.all(in: $0.text, file: $0.path, programs: programs) }
-    }
-
     @Test("Every one that names a program of ours would be taken by it")
     func programs() throws {
         let trees = try Documents.trees.get()
-        let lines = lines(of: Set(trees.keys))
+        let lines = Documents.lines(of: Set(trees.keys))
         #expect(lines.count > 200)
         for line in lines {
             let fault = trees[line.words[0]]?.fault(in: Array(line.words.dropFirst()), isWhole: line.isWhole)
@@ -79,7 +75,7 @@ struct DocumentedCommandsTests {
             return known.contains(name) || known.contains(instance)
         }
         var count = 0
-        for line in lines(of: ["systemctl", "journalctl"]) {
+        for line in Documents.lines(of: ["systemctl", "journalctl"]) {
             for word in line.words.dropFirst() where word.hasPrefix("hds") && !word.contains("*") {
                 count += 1
                 #expect(isKnown(word), "\(line)")
@@ -131,6 +127,13 @@ struct DocumentedCommandsTests {
             }
         }
         #expect(count > 100)
+    }
+
+    @Test("The picture of the architecture has every program that people start")
+    func picture() throws {
+        let page = try #require(Documents.text("docs/architecture.md"))
+        let picture = try #require(page.firstMatch(of: /(?s)```mermaid\n(.*?)```/)).1
+        for program in Documents.programNames { #expect(picture.contains(program), "\(program)") }
     }
 
     // MARK: Controls

@@ -18,6 +18,7 @@ final class CommandTree: Sendable {
     let name: String
     let abstract: String
     let discussion: String
+    let isHidden: Bool
     let arguments: [Argument]
     let subcommands: [CommandTree]
     let defaultSubcommand: String?
@@ -26,6 +27,7 @@ final class CommandTree: Sendable {
         name = node["commandName"]?.string ?? ""
         abstract = node["abstract"]?.string ?? ""
         discussion = node["discussion"]?.string ?? ""
+        isHidden = node["shouldDisplay"]?.boolean == false
         defaultSubcommand = node["defaultSubcommand"]?.string
         subcommands = (node["subcommands"]?.elements ?? []).map(CommandTree.init)
         arguments = (node["arguments"]?.elements ?? []).map { argument in
@@ -112,8 +114,8 @@ final class CommandTree: Sendable {
         return missing.isEmpty ? nil : "\(name) needs \(missing.compactMap(\.names.last))"
     }
 
-    /// This and all below, each with the words that lead to it.
+    /// This and all below that are shown, each with the words that lead to it.
     func flattened(_ path: [String] = []) -> [(path: [String], command: CommandTree)] {
-        [(path + [name], self)] + subcommands.flatMap { $0.flattened(path + [name]) }
+        [(path + [name], self)] + subcommands.filter { !$0.isHidden }.flatMap { $0.flattened(path + [name]) }
     }
 }
