@@ -79,9 +79,9 @@ struct PreviewMakerTests {
     @Test(
         "of a picture has its colours, what is transparent on white, and is not made larger",
         arguments: [
-            (UInt8(2), [UInt8(200), 100, 0], [200, 100, 0]), (6, [255, 0, 0, 255], [255, 0, 0]),
+            (2, [200, 100, 0], [200, 100, 0]), (6, [255, 0, 0, 255], [255, 0, 0]),
             (6, [0, 0, 255, 0], [255, 255, 255]), (0, [40], [40, 40, 40]), (4, [0, 0], [255, 255, 255]),
-        ])
+        ] as [(UInt8, [UInt8], [Int])])
     func pictures(type: UInt8, pixel: [UInt8], expected: [Int]) throws {
         let drawn = maker().preview(of: Self.png(64, 32, type: type, pixel: pixel), page: 1, size: 1_024)
         #expect(size(drawn) == [64, 32], "\(drawn)")
