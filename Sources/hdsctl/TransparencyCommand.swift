@@ -29,7 +29,8 @@ struct TransparencyCommand: ParsableCommand {
                 The period is of whole days (UTC) that are over. A trail that does not hold, has gaps or does not \
                 cover the period, and a node without a trail, are named in the report, which is then not complete; \
                 the command says so and ends with 65, and the report is there. Partners stand in it under the \
-                pseudonym of their host, as 'hdsctl audit lookup --user HOST' tells it, or by --partner under the host.
+                pseudonym of their host, as 'hdsctl audit lookup --user HOST' tells it, or by --partner under the host. \
+                A service that only asks on behalf of somebody is taken for an officer unless --service names it.
                 """)
 
         @Argument(help: "The folders of the trails, one for each node.", completion: .directory)
@@ -55,13 +56,20 @@ struct TransparencyCommand: ParsableCommand {
             name: .customLong("partner"),
             help: ArgumentHelp("The host behind a pseudonym.", valueName: "host=u:pseudonym"))
         var partners: [String] = []
+        @Option(
+            name: .customLong("service"),
+            help: ArgumentHelp(
+                "The name of a service behind a pseudonym; needed of one that only asks on behalf of somebody.",
+                valueName: "name=u:pseudonym"))
+        var services: [String] = []
 
         func run() throws {
             try reporting {
                 let key = try AttestationKey.load(fromFile: signingKey, isOfService: true)
                 let report = try TransparencyReport.make(
                     of: folders, trust: try keys.trust, witnesses: witnesses, from: try Self.day(from, "--from"),
-                    to: try Self.day(to, "--to"), nodes: nodes, partners: try named(partners), issued: .now())
+                    to: try Self.day(to, "--to"), nodes: nodes, partners: try named(partners, "--partner"),
+                    services: try named(services, "--service"), issued: .now())
                 try OwnFile.write(Array((try report.file(signedBy: key) + "\n").utf8), toNew: output, mode: 0o644)
                 if let html {
                     try OwnFile.write(Array(report.html(signedBy: key.fingerprint).utf8), toNew: html, mode: 0o644)
@@ -84,14 +92,14 @@ struct TransparencyCommand: ParsableCommand {
             return time
         }
 
-        private func named(_ texts: [String]) throws(DiagnosedError) -> [String: String] {
+        private func named(_ texts: [String], _ option: String) throws(DiagnosedError) -> [String: String] {
             var names: [String: String] = [:]
             for text in texts {
                 let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
                 guard parts.count == 2, parts[1].hasPrefix("u:"), names[parts[1]] == nil else {
                     throw DiagnosedError(
-                        "usage", fault: .client, "--partner is not usable, or names a pseudonym twice",
-                        expected: "HOST=u:PSEUDONYM", hint: "hdsctl audit lookup --user HOST tells the pseudonym")
+                        "usage", fault: .client, "\(option) is not usable, or names a pseudonym twice",
+                        expected: "NAME=u:PSEUDONYM", hint: "hdsctl audit lookup --user NAME tells the pseudonym")
                 }
                 names[parts[1]] = parts[0]
             }

@@ -127,16 +127,16 @@ struct TransparencyTests {
         try await open.seal(trail)
         try await trail.keep(Self.release("svc", by: "service-consent:indexer", at: noon))
         let unsigned = try report(open)
-        #expect(unsigned.services.isEmpty && unsigned.sources.first?.unproven == 1 && !unsigned.isComplete)
+        #expect(unsigned.services.isEmpty && (unsigned.sources.first?.unproven ?? 0) > 0 && !unsigned.isComplete)
     }
 
     @Test("a trail that somebody changed gives figures that are not called proven")
     func changed() async throws {
         let fixture = try await fixture(Self.mixed)
-        let name = try #require(fixture.segments.first)
-        var lines = try fixture.lines(name)
-        lines[3] = lines[3].replacingOccurrences(of: "member", with: "nested")
-        fixture.write(name, lines: lines)
+        for name in fixture.segments {
+            let lines = try fixture.lines(name)
+            fixture.write(name, lines: lines.map { $0.replacingOccurrences(of: "query-key:", with: "query-kez:") })
+        }
         let report = try report(fixture)
         #expect(report.sources.first?.isVerified == false && !report.isComplete)
         #expect(report.text(signedBy: "key").contains("NOT VERIFIED"))

@@ -17,8 +17,11 @@ struct ReleaseFigures: Sendable {
     private(set) var users: Int64 = 0
     private(set) var unnamed: Int64 = 0
     private(set) var fromPartners: Int64 = 0
-    /// Pseudonyms of service accounts, and the consent by which each was last seen.
-    private var accounts: [String: String] = [:]
+    /// Names of services by the pseudonyms of their accounts: told, or by the consent by which each was last seen.
+    private var accounts: [String: String]
+
+    /// - Parameter accounts: what is known of services; one that only asks on behalf of others shows in no rule.
+    init(accounts: [String: String] = [:]) { self.accounts = accounts }
 
     /// Whether the record is of an answer that carried keys to somebody who asked for them.
     static func isRelease(_ record: AuditRecord) -> Bool {
@@ -46,7 +49,7 @@ struct ReleaseFigures: Sendable {
             try Self.count(user, in: &partners)
         } else if let service = Self.service(of: record) ?? accounts[user] {
             try Self.count(service, in: &services)
-        } else if record.effectiveUser ?? user != user {
+        } else if (record.effectiveUser ?? user) != user {
             try Self.count(user, in: &officers)
         } else if record.rule == "anonymous-bearer" {
             unnamed += 1
@@ -68,12 +71,5 @@ struct ReleaseFigures: Sendable {
 
     func exact(_ figures: [String: Int64]) -> [TransparencyReport.Figure] {
         figures.sorted { $0.key < $1.key }.map { TransparencyReport.Figure(name: $0.key, releases: $0.value) }
-    }
-}
-
-extension ReleaseFigures {
-    /// What rules 3 and 4 need to know is learned from all records, also of refused requests.
-    mutating func learn(from reader: TrailReader, _ query: AuditQuery) throws {
-        try reader.forEach(query) { learn($0.record) }
     }
 }

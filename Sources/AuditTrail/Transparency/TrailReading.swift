@@ -49,7 +49,12 @@ struct TrailReading {
         }
     }
 
-    func learnServices(_ figures: inout ReleaseFigures) throws { try figures.learn(from: reader, query) }
+    /// From all records, also of other times and of refused requests.
+    func learnServices(_ figures: inout ReleaseFigures) throws {
+        var query = AuditQuery()
+        query.kind = .decision
+        try reader.forEach(query) { figures.learn($0.record) }
+    }
 
     /// Counts what is proven; where nothing is, all of it, and the source says that it does not hold.
     mutating func count(into figures: inout ReleaseFigures) throws -> TransparencyReport.Source {

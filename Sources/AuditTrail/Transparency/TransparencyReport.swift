@@ -193,9 +193,10 @@ package struct TransparencyReport: Sendable, Equatable {
     ///   - to: the first moment of a later day.
     ///   - nodes: all nodes that there were in the period.
     ///   - partners: hosts of partners by their pseudonyms.
+    ///   - services: names of services by the pseudonyms of their accounts.
     package static func make(
         of folders: [String], trust: AttestationTrust, witnesses: [String] = [], from: Timestamp, to: Timestamp,
-        nodes: [String] = [], partners: [String: String] = [:], issued: Timestamp
+        nodes: [String] = [], partners: [String: String] = [:], services: [String: String] = [:], issued: Timestamp
     ) throws -> TransparencyReport {
         guard from < to, to <= issued, from.milliseconds % 86_400_000 == 0, to.milliseconds % 86_400_000 == 0 else {
             throw DiagnosedError(
@@ -203,7 +204,7 @@ package struct TransparencyReport: Sendable, Equatable {
                 expected: "whole days (UTC) that are over", found: "\(from) to \(to)",
                 hint: "a part of a day would show what single persons did; wait until its end")
         }
-        var figures = ReleaseFigures()
+        var figures = ReleaseFigures(accounts: services)
         var readings: [TrailReading] = []
         for folder in folders {
             let reading = try TrailReading(folder, trust: trust, witnesses: witnesses, from: from, to: to)
