@@ -29,7 +29,7 @@ struct TrailReading {
             verified = try TrailVerifier(folder: folder, trust: trust, witnesses: witnesses).verify()
         } catch let error as DiagnosedError {
             verified = nil
-            gaps.append("the trail does not hold (\(error.code)): nothing of it is proven")
+            gaps.append("the trail does not hold (\(error.code.rawValue)): nothing of it is proven")
         }
         try lookAtEnds(trail, first)
     }
