@@ -23,5 +23,6 @@ import Diagnostics
             EscrowCommand.self, BackupCommand.self, RestoreCommand.self, CatalogueCommand.self,
             RollbackCommand.self, FailoverCommand.self, NodeCommand.self, AlertCommand.self,
             DrillCommand.self, JournalTrialCommand.self, EDiscoveryCommand.self,
+            TransparencyCommand.self,
         ])
 }

@@ -9,6 +9,7 @@ package enum StatementType: String, Sendable, CaseIterable {
     case succession = "hds-attestation-succession"
     case erasure = "hds-erasure-certificate"
     case rotation = "hds-rotation-certificate"
+    case transparency = "hds-transparency-report"
 }
 
 /// How far the caller's store had counted, in its own words: outside of the store, nobody who writes there can take it back.
