@@ -25,6 +25,7 @@ extension DiagnosedError.Code {
     package static let stateLocked: Self = "state-locked"
     package static let deviceKey: Self = "device-key"
     package static let passphraseWrong: Self = "passphrase-wrong"
+    package static let passphraseTooSoon: Self = "passphrase-too-soon"
     package static let passphraseNeeded: Self = "passphrase-needed"
 
     // Spaces

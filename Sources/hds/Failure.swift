@@ -51,7 +51,7 @@ struct Failure: Error {
         case .cloudUnavailable, .kmsNoAnswer, .kmsUnavailable, .eventSocket, .loginTimeout, .calendarNotReady:
             69
         case .fileExists: 73
-        case .stateLocked, .kmsTooFast, .eventSocketReplaced, .meetingChanged: 75
+        case .stateLocked, .passphraseTooSoon, .kmsTooFast, .eventSocketReplaced, .meetingChanged: 75
         case .domainChanged, .domainUnconfirmed, .profileInvalid, .kmsDetails, .kmsHostMismatch, .kmsUntrusted,
             .stateUnreadable, .stateFile, .deviceKey:
             78

@@ -3,7 +3,7 @@ import Diagnostics
 import Glibc
 import SecretMemory
 import Synchronization
-import WireText
+package import WireText
 
 /// The client's state in a folder: sealed under the device key, shared by all `hds` processes of that folder.
 ///
@@ -32,16 +32,25 @@ package final class StateStore: Sendable {
     }
 
     /// Opens the folder, which is made with a new device key when it is not there.
-    package static func open(folder: String, passphrase: () throws -> Passphrase?) throws -> StateStore {
+    package static func open(
+        folder: String, now: () -> Timestamp = Timestamp.now, passphrase: () throws -> Passphrase?
+    ) throws -> StateStore {
         try SafeFile.makeFolder(folder)
-        return try FileLock.hold(folder + "/state.lock") { try openLocked(folder: folder, passphrase: passphrase) }
+        return try FileLock.hold(folder + "/state.lock") {
+            try openLocked(folder: folder, now: now, passphrase: passphrase)
+        }
     }
 
-    private static func openLocked(folder: String, passphrase: () throws -> Passphrase?) throws -> StateStore {
+    private static func openLocked(
+        folder: String, now: () -> Timestamp, passphrase: () throws -> Passphrase?
+    ) throws -> StateStore {
         let path = folder + "/device.key"
+        let given = try Self.isProtected(path) ? passphrase() : nil
+        if given != nil { try UnlockTries.begin(in: folder, now: now()) }
         let device: DeviceKey
-        if let found = try DeviceKey.read(path, passphrase: try Self.isProtected(path) ? passphrase() : nil) {
+        if let found = try DeviceKey.read(path, passphrase: given) {
             device = found
+            if given != nil { try UnlockTries.succeed(in: folder) }
         } else {
             guard !SafeFile.names(in: folder).contains(where: isStateName) else {
                 throw DiagnosedError(

@@ -251,6 +251,46 @@ struct StateTests {
         #expect(try !open().isProtected)
     }
 
+    @Test("Wrong passphrases in a row make the next one wait, even the right one, and the right one ends the count")
+    func wrongTries() throws {
+        try fill(open())
+        try open().change(passphrase: Passphrase("correct horse"))
+        var now = Timestamp(seconds: 1_000_000)
+        func attempt(_ text: String) -> DiagnosedError.Code? {
+            code { _ = try StateStore.open(folder: folder.path, now: { now }) { Passphrase(text) } }
+        }
+        for _ in 0..<UnlockTries.free { #expect(attempt("wrong horse") == .passphraseWrong) }
+        #expect(attempt("correct horse") == .passphraseTooSoon)
+        now = now.adding(milliseconds: 4999)
+        #expect(attempt("wrong horse") == .passphraseTooSoon)
+        now = now.adding(milliseconds: 1)
+        #expect(attempt("wrong horse") == .passphraseWrong)
+        now = now.adding(seconds: 9)
+        #expect(attempt("correct horse") == .passphraseTooSoon)
+        // A clock that is set back neither frees nor locks for ever.
+        now = Timestamp(seconds: 500_000)
+        #expect(attempt("correct horse") == .passphraseTooSoon)
+        now = now.adding(seconds: 10)
+        #expect(attempt("correct horse") == nil)
+        #expect(!folder.names.contains("passphrase-tries"))
+        #expect(attempt("wrong horse") == .passphraseWrong)
+        #expect(attempt("correct horse") == nil)
+    }
+
+    @Test("A damaged count of wrong passphrases makes wait as long as the longest, and no longer")
+    func damagedTries() throws {
+        try fill(open())
+        try open().change(passphrase: Passphrase("correct horse"))
+        try folder.write("passphrase-tries", "nonsense")
+        var now = Timestamp(seconds: 1_000_000)
+        func attempt() -> DiagnosedError.Code? {
+            code { _ = try StateStore.open(folder: folder.path, now: { now }) { Passphrase("correct horse") } }
+        }
+        #expect(attempt() == .passphraseTooSoon)
+        now = now.adding(milliseconds: UnlockTries.longest)
+        #expect(attempt() == nil)
+    }
+
     @Test("An interrupted change of the key leaves the old pair whole")
     func interruptedChange() throws {
         try fill(open())
