@@ -166,7 +166,9 @@ package final class StateStore: Sendable {
     /// Removes the state and its key from a folder, readable or not.
     package static func forget(folder: String) throws {
         for name in SafeFile.names(in: folder)
-        where name.hasPrefix("state-") || name.hasPrefix("device.key") || name.hasSuffix(".lock") {
+        where name.hasPrefix("state-") || name.hasPrefix("device.key") || name.hasPrefix("passphrase-tries")
+            || name.hasSuffix(".lock")
+        {
             try SafeFile.remove(folder + "/" + name)
         }
     }
