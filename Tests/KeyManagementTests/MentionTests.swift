@@ -1,3 +1,4 @@
+import KMSProtocol
 import KeyManagement
 import Testing
 import WireText
