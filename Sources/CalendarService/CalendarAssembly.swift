@@ -83,9 +83,9 @@ package enum CalendarAssembly {
         }
         return ServicePlan(
             services: [
-                Recurring(every: .seconds(60)) {
+                Recurring(every: .seconds(1)) {
                     // Before there is a link the KMS can not be asked.
-                    if link.state.phase == .open { await consent.renew() }
+                    if link.state.phase == .open { await consent.renewIfDue() }
                     await keys.purge()
                 },
                 Recurring(every: HeldShares.pause) { await held.beat() },

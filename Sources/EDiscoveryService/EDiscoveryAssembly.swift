@@ -164,9 +164,9 @@ package enum EDiscoveryAssembly {
         }
         return ServicePlan(
             services: [
-                Recurring(every: .seconds(60)) {
+                Recurring(every: .seconds(1)) {
                     // Before there is a link the KMS can not be asked.
-                    if link.state.phase == .open { await consent.renew() }
+                    if link.state.phase == .open { await consent.renewIfDue() }
                 },
                 Recurring(every: .seconds(1)) {
                     if mirror.isOurs { await collector.work() } else { watch.take(nil) }

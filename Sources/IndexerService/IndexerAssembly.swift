@@ -85,9 +85,9 @@ package enum IndexerAssembly {
         checks.watch(store, file: configuration.index.database)
         return ServicePlan(
             services: [
-                Recurring(every: .seconds(60)) {
+                Recurring(every: .seconds(1)) {
                     // Before there is a link the KMS can not be asked.
-                    if link.state.phase == .open { await consent.renew() }
+                    if link.state.phase == .open { await consent.renewIfDue() }
                     await keys.sweep()
                 },
                 Recurring(every: .seconds(10)) {

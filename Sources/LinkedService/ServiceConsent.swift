@@ -25,6 +25,8 @@ package actor ServiceConsent {
     private let now: @Sendable () -> Timestamp
     private let changed: @Sendable (State) async -> Void
     private var held: (key: SymmetricKey, until: Timestamp)?
+    private var asked: Timestamp?
+    private var isUnanswered = false
 
     /// - Parameters:
     ///   - missing: what is thrown while there is no key.
@@ -37,6 +39,15 @@ package actor ServiceConsent {
         (self.missing, self.now, self.ask, self.changed) = (missing, now, ask, changed)
     }
 
+    /// Asks the KMS when that is due: at once, then each minute, and each five seconds while nobody answers. Called while there
+    /// is a link, each second.
+    package func renewIfDue() async {
+        let present = now()
+        if let asked, present >= asked, present < asked.adding(seconds: isUnanswered ? 5 : 60) { return }
+        asked = present
+        await renew()
+    }
+
     /// Asks the KMS now.
     package func renew() async {
         do {
@@ -44,11 +55,14 @@ package actor ServiceConsent {
                 throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS gave no sealing key")
             }
             held = (key.key, now().adding(seconds: Self.freshness))
+            isUnanswered = false
             await changed(.granted)
         } catch let refusal as KMSRefusal {
             held = nil
+            isUnanswered = false
             await changed(.refused(refusal.diagnosed))
         } catch {
+            isUnanswered = true
             await changed(.unknown(error as? DiagnosedError))
         }
     }

@@ -51,9 +51,9 @@ package enum TranscodeAssembly {
         let link = linked.link(configuration, settings) { requests.take($0) }
         return ServicePlan(
             services: [
-                Recurring(every: .seconds(60)) {
+                Recurring(every: .seconds(1)) {
                     // Before there is a link the KMS can not be asked.
-                    if link.state.phase == .open { await consent.renew() }
+                    if link.state.phase == .open { await consent.renewIfDue() }
                 }, requests, link,
             ],
             selfTest: {},

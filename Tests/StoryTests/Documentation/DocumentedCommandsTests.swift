@@ -19,7 +19,7 @@ struct DocumentedCommandsTests {
         let trees = try Documents.trees.get()
         var count = 0
         for (path, command) in trees.values.flatMap({ $0.flattened() }) {
-            for text in command.discussion.split(separator: "\n") {
+            for text in command.discussion.replacing(/\\\n\s*/, with: "").split(separator: "\n") {
                 // Behind the example, after some room or in brackets, stands what it is for.
                 let text = text.replacing(/(\S)(?:  | \().*$/) { $0.1 }
                 let place = path.joined(separator: " ") + " --help"
