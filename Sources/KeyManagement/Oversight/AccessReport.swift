@@ -108,8 +108,10 @@ extension Oversight {
             return report
         }
         let known = self.readers()
+        let head = try vault.content(record)
         for (user, ways) in readers.ways() {
             let host = try await partner(of: user)
+            guard try await isShared(head, with: host) else { continue }
             for way in ways where host == nil || mayRead(way, asUserOf: host, known) {
                 report.ways.append(entry(way, space: id, reader: user, partner: host, moment))
             }
@@ -166,6 +168,7 @@ extension Oversight {
                 return false
             }
             last = record.id
+            guard try await isShared(head, with: host) else { return true }
             for way in try await ways(of: user, to: record, at: moment)
             where host == nil || mayRead(way, asUserOf: host, known) {
                 report.ways.append(entry(way, space: record.id, reader: user, partner: host, moment))
@@ -198,6 +201,17 @@ extension Oversight {
         guard let host else { return true }
         if case .direct = way.path { return true }
         return known.partners[host] ?? false
+    }
+
+    /// Whether the policy lets the domain of who made the space share keys with that partner.
+    private func isShared(_ head: ResourceContent, with host: String?) async throws -> Bool {
+        guard let host else { return true }
+        do {
+            try await PartnerRules.judgeDomain(of: head.creator, partner: host, management.inForce.current, homes)
+            return true
+        } catch is KMSFailure {
+            return false
+        }
     }
 
     private func entry(

@@ -1,3 +1,4 @@
+import Cryptography
 import KMSProtocol
 import Testing
 import WireText
@@ -51,6 +52,31 @@ struct PartnerReaderTests {
             to: .space(outer.uri.objectID), at: nil, now: world.clock.now
         ).ways
         #expect(ways.contains { $0.reader == People.bob && $0.means == .nested } == isRead)
+    }
+
+    @Test(
+        "a space whose domain does not share with the partner is in no report of its users", arguments: [false, true])
+    func domains(shares: Bool) async throws {
+        let world = try await FederationWorld.make()
+        _ = try await TestClient.open(
+            world.a, People.alice, token: TestTokens.token(People.alice, domain: "example.com"))
+        let (_, key, space) = try await world.space()
+        let raw = try await world.raw(world.b)
+        #expect(try await raw.status(key.uri, for: People.bob) == 200)
+        let pin = Base64.encode(try FederationWorld.identity(Host.b).chain[0].spkiSHA256)
+        let partner =
+            #"{"host": "\#(Host.b)", "organisation": "b", "direction": "both", "users": ["\#(People.bob)"], "#
+            + #""anchors": ["sha256/\#(pin)"]}"#
+        world.a.inForce.take(
+            try TestPolicy.make(
+                #""partners": [\#(partner)]"#,
+                #""federation": [{"domain": "\#(shares ? "" : "other.")example.com", "partners": "all"}]"#))
+        #expect(try await raw.status(key.uri, for: People.bob) == (shares ? 200 : 403))
+        let oversight = oversight(world, [Host.b: false])
+        for subject in [OversightSubject.space(space.uri.objectID), .user(People.bob)] {
+            let ways = try await oversight.access(to: subject, at: nil, now: world.clock.now).ways
+            #expect(ways.contains { $0.reader == People.bob } == shares)
+        }
     }
 
     @Test("what a partner's freeze would hit is what it hits: the partner's users and their spaces, nobody else")
