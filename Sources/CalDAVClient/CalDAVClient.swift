@@ -11,7 +11,9 @@ import WireText
 /// pace of each host. Octets that come by a multiget or a query went through XML, which turns CRLF into LF; those of
 /// `object(_:in:)` are as the server keeps them, and they are the ones to edit.
 package final class CalDAVClient: CalendarBackend {
-    package let abilities: Set<CalendarAbility> = [.expansion, .freeBusy, .availability, .versions]
+    package let abilities: Set<CalendarAbility> = [
+        .expansion, .freeBusy, .freeBusyOfOthers, .availability, .versions,
+    ]
     let settings: CalDAVSettings
     let transport: CalDAVTransport
 

@@ -53,6 +53,12 @@ package protocol CalendarBackend: Sendable {
     /// When a calendar's owner is busy, in order; needs `freeBusy`.
     func freeBusy(of calendar: CalendarReference, during time: CalendarInterval) async throws -> [BusyPeriod]
 
+    /// When people are busy whose calendars the user may not read, as the server tells this user, in order, by their addresses as
+    /// they were asked for; of who is missing it told nothing. At most `mostAsked` addresses. Needs `freeBusyOfOthers`.
+    func freeBusy(
+        of addresses: [String], asking account: CalendarAccount, during time: CalendarInterval
+    ) async throws -> [String: [BusyPeriod]]
+
     /// The user's VAVAILABILITY (RFC 7953) as an iCalendar object; nil: none is set. Needs `availability`.
     func availability(of account: CalendarAccount) async throws -> [UInt8]?
 
@@ -78,6 +84,7 @@ package protocol CalendarBackend: Sendable {
 package enum CalendarAbility: Hashable, Sendable, CaseIterable {
     case expansion
     case freeBusy
+    case freeBusyOfOthers
     case availability
     case notifications
     case versions
@@ -96,11 +103,18 @@ extension CalendarBackend {
         throw CalendarError.unsupported("versions of single objects")
     }
 
+    package func freeBusy(
+        of addresses: [String], asking account: CalendarAccount, during time: CalendarInterval
+    ) async throws -> [String: [BusyPeriod]] { throw CalendarError.unsupported("free-busy of others") }
+
     package func watch(
         _ accounts: [CalendarAccount], began: @escaping @Sendable ([String]) -> Void,
         changed: @escaping @Sendable (String) -> Void
     ) async throws { throw CalendarError.unsupported("notices of changes") }
 }
+
+/// The most addresses of one question for busy times of others.
+package let mostAsked = 100
 
 /// The most users of one stream of notices.
 package let mostWatched = 200

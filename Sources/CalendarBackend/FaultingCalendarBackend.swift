@@ -166,6 +166,12 @@ package final class FaultingCalendarBackend: CalendarBackend {
         try await call(.freeBusy) { try await inner.freeBusy(of: calendar, during: time) }
     }
 
+    package func freeBusy(
+        of addresses: [String], asking account: CalendarAccount, during time: CalendarInterval
+    ) async throws -> [String: [BusyPeriod]] {
+        try await call(.freeBusy) { try await inner.freeBusy(of: addresses, asking: account, during: time) }
+    }
+
     package func availability(of account: CalendarAccount) async throws -> [UInt8]? {
         try await call(.availability) { try await inner.availability(of: account) }
     }

@@ -44,7 +44,9 @@ package final class MemoryCalendarBackend: CalendarBackend {
         }
     }
 
-    package let abilities: Set<CalendarAbility> = [.freeBusy, .availability, .notifications, .versions]
+    package let abilities: Set<CalendarAbility> = [
+        .freeBusy, .freeBusyOfOthers, .availability, .notifications, .versions,
+    ]
     private let state = Mutex(State())
 
     package init() {}
@@ -245,6 +247,25 @@ package final class MemoryCalendarBackend: CalendarBackend {
         try within(calendar) { _, calendar in
             calendar.objects.values.flatMap { PlainTimes.busy($0.octets) }.filter { $0.time.overlaps(time) }
                 .sorted { ($0.time.start, $0.time.end) < ($1.time.start, $1.time.end) }
+        }
+    }
+
+    package func freeBusy(
+        of addresses: [String], asking account: CalendarAccount, during time: CalendarInterval
+    ) async throws -> [String: [BusyPeriod]] {
+        try state.withLock { state in
+            try Self.admit(account.user, state)
+            var told: [String: [BusyPeriod]] = [:]
+            for address in addresses {
+                guard
+                    let hrefs = state.accounts.first(where: { $0.key.address.lowercased() == address.lowercased() })?
+                        .value
+                else { continue }
+                told[address] = hrefs.compactMap { state.calendars[$0] }.flatMap { $0.objects.values }
+                    .flatMap { PlainTimes.busy($0.octets) }.filter { $0.time.overlaps(time) }
+                    .sorted { ($0.time.start, $0.time.end) < ($1.time.start, $1.time.end) }
+            }
+            return told
         }
     }
 

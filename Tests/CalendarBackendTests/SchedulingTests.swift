@@ -246,4 +246,29 @@ struct SchedulingTests {
         await #expect(throws: CalendarError.unsupported("")) { try await client.availability(of: account) }
         await client.close()
     }
+
+    @Test("The outbox tells the busy times that the server answers for, and of others nothing")
+    func outbox() async throws {
+        let meeting = try await Meeting.make()
+        let account = try await meeting.client.discover(BackendGround.alice)
+        let day = try interval("20270105T000000Z", "20270106T000000Z")
+        // This server answers for the owner of the outbox alone.
+        let told = try await meeting.client.freeBusy(
+            of: [
+                "Alice@example.com", "alice@example.com", "bob@example.com", "nobody@elsewhere.example",
+                "x\r\nATTENDEE:mailto:alice@example.com", "not an address", "a:b@example.com",
+            ], asking: account, during: day)
+        #expect(told.values.map(\.count) == [1])
+        #expect(told.values.first?.first?.time == (try interval("20270105T100000Z", "20270105T110000Z")))
+        let later = try interval("20270301T000000Z", "20270302T000000Z")
+        #expect(
+            try await meeting.client.freeBusy(of: ["alice@example.com"], asking: account, during: later)
+                == ["alice@example.com": []])
+        var without = account
+        without.outbox = nil
+        await #expect(throws: CalendarError.unsupported("free-busy of others")) {
+            _ = try await meeting.client.freeBusy(of: ["bob@example.com"], asking: without, during: day)
+        }
+        await meeting.end()
+    }
 }

@@ -54,6 +54,67 @@ struct ServerFaultTests {
         WebResponse(status: 200, headers: [("Content-Type", "text/calendar")] + headers, body: Array(event.utf8))
     }
 
+    // MARK: - Outbox
+
+    private static func response(_ recipient: String, _ status: String, _ periods: String? = nil) -> String {
+        let data = periods.map {
+            "<C:calendar-data>BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nMETHOD:REPLY\r\nBEGIN:VFREEBUSY\r\nUID:u\r\n"
+                + "DTSTAMP:20270101T000000Z\r\nFREEBUSY:\($0)\r\nEND:VFREEBUSY\r\nEND:VCALENDAR\r\n</C:calendar-data>"
+        }
+        return "<C:response><C:recipient><D:href>\(recipient)</D:href></C:recipient>"
+            + "<C:request-status>\(status)</C:request-status>\(data ?? "")</C:response>"
+    }
+
+    private func asked(
+        _ addresses: [String], _ answer: @escaping @Sendable () -> WebResponse
+    ) async throws -> (told: [String: [BusyPeriod]], request: String) {
+        let account = CalendarAccount(
+            user: BackendGround.alice, principal: CalendarHref("/p/"), calendars: [], outbox: CalendarHref("/outbox/"),
+            addresses: ["/p/", "mailto:alice@example.com"])
+        var told: [String: [BusyPeriod]] = [:]
+        var request = ""
+        try await played { _ in
+            .answer(answer())
+        } _: { client, proxy async throws in
+            told = try await client.freeBusy(
+                of: addresses, asking: account, during: try interval("20270105T000000Z", "20270106T000000Z"))
+            request = proxy.requests.last.map { String(decoding: $0.body, as: UTF8.self) } ?? ""
+        }
+        return (told, request)
+    }
+
+    @Test("Of an outbox's answer counts what was asked for and what it has data of")
+    func outbox() async throws {
+        let period = "20270105T100000Z/PT1H"
+        let answers =
+            Self.response("mailto:Bob@example.com", "2.0;Success", period)
+            + Self.response("mailto:carol@example.com", "3.8;No authority", period)
+            + Self.response("mailto:dan@example.com", "2.0;Success")
+            + Self.response("mailto:eve@example.com", "2.0;Success", period)
+        let (told, request) = try await asked(["bob@example.com", "carol@example.com", "dan@example.com"]) {
+            CalendarProxy.xml(
+                200,
+                "<C:schedule-response xmlns:D=\"DAV:\" xmlns:C=\"urn:ietf:params:xml:ns:caldav\">\(answers)</C:schedule-response>"
+            )
+        }
+        #expect(told == ["bob@example.com": [BusyPeriod(try interval("20270105T100000Z", "20270105T110000Z"), .busy)]])
+        #expect(request.contains("METHOD:REQUEST\r\n") && request.contains("ORGANIZER:mailto:alice@example.com\r\n"))
+        #expect(request.contains("ATTENDEE:mailto:bob@example.com\r\n") && !request.contains("eve"))
+    }
+
+    @Test(
+        "An outbox that is none, and an answer that is none, are errors that say so", arguments: [405, 501, 200, 500])
+    func badOutbox(_ status: Int) async throws {
+        let error = await #expect(throws: CalendarError.self) {
+            _ = try await asked(["bob@example.com"]) { CalendarProxy.xml(status, "<html/>") }
+        }
+        switch status {
+        case 200: #expect(error?.reason == Self.violation.reason)
+        case 500: #expect(error?.reason == Self.away.reason)
+        default: #expect(error?.reason == CalendarError.unsupported("").reason)
+        }
+    }
+
     // MARK: - Sync
 
     @Test("No change and a new token, as some answer to a token that they do not know, asks for a full resync")

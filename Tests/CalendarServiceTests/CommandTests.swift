@@ -244,6 +244,28 @@ struct CommandTests {
         #expect(answer?.encoded().contains("private") == false)
     }
 
+    @Test("Who is not looked after is asked for at the user's own calendar server, which tells times alone or nothing")
+    func freeBusyOfOthers() async throws {
+        let bench = try await Bench()
+        let carol = ServerUser(id: "carol", address: "carol@example.org")
+        let calendar = bench.server.addCalendar("work", of: carol)
+        _ = try await bench.server.put(
+            bench.event("c@x", ["SUMMARY:Very private"]), at: CalendarHref("/carol/work/c.ics"), in: calendar, .create)
+        try await bench.round()
+        let from = Timestamp(iso8601: "2027-01-12T00:00:00Z") ?? .now()
+        func ask() async throws -> CalendarAnswer? {
+            try await bench.command(
+                .freeBusy(
+                    from: from, to: from.adding(seconds: 86_400),
+                    emails: ["Carol@example.org", "eve@elsewhere.example"])
+            ).answer
+        }
+        let answer = try await ask()
+        #expect(answer?.busy?.map { $0.spans?.count } == [1, nil])
+        #expect(answer?.busy?.first?.spans?.first?.from == Timestamp(iso8601: "2027-01-12T09:00:00Z"))
+        #expect(answer?.encoded().contains("private") == false)
+    }
+
     @Test("A list has meetings far outside the window as well")
     func list() async throws {
         let (bench, _) = try await prepared()

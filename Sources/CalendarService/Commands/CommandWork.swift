@@ -270,7 +270,33 @@ struct CommandWork: Sendable {
         for email in emails where seen.insert(email.lowercased()).inserted {
             people.append(.init(email: email, spans: try await spans(of: email, interval)))
         }
+        let strangers = people.filter { $0.spans == nil }.map(\.email)
+        if !strangers.isEmpty {
+            let told = await told(of: strangers, interval)
+            people = people.map { person in
+                person.spans != nil ? person : .init(email: person.email, spans: told[person.email].map(Self.spans))
+            }
+        }
         return CalendarAnswer(to: id, .ok, busy: people)
+    }
+
+    /// Busy times of people whom the connector does not look after, as the user's own calendar server tells them to the user.
+    private func told(of emails: [String], _ interval: CalendarInterval) async -> [String: [BusyPeriod]] {
+        do {
+            let backend = try parts.access(of: user).backend
+            guard backend.abilities.contains(.freeBusyOfOthers) else { return [:] }
+            let account = try await parts.accounts.account(of: user, at: backend, now: parts.now())
+            return try await backend.freeBusy(of: emails, asking: account, during: interval)
+        } catch {
+            // Nothing is known then; the others' times are told all the same.
+            return [:]
+        }
+    }
+
+    private static func spans(_ periods: [BusyPeriod]) -> [CalendarAnswer.BusySpan] {
+        periods.sorted { $0.time.start < $1.time.start }.prefix(mostSpans).map {
+            .init(from: $0.time.start, to: $0.time.end, kind: $0.kind.rawValue.lowercased())
+        }
     }
 
     private static let mostSpans = 500
@@ -287,9 +313,7 @@ struct CommandWork: Sendable {
             where information.holdsEvents && information.owner.map({ $0 == account.principal }) ?? true {
                 periods += try await backend.freeBusy(of: information.reference, during: interval)
             }
-            return periods.sorted { $0.time.start < $1.time.start }.prefix(Self.mostSpans).map {
-                .init(from: $0.time.start, to: $0.time.end, kind: $0.kind.rawValue.lowercased())
-            }
+            return Self.spans(periods)
         } catch is CalendarError {
             // One person's trouble is not the others'.
             return nil
