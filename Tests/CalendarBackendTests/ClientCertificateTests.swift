@@ -2,6 +2,7 @@ import CalDAVClient
 import CalendarBackend
 import Cryptography
 import Foundation
+import Glibc
 import TLSChannel
 import TestServers
 import Testing
@@ -67,7 +68,11 @@ struct ClientCertificateTests {
             [
                 "python3", file("server.py"), file("pki/core/core.pem"), file("pki/core/core.key"), file("client.pem"),
             ], output)
-        defer { server.terminate() }
+        // What it inherits may ignore the gentler signals.
+        defer {
+            kill(server.processIdentifier, SIGKILL)
+            server.waitUntilExit()
+        }
         let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
         let port = try #require(Int(line.filter(\.isNumber)))
         let identity = TLSServerIdentity(
