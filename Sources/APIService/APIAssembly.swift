@@ -12,22 +12,14 @@ import WireText
 /// does with their tokens, as a client of theirs.
 package enum APIAssembly {
     package static let identity = ServiceIdentity(name: "hds-api", version: Release.version)
-    private static let consentCheck = HealthCheck(
-        "consent", "the organisation's consent to this service", gate: .required)
 
     package static func start(
         _ configuration: APIConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<APIConfiguration> {
         let linked = try LinkedService(configuration, context, now: Timestamp.now())
         let pinned = KMSKeyInForce(try configuration.kms.staticKey())
-        let kms = KMSCaller(
-            linked.links, key: { pinned.current },
-            account: .init(
-                clientID: "api/\(configuration.node)", subject: configuration.account.clientID,
-                key: try configuration.kms.serviceKey(context.credentials)),
-            tokens: { linked.material.current.tokens })
-        let health = context.health
-        health.declare(consentCheck)
+        let kms = try linked.caller(configuration, pinned)
+        let consents = ConsentHealth(context.health, .apiConsent)
         let said = LastRefusal()
         let consent = ServiceConsent(
             missing: DiagnosedError(
@@ -36,7 +28,7 @@ package enum APIAssembly {
             ask: { try await kms.perform(.createSealingKey) },
             changed: { state in
                 said.take(state)
-                report(state, health)
+                consents.report(state)
             })
         let sessions = try APISessions(
             profile: try configuration.api.domain(), folder: configuration.api.scratch.path,
@@ -65,23 +57,6 @@ package enum APIAssembly {
                 pinned.use(key)
             }, reloadable: LinkedService.reloadable(APIConfiguration.self) + ["kms.certificate"],
             finish: { await sessions.close() })
-    }
-
-    private static func report(_ state: ServiceConsent.State, _ health: HealthRegistry) {
-        switch state {
-        case .granted:
-            health.alarms.clear(.apiConsent, "the KMS takes this server")
-            health.report(consentCheck, .ok("the KMS takes this server"))
-        case .refused(let error):
-            health.alarms.raise(.apiConsent, Loggable(error))
-            health.report(consentCheck, .fail(error))
-        case .unknown(let error):
-            health.report(
-                consentCheck,
-                .warn(
-                    error.map { Loggable($0) } ?? "the KMS did not answer",
-                    fix: "see that hds-kms runs and is linked to the same core"))
-        }
     }
 }
 

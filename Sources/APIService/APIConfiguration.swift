@@ -5,7 +5,7 @@ package import LinkedService
 package import ServiceRuntime
 
 /// The configuration of `hds-api`: one YAML file, every key documented in config/hds-api.yaml.
-package struct APIConfiguration: LinkedConfiguration {
+package struct APIConfiguration: KMSLinkedConfiguration {
     package static let kind = "api"
     package static let accountPlace = "service-account"
 

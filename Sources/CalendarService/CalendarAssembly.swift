@@ -14,8 +14,6 @@ import WireText
 /// Puts the calendar connector together from its configuration: link, KMS, store, backends, rounds, commands.
 package enum CalendarAssembly {
     package static let identity = ServiceIdentity(name: "hds-calendar", version: Release.version)
-    static let consentCheck = HealthCheck(
-        "consent", "the organisation's consent to this service", gate: .required)
     static let storeCheck = HealthCheck("store", "the connector's database", gate: .required)
 
     package static func start(
@@ -26,19 +24,14 @@ package enum CalendarAssembly {
         let users = try UsersInForce(configuration.users, backends: configuration.backends.map(\.id))
         let settings = try MeetingSettings(configuration.meetings, configuration.rounds)
         let store = try await open(configuration, context)
-        let kms = KMSCaller(
-            linked.links, key: { pinned.current },
-            account: .init(
-                clientID: "calendar/\(configuration.node)", subject: configuration.account.clientID,
-                key: try configuration.kms.serviceKey(context.credentials)),
-            tokens: { linked.material.current.tokens })
+        let kms = try linked.caller(configuration, pinned)
         let health = context.health
         let watch = CalendarWatch(health)
-        health.declare(consentCheck)
         let keys = CalendarKeys(kms)
+        let consents = ConsentHealth(health, .calendarConsent)
         let consent = ServiceConsent(kms) { state in
             if case .refused = state { await keys.forget() }
-            CalendarWatch.report(state, health)
+            consents.report(state)
         }
         let route = linked.network.route(through: linked.material.current.proxy)
         var backends: [String: BackendAccess] = [:]

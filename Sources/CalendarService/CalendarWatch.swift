@@ -26,24 +26,6 @@ final class CalendarWatch: Sendable {
         for check in [Self.calendars, Self.coreCheck, Self.usersCheck, Self.accountsCheck] { health.declare(check) }
     }
 
-    /// What the KMS said when it was asked for the key that goes with the consent.
-    static func report(_ state: ServiceConsent.State, _ health: HealthRegistry) {
-        switch state {
-        case .granted:
-            health.alarms.clear(.calendarConsent, "the KMS gives this service its keys")
-            health.report(CalendarAssembly.consentCheck, .ok("the KMS gives this service its keys"))
-        case .refused(let error):
-            health.alarms.raise(.calendarConsent, Loggable(error))
-            health.report(CalendarAssembly.consentCheck, .fail(error))
-        case .unknown(let error):
-            health.report(
-                CalendarAssembly.consentCheck,
-                .warn(
-                    error.map { Loggable($0) } ?? "the KMS did not answer",
-                    fix: "see that hds-kms runs and is linked to the same core"))
-        }
-    }
-
     func core(_ trouble: DiagnosedError?) {
         health.report(
             Self.coreCheck,

@@ -19,8 +19,6 @@ import WireText
 /// Puts the eDiscovery worker together from its configuration: link, KMS, feed, mirror, officers' commands.
 package enum EDiscoveryAssembly {
     package static let identity = ServiceIdentity(name: "hds-ediscovery", version: Release.version)
-    private static let consentCheck = HealthCheck(
-        "consent", "the organisation's consent to this service", gate: .required)
     private static let storeCheck = HealthCheck("store", "the worker's database", gate: .required)
 
     package static func start(
@@ -28,7 +26,6 @@ package enum EDiscoveryAssembly {
     ) async throws -> ServicePlan<EDiscoveryConfiguration> {
         let linked = try LinkedService(configuration, context, now: Timestamp.now())
         let pinned = KMSKeyInForce(try configuration.kms.staticKey())
-        let serviceKey = try configuration.kms.serviceKey(context.credentials)
         let directory = try configuration.mirror.directory.map { place in
             guard let data = FileManager.default.contents(atPath: place.path) else {
                 throw DiagnosedError(
@@ -43,17 +40,13 @@ package enum EDiscoveryAssembly {
                         section.settings(
                             context.credentials, application: "\(identity.name)/\(configuration.node)")))
             } ?? Mirror(path: configuration.mirror.database.path)
-        let kms = KMSCaller(
-            linked.links, key: { pinned.current },
-            account: .init(
-                clientID: "ediscovery/\(configuration.node)", subject: configuration.account.clientID, key: serviceKey),
-            tokens: { linked.material.current.tokens })
+        let kms = try linked.caller(configuration, pinned)
         let health = context.health
-        health.declare(consentCheck)
         let watch = WorkWatch(WorkWatch.collecting, .ediscoveryStuck, fine: "reports are worked at", health)
         let exports = WorkWatch(WorkWatch.exports, .ediscoveryStuck, fine: "exports are made", health)
         let upkeep = WorkWatch(WorkWatch.upkeep, .ediscoveryUpkeep, fine: "files and removals are done", health)
-        let consent = Consent(kms) { report($0, health) }
+        let checks = ConsentHealth(health, .ediscoveryConsent)
+        let consent = Consent(kms) { checks.report($0) }
         let core = CoreContent(links: linked.links)
         let vault = try FileVault(
             folder: configuration.mirror.folder, largest: configuration.mirror.largestFile << 20)
@@ -201,24 +194,6 @@ package enum EDiscoveryAssembly {
                 if let console, let shown { console.use(shown) }
             }, reloadable: LinkedService.reloadable(EDiscoveryConfiguration.self) + ["kms.certificate", "console.tls"],
             finish: { try? mirror.close() })
-    }
-
-    /// What the KMS said when it was asked for the key that goes with the consent.
-    private static func report(_ state: Consent.State, _ health: HealthRegistry) {
-        switch state {
-        case .granted:
-            health.alarms.clear(.ediscoveryConsent, "the KMS gives this service its keys")
-            health.report(consentCheck, .ok("the KMS gives this service its keys"))
-        case .refused(let error):
-            health.alarms.raise(.ediscoveryConsent, Loggable(error))
-            health.report(consentCheck, .fail(error))
-        case .unknown(let error):
-            health.report(
-                consentCheck,
-                .warn(
-                    error.map { Loggable($0) } ?? "the KMS did not answer",
-                    fix: "see that hds-kms runs and is linked to the same core"))
-        }
     }
 }
 

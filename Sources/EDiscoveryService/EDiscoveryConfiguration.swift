@@ -3,7 +3,7 @@ package import LinkedService
 package import ServiceRuntime
 
 /// The configuration of `hds-ediscovery`: one YAML file, every key documented in config/hds-ediscovery.yaml.
-package struct EDiscoveryConfiguration: LinkedConfiguration {
+package struct EDiscoveryConfiguration: KMSLinkedConfiguration {
     package static let kind = "ediscovery"
     package static let accountPlace = "service-account"
 

@@ -23,24 +23,20 @@ package enum IndexerAssembly {
         let now = Timestamp.now()
         let linked = try LinkedService(configuration, context, now: now)
         let pinned = KMSKeyInForce(try configuration.kms.staticKey())
-        let serviceKey = try configuration.kms.serviceKey(context.credentials)
         let store = try SealedStore(path: configuration.index.database.path)
         let pendingFormat = try pendingFormat(configuration.index, store)
         let walked = WalkProgress(
             context.health, pendingFormat: pendingFormat,
             upTo: try store.walk(IndexWalk.Kind.anew.rawValue).flatMap { $0.note == pendingFormat ? $0.room : nil }
                 ?? "")
-        let kms = KMSCaller(
-            linked.links, key: { pinned.current },
-            account: .init(
-                clientID: "indexer/\(configuration.node)", subject: configuration.account.clientID, key: serviceKey),
-            tokens: { linked.material.current.tokens })
+        let kms = try linked.caller(configuration, pinned)
         let search = CoreSearch(linked.links)
         let keys = SpaceKeys(kms, profile: configuration.index.profile, languages: configuration.index.languages)
         let workshop = try IndexWorkshop(store: store)
         let checks = IndexerChecks(context.health)
+        let consents = ConsentHealth(context.health, .indexConsent)
         let consent = Consent(kms) { state in
-            checks.report(state)
+            consents.report(state)
             guard case .refused = state else { return }
             await keys.forget()
             await workshop.forget()

@@ -6,7 +6,7 @@ package import ServiceRuntime
 package import TextAnalysis
 
 /// The configuration of `hds-indexer`: one YAML file, every key documented in config/hds-indexer.yaml.
-package struct IndexerConfiguration: LinkedConfiguration {
+package struct IndexerConfiguration: KMSLinkedConfiguration {
     package static let kind = "indexer"
     package static let accountPlace = "service-account"
 

@@ -17,6 +17,11 @@ package protocol LinkedConfiguration: RuntimeConfiguration {
     var account: ServiceAccountSection { get }
 }
 
+/// That of a service which asks the KMS with an account of its own.
+package protocol KMSLinkedConfiguration: LinkedConfiguration {
+    var kms: PinnedKMSSection { get }
+}
+
 /// A service's own account at the authorization service (OAuth 2 client credentials).
 package struct ServiceAccountSection: Decodable, Sendable {
     package let tokenEndpoint: WebAddress

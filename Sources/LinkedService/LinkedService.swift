@@ -49,6 +49,18 @@ package struct LinkedService: Sendable {
         return link
     }
 
+    /// Who asks the KMS for the service, over the link and by the key that is in force.
+    package func caller<Configuration: KMSLinkedConfiguration>(
+        _ configuration: Configuration, _ pinned: KMSKeyInForce
+    ) throws -> KMSCaller {
+        KMSCaller(
+            links, key: { pinned.current },
+            account: .init(
+                clientID: "\(Configuration.kind)/\(configuration.node)", subject: configuration.account.clientID,
+                key: try configuration.kms.serviceKey(context.credentials)),
+            tokens: { [material] in material.current.tokens })
+    }
+
     /// What the link would be made with by another configuration; nothing is taken over yet.
     package func prepare(_ configuration: some LinkedConfiguration, now: Timestamp) throws -> LinkMaterial {
         try LinkMaterial(configuration, context.credentials, network, now: now)

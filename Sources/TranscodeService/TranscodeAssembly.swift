@@ -11,22 +11,14 @@ import WireText
 /// Puts the transcoding service together from its configuration: link, KMS, consent, requests for previews.
 package enum TranscodeAssembly {
     package static let identity = ServiceIdentity(name: "hds-transcode", version: Release.version)
-    private static let consentCheck = HealthCheck(
-        "consent", "the organisation's consent to this service", gate: .required)
 
     package static func start(
         _ configuration: TranscodeConfiguration, _ context: ServiceContext
     ) async throws -> ServicePlan<TranscodeConfiguration> {
         let linked = try LinkedService(configuration, context, now: Timestamp.now())
         let pinned = KMSKeyInForce(try configuration.kms.staticKey())
-        let kms = KMSCaller(
-            linked.links, key: { pinned.current },
-            account: .init(
-                clientID: "transcode/\(configuration.node)", subject: configuration.account.clientID,
-                key: try configuration.kms.serviceKey(context.credentials)),
-            tokens: { linked.material.current.tokens })
-        let health = context.health
-        health.declare(consentCheck)
+        let kms = try linked.caller(configuration, pinned)
+        let consents = ConsentHealth(context.health, .transcodeConsent)
         let said = LastRefusal()
         let consent = ServiceConsent(
             missing: DiagnosedError(
@@ -35,7 +27,7 @@ package enum TranscodeAssembly {
             ask: { try await kms.perform(.createSealingKey) },
             changed: { state in
                 said.take(state)
-                report(state, health)
+                consents.report(state)
             })
         var limits = ExtractionLimits()
         limits.documentSize = configuration.previews.largestMegabytes << 20
@@ -63,24 +55,6 @@ package enum TranscodeAssembly {
                 try await linked.renew(link, settings, with: fresh) { _ in }
                 pinned.use(key)
             }, reloadable: LinkedService.reloadable(TranscodeConfiguration.self) + ["kms.certificate"])
-    }
-
-    /// What the KMS said when it was asked for the key that goes with the consent.
-    private static func report(_ state: ServiceConsent.State, _ health: HealthRegistry) {
-        switch state {
-        case .granted:
-            health.alarms.clear(.transcodeConsent, "the KMS gives this service its keys")
-            health.report(consentCheck, .ok("the KMS gives this service its keys"))
-        case .refused(let error):
-            health.alarms.raise(.transcodeConsent, Loggable(error))
-            health.report(consentCheck, .fail(error))
-        case .unknown(let error):
-            health.report(
-                consentCheck,
-                .warn(
-                    error.map { Loggable($0) } ?? "the KMS did not answer",
-                    fix: "see that hds-kms runs and is linked to the same core"))
-        }
     }
 }
 

@@ -2,7 +2,7 @@ package import LinkedService
 package import ServiceRuntime
 
 /// The configuration of `hds-transcode`: one YAML file, every key documented in config/hds-transcode.yaml.
-package struct TranscodeConfiguration: LinkedConfiguration {
+package struct TranscodeConfiguration: KMSLinkedConfiguration {
     package static let kind = "transcode"
     package static let accountPlace = "service-account"
 

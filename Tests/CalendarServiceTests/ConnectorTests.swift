@@ -198,9 +198,10 @@ struct ConnectorTests {
     func alarms() async throws {
         let health = HealthRegistry(events: Silence(), metrics: MetricRegistry())
         let watch = CalendarWatch(health)
-        CalendarWatch.report(.refused(DiagnosedError("x", fault: .peer, "no consent")), health)
+        let consents = ConsentHealth(health, .calendarConsent)
+        consents.report(.refused(DiagnosedError("x", fault: .peer, "no consent")))
         #expect(raised(health) == ["HDS-CAL-CONSENT"])
-        CalendarWatch.report(.granted, health)
+        consents.report(.granted)
         #expect(raised(health).isEmpty)
         let metrics = MetricRegistry()
         watch.rounds(.init(users: 3, refusedCredentials: 1), beat: nil, interval: .seconds(30), metrics)

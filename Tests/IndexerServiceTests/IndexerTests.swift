@@ -143,7 +143,7 @@ struct ConsentTests {
     )
     func alarm() async throws {
         let watched = Watched()
-        let checks = IndexerChecks(watched.health)
+        let checks = ConsentHealth(watched.health, .indexConsent)
         let answers = Answers()
         let forgotten = Counted()
         let clock = watched.clock
@@ -169,6 +169,29 @@ struct ConsentTests {
         clock.advance(1)
         await #expect(throws: DiagnosedError.self) { _ = try await consent.sealingKey() }
         #expect(watched.standing(.indexConsent) == nil && forgotten.value.withLock { $0 } == 1)
+    }
+
+    @Test("The KMS is asked at once, then each minute, and each five seconds while nobody answers")
+    func due() async throws {
+        let watched = Watched()
+        let answers = Answers()
+        let clock = watched.clock
+        let consent = Consent(answers, now: { clock.now }) { _ in }
+        func asked(after seconds: Int64) async -> Int {
+            clock.advance(seconds)
+            let before = answers.asked.withLock { $0 }
+            await consent.renewIfDue()
+            return answers.asked.withLock { $0 } - before
+        }
+        answers.next.withLock { $0 = .failure(DiagnosedError(.kmsNoAnswer, fault: .peer, "away")) }
+        #expect(await asked(after: 0) == 1)
+        #expect(await asked(after: 4) == 0)
+        #expect(await asked(after: 1) == 1)
+        answers.next.withLock { $0 = .failure(Self.refusal) }
+        #expect(await asked(after: 5) == 1)
+        #expect(await asked(after: 59) == 0)
+        #expect(await asked(after: 1) == 1)
+        #expect(await asked(after: -3_600) == 1, "a clock that was set back delays nothing")
     }
 
     @Test("refusals that concern one message for good are told from those that stop everything")

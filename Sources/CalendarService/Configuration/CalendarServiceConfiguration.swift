@@ -4,7 +4,7 @@ package import LinkedService
 package import ServiceRuntime
 
 /// The configuration of `hds-calendar`: one YAML file, every key documented in config/hds-calendar.yaml.
-package struct CalendarServiceConfiguration: LinkedConfiguration {
+package struct CalendarServiceConfiguration: KMSLinkedConfiguration {
     package static let kind = "calendar"
     package static let accountPlace = "service-account"
 
