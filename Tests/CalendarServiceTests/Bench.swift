@@ -41,6 +41,9 @@ final class Bench: Sendable {
         try ConfigurationFile.decode(Array(change(example).utf8), file: "hds-calendar.yaml", folder: "/etc/hds")
     }
 
+    /// No machine is so busy that holdings end by themselves between two steps of a test.
+    static let life = Duration.seconds(3_600)
+
     init(
         node: String = "one", store: (any CalendarStore)? = nil,
         change: (String) -> String = { $0 }, users: String = Bench.users
@@ -63,7 +66,7 @@ final class Bench: Sendable {
             users: try UsersInForce(FileLocation(path), backends: ["main"]), backends: ["main": access],
             settings: try MeetingSettings(configuration.meetings, configuration.rounds), accounts: AccountCache(),
             turns: UserTurns(), outbox: outbox, instruments: .none, now: { now.value })
-        held = HeldShares(self.store, node: node, outbox: outbox)
+        held = HeldShares(self.store, node: node, outbox: outbox, life: Self.life)
         connector = Connector(parts, held, interval: .seconds(30), concurrent: 4)
         now.ask { [unowned self] in clock.withLock { $0 } }
         await held.beat()
@@ -83,8 +86,6 @@ final class Bench: Sendable {
     /// A round of alice, then all events to the core.
     @discardableResult
     func round(everything: Bool = false) async throws -> UserRound.Outcome {
-        // A holding lasts some seconds, and a busy machine may take as long.
-        await held.beat()
         guard let outcome = try await connector.perform(user(), everything: everything) else {
             throw TestTrouble("this node has not the user")
         }
@@ -93,7 +94,6 @@ final class Bench: Sendable {
     }
 
     func send() async throws {
-        await held.beat()
         try await EventSender(parts: parts, held: held, core: core) { [core] in core.refuse($0) }.work()
     }
 
@@ -151,7 +151,6 @@ final class Bench: Sendable {
         json.member("encryptionKeyUrl", uri)
         json.member("message", try EncryptedText(encrypting: command.encoded(), under: key).jwe)
         json.endObject()
-        await held.beat()
         let cover = await CommandDesk(parts: parts, held: held).answer(json.bytes())
         let answer = try cover.message.map {
             try CalendarAnswer(parsing: EncryptedText(received: $0).text(with: key), to: id)

@@ -22,9 +22,9 @@ struct ReminderTests {
     func standard() async throws {
         let bench = try await Bench()
         try await bench.put("a", bench.event("a@x", Bench.asking, start: Self.start, end: Self.end))
-        let outcome = try await bench.connector.perform(bench.user())
+        let outcome = try await bench.round()
         // The next round is for the reminder.
-        #expect(outcome?.next == Timestamp(iso8601: "2027-01-11T08:25:00Z"))
+        #expect(outcome.next == Timestamp(iso8601: "2027-01-11T08:25:00Z"))
         #expect(try await wait(bench, minutes: 24).isEmpty)
         let told = try await wait(bench, minutes: 2)
         let meeting = try #require(bench.core.meetings.first)

@@ -170,7 +170,7 @@ struct RoundTests {
         let clock = TestClock()
         let first = try await Bench(node: "one", store: SQLiteCalendarStore(path: path) { clock.now })
         try await first.put("a", first.event("a@x", Bench.asking))
-        clock.wait(60)
+        clock.wait(7_200)
         let other = try SQLiteCalendarStore(path: path) { clock.now }
         let beat = try await other.beat(node: "two", life: HeldShares.life, leaving: [])
         #expect(beat.holdings.count == Shares.count)

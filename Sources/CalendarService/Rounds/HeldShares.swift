@@ -20,9 +20,12 @@ final class HeldShares: Sendable {
     private let store: any CalendarStore
     private let node: String
     private let outbox: OutboxFlags
+    private let life: Duration
     private let state = Mutex(State())
 
-    init(_ store: any CalendarStore, node: String, outbox: OutboxFlags) {
+    /// - Parameter life: how long holdings count without another beat, more than the margin.
+    init(_ store: any CalendarStore, node: String, outbox: OutboxFlags, life: Duration = HeldShares.life) {
+        self.life = life
         self.store = store
         self.node = node
         self.outbox = outbox
@@ -51,13 +54,13 @@ final class HeldShares: Sendable {
         let start = ContinuousClock.now
         let leaving = state.withLock { $0.leaving }
         do {
-            let beat = try await store.beat(node: node, life: Self.life, leaving: leaving)
+            let beat = try await store.beat(node: node, life: life, leaving: leaving)
             let surplus = Set(beat.surplus.map(\.share))
             let known = state.withLock { state -> Set<Int> in
                 let known = Set(state.holdings.keys)
                 state.holdings = Dictionary(
                     beat.holdings.map { ($0.share, $0) }, uniquingKeysWith: { first, _ in first })
-                state.until = start + Self.life - Self.margin
+                state.until = start + life - Self.margin
                 // What is left now is free at the next beat, when work at it has ended.
                 state.leaving = surplus
                 state.trouble = nil
