@@ -16,33 +16,13 @@ struct ConnectorNode {
 
     /// Makes the account, and an officer; before the services start.
     static func enter(_ domain: Domain) async throws {
-        let script = """
-            mkdir -p "$1/calendar"
-            openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/calendar/key.pem" 2>/dev/null
-            openssl pkey -in "$1/calendar/key.pem" -pubout -out "$1/calendar/key.pub"
-            chmod 600 "$1/calendar/key.pem"
-            for name in alice bob; do printf '%spw' "$name" > "$1/calendar/$name.secret"; chmod 600 "$1/calendar/$name.secret"; done
-            """
-        try await ChildProcess.run("bash", ["-euc", script, "key", domain.folder], folder: domain.folder)
-        try await ChildProcess.run(
-            Repository.program("hds-auth"),
-            [
-                "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", account, "--organisation",
-                "example", "--grant", "cloud=link:calendar", "--grant", "kms", "--key", domain.path("calendar/key.pub"),
-                "--secret-file", domain.path("calendar/client-secret"),
-            ], folder: domain.folder)
-        try domain.write("the passphrase of ada\n", to: "ada.pass")
-        let made = try await ChildProcess.run(
-            Repository.program("hdsctl"),
-            [
-                "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
-                domain.path("ada.pass"),
-            ], folder: domain.folder)
-        let officer = made.split(separator: "\n").first { $0.hasPrefix("{") } ?? ""
-        try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
-        try domain.replace(
-            "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
-            in: "kms/hds-kms.yaml")
+        try await domain.enter(service: "calendar")
+        for name in ["alice", "bob"] {
+            try domain.write("\(name)pw", to: "calendar/\(name).secret")
+            try FileManager.default.setAttributes(
+                [.posixPermissions: 0o600], ofItemAtPath: domain.path("calendar/\(name).secret"))
+        }
+        try await domain.enterPolicyOfficer()
     }
 
     /// What the KMS gives a service stands in a policy that an officer has signed.
@@ -50,16 +30,7 @@ struct ConnectorNode {
         let service =
             "services:\n  - {name: calendar, type: calendar, subject: \(account), spaces: all, notAfter: 2099-12-31, "
             + "operations: [create, update]}\n"
-        try domain.write(
-            "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(isGiven ? service : "")",
-            to: "policy-\(version).yaml")
-        try await ChildProcess.run(
-            Repository.program("hdsctl"),
-            [
-                "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
-                "--passphrase-file", domain.path("ada.pass"),
-            ], folder: domain.folder)
-        try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
+        try await domain.sign(policy: version, isGiven ? service : "")
     }
 
     /// - Parameter server: where the calendars are; each user has an account of its own there.
@@ -69,11 +40,6 @@ struct ConnectorNode {
         -> ConnectorNode
     {
         let port = try LoopbackPort.take()
-        let kms = try domain.read("kms/hds-kms.yaml")
-        // The same core, pins and authorities as the KMS's.
-        guard let start = kms.range(of: "core:\n"), let end = kms.range(of: "authorization:\n") else {
-            throw NotInTime(what: "the configuration of the KMS", limit: .zero, seen: kms)
-        }
         let list = users.map { user in
             """
             {"id": "\(user.id)", "email": "\(user.email)", "login": "\(user.login)", \
@@ -83,35 +49,21 @@ struct ConnectorNode {
         try domain.write("{\"users\": [\(list.joined(separator: ", "))]}", to: "calendar/users.json")
         let socket = domain.path("calendar/\(name).sock")
         try domain.write(
-            """
-            node: \(name)
-            organisation: example
-            \(kms[start.lowerBound..<end.lowerBound])service-account:
-              token-endpoint: \(domain.authURL)/token
-              ca: ../pki/customer/root.pem
-              client-id: \(account)
-              client-secret: client-secret
-            kms:
-              host: \(Domain.kmsHost)
-              certificate: ../pki/customer/kms.pem
-              key: key.pem
-            store:
-              file: calendar.sqlite
-            users: users.json
-            backends:
-              - {id: main, url: "http://127.0.0.1:\(server)/", mode: per-user, concurrent: 16, per-second: 1000}
-            meetings:
-              join-hosts: [localhost]
-            rounds:
-              interval: 1s
-            control:
-              socket: \(socket)
-            runtime:
-              health:
-                address: 127.0.0.1:\(port)
-              allow-root: \(kms.contains("allow-root: true"))
-
-            """, to: "calendar/\(name).yaml")
+            try domain.configuration(
+                of: "calendar", node: name, health: port,
+                """
+                store:
+                  file: calendar.sqlite
+                users: users.json
+                backends:
+                  - {id: main, url: "http://127.0.0.1:\(server)/", mode: per-user, concurrent: 16, per-second: 1000}
+                meetings:
+                  join-hosts: [localhost]
+                rounds:
+                  interval: 1s
+                control:
+                  socket: \(socket)
+                """), to: "calendar/\(name).yaml")
         let child = try ChildProcess(
             Repository.program("hds-calendar"), ["--config", domain.path("calendar/\(name).yaml")],
             output: domain.path("log/\(name).log"))

@@ -19,23 +19,7 @@ extension StoryTests {
             func run(_ program: String, _ arguments: [String]) async throws -> String {
                 try await ChildProcess.run(program, arguments, folder: domain.folder)
             }
-            let made = """
-                mkdir -p "$1/ediscovery"
-                openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/ediscovery/key.pem" 2>/dev/null
-                openssl pkey -in "$1/ediscovery/key.pem" -pubout -out "$1/ediscovery/key.pub"
-                chmod 600 "$1/ediscovery/key.pem"
-                """
-            _ = try await run("bash", ["-euc", made, "key", domain.folder])
-            _ = try await run(
-                Repository.program("hds-auth"),
-                [
-                    "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-ediscovery",
-                    "--organisation", "example", "--grant", "cloud=link:ediscovery,feed:conversations,content:remove",
-                    "--grant",
-                    "kms",
-                    "--key", domain.path("ediscovery/key.pub"), "--secret-file",
-                    domain.path("ediscovery/client-secret"),
-                ])
+            try await domain.enter(service: "ediscovery", cloud: ",feed:conversations,content:remove")
             // Who is the officer: a person like any other, for the authorization service.
             let account = """
                 printf '%s\n' "$2" | "$1" add-account --accounts "$3" --email "carol@$4" --name Carol --organisation example
@@ -46,18 +30,7 @@ extension StoryTests {
                     "-euc", account, "account", Repository.program("hds-auth"), Self.password,
                     domain.path("auth/accounts.yaml"), domain["mail_domain"],
                 ])
-            try domain.write("the passphrase of ada\n", to: "ada.pass")
-            let ada = try await run(
-                Repository.program("hdsctl"),
-                [
-                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
-                    domain.path("ada.pass"),
-                ])
-            let officer = try #require(ada.split(separator: "\n").first { $0.hasPrefix("{") })
-            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
-            try domain.replace(
-                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
-                in: "kms/hds-kms.yaml")
+            try await domain.enterPolicyOfficer()
             return Deployment(domain)
         }
 
@@ -67,58 +40,28 @@ extension StoryTests {
         ) throws -> (child: ChildProcess, port: Int) {
             let domain = deployment.domain
             let port = try LoopbackPort.take(), consolePort = try LoopbackPort.take()
-            let kms = try domain.read("kms/hds-kms.yaml")
-            // The same core, pins and authorities as the KMS's.
-            let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
             try domain.write(
-                """
-                node: \(node)
-                organisation: example
-                \(core)service-account:
-                  token-endpoint: \(domain.authURL)/token
-                  ca: ../pki/customer/root.pem
-                  client-id: hds-ediscovery
-                  client-secret: client-secret
-                kms:
-                  host: \(Domain.kmsHost)
-                  certificate: ../pki/customer/kms.pem
-                  key: key.pem
-                mirror:
-                  database: \(node).sqlite
-                  directory: people.json
-                \(rows)
-                exports:
-                  folder: exports
-                  scratch: scratch
-                  recipients: recipients.json
-                dlp:
-                  rules:
-                    - {name: payment cards, cards: true}
-                console:
-                  address: 127.0.0.1:\(consolePort)
-                runtime:
-                  health:
-                    address: 127.0.0.1:\(port)
-                  log: {level: debug, format: text}
-                  allow-root: \(kms.contains("allow-root: true"))
-
-                """, to: "ediscovery/\(node).yaml")
+                try domain.configuration(
+                    of: "ediscovery", node: node, health: port,
+                    """
+                    mirror:
+                      database: \(node).sqlite
+                      directory: people.json
+                    \(rows)
+                    exports:
+                      folder: exports
+                      scratch: scratch
+                      recipients: recipients.json
+                    dlp:
+                      rules:
+                        - {name: payment cards, cards: true}
+                    console:
+                      address: 127.0.0.1:\(consolePort)
+                    """), to: "ediscovery/\(node).yaml")
             let child = try ChildProcess(
                 Repository.program("hds-ediscovery"), ["--config", domain.path("ediscovery/\(node).yaml")],
                 output: domain.path("log/\(node).log"))
             return (child, port)
-        }
-
-        private func sign(_ version: Int, _ rest: String, in domain: Domain) async throws {
-            try domain.write(
-                "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(rest)", to: "policy-\(version).yaml")
-            try await ChildProcess.run(
-                Repository.program("hdsctl"),
-                [
-                    "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
-                    "--passphrase-file", domain.path("ada.pass"),
-                ], folder: domain.folder)
-            try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
         }
 
         @Test(
@@ -165,11 +108,11 @@ extension StoryTests {
             let alice = try await Person.logIn("alice", in: deployment)
             let carol = try await Person.logIn("carol", in: deployment, password: Self.password)
             try domain.write(#"{"people":[{"id":"\#(alice.id)"}]}"#, to: "ediscovery/people.json")
-            try await sign(
-                1,
+            try await domain.sign(
+                policy: 1,
                 "agents:\n  - {user: \(carol.id), matter: m7, notAfter: 2099-12-31}\nservices:\n"
                     + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
-                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n")
             let password = try String(contentsOfFile: server.folder + "/password", encoding: .utf8)
             try domain.write(password, to: "ediscovery/database-password")
             _ = try await ChildProcess.run(
@@ -291,11 +234,11 @@ extension StoryTests {
             }
             await #expect(throws: (any Error).self) { try await ask(carol, "reports.list") }
 
-            try await sign(
-                1,
+            try await domain.sign(
+                policy: 1,
                 "agents:\n  - {user: \(carol.id), matter: m7, notAfter: 2099-12-31}\nservices:\n"
                     + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
-                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n")
             _ = try await eventually("the consent", within: .seconds(60), seen: { first.tail() }) {
                 (try? await ask(carol, "reports.list")) != nil ? true : nil
             }
@@ -405,11 +348,11 @@ extension StoryTests {
             _ domain: Domain
         ) async throws {
             let agents = [carol, alice].map { "  - {user: \($0.id), notAfter: 2099-12-31}\n" }.joined()
-            try await sign(
-                2,
+            try await domain.sign(
+                policy: 2,
                 "agents:\n\(agents)services:\n"
                     + "  - {name: ediscovery, type: ediscovery, subject: hds-ediscovery, spaces: all, "
-                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n", in: domain)
+                    + "notAfter: 2099-12-31, mayActOnBehalf: true, formerMembers: true}\n")
             _ = try await eventually("the second policy", within: .seconds(60), seen: { worker.tail() }) {
                 (try? await ask(alice, "reports.list", matter: nil)) != nil ? true : nil
             }

@@ -14,30 +14,12 @@ extension StoryTests {
         /// The domain with an officer, an account for each service, an integration, and configurations; no policy yet.
         private func prepare() async throws -> Deployment {
             let domain = try await Domain.make()
-            func run(_ program: String, _ arguments: [String]) async throws -> String {
-                try await ChildProcess.run(program, arguments, folder: domain.folder)
-            }
             for service in Self.services {
-                let made = """
-                    mkdir -p "$1"
-                    openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/key.pem" 2>/dev/null
-                    openssl pkey -in "$1/key.pem" -pubout -out "$1/key.pub"
-                    chmod 600 "$1/key.pem"
-                    ln -s "$2" "$1/hds-$3"
-                    """
-                _ = try await run(
-                    "bash",
-                    [
-                        "-euc", made, "key", domain.path(service), Repository.program("hds-ediscovery"), service,
-                    ])
-                _ = try await run(
-                    Repository.program("hds-auth"),
-                    [
-                        "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-\(service)",
-                        "--organisation", "example", "--grant", "cloud=link:\(service)", "--grant", "kms",
-                        "--key", domain.path("\(service)/key.pub"), "--secret-file",
-                        domain.path("\(service)/client-secret"),
-                    ])
+                try await domain.enter(service: service)
+                // The package has the same name for the same program.
+                try FileManager.default.createSymbolicLink(
+                    atPath: domain.path("\(service)/hds-\(service)"),
+                    withDestinationPath: Repository.program("hds-ediscovery"))
             }
             let accounts = try domain.read("auth/accounts.yaml")
             let integrations = ["crm", "spy"].map {
@@ -45,46 +27,15 @@ extension StoryTests {
             }.joined()
             try #require(!accounts.contains("\nclients:"))
             try domain.write(accounts + "clients:\n" + integrations, to: "auth/accounts.yaml")
-            try domain.write("the passphrase of ada\n", to: "ada.pass")
-            let ada = try await run(
-                Repository.program("hdsctl"),
-                [
-                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
-                    domain.path("ada.pass"),
-                ])
-            let officer = try #require(ada.split(separator: "\n").first { $0.hasPrefix("{") })
-            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
-            try domain.replace(
-                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
-                in: "kms/hds-kms.yaml")
+            try await domain.enterPolicyOfficer()
             return Deployment(domain)
         }
 
         private func start(_ service: String, _ more: String, in domain: Domain) throws -> (ChildProcess, port: Int) {
             let port = try LoopbackPort.take()
-            let kms = try domain.read("kms/hds-kms.yaml")
-            let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
             try domain.write(
-                """
-                node: \(service)-1
-                organisation: example
-                \(core)service-account:
-                  token-endpoint: \(domain.authURL)/token
-                  ca: ../pki/customer/root.pem
-                  client-id: hds-\(service)
-                  client-secret: client-secret
-                kms:
-                  host: \(Domain.kmsHost)
-                  certificate: ../pki/customer/kms.pem
-                  key: key.pem
-                \(more)
-                runtime:
-                  health:
-                    address: 127.0.0.1:\(port)
-                  log: {level: debug, format: text}
-                  allow-root: \(kms.contains("allow-root: true"))
-
-                """, to: "\(service)/hds-\(service).yaml")
+                try domain.configuration(of: service, node: "\(service)-1", health: port, more),
+                to: "\(service)/hds-\(service).yaml")
             let child = try ChildProcess(
                 domain.path("\(service)/hds-\(service)"), ["--config", domain.path("\(service)/hds-\(service).yaml")],
                 output: domain.path("log/\(service).log"))
@@ -93,16 +44,7 @@ extension StoryTests {
 
         private func sign(_ version: Int, _ services: [String], in domain: Domain) async throws {
             let lines = services.map { "  - {\($0), spaces: all, notAfter: 2099-12-31}\n" }.joined()
-            try domain.write(
-                "version: \(version)\norganisation: example\nissued: 2026-01-15\nservices:\n\(lines)",
-                to: "policy-\(version).yaml")
-            try await ChildProcess.run(
-                Repository.program("hdsctl"),
-                [
-                    "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
-                    "--passphrase-file", domain.path("ada.pass"),
-                ], folder: domain.folder)
-            try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
+            try await domain.sign(policy: version, "services:\n\(lines)")
         }
 
         private func health(_ port: Int) async -> String? {

@@ -50,42 +50,14 @@ extension StoryTests {
         /// The KMS with an officer Ada, and a policy file that is not there yet.
         private func prepare() async throws -> Deployment {
             let domain = try await Domain.make()
-            let hdsctl = Repository.program("hdsctl")
             try await ChildProcess.run(
                 Repository.program("hds-auth"),
                 [
                     "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", Indexer.id,
                     "--organisation", "example", "--grant", "kms=index", "--secret-file", domain.path("svc.secret"),
                 ], folder: domain.folder)
-            try domain.write("the passphrase of ada\n", to: "ada.pass")
-            // The fingerprint comes behind the officer, on standard error.
-            let made = try await ChildProcess.run(
-                hdsctl,
-                [
-                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
-                    domain.path("ada.pass"),
-                ], folder: domain.folder)
-            let officer = try #require(made.split(separator: "\n").first { $0.hasPrefix("{") })
-            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
-            try domain.replace(
-                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
-                in: "kms/hds-kms.yaml")
+            try await domain.enterPolicyOfficer()
             return Deployment(domain)
-        }
-
-        /// Signs a policy, and puts it into the place where the KMS looks.
-        private func sign(_ version: Int, _ lines: String, in domain: Domain) async throws -> String {
-            let name = "policy-\(version)"
-            try domain.write(
-                "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(lines)", to: name + ".yaml")
-            try await ChildProcess.run(
-                Repository.program("hdsctl"),
-                [
-                    "policy", "sign", domain.path(name + ".yaml"), "--key", domain.path("ada.pem"),
-                    "--passphrase-file", domain.path("ada.pass"),
-                ], folder: domain.folder)
-            try domain.write(try domain.read(name + ".signed"), to: "kms/policy.signed")
-            return name + ".signed"
         }
 
         private func status(_ domain: Domain) async throws -> String {
@@ -124,7 +96,7 @@ extension StoryTests {
             let consent =
                 "services:\n  - {name: indexer, type: search-indexing, subject: \(Indexer.id), spaces: all, "
                 + "notAfter: 2099-12-31}\n"
-            let first = try await sign(1, consent, in: domain)
+            let first = try await domain.sign(policy: 1, consent)
             _ = try await eventually("the indexer reads", seen: { kms.tail() }) {
                 try await indexer.retrieve(key) == "200" ? true : nil
             }
@@ -137,7 +109,7 @@ extension StoryTests {
                 folder: domain.folder)
             #expect(sentences.contains("The service indexer has a consent: search-indexing"), "\(sentences)")
 
-            let second = try await sign(2, "", in: domain)
+            let second = try await domain.sign(policy: 2, "")
             _ = try await eventually("the indexer is shut out", seen: { kms.tail() }) {
                 try await indexer.retrieve(key).contains("(no-consent)") ? true : nil
             }

@@ -27,35 +27,8 @@ extension StoryTests {
         /// The domain with an officer, an account for the indexer, and its configuration; no policy yet.
         private func prepare() async throws -> Deployment {
             let domain = try await Domain.make()
-            func run(_ program: String, _ arguments: [String]) async throws -> String {
-                try await ChildProcess.run(program, arguments, folder: domain.folder)
-            }
-            let made = """
-                mkdir -p "$1/indexer"
-                openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1/indexer/key.pem" 2>/dev/null
-                openssl pkey -in "$1/indexer/key.pem" -pubout -out "$1/indexer/key.pub"
-                chmod 600 "$1/indexer/key.pem"
-                """
-            _ = try await run("bash", ["-euc", made, "key", domain.folder])
-            _ = try await run(
-                Repository.program("hds-auth"),
-                [
-                    "add-service", "--accounts", domain.path("auth/accounts.yaml"), "--id", "hds-indexer",
-                    "--organisation", "example", "--grant", "cloud=link:indexer,feed:conversations", "--grant", "kms",
-                    "--key", domain.path("indexer/key.pub"), "--secret-file", domain.path("indexer/client-secret"),
-                ])
-            try domain.write("the passphrase of ada\n", to: "ada.pass")
-            let ada = try await run(
-                Repository.program("hdsctl"),
-                [
-                    "officer", "create", domain.path("ada.pem"), "--id", "ada", "--duty", "policy", "--passphrase-file",
-                    domain.path("ada.pass"),
-                ])
-            let officer = try #require(ada.split(separator: "\n").first { $0.hasPrefix("{") })
-            try domain.write("{\"officers\":[\(officer)]}", to: "kms/officers.json")
-            try domain.replace(
-                "control:\n", with: "policy:\n  file: policy.signed\nofficers:\n  file: officers.json\ncontrol:\n",
-                in: "kms/hds-kms.yaml")
+            try await domain.enter(service: "indexer", cloud: ",feed:conversations")
+            try await domain.enterPolicyOfficer()
             return Deployment(domain)
         }
 
@@ -65,55 +38,23 @@ extension StoryTests {
         ) throws -> (child: ChildProcess, port: Int) {
             let domain = deployment.domain
             let port = try LoopbackPort.take()
-            let kms = try domain.read("kms/hds-kms.yaml")
-            // The same core, pins and authorities as the KMS's.
-            let core = kms[kms.range(of: "core:\n")!.lowerBound..<kms.range(of: "authorization:\n")!.lowerBound]
-            let allowsRoot = kms.contains("allow-root: true")
             try domain.write(
-                """
-                node: \(name)
-                organisation: example
-                \(core)service-account:
-                  token-endpoint: \(domain.authURL)/token
-                  ca: ../pki/customer/root.pem
-                  client-id: hds-indexer
-                  client-secret: client-secret
-                kms:
-                  host: \(Domain.kmsHost)
-                  certificate: ../pki/customer/kms.pem
-                  key: key.pem
-                index:
-                  database: \(name).sqlite
-                  profile: \(profile)
-                  index-anew: \(indexAnew)
-                  files:
-                    reader: \(Repository.program("hds-extract"))
-                control:
-                  socket: \(domain.path("indexer/\(name).sock"))
-                runtime:
-                  health:
-                    address: 127.0.0.1:\(port)
-                  log: {level: debug, format: text}
-                  allow-root: \(allowsRoot)
-
-                """, to: "indexer/\(name).yaml")
+                try domain.configuration(
+                    of: "indexer", node: name, health: port,
+                    """
+                    index:
+                      database: \(name).sqlite
+                      profile: \(profile)
+                      index-anew: \(indexAnew)
+                      files:
+                        reader: \(Repository.program("hds-extract"))
+                    control:
+                      socket: \(domain.path("indexer/\(name).sock"))
+                    """), to: "indexer/\(name).yaml")
             let child = try ChildProcess(
                 Repository.program("hds-indexer"), ["--config", domain.path("indexer/\(name).yaml")],
                 output: domain.path("log/\(name).log"))
             return (child, port)
-        }
-
-        private func sign(_ version: Int, _ services: String, in domain: Domain) async throws {
-            try domain.write(
-                "version: \(version)\norganisation: example\nissued: 2026-01-15\n\(services)",
-                to: "policy-\(version).yaml")
-            try await ChildProcess.run(
-                Repository.program("hdsctl"),
-                [
-                    "policy", "sign", domain.path("policy-\(version).yaml"), "--key", domain.path("ada.pem"),
-                    "--passphrase-file", domain.path("ada.pass"),
-                ], folder: domain.folder)
-            try domain.write(try domain.read("policy-\(version).signed"), to: "kms/policy.signed")
         }
 
         private static let consent =
@@ -163,7 +104,7 @@ extension StoryTests {
             }
             await #expect(throws: (any Error).self) { try await bob.spaces.search("partitions") }
 
-            try await sign(1, Self.consent, in: domain)
+            try await domain.sign(policy: 1, Self.consent)
             let lines = try await Self.chat(300, in: domain.folder)
             let firstHalf = Array(lines.prefix(150)), secondHalf = Array(lines.dropFirst(150))
             for (index, line) in firstHalf.enumerated() where !line.isEmpty {
@@ -332,7 +273,7 @@ extension StoryTests {
             try await everyWordIsFound()
 
             // The consent ends.
-            try await sign(2, "", in: domain)
+            try await domain.sign(policy: 2, "")
             _ = try await eventually("the end of the consent", within: .seconds(120), seen: { third.tail() }) {
                 let text = await health(thirdPort)?.text ?? ""
                 return text.contains("HDS-INDEX-CONSENT") ? true : nil
