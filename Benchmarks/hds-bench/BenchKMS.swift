@@ -69,7 +69,8 @@ struct BenchKMS: Sendable {
         audit = trail.map { [store] in DecisionAudit(trail: $0, ring: ring, store: store) }
         try await audit?.prepare(now: now)
         handler = try Self.handler(
-            host, store, ring, tokenKey, staticKey, audit: audit, federation: try federation(staticKey))
+            host, store, ring, tokenKey, staticKey, audit: audit,
+            partners: try federation(staticKey).map { PartnersInForce($0) })
     }
 
     /// The same KMS over another store, which has everything that the first one had.
@@ -83,7 +84,7 @@ struct BenchKMS: Sendable {
 
     private static func handler(
         _ host: String, _ store: any KeyStore, _ ring: SealRing, _ tokenKey: PrivateKey, _ staticKey: KMSStaticKey,
-        audit: DecisionAudit? = nil, federation: Federation? = nil
+        audit: DecisionAudit? = nil, partners: PartnersInForce? = nil
     ) throws -> RequestHandler {
         let vault = RecordVault(ring: ring, store: store)
         let keySet = try BenchTokens.keySet(tokenKey)
@@ -100,7 +101,7 @@ struct BenchKMS: Sendable {
                 store: store, ring: SessionSealRing(store: store, ring: ring), vault: vault),
             verifier: BearerDirectory(issuers: [issuer]), staticKeys: StaticKeysInForce([staticKey]), log: SilentLog(),
             audit: audit,
-            federation: federation)
+            partners: partners)
     }
 
     func token(_ user: String) throws -> String { try BenchTokens.token(user, key: tokenKey) }

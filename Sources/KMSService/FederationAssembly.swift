@@ -16,34 +16,61 @@ import WireText
 // signed policy may name partners at any time.
 extension KMSAssembly {
     struct FederationParts {
-        let settings: Federation
+        let partners: PartnersInForce
         let sweep: FederationSweep
+        private let health: HealthRegistry
+
+        fileprivate init(_ federation: Federation, _ client: FederationClient, _ health: HealthRegistry) {
+            partners = PartnersInForce(federation)
+            sweep = FederationSweep(client: client)
+            self.health = health
+        }
+
+        func use(_ settings: FederationSettings) {
+            partners.replace(settings.partners, ownUsers: settings.ownUsers)
+            settings.warn(health)
+        }
+    }
+
+    /// What the section and the files that it names say, judged.
+    struct FederationSettings {
+        let partners: [FederationPartner]
+        let ownUsers: Set<String>
+        private let isUnlisted: Bool
+
+        init(_ section: FederationSection?, own: KMSNames, route: WebRoute) throws {
+            partners = try (section?.partners ?? []).map { try KMSAssembly.partner($0, own: own, route: route) }
+            ownUsers = try section?.ownUsers.map { try KMSAssembly.userIDs(in: $0) } ?? []
+            try KMSAssembly.judgeLists(partners, ownUsers: ownUsers)
+            isUnlisted = section?.ownUsers == nil && partners.contains { $0.mayAskUs && $0.users == nil }
+        }
+
+        fileprivate func warn(_ health: HealthRegistry) {
+            let id = "partner-users-unlisted"
+            guard isUnlisted else { return health.withdraw(warning: id) }
+            health.warn(
+                StandingWarning(
+                    id, "a partner may speak for users whom nobody listed, and own users who never came are not known",
+                    fix: "name the file of own users in federation.own-users, or list the partner's users"))
+        }
     }
 
     static func federation(
         _ configuration: KMSServiceConfiguration, _ context: ServiceContext, own: StaticKeysInForce, links: LinkHolder,
         log: KMSRequestLog, route: WebRoute
     ) throws -> FederationParts {
-        let section = configuration.federation
-        let partners = try (section?.partners ?? []).map { try partner($0, own: own.present.names, route: route) }
-        let ownUsers = try section?.ownUsers.map { try userIDs(in: $0) } ?? []
-        try judgeLists(partners, ownUsers: ownUsers)
-        if section?.ownUsers == nil, partners.contains(where: { $0.mayAskUs && $0.users == nil }) {
-            context.health.warn(
-                StandingWarning(
-                    "partner-users-unlisted",
-                    "a partner may speak for users whom nobody listed, and own users who never came are not known",
-                    fix: "name the file of own users in federation.own-users, or list the partner's users"))
-        }
+        let settings = try FederationSettings(configuration.federation, own: own.present.names, route: route)
+        settings.warn(context.health)
         let observer = observer(context.health.alarms, log)
         let client = FederationClient(
             own: own, carrier: LinkCarrier(links: links), observer: observer)
         return FederationParts(
-            settings: Federation(partners: partners, ownUsers: ownUsers, client: client, observer: observer),
-            sweep: FederationSweep(client: client))
+            Federation(
+                partners: settings.partners, ownUsers: settings.ownUsers, client: client, observer: observer),
+            client, context.health)
     }
 
-    private static func partner(
+    fileprivate static func partner(
         _ section: PartnerSection, own: KMSNames, route: WebRoute
     ) throws -> FederationPartner {
         guard section.host != own.host else {
@@ -97,8 +124,8 @@ extension KMSAssembly {
         return ids
     }
 
-    /// What two lists claim can only be a mistake: the service does not start with it.
-    private static func judgeLists(_ partners: [FederationPartner], ownUsers: Set<String>) throws {
+    /// What two lists claim can only be a mistake: the service neither starts with it nor takes it over.
+    fileprivate static func judgeLists(_ partners: [FederationPartner], ownUsers: Set<String>) throws {
         var homes = Dictionary(ownUsers.map { ($0, "own-users") }, uniquingKeysWith: { first, _ in first })
         for partner in partners {
             for user in partner.users ?? [] {

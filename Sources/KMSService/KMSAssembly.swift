@@ -94,7 +94,7 @@ package enum KMSAssembly {
         let handler = RequestHandler(
             keyManagement: keyManagement, sessions: sessions, verifier: trust.directory,
             staticKeys: staticKeys, log: log, audit: audit.audit,
-            federation: federation.settings)
+            partners: federation.partners)
         let threads = configuration.workers > 0 ? configuration.workers : Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         let workers = WorkerPool(threads: threads)
         let lanes = RequestLanes(handler: handler, workers: workers, awaitsNotes: true)
@@ -154,7 +154,8 @@ package enum KMSAssembly {
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
-            clients: handler.clients, freezes: freezes, disabled: leavers, audit: audit.audit, policy: inForce,
+            clients: handler.clients, partners: federation.partners, freezes: freezes, disabled: leavers,
+            audit: audit.audit, policy: inForce,
             officers: officers,
             escrow: escrow, backups: backups,
             health: context.health, log: log, rootKeys: rootKeys, nodes: nodes, rollback: rollback,
@@ -163,7 +164,7 @@ package enum KMSAssembly {
         let control = try await KMSControl.open(commands(kms), of: kms, context.events, version: identity.version)
         let reload = KMSReload(
             context: context, linked: linked, staticKeys: staticKeys, certificate: certificate, settings: settings,
-            link: link, trust: trust, audit: audit, keeper: keeper)
+            link: link, trust: trust, audit: audit, keeper: keeper, federation: federation)
         let watches = watches(kms, context)
         return ServicePlan(
             services: watches + [keeperOfLease ?? FreezeWatch(freezes: freezes, log: log)] + [

@@ -9,7 +9,7 @@ import ServiceRuntime
 import WireText
 
 /// What a running KMS takes over from a new configuration: static key, link (core, pins, authorities, proxy, inspection,
-/// account), authorities and accounts of the issuers, officers and policy.
+/// account), authorities and accounts of the issuers, partners of federation, officers and policy.
 ///
 /// Rules:
 /// 1. Everything is read and judged before anything is taken over.
@@ -22,7 +22,7 @@ struct KMSReload: Sendable {
     static let keys =
         LinkedService.reloadable(KMSServiceConfiguration.self) + [
             "static-key", "authorization.issuers.ca", "authorization.issuers.client-id",
-            "authorization.issuers.client-secret",
+            "authorization.issuers.client-secret", "federation",
         ]
 
     let context: ServiceContext
@@ -34,12 +34,15 @@ struct KMSReload: Sendable {
     let trust: TokenTrust
     let audit: KMSAudit
     let keeper: PolicyKeeper
+    let federation: KMSAssembly.FederationParts
 
     func take(_ new: KMSServiceConfiguration) async throws {
         let now = Timestamp.now()
         let keys = try KMSAssembly.loadStaticKeys(new, context, now)
         let fresh = try linked.prepare(new, now: now)
         let renewTrust = try trust.renewal(new.authorization.issuers, context.credentials, linked.network.route)
+        let partners = try KMSAssembly.FederationSettings(
+            new.federation, own: keys[0].names, route: linked.network.route)
         try await keeper.judgeOfficers()
         try await linked.renew(link, settings, with: fresh) { [audit] inspection in
             try await audit.keep(inspection, of: new.core, now: now)
@@ -49,6 +52,7 @@ struct KMSReload: Sendable {
         if isOther { KMSAssembly.tell(keys[0], context.events) }
         certificate.use(new.staticKey.certificate)
         renewTrust()
+        federation.use(partners)
         link.publishDetails()
         try await keeper.reload()
     }

@@ -54,10 +54,10 @@ package final class RequestHandler: Sendable {
 
     /// - Parameters:
     ///   - staticKeys: they may be replaced while requests are answered.
-    ///   - federation: nil: nobody else's KMS is asked or answered.
+    ///   - partners: nil: nobody else's KMS is asked or answered.
     package init(
         keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier,
-        staticKeys: StaticKeysInForce, log: any RequestLog, audit: DecisionAudit? = nil, federation: Federation? = nil,
+        staticKeys: StaticKeysInForce, log: any RequestLog, audit: DecisionAudit? = nil, partners: PartnersInForce? = nil,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         var keyManagement = keyManagement
@@ -73,7 +73,7 @@ package final class RequestHandler: Sendable {
         self.log = log
         self.audit = audit
         self.clock = clock
-        partners = federation.map { PartnersInForce($0) }
+        self.partners = partners
         homes = UserHomes(store: keyManagement.store, ring: keyManagement.vault.ring)
     }
 

@@ -181,17 +181,29 @@ struct FailoverCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lose a site on purpose, on a throw-away copy of everything on this machine.",
             discussion: """
-                Runs deploy/drill-failover of the checkout that this program was built in: servers, nodes, clients and a loss, \
-                once with synchronous commits and once without. Nothing of an installation is touched.
+                Two PostgreSQL servers with replication, a node at each, hds-auth, a core and clients at work, all on \
+                loopback and in a folder that is thrown away; then the primary's site is lost, the other one is promoted, \
+                and the old primary comes back. Once with synchronous commits and once without. It needs the packages \
+                hds-appliance, hds-reference-core, hds-client and postgresql; a test machine is the place for it. Nothing of \
+                an installation is touched. Ends with 1 when something is not as promised, with 75 when it could not be tried.
+
+                Example: hdsctl failover drill --commits synchronous --json
                 """)
 
+        enum Commits: String, ExpressibleByArgument, CaseIterable { case synchronous, asynchronous }
+
+        @Option(help: "Only with these commits.")
+        var commits: Commits?
         @Flag(help: "Print one JSON object for each drill.")
         var json = false
+        @Option(help: "The folder of the programs, when they are not beside this one.", completion: .directory)
+        var programs: String?
 
         func run() throws {
-            try reporting {
-                try DrillScript("drill-failover").run(json ? ["--json"] : [])
-            }
+            var arguments = ["--programs", programs ?? DrillScript.folder]
+            if let commits { arguments += ["--commits", commits.rawValue] }
+            if json { arguments.append("--json") }
+            try reporting { try DrillScript("drill-failover").run(arguments) }
         }
     }
 

@@ -79,7 +79,7 @@ final class TestKMS: Sendable {
             keyManagement: keyManagement, sessions: sessions,
             verifier: verifier,
             staticKeys: StaticKeysInForce([staticKey]), log: log, audit: audit,
-            federation: try federation(staticKey, clock),
+            partners: try federation(staticKey, clock).map { PartnersInForce($0) },
             clock: { clock.now })
     }
 

@@ -31,7 +31,7 @@ http_status() (
 # http_body PORT PATH: the body of the answer to a GET on 127.0.0.1.
 http_body() (
     exec 3<>"/dev/tcp/127.0.0.1/$1" || exit 0
-    printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
+    printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3
     timeout 3 cat <&3 | sed '1,/^\r*$/d'
 ) 2>/dev/null
 

@@ -52,6 +52,7 @@ struct RunningKMS: Sendable {
     let keyManagement: KeyManagement
     let sessions: SessionTable
     let clients: ClientUsage
+    let partners: PartnersInForce
     let freezes: FreezeBoard
     let disabled: DisabledKeeper
     let audit: DecisionAudit

@@ -155,15 +155,9 @@ extension OfficeAct {
 
 extension RunningKMS {
     var oversight: Oversight {
-        let policy = policy
-        let configured = Dictionary(
-            (configuration.federation?.partners ?? []).map { ($0.host, $0.allowsNested) }
-        ) { first, _ in first }
-        return Oversight(management: keyManagement, sessions: sessions) {
-            let signed = policy.current.signed
-            let named = signed.partners.map { ($0.host, configured[$0.host] ?? false) }
-            return Oversight.PolicyReaders(
-                signed, partners: named.isEmpty ? configured : Dictionary(named) { first, _ in first })
+        Oversight(management: keyManagement, sessions: sessions) { [policy, partners] in
+            let now = policy.current
+            return Oversight.PolicyReaders(now.signed, partners: partners.nestedReaders(by: now))
         }
     }
 }

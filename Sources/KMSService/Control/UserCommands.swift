@@ -46,7 +46,6 @@ enum UserCommands {
         let entry = kms.disabled.disabled.entry(of: user)
         let sessions = try await kms.sessions.living(ofUser: user, now: .now())
         let issuers = kms.disabled.polls.filter(\.isCustomerControlled)
-        let partners = partners(kms)
         return ControlAnswer { json in
             json.member("host", kms.configuration.host)
             json.member("node", kms.configuration.node)
@@ -67,13 +66,8 @@ enum UserCommands {
                 json.endObject()
             }
             json.endArray()
-            json.member("partners", partners)
+            json.member("partners", kms.partners.nestedReaders(by: kms.policy.current).keys.sorted())
             json.member("services", kms.policy.current.signed.services.map(\.name))
         }
-    }
-
-    private static func partners(_ kms: RunningKMS) -> [String] {
-        let signed = kms.policy.current.signed.partners.map(\.host)
-        return (signed.isEmpty ? (kms.configuration.federation?.partners ?? []).map(\.host) : signed).sorted()
     }
 }

@@ -13,26 +13,46 @@ import Synchronization
 /// 3. Users that the policy lists are all; without such a list those that the configuration lists for this host are, and
 ///    without that those whom an issuer that the policy names proves. Who is named by nothing is nobody.
 /// 4. An assertion issuer that is configured stays demanded as long as the policy names it, or names none at all.
-final class PartnersInForce: Sendable {
-    private let configured: Federation
-    private let known: Mutex<(snapshot: PolicySnapshot, federation: Federation?)?>
+package final class PartnersInForce: Sendable {
+    private struct State {
+        var configured: Federation
+        /// What was made of it by this policy.
+        var known: (snapshot: PolicySnapshot, federation: Federation?)?
+    }
 
-    init(_ configured: Federation) {
-        self.configured = configured
-        known = Mutex(nil)
+    private let state: Mutex<State>
+
+    package init(_ configured: Federation) {
+        state = Mutex(State(configured: configured))
+    }
+
+    /// Other partners and own users of the configuration, from the next request on. Who is no partner any more is refused
+    /// in the sessions that it has, and its octets are not used again.
+    package func replace(_ partners: [FederationPartner], ownUsers: Set<String>) {
+        state.withLock { state in
+            state.configured = Federation(
+                partners: partners, ownUsers: ownUsers, client: state.configured.client,
+                observer: state.configured.observer)
+            state.known = nil
+        }
+    }
+
+    /// Who are partners by this policy, by host, and whether their users may read what is nested.
+    package func nestedReaders(by snapshot: PolicySnapshot) -> [String: Bool] {
+        (federation(by: snapshot)?.partners ?? [:]).mapValues(\.allowsNested)
     }
 
     /// Nil when there is no partner.
     func federation(by snapshot: PolicySnapshot) -> Federation? {
-        known.withLock { known in
-            if let known, known.snapshot === snapshot { return known.federation }
-            let federation = made(by: snapshot)
-            known = (snapshot, federation)
+        state.withLock { state in
+            if let known = state.known, known.snapshot === snapshot { return known.federation }
+            let federation = Self.made(of: state.configured, by: snapshot)
+            state.known = (snapshot, federation)
             return federation
         }
     }
 
-    private func made(by snapshot: PolicySnapshot) -> Federation? {
+    private static func made(of configured: Federation, by snapshot: PolicySnapshot) -> Federation? {
         var federation = configured
         if !snapshot.signed.partners.isEmpty {
             let named = snapshot.signed.partners.compactMap { partner($0, configured: configured.partners[$0.host]) }
@@ -42,7 +62,7 @@ final class PartnersInForce: Sendable {
     }
 
     /// Nil for anchors that can not be used, which the policy's own reading does not let through.
-    private func partner(_ named: Partner, configured: FederationPartner?) -> FederationPartner? {
+    private static func partner(_ named: Partner, configured: FederationPartner?) -> FederationPartner? {
         let roots = named.anchors.compactMap { try? Certificate(der: $0) }
         guard roots.count == named.anchors.count,
             let trust = try? FederationTrust(host: named.host, roots: roots, pins: Set(named.pins))

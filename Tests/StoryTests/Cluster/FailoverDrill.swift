@@ -38,27 +38,6 @@ struct FailoverDrill {
                 "old primary, back   " + (oldAnswered ? "ANSWERED" : "released nothing: " + oldRefusedBy)
             ]
         }
-
-        var json: String {
-            var json = JSONWriter()
-            json.beginObject()
-            json.member("drill", "site-lost")
-            json.member("synchronous", isSynchronous)
-            json.member("detectionMilliseconds", detection.milliseconds)
-            json.member("promotionMilliseconds", promotion.milliseconds)
-            json.member("recoveryMilliseconds", recovery.milliseconds)
-            json.member("requests", requests)
-            json.member("lost", lost)
-            json.member("longestWaitMilliseconds", longestWait.milliseconds)
-            json.member("acknowledged", acknowledged)
-            json.member("unreadable", unreadable)
-            json.member("verdict", verdict)
-            json.member("refusal", ifPresent: refusal)
-            json.member("oldAnswered", oldAnswered)
-            json.member("oldRefusedBy", oldRefusedBy)
-            json.endObject()
-            return json.text()
-        }
     }
 
     let isSynchronous: Bool

@@ -1,9 +1,11 @@
 import Foundation
 import TestServers
 import Testing
+import WireText
 
 extension StoryTests {
-    /// The drill of docs/failover.md; `deploy/drill-failover` runs it and prints what it found.
+    /// The drill of docs/failover.md by this project's own client and with its own eyes; `hdsctl failover drill` does it with the
+    /// programs alone.
     @Suite("A site is lost", .enabled(if: TestPostgreSQL.isInstalled)) struct FailoverStoryTests {
         @Test("A switch-over while everything runs and people work: the plan passes, nothing is lost, both nodes go on")
         func switchOver() async throws {
@@ -43,10 +45,6 @@ extension StoryTests {
         func drill(isSynchronous: Bool) async throws {
             let report = try await FailoverDrill(isSynchronous: isSynchronous).run()
             for line in report.lines { print("drill: \(line)") }
-            if let file = ProcessInfo.processInfo.environment["HDS_DRILL_REPORT"] {
-                let before = (try? String(contentsOfFile: file, encoding: .utf8)) ?? ""
-                try (before + report.json + "\n").write(toFile: file, atomically: true, encoding: .utf8)
-            }
             #expect(report.lost == 0)
             #expect(report.acknowledged > 10)
             #expect(!report.oldAnswered)
@@ -57,6 +55,23 @@ extension StoryTests {
                 #expect(report.verdict.hasPrefix("unknown"))
                 #expect(report.refusal?.contains("--force") == true, "it is refused without --force")
             }
+        }
+
+        @Test(
+            "hdsctl failover drill does the same with nothing but programs, and says so as JSON",
+            .enabled(if: LongTests.areWanted))
+        func command() async throws {
+            let output = FileManager.default.temporaryDirectory.path + "/failover-drill-\(UUID().uuidString).log"
+            defer { try? FileManager.default.removeItem(atPath: output) }
+            let child = try ChildProcess(
+                Repository.program("hdsctl"), ["failover", "drill", "--commits", "synchronous", "--json"],
+                output: output)
+            #expect(try await child.end(within: .seconds(240)) == .exit(0), "\(child.tail())")
+            let line = try #require(child.log().split(separator: "\n").first { $0.hasPrefix("{") })
+            let report = try JSONDocument(text: String(line)).root
+            #expect(report["lost"]?.integer == 0 && report["unreadable"]?.integer == 0)
+            #expect((report["acknowledged"]?.integer ?? 0) > 10 && report["oldAnswered"]?.boolean == false)
+            #expect(report["verdict"]?.string?.hasPrefix("proved") == true)
         }
     }
 }

@@ -160,5 +160,5 @@ extension StoryTests {
 }
 
 extension String {
-    fileprivate func count(of text: String) -> Int { components(separatedBy: text).count - 1 }
+    func count(of text: String) -> Int { components(separatedBy: text).count - 1 }
 }

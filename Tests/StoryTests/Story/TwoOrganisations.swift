@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import HDSClient
 import Testing
 
@@ -88,13 +89,17 @@ final class TwoOrganisations: Sendable {
         for service in [Service.auth, .kms] { try await b.waitUntilReady(service) }
     }
 
-    /// A's KMS again, with or without its partner.
-    func restartKMSOfA(withPartner: Bool) async throws {
-        try await a[.kms]?.cut()
-        let text = try a.domain.read(Service.kms.configuration).replacingOccurrences(of: federationOfA, with: "")
-        try a.domain.write(text + (withPartner ? federationOfA : ""), to: Service.kms.configuration)
-        try a.start(.kms)
-        try await a.waitUntilReady(.kms)
+    /// A's KMS takes over this section of its configuration (SIGHUP), or refuses it.
+    func reloadKMSOfA(federation section: String, saying text: String = "took over the configuration") async throws {
+        let file = Service.kms.configuration
+        let before = try a.domain.read("log/hds-kms.log").count(of: text)
+        let whole = try a.domain.read(file)
+        let start = try #require(whole.range(of: "federation:\n"))
+        try a.domain.write(whole[..<start.lowerBound] + section, to: file)
+        a[.kms]?.send(SIGHUP)
+        _ = try await eventually("the reload: \(text)", seen: { self.a[.kms]?.tail() ?? "" }) {
+            try self.a.domain.read("log/hds-kms.log").count(of: text) > before ? true : nil
+        }
     }
 
     private func end() async throws {
