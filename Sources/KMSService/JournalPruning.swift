@@ -21,15 +21,18 @@ struct JournalPruning: Service {
     private let store: any KeyStore
     private let ring: SealRing
     private let oldestBackup: @Sendable () async throws -> Timestamp?
+    /// Names of nodes that officers took off the list.
+    private let removed: @Sendable () async -> Set<String>
     private let events: any EventRecorder
     private let log: KMSRequestLog
 
     init(
         _ journal: RemovalJournal, days: Int?, store: any KeyStore, ring: SealRing,
-        oldestBackup: @escaping @Sendable () async throws -> Timestamp?, events: any EventRecorder, log: KMSRequestLog
+        oldestBackup: @escaping @Sendable () async throws -> Timestamp?,
+        removed: @escaping @Sendable () async -> Set<String>, events: any EventRecorder, log: KMSRequestLog
     ) {
         (self.journal, self.days, self.store, self.ring) = (journal, days, store, ring)
-        (self.oldestBackup, self.events, self.log) = (oldestBackup, events, log)
+        (self.oldestBackup, self.removed, self.events, self.log) = (oldestBackup, removed, events, log)
     }
 
     func run() async throws {
@@ -46,12 +49,25 @@ struct JournalPruning: Service {
         return min(oldest.adding(seconds: -Self.margin), now.adding(seconds: -Int64(days) * 86_400))
     }
 
+    /// A node that was removed may have its journal on a disk of its own, which went with it. When its last entry is older than
+    /// every backup, backups of from now on do not ask for it.
+    private func forgetRemoved(before limit: Timestamp) async throws {
+        for node in await removed().sorted() {
+            guard var heads = try await NodeHeads.kept(of: node, in: store, ring: ring), let tip = heads.tip,
+                tip.time < limit
+            else { continue }
+            (heads.journal, heads.tip) = (nil, nil)
+            try await heads.keep(in: store, ring: ring)
+        }
+    }
+
     func look(now: Timestamp) async throws {
         guard let limit = try await limit(now: now) else { return }
         let count = try await journal.prune(before: limit, now: now)
         let gone = try journal.removeEnded(before: limit) { ring.journalKey($0) }
         // Backups of from now on do not ask for them.
         for node in gone { try await NodeHeads(node: node).keep(in: store, ring: ring) }
+        try await forgetRemoved(before: limit)
         guard count > 0 || !gone.isEmpty else { return }
         let nodes: Loggable = gone.isEmpty ? "" : ", journals of \(reviewed: gone.joined(separator: ", "))"
         events.record(

@@ -176,7 +176,8 @@ package enum KMSAssembly {
                 audit.chainWatch(every: configuration.audit.verifyEvery), audit, removals,
                 JournalPruning(
                     journal, days: configuration.journal?.keepDays, store: store, ring: ring,
-                    oldestBackup: { try await backups.oldest() }, events: context.events, log: log),
+                    oldestBackup: { try await backups.oldest() }, removed: { nodes.removed }, events: context.events,
+                    log: log),
                 keeper, control,
                 RecoveryWatch(
                     book: kms.escrow, staleness: { [backups = kms.backups] in await backups.staleness(now: $0) },

@@ -37,6 +37,12 @@ package struct NodeHeads: Sendable, Equatable {
             auditHead: root["auditHead"]?.string)
     }
 
+    /// What is kept of a node; nil: nothing, or what does not open.
+    package static func kept(of node: String, in store: any KeyStore, ring: SealRing) async throws -> NodeHeads? {
+        let name = prefix + node
+        return try await store.setting(name).flatMap { opened(name, $0, ring) }
+    }
+
     /// Keeps them for this node.
     package func keep(in store: any KeyStore, ring: SealRing) async throws {
         let name = Self.prefix + node
@@ -45,7 +51,7 @@ package struct NodeHeads: Sendable, Equatable {
         let octets = json.bytes()
         for _ in 0..<8 {
             let old = try await store.setting(name)
-            let version = (old.map { $0.prefix(8).reduce(Int64(0)) { $0 << 8 | Int64($1) } } ?? 0) + 1
+            let version = (old.map(Self.version) ?? 0) + 1
             var value: [UInt8] = []
             value.append(bigEndian: version)
             value += try octets.withUnsafeBytes { try ring.seal($0, kind: .setting, id: name, version: version) }
@@ -59,16 +65,22 @@ package struct NodeHeads: Sendable, Equatable {
     static func all(in snapshot: any StoreSnapshot, ring: SealRing) throws -> [NodeHeads] {
         var heads: [NodeHeads] = []
         try snapshot.rows(of: .settings) { row in
-            guard case .octets(let name) = row[0], case .octets(let value) = row[1], value.count > 8,
+            guard case .octets(let name) = row[0], case .octets(let value) = row[1],
                 name.starts(with: Array(prefix.utf8))
             else { return }
-            let version = value.prefix(8).reduce(Int64(0)) { $0 << 8 | Int64($1) }
-            let id = String(decoding: name, as: UTF8.self)
-            guard let plain = try? ring.open(Array(value.dropFirst(8)), kind: .setting, id: id, version: version),
-                let root = plain.withUnsafeBytes({ try? JSONDocument(Array($0)).root }), let head = NodeHeads(root)
-            else { return }
-            heads.append(head)
+            if let head = opened(String(decoding: name, as: UTF8.self), value, ring) { heads.append(head) }
         }
         return heads
     }
+
+    /// Eight octets of the version, and what was sealed under it.
+    private static func opened(_ name: String, _ value: [UInt8], _ ring: SealRing) -> NodeHeads? {
+        guard value.count > 8,
+            let plain = try? ring.open(Array(value.dropFirst(8)), kind: .setting, id: name, version: version(value)),
+            let root = plain.withUnsafeBytes({ try? JSONDocument(Array($0)).root })
+        else { return nil }
+        return NodeHeads(root)
+    }
+
+    private static func version(_ value: [UInt8]) -> Int64 { value.prefix(8).reduce(0) { $0 << 8 | Int64($1) } }
 }

@@ -29,6 +29,16 @@ struct JournalPruningTests {
         await gone.close()
         try await NodeHeads(node: "gone", journal: gone.header.journal, tip: gone.tip).keep(
             in: bench.store, ring: bench.ring)
+        // Of two nodes with folders of their own, one was taken off the list.
+        var tip = gone.tip
+        for (node, day) in [("elsewhere", Int64(10)), ("working", 10)] {
+            tip.time = Self.days(day)
+            try await NodeHeads(node: node, journal: "its own", tip: tip, auditHead: "head").keep(
+                in: bench.store, ring: bench.ring)
+        }
+        func head(_ node: String) async throws -> NodeHeads? {
+            try await NodeHeads.kept(of: node, in: bench.store, ring: bench.ring)
+        }
         let journal = try open("here")
         for day in 0...40 {
             _ = try await journal.append([.erasedKey(id: "\(day)")], position: 0, now: Self.days(Int64(day)))
@@ -36,6 +46,7 @@ struct JournalPruningTests {
         func pruning(_ days: Int?, oldest: Timestamp?) -> JournalPruning {
             JournalPruning(
                 journal, days: days, store: bench.store, ring: bench.ring, oldestBackup: { oldest },
+                removed: { ["elsewhere", "never seen"] },
                 events: bench.events,
                 log: KMSRequestLog(
                     events: bench.events, metrics: bench.metrics, alarms: bench.health.alarms, ring: bench.ring,
@@ -50,10 +61,13 @@ struct JournalPruningTests {
             try await pruning(days, oldest: oldest).look(now: now)
             #expect(try left().count == 41)
         }
+        #expect(try await head("elsewhere")?.tip != nil)
         #expect(bench.events.details(of: .journalPruned).isEmpty)
         // The oldest backup in the folder is older than the days: what it may not have stays.
         try await pruning(7, oldest: Self.days(20)).look(now: now)
         #expect(try left().first == "20" && bench.events.details(of: .journalPruned).count == 1)
+        #expect(try await head("elsewhere") == NodeHeads(node: "elsewhere", auditHead: "head"))
+        #expect(try await head("working")?.tip != nil && head("never seen") == nil)
         // And the other way round.
         try await pruning(7, oldest: Self.days(40)).look(now: now)
         #expect(try left() == (34...40).map(String.init))
