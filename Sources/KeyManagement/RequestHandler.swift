@@ -57,7 +57,8 @@ package final class RequestHandler: Sendable {
     ///   - partners: nil: nobody else's KMS is asked or answered.
     package init(
         keyManagement: KeyManagement, sessions: SessionTable, verifier: any BearerVerifier,
-        staticKeys: StaticKeysInForce, log: any RequestLog, audit: DecisionAudit? = nil, partners: PartnersInForce? = nil,
+        staticKeys: StaticKeysInForce, log: any RequestLog, audit: DecisionAudit? = nil,
+        partners: PartnersInForce? = nil,
         clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         var keyManagement = keyManagement
