@@ -48,11 +48,15 @@ package final class Client: Sendable {
     private let router: EventRouter
     private let authorization: AuthorizationClient
     private let webClients: [WebClient]
+    private let now: @Sendable () -> Timestamp
 
     /// Connects whoever is logged in in this state.
+    ///
+    /// - Parameter leaving: only to log out, which a policy of the domain does not hinder.
     package static func connect(
-        _ store: StateStore, environment: ClientEnvironment = ClientEnvironment()
+        _ store: StateStore, environment: ClientEnvironment = ClientEnvironment(), leaving: Bool = false
     ) async throws -> Client {
+        if !leaving { try store.keepToPolicy(now: environment.now()) }
         let state = try store.current()
         guard let profile = state.profile, let account = state.account, state.tokens != nil else {
             throw TokenSource.notLoggedIn()
@@ -100,6 +104,7 @@ package final class Client: Sendable {
             cloud: cloud,
             keys: CalendarKeys(kms: kms, keys: keys, store: store, account: account, now: now), spaces: spaces,
             account: account, hosts: JoinHosts(profile), now: now, sleep: sleep)
+        self.now = now
         self.store = store
         self.profile = profile
         self.account = account
@@ -114,6 +119,8 @@ package final class Client: Sendable {
     }
 
     package func close() async {
+        // What took long was use to its end.
+        try? store.noteUse(now: now())
         await events.stop()
         for client in webClients { await client.close() }
     }

@@ -18,6 +18,8 @@ extension DiagnosedError.Code {
     package static let tokenRefused: Self = "token-refused"
     package static let notLoggedIn: Self = "not-logged-in"
     package static let loginTimeout: Self = "login-timeout"
+    /// The domain does not let its users' clients do that.
+    package static let clientPolicy: Self = "client-policy"
 
     // State on disk
     package static let stateUnreadable: Self = "state-unreadable"

@@ -31,6 +31,9 @@ package struct ClientStatus: Sendable {
         lines.append(("kept here", "\(state.keys.count) keys, \(state.spaces.count) spaces, encrypted"))
         lines.append(
             ("protection", isProtected ? "passphrase" : "a key file of mode 0600; 'hds passphrase set' adds one"))
+        if let demands = state.policy?.demands, !demands.isEmpty {
+            lines.append(("your domain demands", demands.joined(separator: "; ")))
+        }
         lines.append(("state folder", folder))
         return lines
     }
@@ -54,6 +57,10 @@ package struct ClientStatus: Sendable {
         if let profile = state.profile {
             json.name("profile")
             profile.write(to: &json)
+        }
+        if let policy = state.policy {
+            json.name("policy")
+            policy.write(to: &json)
         }
         json.member("keys", state.keys.count)
         json.member("unboundKeys", state.unboundKeys.count)

@@ -148,6 +148,11 @@ extension AuthorizationService {
         json.member("expires_in", tokens.lifetime)
         json.member("refresh_token", refreshToken)
         json.member("scope", scope.joined(separator: " "))
+        // An integration runs on a server of its own.
+        if let policy = settings.clientPolicy, client?.isIntegration != true {
+            json.name("client_policy")
+            policy.write(to: &json)
+        }
         json.name("user")
         json.beginObject()
         json.member("id", user.id)

@@ -24,6 +24,7 @@ extension AuthConfiguration {
         settings.lifetimes.signingKey = signingKeys.period.components.seconds
         settings.attempts = AttemptGate.Rates(
             account: attempts.account.limiterRate, address: attempts.address.limiterRate)
+        settings.clientPolicy = clients?.policy
         settings.directoryOrganisation = directory?.organisation ?? ""
         settings.tokenFormats.cloud = tokenFormat.cloud
         settings.tokenFormats.kms = tokenFormat.kms

@@ -14,6 +14,7 @@ struct AuthConfiguration: RuntimeConfiguration {
     let lifetimes: LifetimeSection
     let signingKeys: SigningKeySection
     let attempts: AttemptSection
+    let clients: ClientSection?
     let tokenFormat: TokenFormatSection
     let providers: [ProviderSection]
     let saml: ServerIdentitySection?
@@ -24,7 +25,7 @@ struct AuthConfiguration: RuntimeConfiguration {
     enum CodingKeys: String, CodingKey, CaseIterable {
         case issuer, listen, tls, accounts, state, domain, lifetimes
         case signingKeys = "signing-keys"
-        case attempts
+        case attempts, clients
         case tokenFormat = "token-format"
         case providers, saml
         case directory, control
@@ -46,6 +47,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         lifetimes = try section.value(.lifetimes, default: LifetimeSection())
         signingKeys = try section.value(.signingKeys, default: SigningKeySection())
         attempts = try section.value(.attempts, default: AttemptSection())
+        clients = try section.optional(.clients)
         tokenFormat = try section.value(.tokenFormat, default: TokenFormatSection())
         providers = try section.value(.providers, default: [])
         if let conflict = ProviderSection.conflict(among: providers) { throw section.problem(.providers, conflict) }
@@ -146,6 +148,35 @@ struct AuthConfiguration: RuntimeConfiguration {
             guard OpaqueToken.isField(cluster) else {
                 throw section.problem(.cluster, "expected 1 to 64 letters, digits, - and .")
             }
+        }
+    }
+
+    /// See `IssuerSettings.ClientPolicy`.
+    struct ClientSection: Decodable, Sendable {
+        let passphrase: Bool
+        let idle: Duration?
+        let uploads: Bool
+        let downloads: Bool
+
+        enum CodingKeys: String, CodingKey, CaseIterable { case passphrase, idle, uploads, downloads }
+
+        init(from decoder: any Decoder) throws {
+            let section = try decoder.container(keyedBy: CodingKeys.self)
+            passphrase = try section.value(.passphrase, default: false)
+            idle =
+                section.contains(.idle)
+                ? try section.value(.idle, in: .seconds(60) ... .seconds(365 * 86_400)) : nil
+            uploads = try section.value(.uploads, default: true)
+            downloads = try section.value(.downloads, default: true)
+        }
+
+        var policy: IssuerSettings.ClientPolicy {
+            var policy = IssuerSettings.ClientPolicy()
+            policy.needsPassphrase = passphrase
+            policy.idle = idle?.components.seconds
+            policy.allowsUploads = uploads
+            policy.allowsDownloads = downloads
+            return policy
         }
     }
 

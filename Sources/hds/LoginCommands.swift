@@ -133,7 +133,7 @@ struct LogoutCommand: AsyncParsableCommand {
         let folder = try common.folder
         if forget {
             // As far as it can be read, the servers are told first.
-            if let store = try? common.openStore(), let client = try? await Client.connect(store) {
+            if let store = try? common.openStore(), let client = try? await Client.connect(store, leaving: true) {
                 _ = try? await client.logOut()
             }
             try StateStore.forget(folder: folder)
@@ -141,7 +141,8 @@ struct LogoutCommand: AsyncParsableCommand {
         }
         let store = try common.openStore()
         do {
-            let ended = try await Client.connect(store, environment: common.environment).logOut()
+            let ended = try await Client.connect(store, environment: common.environment, leaving: true)
+                .logOut()
             if let address = ended.providerLogout { say("To sign out at your provider as well, open\n\(address)") }
             for failure in ended.failures { Terminal.error.line("hds: not done: \(failure.summary)") }
         } catch let error as DiagnosedError where error.code == .notLoggedIn {

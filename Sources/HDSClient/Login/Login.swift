@@ -133,9 +133,14 @@ package struct Login: Sendable {
                 expected: previous.account?.id, found: answer.account.id,
                 hint: "log out first if the account was made anew")
         }
+        // Before anything of the login is on the disk.
+        try answer.policy?.check(isProtected: store.isProtected)
+        let now = environment.now()
         try store.update { state in
             state.account = answer.account
             state.tokens = answer.tokens
+            state.policy = answer.policy
+            state.lastUsed = now
         }
         // Others can find a user after the first registration of a device.
         let tokens = TokenSource(

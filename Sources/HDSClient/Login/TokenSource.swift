@@ -55,7 +55,12 @@ actor TokenSource {
                 .tokenRefused, fault: .peer, "the authorization service gave a token of another user",
                 hint: "log in again")
         }
-        try store.update { $0.tokens = answer.tokens }
+        let used = now()
+        try store.update { state in
+            state.tokens = answer.tokens
+            state.policy = answer.policy
+            state.lastUsed = used
+        }
         lock.release()
         return answer.tokens
     }

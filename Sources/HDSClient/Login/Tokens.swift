@@ -32,6 +32,8 @@ package struct Account: Sendable, Equatable {
 package struct TokenAnswer: Sendable {
     package let tokens: Tokens
     package let account: Account
+    /// Nil: the domain demands nothing of clients.
+    package let policy: ClientPolicy?
 
     /// - Parameter status: of the HTTP answer. A refusal is 400 or 401 with an error of OAuth (RFC 6749, section 5.2) and
     ///   has the fault `.client`; whatever else is not 200 says nothing about the login.
@@ -72,6 +74,7 @@ package struct TokenAnswer: Sendable {
         tokens = Tokens(
             cloud: Redacted(cloud), kms: Redacted(kms), refresh: refresh.map { Redacted($0) },
             expires: now.adding(seconds: life))
+        if let node = root["client_policy"] { policy = try ClientPolicy(node) } else { policy = nil }
         account = Account(id: id.lowercased(), email: email, name: user["name"]?.string ?? email)
     }
 

@@ -26,6 +26,7 @@ extension Spaces {
     package func sendFile(
         _ path: String, to space: Space, progress: @Sendable (FileTransfer.Step, Int, Int) -> Void
     ) async throws -> FileTransfer {
+        try store.current().policy?.checkUpload()
         let name = Self.fileName(path)
         guard !name.isEmpty else {
             throw DiagnosedError(.fileUnusable, fault: .client, "\(path) names no file")
@@ -119,6 +120,7 @@ extension Spaces {
         _ file: SpaceFile, to target: String, overwriting: Bool,
         progress: @Sendable (FileTransfer.Step, Int, Int) -> Void
     ) async throws -> FileTransfer {
+        try store.current().policy?.checkDownload()
         if !overwriting, access(target, F_OK) == 0 { throw Self.exists(target) }
         let temporary = try temporaryPath()
         defer { unlink(temporary) }

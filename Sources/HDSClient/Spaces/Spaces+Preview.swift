@@ -10,6 +10,7 @@ extension Spaces {
     package func preview(
         of number: Int64, file place: Int = 0, page: Int = 1, size: Int = 1_024, in space: Space
     ) async throws -> [UInt8] {
+        try store.current().policy?.checkDownload()
         let found = number < 1 ? nil : try await cloud.activities(in: space.id, since: number - 1, limit: 1).items.first
         guard let activity = found, activity.sequence == number, case .share(let files) = activity.kind,
             files.indices.contains(place), let uri = activity.keyURI

@@ -2,13 +2,17 @@ import Diagnostics
 package import KMSClient
 package import KMSProtocol
 import SecretMemory
-import WireText
+package import WireText
 
 /// All that a client keeps between runs. It stands on the disk sealed only (`StateStore`).
 package struct ClientState: Sendable {
     package var profile: DomainProfile?
     package var account: Account?
     package var tokens: Tokens?
+    /// What the domain demands, as it came with the tokens.
+    package var policy: ClientPolicy?
+    /// When a command last used the login.
+    package var lastUsed: Timestamp?
     package var session: KMSClientSession?
     /// Registered devices by slot: each running process uses one of its own.
     package var devices: [Int: Device] = [:]
@@ -96,6 +100,11 @@ extension ClientState {
             json.endObject()
         }
         if let tokens { Self.write(tokens, to: &json) }
+        if let policy {
+            json.name("policy")
+            policy.write(to: &json)
+        }
+        json.member("lastUsed", ifPresent: lastUsed?.iso8601)
         if let session {
             json.name("session")
             session.write(to: &json)
@@ -179,6 +188,8 @@ extension ClientState {
                 cloud: Redacted(cloud), kms: Redacted(kms), refresh: node["refresh"]?.string.map { Redacted($0) },
                 expires: expires)
         }
+        if let node = root["policy"] { policy = try ClientPolicy(node) }
+        lastUsed = root["lastUsed"]?.string.flatMap { Timestamp(iso8601: $0) }
         if let node = root["session"] { session = try? KMSClientSession(restoring: node) }
         for node in root["devices"]?.elements ?? [] {
             guard let slot = node["slot"]?.integer, let id = node["id"]?.string, let url = node["url"]?.string,

@@ -148,6 +148,34 @@ package final class StateStore: Sendable {
             size: Int(status.st_size))
     }
 
+    // MARK: - The domain's policy
+
+    /// Refuses what the policy does not allow on this device, and ends a login that nobody used for too long: tokens,
+    /// session and keys are forgotten, what is pinned of the domain stays.
+    func keepToPolicy(now: Timestamp) throws {
+        guard let policy = try current().policy else { return }
+        try policy.check(isProtected: isProtected)
+        guard policy.idle != nil else { return }
+        let isOver = try update { state in
+            guard state.tokens != nil, let used = state.lastUsed, policy.isOver(lastUsed: used, now: now) else {
+                state.lastUsed = now
+                return false
+            }
+            let account = state.account
+            state.forgetLogin()
+            state.account = account
+            return true
+        }
+        if isOver { throw TokenSource.notLoggedIn(found: "nobody used this login for as long as your domain allows") }
+    }
+
+    /// Only where a policy counts it.
+    func noteUse(now: Timestamp) throws {
+        let state = try current()
+        guard state.policy?.idle != nil, state.tokens != nil else { return }
+        try update { $0.lastUsed = now }
+    }
+
     // MARK: - Passphrase
 
     /// Seals the state under a new device key and wraps that key under the passphrase, or under none.
@@ -155,6 +183,7 @@ package final class StateStore: Sendable {
     /// The new state file is there before the new key takes effect, so an interruption leaves the old pair whole.
     package func change(passphrase: Passphrase?) throws {
         try changing { cached in
+            try cached.state.policy?.check(isProtected: passphrase != nil)
             let fresh = try DeviceKey.random()
             let sealed = try cached.state.json().withUnsafeBytes { try StateSeal.seal($0, under: fresh.key) }
             try SafeFile.replace(folder + "/state-" + fresh.name, with: sealed)

@@ -34,9 +34,13 @@ final class SocketWorld: Sendable {
     private let corePort: Int
     private let issuerPort: Int
 
-    /// - Parameter opaque: the tokens for the cloud are opaque, and the core asks about them.
-    static func run(opaque: Bool = false, _ body: (SocketWorld) async throws -> Void) async throws {
-        let world = try await SocketWorld(opaque: opaque)
+    /// - Parameters:
+    ///   - opaque: the tokens for the cloud are opaque, and the core asks about them.
+    ///   - policy: what the domain demands of clients.
+    static func run(
+        opaque: Bool = false, policy: IssuerSettings.ClientPolicy? = nil, _ body: (SocketWorld) async throws -> Void
+    ) async throws {
+        let world = try await SocketWorld(opaque: opaque, policy: policy)
         do {
             try await body(world)
         } catch {
@@ -46,7 +50,7 @@ final class SocketWorld: Sendable {
         await world.stop()
     }
 
-    private init(opaque: Bool) async throws {
+    private init(opaque: Bool, policy: IssuerSettings.ClientPolicy?) async throws {
         let pki = try TestServers.TestPKI.shared.get()
         let clock = clock
         kms = try TestKMS(clock: clock)
@@ -58,6 +62,7 @@ final class SocketWorld: Sendable {
             issuer: issuer.url, domain: "example.com", kmsCluster: cluster,
             kmsRoots: [try TestPKI.shared.get().text("root.pem")], core: core.url)
         if opaque { settings.tokenFormats.cloud = .opaque }
+        settings.clientPolicy = policy
         accounts = try AuthorizationService(
             settings: settings, accounts: AccountDirectory(Self.accounts()), stateFolder: folder.path,
             surroundings: .init(now: { clock.now }), passwords: PasswordCheck(decoy: Self.unknownHash))
