@@ -175,7 +175,8 @@ import WireText
         }
         let store = try await PostgreSQL.store(primary, schema: "hds_kms") { $0.renewalLimit = .milliseconds(400) }
         try await Self.setNames("*", on: primary)
-        try await Self.until { try await store.renewLease(request()).isSynchronous }
+        // 400 ms may pass on a busy machine.
+        try await Self.until { (try? await store.renewLease(request()))?.isSynchronous == true }
         try await standby.tell("stop")
         for _ in 0..<6 {
             await #expect(throws: DiagnosedError.self) { _ = try await store.renewLease(request()) }
