@@ -150,6 +150,7 @@ var targets: [Target] = [
             "JOSESignature", "Cryptography", "WireText", "Diagnostics",
         ]),
     library("DirectoryModel", ["WireText", "Diagnostics", grdb]),
+    library("DomainPolicy", ["WireText", "Diagnostics"]),
     wrapper("LDAPDirectory", ["DirectoryModel", "WireText", "Diagnostics", "CLDAP"]),
     library("KeyStore", ["WireText", "Diagnostics"]),
     library("KeyStoreSQLite", ["KeyStore", "WireText", "Diagnostics", grdb, sqlite]),
@@ -251,7 +252,8 @@ var targets: [Target] = [
     library(
         "TokenIssuer",
         [
-            "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel", "JOSESignature", "Cryptography",
+            "OIDCRelyingParty", "SAMLServiceProvider", "DirectoryModel", "DomainPolicy", "JOSESignature",
+            "Cryptography",
             "SecretMemory",
             "WireText", "Diagnostics", hummingbird, httpTypes, nioCore,
             grdb, lifecycle, yams,
@@ -259,7 +261,8 @@ var targets: [Target] = [
     library(
         "HDSClient",
         [
-            "CalendarProtocol", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel", "TLSChannel",
+            "CalendarProtocol", "DomainPolicy", "KMSClient", "KMSProtocol", "HTTPClient", "WebSocketChannel",
+            "TLSChannel",
             "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics", nioCore, nioPosix,
         ]),
 
@@ -347,7 +350,7 @@ var targets: [Target] = [
     executable(
         "hds-auth",
         [
-            "ServiceRuntime", "ControlSocket", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider",
+            "ServiceRuntime", "ControlSocket", "DomainPolicy", "TokenIssuer", "OIDCRelyingParty", "SAMLServiceProvider",
             "DirectoryModel",
             "LDAPDirectory", "SCIMServer", "HTTPServer", "HTTPClient", "TLSChannel", "JOSESignature", "Cryptography",
             "WireText", "Diagnostics", argumentParser, lifecycle,
@@ -576,7 +579,7 @@ targets += [
     tests(
         "HDSClientTests",
         [
-            "HDSClient", "CalendarProtocol", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption",
+            "HDSClient", "CalendarProtocol", "DomainPolicy", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption",
             "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
             // The servers that the client is tried against.
             "TokenIssuer", "CloudCore", "CoreLink", "LinkProtocol", "HTTPServer", "HTTPClient", nioCore, nioPosix,

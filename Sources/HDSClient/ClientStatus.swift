@@ -1,3 +1,4 @@
+import DomainPolicy
 import KMSClient
 package import WireText
 

@@ -51,23 +51,27 @@ struct JournalPruning: Service {
 
     /// A node that was removed may have its journal on a disk of its own, which went with it. When its last entry is older than
     /// every backup, backups of from now on do not ask for it.
-    private func forgetRemoved(before limit: Timestamp) async throws {
+    /// - Returns: their names.
+    private func forgetRemoved(before limit: Timestamp) async throws -> [String] {
+        var forgotten: [String] = []
         for node in await removed().sorted() {
             guard var heads = try await NodeHeads.kept(of: node, in: store, ring: ring), let tip = heads.tip,
                 tip.time < limit
             else { continue }
             (heads.journal, heads.tip) = (nil, nil)
             try await heads.keep(in: store, ring: ring)
+            forgotten.append(node)
         }
+        return forgotten
     }
 
     func look(now: Timestamp) async throws {
         guard let limit = try await limit(now: now) else { return }
         let count = try await journal.prune(before: limit, now: now)
-        let gone = try journal.removeEnded(before: limit) { ring.journalKey($0) }
+        var gone = try journal.removeEnded(before: limit) { ring.journalKey($0) }
         // Backups of from now on do not ask for them.
         for node in gone { try await NodeHeads(node: node).keep(in: store, ring: ring) }
-        try await forgetRemoved(before: limit)
+        gone += try await forgetRemoved(before: limit)
         guard count > 0 || !gone.isEmpty else { return }
         let nodes: Loggable = gone.isEmpty ? "" : ", journals of \(reviewed: gone.joined(separator: ", "))"
         events.record(

@@ -1,4 +1,4 @@
-import WireText
+package import DomainPolicy
 
 /// What an authorization service is set to: the checked form of its configuration file.
 package struct IssuerSettings: Sendable {
@@ -20,26 +20,6 @@ package struct IssuerSettings: Sendable {
     package var clientPolicy: ClientPolicy?
     /// Of people whom only a directory knows.
     package var directoryOrganisation = ""
-
-    /// What users' own clients have to keep to; told with every token (`HDSClient.ClientPolicy` has the other end).
-    package struct ClientPolicy: Sendable, Equatable {
-        package var needsPassphrase = false
-        /// Seconds without use after which a login ends on a device; nil: never.
-        package var idle: Int64?
-        package var allowsUploads = true
-        package var allowsDownloads = true
-
-        package init() {}
-
-        func write(to json: inout JSONWriter) {
-            json.beginObject()
-            json.member("passphrase", needsPassphrase)
-            if let idle { json.member("idle_seconds", idle) }
-            json.member("uploads", allowsUploads)
-            json.member("downloads", allowsDownloads)
-            json.endObject()
-        }
-    }
 
     /// How access tokens look where client or service do not say otherwise.
     package struct TokenFormats: Sendable, Equatable {

@@ -1,4 +1,5 @@
 import Diagnostics
+import DomainPolicy
 import HTTPTypes
 import JOSESignature
 import WireText

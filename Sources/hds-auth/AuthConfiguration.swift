@@ -1,3 +1,4 @@
+import DomainPolicy
 import ServiceRuntime
 import TokenIssuer
 
@@ -151,7 +152,7 @@ struct AuthConfiguration: RuntimeConfiguration {
         }
     }
 
-    /// See `IssuerSettings.ClientPolicy`.
+    /// See `ClientPolicy`.
     struct ClientSection: Decodable, Sendable {
         let passphrase: Bool
         let idle: Duration?
@@ -165,13 +166,16 @@ struct AuthConfiguration: RuntimeConfiguration {
             passphrase = try section.value(.passphrase, default: false)
             idle =
                 section.contains(.idle)
-                ? try section.value(.idle, in: .seconds(60) ... .seconds(365 * 86_400)) : nil
+                ? try section.value(
+                    .idle,
+                    in: .seconds(ClientPolicy.idleRange.lowerBound) ... .seconds(ClientPolicy.idleRange.upperBound))
+                : nil
             uploads = try section.value(.uploads, default: true)
             downloads = try section.value(.downloads, default: true)
         }
 
-        var policy: IssuerSettings.ClientPolicy {
-            var policy = IssuerSettings.ClientPolicy()
+        var policy: ClientPolicy {
+            var policy = ClientPolicy()
             policy.needsPassphrase = passphrase
             policy.idle = idle?.components.seconds
             policy.allowsUploads = uploads

@@ -18,7 +18,7 @@ enum Layers {
             "KeyStoreSQLite", "PostgreSQLClient", "KeyStorePostgreSQL", "CalendarBackend", "CalendarTransport",
             "CalendarTranslation",
             "CalendarXML", "CalDAVClient", "GraphClient", "GoogleCalendarClient", "ExchangeClient",
-            "DirectoryModel", "LDAPDirectory",
+            "DirectoryModel", "DomainPolicy", "LDAPDirectory",
         ],
         [
             "AuditTrail", "Escrow", "HardwareToken", "StoreMigration", "SiteFailover", "MasterKey", "KeyManagement",

@@ -22,13 +22,14 @@ note() { printf '      %s%s%s\n' "$dim" "$*" "$plain"; }
 good() { printf '   %sok%s %s\n' "$green" "$plain" "$*"; }
 warn() { printf '   %s!!%s %s\n' "$yellow" "$plain" "$*" >&2; }
 
-# die TEXT [HINT...]: ends the script; each hint is a line that says what to do.
+# die TEXT [HINT...]: ends the script with $die_status; each hint is a line that says what to do.
+die_status=1
 die() {
     printf '\n%serror:%s %s\n' "$red" "$plain" "$1" >&2
     shift
     local hint
     for hint in "$@"; do printf '       %s\n' "$hint" >&2; done
-    exit 1
+    exit "$die_status"
 }
 
 # seconds_since START: whole seconds since a value of SECONDS, as "7 s" or "2 min 05 s".
@@ -61,3 +62,8 @@ logged() {
     return "$status"
 }
 logged_process=
+
+# json_text TEXT: as it stands between the quotes of a JSON string. in_json NAME: the first text of that name in the JSON on
+# the standard input; nothing when there is none.
+json_text() { printf '%s' "$1" | tr '\n\t' '  ' | tr -d '\000-\037' | sed 's/\\/\\\\/g; s/"/\\"/g'; }
+in_json() { grep -o "\"$1\" *: *\"[^\"]*\"" | sed -n 1p | cut -d '"' -f 4 || true; }

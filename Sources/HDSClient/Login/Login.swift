@@ -1,5 +1,6 @@
 import Cryptography
 package import Diagnostics
+import DomainPolicy
 import HTTPClient
 import TLSChannel
 import WireText

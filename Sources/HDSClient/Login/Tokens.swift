@@ -1,4 +1,5 @@
 package import Diagnostics
+package import DomainPolicy
 package import WireText
 
 /// What a login gives: one access token for the cloud, one for the KMS, and a refresh token for new ones.
@@ -74,7 +75,14 @@ package struct TokenAnswer: Sendable {
         tokens = Tokens(
             cloud: Redacted(cloud), kms: Redacted(kms), refresh: refresh.map { Redacted($0) },
             expires: now.adding(seconds: life))
-        if let node = root["client_policy"] { policy = try ClientPolicy(node) } else { policy = nil }
+        do {
+            policy = try root["client_policy"].map { try ClientPolicy($0) }
+        } catch {
+            throw Self.refused(
+                "the authorization service's policy for clients can not be used", fault: .peer,
+                found: (error as? DiagnosedError)?.summary,
+                hint: "tell your administrator; a newer hds may understand it")
+        }
         account = Account(id: id.lowercased(), email: email, name: user["name"]?.string ?? email)
     }
 

@@ -1,6 +1,7 @@
 import KMSProtocol
 import Cryptography
 import Diagnostics
+import DomainPolicy
 import Glibc
 import KMSClient
 import SecretMemory

@@ -1,4 +1,5 @@
 import Diagnostics
+import DomainPolicy
 import KMSClient
 import KMSProtocol
 import SecretMemory

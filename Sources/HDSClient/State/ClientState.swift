@@ -1,4 +1,5 @@
 import Diagnostics
+package import DomainPolicy
 package import KMSClient
 package import KMSProtocol
 import SecretMemory

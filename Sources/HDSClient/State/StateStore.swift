@@ -1,5 +1,6 @@
 import KMSClient
 import Diagnostics
+import DomainPolicy
 import Glibc
 import SecretMemory
 import Synchronization

@@ -1,4 +1,5 @@
 import Diagnostics
+import DomainPolicy
 import Foundation
 import Testing
 import TokenIssuer
@@ -8,8 +9,8 @@ import WireText
 
 @Suite("What a domain demands of clients", .timeLimit(.minutes(2)))
 struct ClientPolicyTests {
-    private static func policy(_ change: (inout IssuerSettings.ClientPolicy) -> Void) -> IssuerSettings.ClientPolicy {
-        var policy = IssuerSettings.ClientPolicy()
+    private static func policy(_ change: (inout ClientPolicy) -> Void) -> ClientPolicy {
+        var policy = ClientPolicy()
         change(&policy)
         return policy
     }

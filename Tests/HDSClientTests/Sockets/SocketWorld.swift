@@ -2,6 +2,7 @@ import CloudCore
 import CoreLink
 import Cryptography
 import Diagnostics
+import DomainPolicy
 import HTTPClient
 import HTTPServer
 import Synchronization
@@ -38,7 +39,7 @@ final class SocketWorld: Sendable {
     ///   - opaque: the tokens for the cloud are opaque, and the core asks about them.
     ///   - policy: what the domain demands of clients.
     static func run(
-        opaque: Bool = false, policy: IssuerSettings.ClientPolicy? = nil, _ body: (SocketWorld) async throws -> Void
+        opaque: Bool = false, policy: ClientPolicy? = nil, _ body: (SocketWorld) async throws -> Void
     ) async throws {
         let world = try await SocketWorld(opaque: opaque, policy: policy)
         do {
@@ -50,7 +51,7 @@ final class SocketWorld: Sendable {
         await world.stop()
     }
 
-    private init(opaque: Bool, policy: IssuerSettings.ClientPolicy?) async throws {
+    private init(opaque: Bool, policy: ClientPolicy?) async throws {
         let pki = try TestServers.TestPKI.shared.get()
         let clock = clock
         kms = try TestKMS(clock: clock)

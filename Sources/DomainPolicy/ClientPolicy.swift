@@ -1,10 +1,10 @@
 package import Diagnostics
 package import WireText
 
-/// What the domain demands of its users' devices: with every token that its authorization service gives (member
-/// `client_policy`), so that a change counts with the next renewal, and the core can neither add nor take away anything.
+/// What a domain demands of its users' devices. Its authorization service tells it with every token (member `client_policy`), so
+/// that a change counts with the next renewal, and the core can neither add nor take away anything.
 ///
-/// This client keeps to it. That another program does so can nobody enforce (docs/client.md).
+/// `hds` keeps to it. That another program does so can nobody enforce (docs/client.md).
 package struct ClientPolicy: Sendable, Equatable {
     /// The state has to be protected by a passphrase.
     package var needsPassphrase = false
@@ -15,7 +15,7 @@ package struct ClientPolicy: Sendable, Equatable {
 
     package init() {}
 
-    static let idleRange: ClosedRange<Int64> = 60...31_536_000
+    package static let idleRange: ClosedRange<Int64> = 60...31_536_000
 
     /// Members that this version does not know are left alone: a later service may demand more.
     package init(_ root: JSONNode) throws(DiagnosedError) {
@@ -57,36 +57,12 @@ package struct ClientPolicy: Sendable, Equatable {
         return words
     }
 
-    // MARK: What it refuses
-
-    func check(isProtected: Bool) throws(DiagnosedError) {
-        guard needsPassphrase, !isProtected else { return }
-        throw DiagnosedError(
-            .clientPolicy, fault: .client, "your domain demands a passphrase on this device", found: "none",
-            hint: "set one with 'hds passphrase set', then do this again")
-    }
-
-    /// Whether a login that was last used then is over. A clock that was set back does not lengthen it.
-    func isOver(lastUsed: Timestamp, now: Timestamp) -> Bool {
-        guard let idle else { return false }
-        return abs(now.milliseconds - lastUsed.milliseconds) > idle * 1000
-    }
-
-    func checkUpload() throws(DiagnosedError) {
-        if !allowsUploads { throw Self.forbidden("does not let this client send files") }
-    }
-
-    func checkDownload() throws(DiagnosedError) {
-        if !allowsDownloads { throw Self.forbidden("does not let this client save files") }
-    }
-
-    private static func forbidden(_ what: String) -> DiagnosedError {
-        DiagnosedError(.clientPolicy, fault: .client, "your domain \(what)", hint: "ask your administrator")
-    }
-
     private static func malformed(_ name: String, _ expected: String) -> DiagnosedError {
         DiagnosedError(
-            .tokenRefused, fault: .peer, "the authorization service's policy for clients can not be used: \(name)",
-            expected: expected, hint: "tell your administrator; a newer hds may understand it")
+            .clientPolicyMalformed, fault: .peer, "the policy for clients can not be used: \(name)", expected: expected)
     }
+}
+
+extension DiagnosedError.Code {
+    package static let clientPolicyMalformed: Self = "client-policy-malformed"
 }
