@@ -17,9 +17,7 @@ struct ResealPace {
     static let longest = Duration.seconds(1)
     /// Half of what the requests may lose: what is measured is not exact.
     static let tolerance = 1.1
-    /// While requests come the work takes at most a hundredth of the time, whatever is measured: more than that, and those
-    /// whom it disturbs are the 99th percentile.
-    static let factors = 100.0...400.0
+    static let factors = 2.0...400.0
     /// So many requests are judged at a time: their 99th percentile then stands on ten of them.
     static let window = 1_000
     /// A rest of at most so long, at the first request and again after so many judgements.
@@ -28,7 +26,7 @@ struct ResealPace {
 
     private(set) var limit = largest
     /// The length of a pause while there are requests, in lengths of the batch before it.
-    private(set) var factor = factors.lowerBound
+    private(set) var factor = 30.0
     private(set) var isServing = false
     /// The 99th percentile of the requests of the last rest, in microseconds; nil: there were too few.
     private var rested: Double?
