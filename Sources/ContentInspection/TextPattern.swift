@@ -6,7 +6,7 @@ internal import Glibc
 ///
 /// Any thread: matching changes nothing in the compiled expression, and glibc locks it.
 @safe
-package final class TextPattern: @unchecked Sendable {
+package final class TextPattern: @unchecked Sendable {  // `compiled` is never changed, and glibc locks it
     // Compiled in `init`, freed in `deinit`, not changed between: that is why it may be shared.
     private let compiled: UnsafeMutablePointer<regex_t>
 
