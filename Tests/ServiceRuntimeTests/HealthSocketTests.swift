@@ -58,6 +58,54 @@ extension HealthEndpointTests {
         }
     }
 
+    /// Found on a node whose service was restarted under a monitor: what had been taken from the queue, and was not yet
+    /// set up when the stop came, was closed without an answer.
+    @Test("one process after another on the same socket: every question is answered", .timeLimit(.minutes(2)))
+    func handedOn() async throws {
+        let (descriptor, port) = try Self.listening()
+        defer { close(descriptor) }
+        func next() -> [HealthSocket.Handed] {
+            [.init(name: "kept-health", descriptor: Self.duplicate(descriptor))]
+        }
+        let monitor = Monitor()
+        try await withThrowingTaskGroup { tasks in
+            for _ in 0..<6 { tasks.addTask { try await monitor.ask(port) } }
+            for _ in 0..<150 {
+                try await withEndpoint(at: port, handed: next()) { _ in
+                    let wanted = monitor.asked + 4
+                    while monitor.asked < wanted { await Task.yield() }
+                }
+            }
+            // Who waits now is answered before the test ends.
+            try await withEndpoint(at: port, handed: next()) { _ in
+                monitor.end()
+                try await tasks.waitForAll()
+            }
+        }
+        let (answered, not) = monitor.seen
+        #expect(answered > 500 && not == 0)
+    }
+
+    /// Asks again and again.
+    private final class Monitor: Sendable {
+        private let state = Mutex((answered: 0, not: 0, isOver: false))
+        var asked: Int { state.withLock { $0.answered + $0.not } }
+        var seen: (answered: Int, not: Int) { state.withLock { ($0.answered, $0.not) } }
+        func end() { state.withLock { $0.isOver = true } }
+
+        func ask(_ port: Int) async throws {
+            while !state.withLock({ $0.isOver }) {
+                let reply = try await onOwnThread {
+                    let connection = try RawConnection(port: port)
+                    defer { connection.end() }
+                    connection.send("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    return HTTPReply(connection.rest())
+                }
+                state.withLock { if reply.status == 200 { $0.answered += 1 } else { $0.not += 1 } }
+            }
+        }
+    }
+
     private final class Kept: Sendable {
         let calls = Mutex<[String]>([])
         var keeper: HealthSocket.Keeper {

@@ -5,6 +5,7 @@ import NIOCore
 import NIOExtras
 import NIOPosix
 import ServiceLifecycle
+import Synchronization
 
 /// An HTTP/1.1 server on a socket that listens already. On the graceful shutdown it accepts nothing more: what waits in the
 /// socket's queue is for the next process, if systemd keeps it. What it accepted before is answered.
@@ -17,10 +18,12 @@ struct HealthServer {
 
     func run(onListening: () -> Void) async throws {
         let quiescing = ServerQuiescingHelper(group: group)
+        let gate = AcceptGate()
         let server = try await ServerBootstrap(group: group)
             .serverChannelInitializer { [maximumConnections] channel in
                 channel.eventLoop.makeCompletedFuture {
                     let operations = channel.pipeline.syncOperations
+                    try operations.addHandler(gate.handler())
                     try operations.addHandler(
                         AvailableConnectionsChannelHandler(delegate: MaximumAvailableConnections(maximumConnections)))
                     try operations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
@@ -38,6 +41,7 @@ struct HealthServer {
                 do {
                     try await server.executeThenClose { accepted in
                         for try await connection in accepted {
+                            gate.handedOver(connection.channel)
                             connections.addTask {
                                 // Detached, so that it does not hear of the stop by itself: Hummingbird would close a
                                 // connection whose first request is on its way. The pipeline hears of it, in order.
@@ -55,7 +59,67 @@ struct HealthServer {
                 }
             }
         } onGracefulShutdown: {
-            quiescing.initiateShutdown(promise: nil)
+            gate.close(server.channel) { quiescing.initiateShutdown(promise: nil) }
+        }
+    }
+}
+
+/// Counts what was accepted and is not yet in the hands of who serves it, and holds the stop until nothing is.
+///
+/// swift-nio sets a connection up on an event loop of its own, and closes one whose server channel was closed meanwhile
+/// (ServerBootstrap's AcceptHandler), or loses its writer (NIOAsyncChannelHandler), which ends the process.
+private final class AcceptGate: Sendable {
+    private let pending = Mutex<Set<ObjectIdentifier>>([])
+
+    /// The first of a server channel's handlers.
+    func handler() -> some ChannelHandler { Handler(gate: self) }
+
+    func handedOver(_ connection: any Channel) {
+        pending.withLock { _ = $0.remove(ObjectIdentifier(connection)) }
+    }
+
+    /// Accepts nothing more; then `onClosed`, when all that was accepted is handed over.
+    func close(_ server: any Channel, onClosed: @escaping @Sendable () -> Void) {
+        server.setOption(.autoRead, value: false).whenComplete { _ in
+            server.eventLoop.execute {
+                server.pipeline.fireUserInboundEventTriggered(Closing())
+                self.whenHandedOver(on: server.eventLoop, onClosed)
+            }
+        }
+    }
+
+    private func whenHandedOver(on loop: any EventLoop, _ onClosed: @escaping @Sendable () -> Void) {
+        guard pending.withLock({ !$0.isEmpty }) else { return onClosed() }
+        loop.scheduleTask(in: .milliseconds(1)) { self.whenHandedOver(on: loop, onClosed) }
+    }
+
+    private struct Closing {}
+
+    private final class Handler: ChannelDuplexHandler {
+        typealias InboundIn = any Channel
+        typealias OutboundIn = Never
+
+        private let gate: AcceptGate
+        private var isClosed = false
+
+        init(gate: AcceptGate) { self.gate = gate }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            let connection = unwrapInboundIn(data)
+            let id = ObjectIdentifier(connection)
+            gate.pending.withLock { _ = $0.insert(id) }
+            // One that never gets there: its client was away before it was set up.
+            connection.closeFuture.whenComplete { [gate] _ in gate.pending.withLock { _ = $0.remove(id) } }
+            context.fireChannelRead(data)
+        }
+
+        /// Somebody asks beside the automatic reads: the bound of connections, when one of them ends.
+        func read(context: ChannelHandlerContext) {
+            if !isClosed { context.read() }
+        }
+
+        func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+            if event is Closing { isClosed = true } else { context.fireUserInboundEventTriggered(event) }
         }
     }
 }
