@@ -205,6 +205,31 @@ struct WebServerTests {
         }
     }
 
+    @Test("A server that stops under new connections ends as it should", .timeLimit(.minutes(2)))
+    func stoppedUnderConnections() async throws {
+        for _ in 0..<20 {
+            try await WebServerFixture.run(isSecure: false) { fixture in
+                let monitors = (0..<6).map { _ in
+                    Task {
+                        var answered = 0
+                        while let answer = try? await exchange(
+                            fixture, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                        {
+                            answered += 1
+                            if answer.isEmpty { break }
+                        }
+                        return answered
+                    }
+                }
+                for _ in 0..<3 {
+                    _ = try await exchange(fixture, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                }
+                await fixture.stop()
+                for monitor in monitors { #expect(await monitor.value > 0) }
+            }
+        }
+    }
+
     @Test("A server outlives random octets")
     func noise() async throws {
         try await WebServerFixture.run(isSecure: false, adjust: { $0.deadlines.linger = .milliseconds(100) }) {
