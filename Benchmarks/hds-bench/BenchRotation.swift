@@ -61,8 +61,9 @@ struct BenchRotation: Sendable {
         }
         let load = Load(kms: kms, texts: texts)
         _ = try await load.samples(for: seconds / 3) { false }
-        // As long as what it is compared with: the slowest of a few seconds are others than those of many.
-        let quiet = try await load.samples(for: seconds * 10) { false }
+        // Before and after, together as long as what they are compared with: the slowest of a few seconds are others than
+        // those of many, and of one minute others than of the next.
+        var quiet = try await load.samples(for: seconds * 5) { false }
         try await promote(rotation)
         let isRunning = Atomic(true)
         let done = Atomic(0)
@@ -78,6 +79,9 @@ struct BenchRotation: Sendable {
         let meanwhile = Double(done.load(ordering: .relaxed)) / begun.duration(to: .now).inSeconds
         resealing.cancel()
         _ = await resealing.result
+        let before = percentile(quiet, 0.99)
+        let after = try await load.samples(for: seconds * 5) { false }
+        quiet += after
         await store.close()
         return [
             Measurement(
@@ -87,6 +91,7 @@ struct BenchRotation: Sendable {
             Measurement(
                 "retrievals of 8 clients at 1,600 a second, p99 while it runs", percentile(busy, 0.99), "us",
                 limit: percentile(quiet, 0.99) * 1.2, "1.2 times that without it"),
+            Measurement("without it, p99 before / after", before, "us", limit: percentile(after, 0.99), "after"),
             Measurement(
                 "the same, p50", percentile(busy, 0.5), "us", limit: percentile(quiet, 0.5) * 1.2,
                 "1.2 times that without it"),

@@ -69,7 +69,7 @@ struct Dialer: Sendable {
             throw error
         } catch {
             throw DiagnosedError(
-                .tlsHandshakeFailed, fault: .peer, "the TLS handshake with \(origin) failed",
+                .tlsHandshakeCut, fault: .peer, "the connection to \(origin) ended within the TLS handshake",
                 found: Self.text(of: error))
         }
     }

@@ -140,15 +140,26 @@ import NIOCore
     }
 
     private func handshakeFailure(_ error: Int32) -> DiagnosedError {
-        let isEnd = transport.isInboundEnded && (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN)
+        // OpenSSL 3 has a reason of its own for it (SSL_get_error(3), SSL_OP_IGNORE_UNEXPECTED_EOF).
+        let isCut =
+            ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING
+            || error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN
         let reason = opensslReason()
+        if transport.isInboundEnded, isCut { return Self.cut(found: "the end of the connection") }
         return DiagnosedError(
             .tlsHandshakeFailed, fault: .peer, "the TLS handshake failed",
             expected: "TLS 1.2 or 1.3 with an AEAD cipher suite",
-            found: isEnd ? "the end of the connection" : reason,
+            found: reason,
             hint: side == .client
                 ? "check that host and port are those of the TLS server, and its log"
                 : nil)
+    }
+
+    static func cut(found: String) -> DiagnosedError {
+        DiagnosedError(
+            .tlsHandshakeCut, fault: .peer, "the connection ended within the TLS handshake",
+            expected: "a server that stays", found: found,
+            hint: "is it starting again, or does a firewall cut connections? its log may tell")
     }
 
     // MARK: - Plaintext

@@ -14,6 +14,8 @@ extension DiagnosedError.Code {
     /// A device between opens the TLS, and the exception for it is over.
     package static let tlsInspectionOver: DiagnosedError.Code = "tls-inspection-over"
     package static let tlsHandshakeFailed: DiagnosedError.Code = "tls-handshake-failed"
+    /// The other side went away before the handshake was done: it may be back soon, and nothing was asked of it yet.
+    package static let tlsHandshakeCut: DiagnosedError.Code = "tls-handshake-cut"
     package static let tlsHandshakeTimeout: DiagnosedError.Code = "tls-handshake-timeout"
     /// Octets that are no valid TLS record of this connection.
     package static let tlsRecordInvalid: DiagnosedError.Code = "tls-record-invalid"

@@ -5,7 +5,7 @@ import WireText
 /// Turns failures of HTTP into errors that say whether sending again can help: `cloud-unavailable` means it can.
 enum CloudError {
     private static let passingCodes: Set<DiagnosedError.Code> = [
-        .httpConnectFailed, .httpTimeout, .httpConnectionLost,
+        .httpConnectFailed, .httpTimeout, .httpConnectionLost, .tlsHandshakeCut, .tlsHandshakeTimeout,
     ]
 
     static func passing(_ error: DiagnosedError, server: String) -> DiagnosedError {

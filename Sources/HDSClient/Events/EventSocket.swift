@@ -193,7 +193,8 @@ package actor EventSocket {
         case .webSocketForbidden: .ended(.refused(status: 403))
         case .webSocketRefused where error.found?.hasPrefix("status 404") == true:
             .ended(.refused(status: 404))
-        case .webSocketRefused, .httpConnectFailed, .httpConnectionLost, .httpTimeout, .cloudUnavailable:
+        case .webSocketRefused, .httpConnectFailed, .httpConnectionLost, .httpTimeout, .cloudUnavailable,
+            .tlsHandshakeCut, .tlsHandshakeTimeout:
             .ended(.unreachable)
         default: .failed(error)
         }

@@ -1,4 +1,6 @@
 import Diagnostics
+import HTTPClient
+import TLSChannel
 import Testing
 import WireText
 
@@ -36,6 +38,21 @@ struct CoreRefusalTests {
             }
             let spaces = try await client.spaces.all()
             #expect(spaces.isEmpty)
+        }
+    }
+
+    @Test("What passes by itself is told so: nobody there, gone within the handshake, no answer in time")
+    func passing() {
+        for code in [
+            .httpConnectFailed, .httpConnectionLost, .httpTimeout, .tlsHandshakeCut, .tlsHandshakeTimeout,
+        ] as [DiagnosedError.Code] {
+            let told = CloudError.passing(DiagnosedError(code, fault: .peer, "why"), server: "the core")
+            #expect(
+                told.code == .cloudUnavailable && told.summary.contains("why")
+                    && told.hint?.contains("try again") == true)
+        }
+        for code in [.tlsPinMismatch, .tlsUntrusted, .tlsHandshakeFailed] as [DiagnosedError.Code] {
+            #expect(CloudError.passing(DiagnosedError(code, fault: .peer, "why"), server: "the core").code == code)
         }
     }
 
