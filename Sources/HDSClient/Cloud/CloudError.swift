@@ -1,5 +1,6 @@
 import Diagnostics
 import HTTPClient
+import TLSChannel
 import WireText
 
 /// Turns failures of HTTP into errors that say whether sending again can help: `cloud-unavailable` means it can.

@@ -1,6 +1,7 @@
 package import Diagnostics
 package import HTTPClient
 import NIOCore
+import TLSChannel
 import WebSocketChannel
 import WireText
 
