@@ -56,7 +56,8 @@ package final class CloudCore: Service {
         services = CoreServices(
             configuration: configuration, urls: CoreURLs(base: configuration.publicURL), store: store, files: files,
             relay: relay, feeds: hub, search: search,
-            calendar: CalendarService(store: store, events: events, wall: wall), events: events,
+            calendar: CalendarService(store: store, events: events, wall: wall),
+            words: ClientWords(events: events, wall: wall), events: events,
             webhooks: WebhookSender(store: store, settings: configuration.webhooks, wall: wall), devices: DeviceCache(),
             tokens: tokens, wall: wall
         )

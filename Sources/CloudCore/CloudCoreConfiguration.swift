@@ -124,12 +124,13 @@ package struct CloudCoreConfiguration: Sendable {
         return organisations.filter { $0.id != id && own.partners.contains($0.id) && $0.partners.contains(id) }
     }
 
-    /// By destination, which other destinations its service may call: a KMS those of partners, a worker the KMS of its own
+    /// By destination, which other destinations its service may call: a KMS those of partners and the clients of its users, a worker the KMS of its own
     /// organisation, an indexer or eDiscovery worker the core's search service, and a connector its calendar service.
     var callable: [String: Set<String>] {
         var callable: [String: Set<String>] = [:]
         for organisation in organisations {
             callable[organisation.kmsCluster] = Set(partners(of: organisation.id).map(\.kmsCluster))
+                .union([ClientWords.destination])
             for kind in FeedHub.services.union(FeedHub.others) {
                 var destinations: Set = [organisation.kmsCluster]
                 if SearchService.kinds[kind] != nil { destinations.insert(SearchService.destination) }
@@ -142,7 +143,7 @@ package struct CloudCoreConfiguration: Sendable {
 
     /// What the core answers itself. A connector of an organisation whose id is `core` is reached by links as any other:
     /// nothing calls it.
-    static let ownServices: Set = [SearchService.destination, CalendarService.destination]
+    static let ownServices: Set = [SearchService.destination, CalendarService.destination, ClientWords.destination]
 
     /// Beside the database, for it can be made anew and needs no backup.
     var searchPath: String {

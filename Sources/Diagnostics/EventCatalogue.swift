@@ -217,7 +217,7 @@ extension Event {
         "@USER_ID@ is cut off: the KMS refuses every request, and @COUNT@ of the sessions were ended",
         explanation:
             "The authorization service lists the user as disabled, because somebody ordered it or because the directory "
-            + "does not have the person any more. Keys that a device holds stay on it.",
+            + "does not have the person any more. Clients erase their keys when they are told (hdsctl user status).",
         fix: "If it is a mistake: hdsctl user enable.")
     package static let userEnabled = Event(
         "HDS-USER-ENABLED", "2b839b0b19df429883d3e4d8ee6ebec2", .notice,
@@ -279,6 +279,17 @@ extension Event {
     package static let letIn = Event(
         "HDS-DIRECTORY-LET-IN", "9197571c30cb41ad84f971a5f331ab0c", .notice, "@SUBJECT@ can sign in again: @REASON@",
         explanation: "What cut the user off is gone: an operator lifted it, or the directory has the person again.")
+    package static let wipeOrdered = Event(
+        "HDS-CLIENT-WIPE-ORDERED", "6a33354730b44334877ad40ccc74c417", .notice,
+        "@COUNT@ clients of @SUBJECT@ are to be wiped",
+        explanation:
+            "Their logins are over. Each erases what it keeps when it asks for new tokens next, or at once when the core "
+            + "brings it the word.",
+        fix: "hdsctl user status shows which have.")
+    package static let clientWiped = Event(
+        "HDS-CLIENT-WIPED", "d1e6a742c70f42b988e00eeca71d51ff", .notice,
+        "a client (@CLIENT_ID@) of @SUBJECT@ has erased what it kept",
+        explanation: "It was ordered to, and proved with a refresh token of its login that it is the one.")
     package static let directoryRead = Event(
         "HDS-DIRECTORY-READ", "cb8ea5b6a8014b659e77a17b64eef282", .info, "the directory was read: @DETAIL@",
         explanation: "A whole reading of a directory brought changes.")
@@ -298,6 +309,6 @@ extension Event {
         .providerAddressTaken, .providerLinked, .providerSignedOut,
         .signInRefused, .tokenRefused,
         .refreshTokenReused,
-        .signingKeyRolled, .cutOff, .letIn, .directoryRead,
+        .signingKeyRolled, .cutOff, .letIn, .wipeOrdered, .clientWiped, .directoryRead,
     ]
 }

@@ -59,7 +59,9 @@ package final class Client: Sendable {
         if !leaving { try store.keepToPolicy(now: environment.now()) }
         let state = try store.current()
         guard let profile = state.profile, let account = state.account, state.tokens != nil else {
-            throw TokenSource.notLoggedIn()
+            guard let mark = try WipeMark.read(store.folder) else { throw TokenSource.notLoggedIn() }
+            await WipeMark.settle(store.folder, now: environment.now)
+            throw WipeMark.error(at: mark.wiped)
         }
         let core = try profile.coreTrust.webClient(for: profile.core)
         let issuer = try profile.issuerTrust.webClient(for: profile.issuer)
@@ -99,7 +101,7 @@ package final class Client: Sendable {
             postQuantum: profile.postQuantum, now: now, sleep: sleep, note: environment.note)
         let keys = KeyRing(kms: kms, store: store, now: now)
         let spaces = Spaces(cloud: cloud, kms: kms, keys: keys, store: store, account: account, now: now, sleep: sleep)
-        router.connect(kms: kms, spaces: spaces)
+        router.connect(kms: kms, spaces: spaces) { await tokens.askForOrders() }
         meetings = Meetings(
             cloud: cloud,
             keys: CalendarKeys(kms: kms, keys: keys, store: store, account: account, now: now), spaces: spaces,

@@ -18,6 +18,10 @@ extension DiagnosedError.Code {
     package static let tokenRefused: Self = "token-refused"
     package static let notLoggedIn: Self = "not-logged-in"
     package static let loginTimeout: Self = "login-timeout"
+    /// The customer's authorization service wants this client to erase what it keeps.
+    package static let wipeOrdered: Self = "wipe-ordered"
+    /// It has.
+    package static let deviceWiped: Self = "device-wiped"
     /// The domain does not let its users' clients do that.
     package static let clientPolicy: Self = "client-policy"
 

@@ -35,6 +35,13 @@ package struct ClientStatus: Sendable {
         if let demands = state.policy?.demands, !demands.isEmpty {
             lines.append(("your domain demands", demands.joined(separator: "; ")))
         }
+        if let mark = try? WipeMark.read(folder) {
+            lines.append(
+                (
+                    "wiped",
+                    "\(mark.wiped), by your organisation\(mark.receipt == nil ? "" : "; it has not been told yet")"
+                ))
+        }
         lines.append(("state folder", folder))
         return lines
     }

@@ -154,7 +154,7 @@ package enum KMSAssembly {
         let kms = RunningKMS(
             configuration: configuration, names: names, store: store, vault: vault, keyManagement: keyManagement,
             sessions: sessions,
-            clients: handler.clients, partners: federation.partners, freezes: freezes, disabled: leavers,
+            clients: handler.clients, links: links, partners: federation.partners, freezes: freezes, disabled: leavers,
             audit: audit.audit, policy: inForce,
             officers: officers,
             escrow: escrow, backups: backups,

@@ -23,6 +23,8 @@ extension AuthorizationService {
         package let steps: [Step]
         package let logins: Int
         package let opaqueTokens: Int
+        /// Clients that are to erase what they keep.
+        package let wipes: Int
         /// When the last JWT that was given out ends by itself, where nobody reads the list of revocations.
         package let tokensEnd: Timestamp
     }
@@ -43,7 +45,7 @@ extension AuthorizationService {
     }
 
     package func cutOff(
-        _ subject: String, authority: CutOff.Authority, by: String, reason: String
+        _ subject: String, authority: CutOff.Authority, by: String, reason: String, wipesClients: Bool = true
     ) async throws -> CutOffReport {
         let now = surroundings.now()
         var watch = StepWatch()
@@ -51,11 +53,15 @@ extension AuthorizationService {
             CutOff(subject: subject, authority: authority, since: now, by: by, reason: reason))
         try await refreshAccounts()
         watch.step("account disabled")
-        let (logins, tokens) = try await endLogins(of: subject, now: now)
+        // Before the logins end: their clients hear of it when they ask for new tokens.
+        let wipes = wipesClients ? try await grants.orderWipe(of: subject, by: by, now: now) : 0
+        if wipesClients { watch.step("wipe of \(wipes) clients ordered") }
+        let (logins, tokens) = try await endLogins(of: subject, now: now, wipedBy: nil)
         watch.step("logins ended, tokens revoked")
+        record(wipeOf: subject, wipes)
         if isNew { record(cutOff: subject, authority, reason) }
         return CutOffReport(
-            subject: subject, isNew: isNew, steps: watch.steps, logins: logins, opaqueTokens: tokens,
+            subject: subject, isNew: isNew, steps: watch.steps, logins: logins, opaqueTokens: tokens, wipes: wipes,
             tokensEnd: now.adding(seconds: settings.lifetimes.accessToken))
     }
 
@@ -83,7 +89,7 @@ extension AuthorizationService {
         let disabled = accounts.disabled
         for subject in touched {
             if disabled[subject] != nil {
-                _ = try await endLogins(of: subject, now: now)
+                _ = try await endLogins(of: subject, now: now, wipedBy: source)
                 record(cutOff: subject, .directory(source), "the directory does not have the person any more")
             } else {
                 record(letIn: subject, "the directory has the person again")
@@ -95,7 +101,7 @@ extension AuthorizationService {
     /// Ends what is left of those who are cut off, as after a stop in the middle.
     func finishCutOffs(now: Timestamp) async throws {
         for subject in accounts.disabled.keys.sorted() where try await grants.holdings(of: subject).logins > 0 {
-            _ = try await endLogins(of: subject, now: now)
+            _ = try await endLogins(of: subject, now: now, wipedBy: "hds-auth")
         }
     }
 
@@ -113,7 +119,13 @@ extension AuthorizationService {
         return Dictionary(uniqueKeysWithValues: newest.prefix(RevocationDocument.maximumDisabled).map { ($0, $1) })
     }
 
-    private func endLogins(of subject: String, now: Timestamp) async throws -> (logins: Int, tokens: Int) {
+    /// - Parameter wipedBy: who orders it to the clients of these logins; nil: it was ordered before, or is not.
+    func endLogins(
+        of subject: String, now: Timestamp, wipedBy: String?
+    ) async throws -> (logins: Int, tokens: Int) {
+        if let wipedBy {
+            record(wipeOf: subject, try await grants.orderWipe(of: subject, by: wipedBy, now: now))
+        }
         let holdings = try await grants.holdings(of: subject)
         try await grants.revoke(subject: subject, lifetime: settings.lifetimes.accessToken, now: now)
         return (holdings.logins, holdings.tokens)

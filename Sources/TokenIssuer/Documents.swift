@@ -11,7 +11,8 @@ enum Documents {
         json.member("token_endpoint", settings.issuer + "/token")
         json.member("revocation_endpoint", settings.issuer + "/revoke")
         json.member("introspection_endpoint", settings.issuer + "/introspect")
-        // Of this project: the signed list of what was revoked.
+        // Of this project: where a client says that it has erased what it kept, and the signed list of what was revoked.
+        json.member("wiped_endpoint", settings.issuer + "/wiped")
         json.member("revocation_list_uri", settings.issuer + "/revocations")
         json.member("jwks_uri", settings.issuer + "/jwks.json")
         json.member("scopes_supported", scopes)
@@ -49,6 +50,7 @@ enum Documents {
         json.beginObject()
         json.member("error", error.code.rawValue)
         json.member("error_description", error.description)
+        if error.ordersWipe { json.member("wipe", true) }
         json.endObject()
         return json.bytes()
     }

@@ -78,6 +78,20 @@ enum GrantSchema {
           provider TEXT NOT NULL, made INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         """,
+        // Logins whose clients are to erase what they keep, with every refresh token that they had; when such a client was
+        // told of it, and when it said that it has.
+        """
+        CREATE TABLE wipe (
+          login TEXT PRIMARY KEY, subject TEXT NOT NULL, client TEXT NOT NULL, signed_in INTEGER NOT NULL,
+          ordered INTEGER NOT NULL, ordered_by TEXT NOT NULL, told INTEGER, done INTEGER
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX wipe_subject ON wipe (subject);
+        CREATE INDEX wipe_ordered ON wipe (ordered);
+        CREATE TABLE wipe_token (
+          digest TEXT PRIMARY KEY, login TEXT NOT NULL REFERENCES wipe ON DELETE CASCADE
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX wipe_token_login ON wipe_token (login);
+        """,
     ]
 
     static var configuration: Configuration {

@@ -154,6 +154,7 @@ package final class GrantStore: Sendable {
             for table in ["refresh", "access", "revocation", "provider_attempt", "provider_seen"] {
                 try database.execute(sql: "DELETE FROM \(table) WHERE expires <= ?", arguments: [now])
             }
+            try database.execute(sql: "DELETE FROM wipe WHERE ordered <= ?", arguments: [now - Self.wipeSeconds * 1000])
             // A used code stays as long as its family, for its second use to be seen.
             try database.execute(sql: "DELETE FROM code WHERE used = 0 AND expires <= ?", arguments: [now])
             try database.execute(

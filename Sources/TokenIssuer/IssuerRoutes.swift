@@ -46,6 +46,10 @@ package struct IssuerRoutes: Sendable {
             let body = try await Self.body(request)
             return Response(await service.revoke(body: body, visitor: Visitor(request, context)))
         }
+        router.post("/wiped") { request, context in
+            let body = try await Self.body(request)
+            return Response(await service.wiped(body: body, visitor: Visitor(request, context)))
+        }
         router.post("/introspect") { request, context in
             let body = try await Self.body(request)
             return Response(await service.introspect(body: body, visitor: Visitor(request, context)))
@@ -90,7 +94,7 @@ package struct IssuerRoutes: Sendable {
 
     static let methods: [String: String] = [
         "/": "GET", "/.well-known/oauth-authorization-server": "GET", "/.well-known/hds-domain": "GET",
-        "/jwks.json": "GET", "/authorize": "GET, POST", "/token": "POST", "/revoke": "POST",
+        "/jwks.json": "GET", "/authorize": "GET, POST", "/token": "POST", "/revoke": "POST", "/wiped": "POST",
         "/introspect": "POST", "/revocations": "GET", "/signed-out": "GET",
         "/saml/metadata": "GET",
     ]

@@ -25,8 +25,11 @@ package struct OAuthError: Error, Hashable, Sendable {
     package let description: String
     /// Seconds after which to try again, for refusals that pass.
     package let retryAfter: Int64?
+    /// The client is to erase what it keeps (`wipe` beside the members of the standard).
+    package let ordersWipe: Bool
 
-    package init(_ code: Code, _ description: String, retryAfter: Int64? = nil) {
+    package init(_ code: Code, _ description: String, retryAfter: Int64? = nil, ordersWipe: Bool = false) {
+        self.ordersWipe = ordersWipe
         self.code = code
         self.description = description
         self.retryAfter = retryAfter

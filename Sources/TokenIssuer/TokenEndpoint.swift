@@ -87,6 +87,9 @@ extension AuthorizationService {
             throw OAuthError(.invalidScope, "the scope is more than was granted")
         case .refused(let refusal):
             record(Loggable(refusal), client: client.id)
+            if try await grants.isWiped(digest: SecretDigest.of(token), client: client.id, now: now) {
+                throw OAuthError(.invalidGrant, "the login was ended, and the client is to be wiped", ordersWipe: true)
+            }
             throw OAuthError(.invalidGrant, "the refresh token is not valid: sign in again")
         }
     }

@@ -43,8 +43,17 @@ struct AuthControl: Service {
                 let subject = try await subject(arguments)
                 let report = try await service.cutOff(
                     subject, authority: .operators, by: "operator:\(peer.uid)",
-                    reason: try text(arguments, "reason") ?? "ordered by an operator")
+                    reason: try text(arguments, "reason") ?? "ordered by an operator",
+                    wipesClients: arguments["keepDevices"]?.boolean != true)
                 return try await status(subject, report)
+            case "user-wipe":
+                let subject = try await subject(arguments)
+                let report = try await service.wipe(subject, by: "operator:\(peer.uid)")
+                return try await status(subject, nil) { json in
+                    json.member("clientsToWipe", Int64(report.clients))
+                    json.member("loginsEnded", Int64(report.logins))
+                    json.member("opaqueTokensEnded", Int64(report.opaqueTokens))
+                }
             case "user-enable":
                 let subject = try await subject(arguments)
                 let wasLifted = try await service.letIn(subject, authority: .operators)
@@ -72,7 +81,8 @@ struct AuthControl: Service {
             default:
                 throw DiagnosedError(
                     .controlUnknownCommand, fault: .client, "there is no command \(request.command.quotedForError)",
-                    expected: "user-disable, user-enable, user-status, directory-status, directory-accept")
+                    expected:
+                        "user-disable, user-wipe, user-enable, user-status, directory-status, directory-accept")
             }
         }
 
@@ -105,6 +115,7 @@ struct AuthControl: Service {
             let person = try await service.directory.person(id: subject)
             let orders = try await service.directory.cutOffs().filter { $0.subject == subject }
             let holdings = try await service.grants.holdings(of: subject)
+            let wipes = try await service.grants.wipes(of: subject)
             let isDisabled = service.accounts.disabled[subject] != nil
             return ControlAnswer { json in
                 json.member("id", subject)
@@ -128,7 +139,12 @@ struct AuthControl: Service {
                 json.endArray()
                 json.member("logins", Int64(holdings.logins))
                 json.member("opaqueTokens", Int64(holdings.tokens))
+                json.name("wipes")
+                json.beginArray()
+                for order in wipes { Self.write(order, to: &json) }
+                json.endArray()
                 if let report {
+                    json.member("clientsToWipe", Int64(report.wipes))
                     json.member("new", report.isNew)
                     json.member("loginsEnded", Int64(report.logins))
                     json.member("opaqueTokensEnded", Int64(report.opaqueTokens))
@@ -146,6 +162,17 @@ struct AuthControl: Service {
                 }
                 more(&json)
             }
+        }
+
+        private static func write(_ order: WipeOrder, to json: inout JSONWriter) {
+            json.beginObject()
+            json.member("client", order.client)
+            json.member("signedIn", order.signedIn.iso8601)
+            json.member("ordered", order.ordered.iso8601)
+            json.member("by", order.orderedBy)
+            json.member("told", ifPresent: order.told?.iso8601)
+            json.member("done", ifPresent: order.done?.iso8601)
+            json.endObject()
         }
 
         private func directories() -> ControlAnswer {

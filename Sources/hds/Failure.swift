@@ -39,7 +39,7 @@ struct Failure: Error {
         switch error.code {
         case .kmsForbidden, .kmsNotFound, .kmsUnauthorized, .cloudForbidden, .cloudNotFound, .notLoggedIn,
             .loginRefused, .calendarRefused,
-            .tokenRefused, .passphraseWrong, .passphraseNeeded, .kmsMasterKeyRevoked, .clientPolicy:
+            .tokenRefused, .passphraseWrong, .passphraseNeeded, .kmsMasterKeyRevoked, .clientPolicy, .deviceWiped:
             77
         case .contentUnreadable, .keyOfAnotherSpace, .keyDueForRotation, .spaceChanged, .personChanged, .kmsMismatch,
             .kmsReflected, .kmsForeignAnswer, .kmsSignature, .kmsMalformedAnswer, .kmsSession, .loginPage,

@@ -7,8 +7,8 @@ import WireText
 struct UserCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "user",
-        abstract: "Cut a person off everywhere, let the person in again, show how the person stands.",
-        subcommands: [Disable.self, Enable.self, Status.self])
+        abstract: "Cut a person off everywhere, wipe devices, let the person in again, show how the person stands.",
+        subcommands: [Disable.self, Wipe.self, Enable.self, Status.self])
 
     /// Where the two services listen that know of a person.
     struct Places: ParsableArguments {
@@ -28,20 +28,48 @@ struct UserCommand: ParsableCommand {
                 "Disable the account, end logins, tokens and sessions, refuse every request; report what remains.",
             discussion: """
                 The authorization service disables the account and lists the user in what it signs; the KMS reads that \
-                list at once and keeps it. Other nodes and KMSs read it within seconds. The report says what was done \
-                where and in how many milliseconds, and what is out of reach. The same command again does it again.
+                list at once and keeps it. Other nodes and KMSs read it within seconds. The person's clients erase what \
+                they keep, at once when they are connected, else when they next ask for tokens; nothing is lost, for \
+                whoever may log in again gets it again. The report says what was done where and in how many \
+                milliseconds, and what is out of reach. The same command again does it again.
                 """)
 
         @Argument(help: "The person's e-mail address or id.")
         var user: String
         @Option(help: "Why; it stands in the database of people.")
         var reason: String?
+        @Flag(help: "The person's clients keep what they have; else they are to erase it.")
+        var keepDevices = false
         @OptionGroup var places: Places
 
         func run() throws {
             try reporting {
                 var report = UserReport(user: user, verb: "disable")
-                try report.askIssuer(places, "user-disable", reason: reason)
+                try report.askIssuer(places, "user-disable", reason: reason, keepsDevices: keepDevices)
+                report.askKMS(places, "user-cut")
+                report.finish(places.json)
+                if report.isIncomplete { throw ExitCode(69) }
+            }
+        }
+    }
+
+    struct Wipe: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "End all logins of a person, whose clients are to erase what they keep: a device was lost.",
+            discussion: """
+                The account stays as it is: the person logs in again with the devices that are left. A client that is \
+                connected erases its keys at once; another one when it next asks for tokens, which it gets no more. \
+                'hdsctl user status' shows which have said that they are done.
+                """)
+
+        @Argument(help: "The person's e-mail address or id.")
+        var user: String
+        @OptionGroup var places: Places
+
+        func run() throws {
+            try reporting {
+                var report = UserReport(user: user, verb: "wipe")
+                try report.askIssuer(places, "user-wipe", reason: nil)
                 report.askKMS(places, "user-cut")
                 report.finish(places.json)
                 if report.isIncomplete { throw ExitCode(69) }

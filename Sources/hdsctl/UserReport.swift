@@ -11,7 +11,7 @@ struct UserReport {
     }
 
     let user: String
-    /// `disable`, `enable` or `status`.
+    /// `disable`, `wipe`, `enable` or `status`.
     let verb: String
     private var issuer: JSONNode?
     private var kms: JSONNode?
@@ -26,10 +26,13 @@ struct UserReport {
     private var subject: String { issuer?.text("id") ?? user }
     private var isDisabled: Bool { issuer?["disabled"]?.boolean ?? false }
 
-    mutating func askIssuer(_ places: UserCommand.Places, _ command: String, reason: String?) throws {
+    mutating func askIssuer(
+        _ places: UserCommand.Places, _ command: String, reason: String?, keepsDevices: Bool = false
+    ) throws {
         var arguments = ArgumentsWriter()
         arguments.add("user", user)
         arguments.add("reason", reason)
+        arguments.add("keepDevices", if: keepsDevices)
         let node = try arguments.node()
         let (answer, took) = try Self.timed {
             try ControlClient(path: places.authSocket).send(command, arguments: node)
@@ -46,6 +49,9 @@ struct UserReport {
         guard !places.withoutKMS else { return }
         var arguments = ArgumentsWriter()
         arguments.add("user", subject)
+        // Also those of an earlier order that have not been told: they may be there now.
+        let waiting = issuer?.nodes("wipes").count { $0["told"]?.string == nil } ?? 0
+        arguments.add("wipe", if: command == "user-cut" && waiting > 0)
         do {
             let node = try arguments.node()
             let (answer, took) = try Self.timed {
@@ -57,6 +63,18 @@ struct UserReport {
                     Step(
                         place: "hds-kms", what: "signed list read, \(answer.number("sessionsEnded")) sessions ended",
                         milliseconds: milliseconds))
+            }
+            if let told = answer["wipeTold"]?.boolean {
+                if told {
+                    steps.append(
+                        Step(
+                            place: "hds-kms", what: "the core brings the word to clients that are there",
+                            milliseconds: nil))
+                } else {
+                    troubles.append(
+                        "the core does not bring clients the word (\(answer.text("wipeTrouble"))); they hear of it when they "
+                            + "next ask for tokens")
+                }
             }
             steps.append(Step(place: "hds-kms", what: "answered", milliseconds: took))
             for issuer in answer.nodes("issuers") {
@@ -84,11 +102,17 @@ struct UserReport {
 
     /// What is left, as far as it is known, each with its end.
     private var remains: [String] {
-        guard isDisabled else { return [] }
-        var lines = [
-            "keys and contents that devices of \(subject) hold: nobody can take them back; spaces that the person was in "
-                + "need a new key (remove the person from the space, HDS-SPACE-KEY-DUE tells)"
-        ]
+        var lines: [String] = []
+        let open = issuer?.nodes("wipes").count { $0["done"]?.string == nil } ?? 0
+        if open > 0 {
+            lines.append(
+                "\(open) clients have not said that they are wiped: each erases its keys when it is connected or asks for "
+                    + "tokens; one that never comes keeps them, and so may a program that is none of ours")
+        }
+        guard isDisabled else { return lines }
+        lines.append(
+            "what devices of \(subject) have shown or copied elsewhere: nobody can take it back; spaces that the person was "
+                + "in need a new key (remove the person from the space, HDS-SPACE-KEY-DUE tells)")
         if let end = issuer?["tokensEnd"]?.string {
             lines.append(
                 "the core reads no list of revocations: with a JWT for the cloud it relays until \(end); it has no keys"
@@ -120,7 +144,6 @@ struct UserReport {
             lines.append(
                 "the KMS was not asked: it refuses the person when it has read the list, within 10 s by default")
         }
-        lines.append("a wipe of the clients was not asked for: this version has none")
         return lines
     }
 
@@ -140,7 +163,12 @@ struct UserReport {
         if issuer["disabledByFile"]?.boolean == true { show(["  by the accounts file"]) }
         if verb == "enable", isDisabled { show(["  what others ordered stands; only they lift it"]) }
         if issuer["account"]?.boolean == false { show(["  no account: what is left of an earlier one is ended"]) }
+        if let count = issuer["clientsToWipe"]?.integer, count > 0 { show(["  \(count) clients are to be wiped"]) }
         if verb == "status" {
+            let orders = issuer.nodes("wipes")
+            if !orders.isEmpty {
+                show(["wipes"] + Columns.lines(orders.map(Self.line)))
+            }
             show(["logins  \(issuer.number("logins")), opaque tokens \(issuer.number("opaqueTokens"))"])
             if let kms {
                 let disabled = kms["disabled"]?.boolean == true
@@ -161,6 +189,16 @@ struct UserReport {
         if !troubles.isEmpty { show(["not done"] + troubles.map { "  \($0)" }) }
         let remains = remains
         if !remains.isEmpty, verb != "enable" { show(["out of reach"] + remains.map { "  \($0)" }) }
+    }
+
+    private static func line(_ order: JSONNode) -> [String] {
+        let state =
+            order["done"]?.string.map { "wiped \($0)" } ?? order["told"]?.string.map { "told \($0), not confirmed" }
+            ?? "not seen since"
+        return [
+            "  \(order.text("client")), login of \(order.text("signedIn"))",
+            "ordered \(order.text("ordered")) by \(order.text("by"))", state,
+        ]
     }
 
     private func printJSON() {

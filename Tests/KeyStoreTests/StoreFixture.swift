@@ -63,6 +63,12 @@ enum PostgreSQL {
         let server = if let server { server } else { try await TestPostgreSQL.shared.value }
         var settings = server.settings
         settings.applicationName = schema
+        // The server may be that busy, too: an opening has five seconds.
+        for _ in 0..<5 {
+            do {
+                return try await PostgreSQLKeyStore.open(settings, options: options)
+            } catch let error as DiagnosedError where error.code == .storeUnreachable {}
+        }
         return try await PostgreSQLKeyStore.open(settings, options: options)
     }
 }

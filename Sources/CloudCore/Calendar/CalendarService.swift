@@ -32,11 +32,11 @@ struct CalendarService: Sendable {
     func reply(to call: [UInt8], of organisation: String, cluster: String) async -> [UInt8] {
         do {
             for notice in try await take(call, organisation, cluster) { push(notice) }
-            return Self.answer(200, nil)
+            return CallAnswer.json(200, nil)
         } catch let refusal as Refusal {
-            return Self.answer(refusal.status.rawValue, refusal.message)
+            return CallAnswer.json(refusal.status.rawValue, refusal.message)
         } catch {
-            return Self.answer(503, "the core's database does not answer")
+            return CallAnswer.json(503, "the core's database does not answer")
         }
     }
 
@@ -82,15 +82,6 @@ struct CalendarService: Sendable {
             case .status(let user, let status): (Event.connectorStatus(status, wall: wall()), user)
             }
         events.push(event, to: [user])
-    }
-
-    private static func answer(_ status: Int, _ reason: String?) -> [UInt8] {
-        var json = JSONWriter(reserving: 256)
-        json.beginObject()
-        json.member("status", status)
-        json.member("reason", ifPresent: reason)
-        json.endObject()
-        return json.bytes()
     }
 }
 

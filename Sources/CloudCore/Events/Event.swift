@@ -59,6 +59,9 @@ struct Event: Sendable, Equatable {
         Event("connector.user.status", wall: wall) { status.write(to: &$0) }
     }
 
+    /// The user's own authorization service has an order for the user's clients.
+    static func wipe(wall: Timestamp) -> Event { Event("client.wipe", wall: wall) { _ in } }
+
     private init(_ type: String, wall: Timestamp, data: (inout JSONWriter) -> Void) {
         id = UUIDText.random()
         var json = JSONWriter(reserving: 1024)

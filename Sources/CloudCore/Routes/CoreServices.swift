@@ -11,6 +11,7 @@ struct CoreServices: Sendable {
     let feeds: FeedHub
     let search: SearchService
     let calendar: CalendarService
+    let words: ClientWords
     let events: EventHub
     let webhooks: WebhookSender
     let devices: DeviceCache

@@ -116,6 +116,9 @@ struct LinkEndpoint: Sendable {
 
     /// What a service of the core itself answers. For whom is said by the token of the link alone.
     private func reply(to text: [UInt8], _ destination: String, _ grant: Relay.Grant) async -> [UInt8] {
+        if destination == ClientWords.destination {
+            return services.words.reply(to: text, of: grant.organisation, from: grant.service)
+        }
         guard destination == CalendarService.destination else {
             return await services.search.reply(
                 to: text, of: grant.organisation, from: grant.service, mayRemove: grant.mayRemove)

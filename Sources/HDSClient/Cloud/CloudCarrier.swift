@@ -61,14 +61,17 @@ final class EventRouter: Sendable {
     private struct State {
         var kms: KMSConnection?
         var spaces: Spaces?
+        var askForOrders: @Sendable () async -> Void = {}
         var reminders: [AsyncStream<String>.Continuation] = []
         var subscribers: [(conversation: String, signal: AsyncStream<Void>.Continuation)] = []
     }
 
     private let state = Mutex(State())
 
-    func connect(kms: KMSConnection, spaces: Spaces) {
+    /// - Parameter askForOrders: the core says that the authorization service has one.
+    func connect(kms: KMSConnection, spaces: Spaces, askForOrders: @escaping @Sendable () async -> Void) {
         state.withLock {
+            $0.askForOrders = askForOrders
             $0.kms = kms
             $0.spaces = spaces
         }
@@ -88,6 +91,10 @@ final class EventRouter: Sendable {
         case .calendar: signal(Self.calendar)
         case .reminder(let meeting):
             for listener in state.withLock({ $0.reminders }) { listener.yield(meeting) }
+        case .wipe:
+            await state.withLock({ $0.askForOrders })()
+            // Who follows a space sees that there is nothing to follow with any more.
+            signalAll()
         case .other: break
         }
     }

@@ -10,6 +10,8 @@ package enum CloudEvent: Sendable {
     case calendar
     /// A meeting of the user begins soon.
     case reminder(meeting: String)
+    /// The authorization service has an order for this client.
+    case wipe
     /// Another kind of event; nothing to do.
     case other
 }
@@ -44,6 +46,7 @@ enum EventFrame {
             self = .event(id: id, type: type, data["activity"].flatMap { Activity($0) }.map { .activity($0) } ?? .other)
         case "calendar.meeting.create", "calendar.meeting.update", "calendar.meeting.delete", "connector.user.status":
             self = .event(id: id, type: type, .calendar)
+        case "client.wipe": self = .event(id: id, type: type, .wipe)
         case "calendar.reminder":
             self = .event(
                 id: id, type: type,

@@ -99,6 +99,7 @@ package struct AuthorizationServer: Sendable, Equatable {
     let authorizationEndpoint: WebAddress
     let tokenEndpoint: WebAddress
     let revocationEndpoint: WebAddress?
+    let wipedEndpoint: WebAddress?
     /// Whether it gives assertions for other organisations' KMSs (RFC 8693).
     let exchangesTokens: Bool
 
@@ -133,6 +134,7 @@ package struct AuthorizationServer: Sendable, Equatable {
         authorizationEndpoint = authorize
         tokenEndpoint = token
         revocationEndpoint = try endpoint("revocation_endpoint")
+        wipedEndpoint = try endpoint("wiped_endpoint")
         exchangesTokens = root["grant_types_supported"]?.strings?.contains(AuthorizationClient.tokenExchange) == true
     }
 

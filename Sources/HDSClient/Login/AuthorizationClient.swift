@@ -160,6 +160,22 @@ package struct AuthorizationClient: Sendable {
         return address
     }
 
+    /// Says that this client has erased what it kept; the token of the login that ended proves that it is the one.
+    /// - Returns: false when the service knows of no such order.
+    func tellWiped(_ token: Redacted<String>, _ server: AuthorizationServer) async throws -> Bool {
+        guard let endpoint = server.wipedEndpoint else { return false }
+        let body = FormText.encode([("refresh_token", token.reveal { $0 }), ("client_id", clientID)])
+        let answer = try await send(post(endpoint, body))
+        switch answer.status {
+        case 200: return true
+        case 400, 401, 404: return false
+        default:
+            throw DiagnosedError(
+                .cloudUnavailable, fault: .peer, "the authorization service can not answer now",
+                found: "status \(answer.status)", hint: "try again in a moment")
+        }
+    }
+
     private func token(
         _ parameters: [(name: String, value: String)], _ server: AuthorizationServer
     ) async throws -> TokenAnswer {

@@ -90,6 +90,7 @@ package struct Login: Sendable {
                 hint: "log in with --profile FILE or --server URL")
         }
         try Self.check(email, profile)
+        await WipeMark.settle(store.folder, now: environment.now)
         if let account = state.account, account.email.lowercased() != email.lowercased() {
             throw DiagnosedError(
                 .loginRefused, fault: .client, "this state belongs to \(account.email)", found: email.loggable,
@@ -143,6 +144,7 @@ package struct Login: Sendable {
             state.policy = answer.policy
             state.lastUsed = now
         }
+        try WipeMark.forget(store.folder)
         // Others can find a user after the first registration of a device.
         let tokens = TokenSource(
             store: store, authorization: authorization, now: environment.now, sleep: environment.sleep)

@@ -46,6 +46,11 @@ actor TokenSource {
         let answer: TokenAnswer
         do {
             answer = try await authorization.refresh(refresh, try await knownServer())
+        } catch let error as DiagnosedError where error.code == .wipeOrdered {
+            try store.wipe(proof: refresh, now: now())
+            lock.release()
+            await WipeMark.settle(store.folder, now: now)
+            throw WipeMark.error(at: now())
         } catch let error as DiagnosedError where error.code == .tokenRefused && error.fault == .client {
             try store.update { $0.tokens = nil }
             throw Self.notLoggedIn(found: error.found)
@@ -64,6 +69,9 @@ actor TokenSource {
         lock.release()
         return answer.tokens
     }
+
+    /// Somebody says that there is an order for this client: the authorization service is asked, and believed alone.
+    func askForOrders() async { _ = try? await tokens(insteadOf: try store.current().tokens) }
 
     /// What the issuer says to another organisation's KMS (`kms://HOST`); nil when it says nothing, or can not now: that
     /// KMS may have the user in a list, and if not it says what is missing.

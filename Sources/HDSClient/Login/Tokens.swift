@@ -51,6 +51,10 @@ package struct TokenAnswer: Sendable {
                 throw Self.unusual("status \(status)")
             }
             let text = [error, root["error_description"]?.string].compactMap { $0?.loggable }
+            if root["wipe"]?.boolean == true {
+                throw DiagnosedError(
+                    .wipeOrdered, fault: .client, "your organisation wants this device wiped", found: text.first)
+            }
             throw Self.refused(
                 "the authorization server gives no token", fault: .client,
                 found: "\(status) " + text.joined(separator: ": "), hint: "log in again")

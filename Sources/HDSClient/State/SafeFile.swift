@@ -86,6 +86,15 @@ enum SafeFile {
         return names.sorted()
     }
 
+    /// Writes over the octets that a file has, where the file system lets it; the disk may keep them elsewhere.
+    static func overwrite(_ path: String, with bytes: [UInt8]) throws {
+        let descriptor = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("can not overwrite", path) }
+        defer { close(descriptor) }
+        try write(bytes, to: descriptor, path)
+        guard fsync(descriptor) == 0 else { throw failure("can not sync", path) }
+    }
+
     static func remove(_ path: String) throws {
         guard unlink(path) == 0 || errno == ENOENT else { throw failure("can not remove", path) }
     }

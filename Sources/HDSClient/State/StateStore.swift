@@ -23,6 +23,7 @@ package final class StateStore: Sendable {
         var state: ClientState
         /// Identity of the file that `state` was read from.
         var version: Version?
+        var wiped: Timestamp?
     }
 
     private struct Version: Equatable {
@@ -45,6 +46,7 @@ package final class StateStore: Sendable {
     private static func openLocked(
         folder: String, now: () -> Timestamp, passphrase: () throws -> Passphrase?
     ) throws -> StateStore {
+        if var mark = try WipeMark.read(folder), !mark.isErased { try mark.erase(folder) }
         let path = folder + "/device.key"
         let given = try Self.isProtected(path) ? passphrase() : nil
         if given != nil { try UnlockTries.begin(in: folder, now: now()) }
@@ -129,8 +131,10 @@ package final class StateStore: Sendable {
     }
 
     private func reload(_ cached: inout Cached) throws {
+        if let wiped = cached.wiped { throw WipeMark.error(at: wiped) }
         let before = version()
         guard let sealed = try SafeFile.read(path, maximumBytes: Self.maximumBytes) else {
+            if cached.version != nil, let mark = try WipeMark.read(folder) { throw WipeMark.error(at: mark.wiped) }
             guard cached.version == nil else { throw StateSeal.unreadable("another process has replaced its key") }
             return
         }
@@ -138,7 +142,7 @@ package final class StateStore: Sendable {
         var state = try plain.withUnsafeBytes { (bytes) throws(DiagnosedError) in try ClientState(bytes) }
         // Calls that are under way share the session object and its counter.
         if let known = cached.state.session, known.uri == state.session?.uri { state.session = known }
-        cached = Cached(state: state, version: before)
+        cached = Cached(state: state, version: before, wiped: nil)
     }
 
     private func version() -> Version? {
@@ -177,6 +181,22 @@ package final class StateStore: Sendable {
         try update { $0.lastUsed = now }
     }
 
+    // MARK: - Wiping
+
+    /// Erases everything, here and for every process of this folder; `proof` is told to who ordered it (`WipeMark`).
+    func wipe(proof: Redacted<String>, now: Timestamp) throws {
+        try cached.withLock { cached in
+            try FileLock.hold(folder + "/state.lock") {
+                let profile = cached.state.profile
+                var mark = WipeMark(wiped: now)
+                mark.receipt = profile.map { WipeMark.Receipt(profile: $0, token: proof) }
+                try mark.write(folder)
+                try mark.erase(folder)
+                cached = Cached(state: ClientState(), version: nil, wiped: now)
+            }
+        }
+    }
+
     // MARK: - Passphrase
 
     /// Seals the state under a new device key and wraps that key under the passphrase, or under none.
@@ -197,6 +217,7 @@ package final class StateStore: Sendable {
     package static func forget(folder: String) throws {
         for name in SafeFile.names(in: folder)
         where name.hasPrefix("state-") || name.hasPrefix("device.key") || name.hasPrefix("passphrase-tries")
+            || name == "wiped"
             || name.hasSuffix(".lock")
         {
             try SafeFile.remove(folder + "/" + name)

@@ -30,6 +30,15 @@ struct ControlArguments {
         return text
     }
 
+    /// False when it is missing.
+    func flag(_ name: String) throws(DiagnosedError) -> Bool {
+        guard let value = node[name], !value.isNull else { return false }
+        guard let flag = value.boolean else {
+            throw Self.malformed("the argument \(name) is no truth value", expected: "true or false")
+        }
+        return flag
+    }
+
     func moment(_ name: String) throws(DiagnosedError) -> Timestamp? {
         guard let text = try optional(name) else { return nil }
         guard let moment = Timestamp(iso8601: text) else {

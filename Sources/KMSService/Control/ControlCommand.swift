@@ -3,6 +3,7 @@ package import ControlSocket
 import KMSProtocol
 import KeyManagement
 import KeyStore
+import LinkedService
 import MasterKey
 import Recovery
 import ServiceRuntime
@@ -52,6 +53,7 @@ struct RunningKMS: Sendable {
     let keyManagement: KeyManagement
     let sessions: SessionTable
     let clients: ClientUsage
+    let links: LinkHolder
     let partners: PartnersInForce
     let freezes: FreezeBoard
     let disabled: DisabledKeeper

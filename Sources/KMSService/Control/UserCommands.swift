@@ -1,8 +1,11 @@
 import AuditTrail
 import ControlSocket
+import CoreLink
 import Diagnostics
 import KMSProtocol
 import KeyManagement
+import LinkProtocol
+import LinkedService
 import SignedPolicy
 import WireText
 
@@ -14,12 +17,16 @@ enum UserCommands {
     static func all(_ kms: RunningKMS) -> [ControlCommand] {
         [
             ControlCommand("user-cut") { arguments, _, peer, _ in
-                let user = try user(arguments)
-                try await note(kms, peer, "user-cut", user)
+                let given = try ControlArguments(arguments, ["user", "wipe"])
+                let user = try given.text("user", upTo: 256)
+                let wipes = try given.flag("wipe")
+                try await note(kms, peer, wipes ? "user-wipe" : "user-cut", user)
                 let begun = ContinuousClock.now
                 let readings = await kms.disabled.read()
                 let took = begun.duration(to: .now)
-                return try await answer(kms, user, readings, took: took)
+                // Tokens are refused by now: a client that asks because of the word gets none.
+                let word: ClientWord? = wipes ? await ClientWord.wipe(user, kms.links) : nil
+                return try await answer(kms, user, readings, took: took, word)
             },
             ControlCommand("user-status") { arguments, _, peer, _ in
                 let user = try user(arguments)
@@ -41,7 +48,8 @@ enum UserCommands {
     }
 
     private static func answer(
-        _ kms: RunningKMS, _ user: String, _ readings: [DisabledKeeper.Reading], took: Duration?
+        _ kms: RunningKMS, _ user: String, _ readings: [DisabledKeeper.Reading], took: Duration?,
+        _ word: ClientWord? = nil
     ) async throws -> ControlAnswer {
         let entry = kms.disabled.disabled.entry(of: user)
         let sessions = try await kms.sessions.living(ofUser: user, now: .now())
@@ -56,6 +64,13 @@ enum UserCommands {
             json.member("sessionsEnded", Int64(kms.disabled.sessionsEnded(of: user)))
             if let took { json.member("milliseconds", Int64(took / .milliseconds(1))) }
             json.member("sharesStore", kms.lease != nil)
+            switch word {
+            case .told?: json.member("wipeTold", true)
+            case .untold(let trouble)?:
+                json.member("wipeTold", false)
+                json.member("wipeTrouble", trouble)
+            case nil: break
+            }
             json.name("issuers")
             json.beginArray()
             for poll in issuers {
@@ -68,6 +83,30 @@ enum UserCommands {
             json.endArray()
             json.member("partners", kms.partners.nestedReaders(by: kms.policy.current).keys.sorted())
             json.member("services", kms.policy.current.signed.services.map(\.name))
+        }
+    }
+}
+
+/// A word to the clients of a user that the core brings: ask your authorization service, there is an order for you. The order
+/// itself comes from there; the core can neither make one nor learn more than that there is one.
+enum ClientWord {
+    case told
+    case untold(String)
+
+    private static let destination = "clients://core"
+
+    static func wipe(_ user: String, _ links: LinkHolder) async -> ClientWord {
+        var json = JSONWriter(reserving: 128)
+        json.beginObject()
+        json.member("word", "wipe")
+        json.member("userId", user)
+        json.endObject()
+        switch await links.link?.call(destination, text: json.bytes(), within: .seconds(3)) {
+        case .answered(let octets)?:
+            let status = (try? JSONDocument(octets).root)?["status"]?.integer
+            return status == 200 ? .told : .untold("it answers \(status.map(String.init) ?? "nothing that is known")")
+        case .refused(let reason)?: return .untold(String(reason.rawValue.filter(\.isASCII).prefix(40)))
+        case nil: return .untold("no link to the core")
         }
     }
 }

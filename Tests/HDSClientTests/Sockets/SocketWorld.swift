@@ -31,6 +31,8 @@ final class SocketWorld: Sendable {
     private let cloud: CloudCore
     private let running: [RunningService]
     private let web: WebClient
+    /// The KMS's own link with the core.
+    let kmsLink: CoreLink
     /// Where services reach the core and the authorization service, past the `Middleman`.
     private let corePort: Int
     private let issuerPort: Int
@@ -101,6 +103,7 @@ final class SocketWorld: Sendable {
         } url: {
             "ws://127.0.0.1:\(corePort)/link/v1"
         }
+        kmsLink = link.link
         running = [RunningService([link.link]), coreRun, issuerRun]
         for await state in states where state.phase == .open { break }
     }

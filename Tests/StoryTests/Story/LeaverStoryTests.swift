@@ -92,7 +92,15 @@ extension StoryTests {
                 #expect(await !Self.isAnswered(bob), "no poll in between: it was done when the command returned")
                 #expect(report.contains("\(bob.email) (\(bob.id)) is disabled") && report.contains("1 logins"))
                 #expect(report.contains("1 sessions ended") && report.contains(" ms"))
-                #expect(report.contains("out of reach") && report.contains("keys and contents that devices"))
+                #expect(report.contains("out of reach") && report.contains("what devices of"))
+                #expect(report.contains("1 clients are to be wiped"))
+                #expect(report.contains("the core brings the word to clients that are there"))
+                // He is connected, and wiped by the time he looks.
+                _ =
+                    try await eventually("Bob's device is wiped") {
+                        try await Self.user(deployment, "status", bob.id).contains("  wiped ") ? true : nil
+                    } as Bool
+                #expect(throws: (any Error).self) { try bob.store.current() }
                 try await alice.client.kms.perform(.ping)
                 let status = try await Self.user(deployment, "status", bob.id)
                 #expect(status.contains("KMS     refuses since") && status.contains("0 sessions"))
