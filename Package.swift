@@ -582,7 +582,8 @@ targets += [
             "HDSClient", "CalendarProtocol", "DomainPolicy", "KMSClient", "KMSProtocol", "TLSChannel", "JOSEEncryption",
             "JOSESignature", "Encryption", "Cryptography", "SecretMemory", "WireText", "Diagnostics",
             // The servers that the client is tried against.
-            "TokenIssuer", "DirectoryModel", "CloudCore", "CoreLink", "LinkProtocol", "HTTPServer", "HTTPClient", nioCore, nioPosix,
+            "TokenIssuer", "DirectoryModel", "CloudCore", "CoreLink", "LinkProtocol", "HTTPServer", "HTTPClient",
+            nioCore, nioPosix,
             "TestServers",
         ]),
     tests(

@@ -310,7 +310,8 @@ extension Alarm {
             + "a client: core, database and node each refuse the lower epoch. DETAIL says which refused.",
         fix:
             "Stop the server of the lower epoch and make it a standby of the other one: hdsctl failover plan prints how. "
-            + "What only it has was acknowledged to nobody.",
+            + "What only it has was acknowledged to nobody. After a restore where nothing else is left: give the restored "
+            + "store the epoch that was seen (hdsctl restore --epoch, hdsctl escrow recover --epoch).",
         clears: "when the epoch is the highest one again; at the core when nobody has tried for two minutes")
     package static let versionSkew = Alarm(
         "HDS-VERSION-SKEW", "5162cd41cdcb4546b14a62ef80ccf33d", .warning,

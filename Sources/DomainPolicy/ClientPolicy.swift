@@ -12,6 +12,8 @@ package struct ClientPolicy: Sendable, Equatable {
     package var idle: Int64?
     package var allowsUploads = true
     package var allowsDownloads = true
+    /// Whether people of other organisations are added to spaces.
+    package var allowsExternals = true
 
     package init() {}
 
@@ -28,6 +30,7 @@ package struct ClientPolicy: Sendable, Equatable {
         needsPassphrase = try flag("passphrase", false)
         allowsUploads = try flag("uploads", true)
         allowsDownloads = try flag("downloads", true)
+        allowsExternals = try flag("externals", true)
         if let node = root["idle_seconds"] {
             guard let seconds = node.integer, Self.idleRange.contains(seconds) else {
                 throw Self.malformed("idle_seconds", "\(Self.idleRange.lowerBound) to \(Self.idleRange.upperBound)")
@@ -42,6 +45,7 @@ package struct ClientPolicy: Sendable, Equatable {
         if let idle { json.member("idle_seconds", idle) }
         json.member("uploads", allowsUploads)
         json.member("downloads", allowsDownloads)
+        json.member("externals", allowsExternals)
         json.endObject()
     }
 
@@ -54,6 +58,7 @@ package struct ClientPolicy: Sendable, Equatable {
         }
         if !allowsUploads { words.append("no file is sent") }
         if !allowsDownloads { words.append("no file is saved") }
+        if !allowsExternals { words.append("nobody of another organisation is added to a space") }
         return words
     }
 

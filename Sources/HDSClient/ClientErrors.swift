@@ -55,6 +55,8 @@ extension DiagnosedError.Code {
     package static let spaceUnknown: Self = "space-unknown"
     package static let spaceAmbiguous: Self = "space-ambiguous"
     package static let spaceChanged: Self = "space-changed"
+    /// Only its moderators may do that.
+    package static let spaceModerated: Self = "space-moderated"
     package static let spaceUnfinished: Self = "space-unfinished"
     package static let keyOfAnotherSpace: Self = "key-of-another-space"
     package static let keyDueForRotation: Self = "key-due-for-rotation"

@@ -19,7 +19,7 @@ package enum KMSOperation: Sendable, Equatable {
     case createResource(keys: [String], users: [String])
     case retrieveResource(String)
     case deleteResource(String)
-    case createAuthorizations(resource: String, ids: [String])
+    case createAuthorizations(resource: String, ids: [String], role: String? = nil)
     case retrieveAuthorizations(resource: String, id: String? = nil)
     case deleteAuthorization(resource: String, id: String)
     // Of services (docs/kms-extensions.md, Search).
@@ -88,9 +88,10 @@ package enum KMSOperation: Sendable, Equatable {
         case .createResource(let keys, let users):
             json.member("keyUris", keys)
             json.member("userIds", users)
-        case .createAuthorizations(let resource, let ids):
+        case .createAuthorizations(let resource, let ids, let role):
             json.member("resourceUri", resource)
             json.member("userIds", ids)
+            json.member("roleUri", ifPresent: role)
         case .useKey(_, let use): json.member("use", use.rawValue)
         case .createSignature(let digest): json.member("digest", Base64URL.encode(digest))
         case .createHold(_, let reason): json.member("reason", reason)
@@ -142,8 +143,9 @@ package enum KMSOperation: Sendable, Equatable {
         case (.createResource(let keys, _), .resource(let resource)):
             KMSURI(resource.uri)?.isResource(at: host) == true && Set(resource.keyURIs) == Set(keys)
         case (.retrieveResource(let uri), .resource(let resource)): Self.same(resource.uri, uri)
-        case (.createAuthorizations(let resource, let ids), .authorizations(let list)):
+        case (.createAuthorizations(let resource, let ids, let role), .authorizations(let list)):
             Self.concern(list, resource) && Set(list.map { $0.authID.lowercased() }) == Set(ids.map { $0.lowercased() })
+                && (role == nil || list.allSatisfy { $0.roleURI == role })
         case (.retrieveAuthorizations(let resource, let id), .authorizations(let list)):
             Self.concern(list, resource)
                 && (id == nil || list.allSatisfy { $0.authID.lowercased() == id?.lowercased() })

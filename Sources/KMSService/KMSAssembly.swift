@@ -87,6 +87,9 @@ package enum KMSAssembly {
                 freezes: freezes, memory: memory, inForce: inForce, health: context.health, metrics: context.metrics,
                 events: context.events, links: links))
         keyManagement.lease = keeperOfLease?.lease
+        // A store of one process is of the epoch that its restore gave it.
+        let ownEpoch = keeperOfLease == nil ? try await RestoreReport.standing(store, ring: ring)?.epoch ?? 1 : 1
+        let epoch: @Sendable () -> Int64 = { keeperOfLease?.epoch ?? ownEpoch }
         let federation = try federation(
             configuration, context, own: staticKeys, links: links, log: log, route: route)
         let sessions = SessionTable(
@@ -119,7 +122,7 @@ package enum KMSAssembly {
         let settings = LinkSettings(
             configuration, version: identity.version,
             proof: NodeProof(key: nodes.key.privateKey, list: { nodes.list?.text }),
-            epoch: { keeperOfLease?.epoch ?? 1 }, destination: { staticKeys.present.names.cluster },
+            epoch: epoch, destination: { staticKeys.present.names.cluster },
             details: { [account = configuration.machineAccount] in
                 staticKeys.present.detailsDocument(machineAccountID: account)
             })
@@ -136,7 +139,7 @@ package enum KMSAssembly {
         let removals = KMSJournal(
             journal, node: configuration.node, store: store, ring: ring, alarms: context.alarms, log: log,
             auditHead: { [newest = audit.newestHead] in newest.text })
-        let backups = KMSBackups(configuration, credentials: context.credentials, ring: ring) {
+        let backups = KMSBackups(configuration, credentials: context.credentials, ring: ring, epoch: epoch) {
             await removals.beat(now: .now())
         }
         let escrow = EscrowBook(store: store, ring: ring)

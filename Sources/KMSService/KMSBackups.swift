@@ -24,15 +24,17 @@ final class KMSBackups: Sendable {
     private let names: Backup.Names
     /// Brings what a backup says about this node up to date.
     private let prepare: @Sendable () async -> Void
+    private let epoch: @Sendable () -> Int64
     /// What the timers left.
     let reports: RunReports
     var host: String { names.host }
 
     init(
         _ configuration: KMSServiceConfiguration, credentials: Credentials, ring: SealRing,
-        prepare: @escaping @Sendable () async -> Void
+        epoch: @escaping @Sendable () -> Int64 = { 1 }, prepare: @escaping @Sendable () async -> Void
     ) {
         self.prepare = prepare
+        self.epoch = epoch
         self.credentials = credentials
         section = configuration.backup
         reports = RunReports(folder: configuration.reportsFolder)
@@ -51,11 +53,11 @@ final class KMSBackups: Sendable {
         let compact = now.iso8601.filter { $0 != ":" && $0 != "." && $0 != "-" }
         let file = "\(folder)/\(names.host)-\(compact)\(BackupFolder.ending)"
         let erasable = "\(folder)/\(names.host)-\(compact)\(ErasableBackup.ending)"
-        let made = try await run { [ring, names, store, credentials] in
+        let made = try await run { [ring, names, store, credentials, epoch = epoch()] in
             // Both of one moment, the erasable keys first: a main file without them is of no use.
             func write(_ snapshot: any StoreSnapshot) throws -> Backup.Made {
                 _ = try Backup.write(snapshot, ring: ring, names: names, toNew: erasable, now: now, erasable: true)
-                return try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now)
+                return try Backup.write(snapshot, ring: ring, names: names, toNew: file, now: now, epoch: epoch)
             }
             switch store.backend {
             case .sqlite(let file): return try SQLiteSnapshot.read(path: file.path, write)

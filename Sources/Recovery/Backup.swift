@@ -29,7 +29,7 @@ package enum Backup {
     /// Writes a new file of mode 0600, on the disk under its name when it returns. Blocks.
     package static func write(
         _ snapshot: any StoreSnapshot, ring: SealRing, names: Names, toNew path: String, now: Timestamp,
-        erasable: Bool = false
+        erasable: Bool = false, epoch: Int64? = nil
     ) throws -> Made {
         let key = try SymmetricKey.random()
         // Once: a version may be destroyed meanwhile.
@@ -40,7 +40,8 @@ package enum Backup {
             of: snapshot, ring: ring, known: Set(checks.keys), names: names, key: key, now: now, part: part)
         let file = try BackupFile.create(path)
         let heads = try NodeHeads.all(in: snapshot, ring: ring)
-        let manifest = try contents(of: snapshot, header: header, key: key, checks: checks, heads: heads) {
+        let manifest = try contents(of: snapshot, header: header, key: key, checks: checks, heads: heads, epoch: epoch)
+        {
             try file.append($0)
         }
         try file.finish()
@@ -117,11 +118,11 @@ package enum Backup {
 
     private static func contents(
         of snapshot: any StoreSnapshot, header: BackupHeader, key: SymmetricKey, checks: [Int64: [UInt8]],
-        heads: [NodeHeads], _ sink: @escaping ([UInt8]) throws -> Void
+        heads: [NodeHeads], epoch: Int64?, _ sink: @escaping ([UInt8]) throws -> Void
     ) throws -> BackupManifest {
         var writer = try BackupWriter(header: header.json(), key: key, sink: sink)
         var manifest = BackupManifest(lastPosition: try snapshot.lastPosition(), rootChecks: checks)
-        (manifest.created, manifest.heads) = (header.created, heads)
+        (manifest.created, manifest.heads, manifest.epoch) = (header.created, heads, epoch)
         for table in ErasableBackup.tables(of: header.part) {
             try writer.append(Part.table, Array(table.rawValue.utf8))
             var summary = BackupManifest.Table(name: table.rawValue)

@@ -28,6 +28,8 @@ package struct BackupManifest: Sendable, Equatable {
     package var created: Timestamp?
     /// How far the audit trail and the journal of each node had come.
     package var heads: [NodeHeads] = []
+    /// Of the cluster: what was restored under a lower one the core would refuse. Nil in backups of before.
+    package var epoch: Int64?
 
     package static let presentSchema: Int64 = 1
 
@@ -39,6 +41,7 @@ package struct BackupManifest: Sendable, Equatable {
         json.member("schema", schema)
         json.member("created", ifPresent: created?.iso8601)
         json.member("lastPosition", lastPosition)
+        if let epoch { json.member("epoch", epoch) }
         json.name("nodes")
         json.beginArray()
         for head in heads { head.write(to: &json) }
@@ -91,6 +94,7 @@ package struct BackupManifest: Sendable, Equatable {
         self.init(tables: tables, lastPosition: last, rootChecks: rootChecks)
         schema = root["schema"]?.integer ?? Self.presentSchema
         created = root["created"]?.string.flatMap { Timestamp(iso8601: $0) }
+        epoch = root["epoch"]?.integer
         heads = (root["nodes"]?.elements ?? []).compactMap { NodeHeads($0) }
     }
 }

@@ -97,18 +97,18 @@ package enum Restore {
     /// file, and goes over in one transaction: no service sees it before it is whole and frozen.
     package static func restore(
         _ path: String, erasable: String? = nil, with key: BackupKey, newKey: (any RootKeyWrapping)?,
-        to target: Target, journals: [String] = [], sample: Int = defaultSample, now: Timestamp
+        to target: Target, journals: [String] = [], sample: Int = defaultSample, epoch: Int64 = 1, now: Timestamp
     ) async throws -> Outcome {
         switch target {
         case .file(let store):
             return try await restore(
                 path, erasable: erasable, with: key, newKey: newKey, toNew: store, journals: journals, sample: sample,
-                now: now)
+                epoch: epoch, now: now)
         case .postgresql(let settings, let scratch):
             return try await inThrowAway(scratch) { place in
                 let outcome = try await restore(
                     path, erasable: erasable, with: key, newKey: newKey, toNew: "\(place)/trial.sqlite",
-                    journals: journals, sample: sample, now: now)
+                    journals: journals, sample: sample, epoch: epoch, now: now)
                 _ = try StoreMigration.sqliteToPostgreSQL(from: "\(place)/trial.sqlite", to: settings)
                 return outcome
             }
@@ -119,9 +119,10 @@ package enum Restore {
     /// - Parameters:
     ///   - newKey: wraps the root keys from now on. Needed with the escrow's key: the one before is gone.
     ///   - journals: folders with the journals of all nodes: what stands there is taken away again.
+    ///   - epoch: what it begins with at least; the backup's may be higher.
     package static func restore(
         _ path: String, erasable: String? = nil, with key: BackupKey, newKey: (any RootKeyWrapping)?,
-        toNew store: String, journals: [String] = [], sample: Int = defaultSample, now: Timestamp
+        toNew store: String, journals: [String] = [], sample: Int = defaultSample, epoch: Int64 = 1, now: Timestamp
     ) async throws -> Outcome {
         guard access(store, F_OK) != 0 else { throw exists(store) }
         let partial = store + ".restoring"
@@ -129,7 +130,8 @@ package enum Restore {
         defer { removeStore(partial) }
         let kek = try holder(key, newKey: newKey)
         let trial = try await fill(partial, from: path, erasable, key: key, kek: kek, sample: sample, now: now)
-        let (freeze, report) = try await conclude(partial, kek: kek, trial, journals: journals, now: now)
+        let (freeze, report) = try await conclude(
+            partial, kek: kek, trial, journals: journals, epoch: max(epoch, trial.manifest.epoch ?? 1), now: now)
         // What still stood in a log of its own would be lost: the freeze.
         var log = stat()
         guard stat(partial + "-wal", &log) != 0 || log.st_size == 0 else {
@@ -239,7 +241,8 @@ package enum Restore {
 
     /// The end of a restore: takes away again what the journals have, says what is unknown, and freezes.
     private static func conclude(
-        _ path: String, kek: any RootKeyWrapping, _ trial: Outcome, journals: [String], now: Timestamp
+        _ path: String, kek: any RootKeyWrapping, _ trial: Outcome, journals: [String], epoch: Int64,
+        now: Timestamp
     ) async throws -> (Freeze, RestoreReport) {
         try await using(path, kek: kek, now: now) { store, ring in
             let store = SummingStore(store, ring: ring, writer: UUIDText.random())
@@ -254,7 +257,7 @@ package enum Restore {
             let again = try await RemovalReplay(store: store, vault: vault, escrow: escrow)
                 .apply(reading?.removals ?? [], now: now)
             let id = UUIDText.random()
-            let report = RestoreReport(trial.header, trial.manifest, reading, again, freeze: id, now: now)
+            let report = RestoreReport(trial.header, trial.manifest, reading, again, freeze: id, epoch: epoch, now: now)
             try await report.keep(in: store, ring: ring)
             let freeze = Freeze(
                 id: id, scope: .everything,

@@ -44,6 +44,9 @@ package struct RestoreReport: Sendable, Equatable {
     package let nodes: [JournalReading.Node]
     /// What is not known, each with its time range; empty when all is.
     package let gaps: [String]
+    /// In which the store begins, as the backup or whoever restored it says: under a lower one than it has seen before the
+    /// core takes no link.
+    package let epoch: Int64
     package internal(set) var accepted: Accepted?
 
     /// What an officer names who accepts the gaps: it changes with them. Nil when nothing is unknown.
@@ -54,8 +57,9 @@ package struct RestoreReport: Sendable, Equatable {
 
     init(
         _ header: BackupHeader, _ manifest: BackupManifest, _ reading: JournalReading?,
-        _ outcome: RemovalReplay.Outcome, freeze: String, now: Timestamp
+        _ outcome: RemovalReplay.Outcome, freeze: String, epoch: Int64, now: Timestamp
     ) {
+        self.epoch = epoch
         (backup, node, created) = (header.id, header.node, header.created)
         (restored, self.freeze) = (now, freeze)
         counts = Removal.Kind.allCases.compactMap { kind in
@@ -128,6 +132,7 @@ package struct RestoreReport: Sendable, Equatable {
         json.endArray()
         json.member("gaps", gaps)
         json.member("gap", ifPresent: gap)
+        json.member("epoch", epoch)
         guard let accepted else { return }
         json.name("accepted")
         json.beginObject()
@@ -148,6 +153,7 @@ package struct RestoreReport: Sendable, Equatable {
         else { return nil }
         (self.backup, self.node, self.created, self.restored) = (backup, node, created, restored)
         (self.freeze, self.names, self.left, self.gaps) = (freeze, names, left, gaps)
+        epoch = root["epoch"]?.integer ?? 1
         self.counts = counts.compactMap { count in
             guard let kind = count["kind"]?.string.flatMap({ Removal.Kind(rawValue: $0) }),
                 let found = count["found"]?.integer, let applied = count["applied"]?.integer

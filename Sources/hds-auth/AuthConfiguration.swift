@@ -158,8 +158,9 @@ struct AuthConfiguration: RuntimeConfiguration {
         let idle: Duration?
         let uploads: Bool
         let downloads: Bool
+        let externals: Bool
 
-        enum CodingKeys: String, CodingKey, CaseIterable { case passphrase, idle, uploads, downloads }
+        enum CodingKeys: String, CodingKey, CaseIterable { case passphrase, idle, uploads, downloads, externals }
 
         init(from decoder: any Decoder) throws {
             let section = try decoder.container(keyedBy: CodingKeys.self)
@@ -172,6 +173,7 @@ struct AuthConfiguration: RuntimeConfiguration {
                 : nil
             uploads = try section.value(.uploads, default: true)
             downloads = try section.value(.downloads, default: true)
+            externals = try section.value(.externals, default: true)
         }
 
         var policy: ClientPolicy {
@@ -180,6 +182,7 @@ struct AuthConfiguration: RuntimeConfiguration {
             policy.idle = idle?.components.seconds
             policy.allowsUploads = uploads
             policy.allowsDownloads = downloads
+            policy.allowsExternals = externals
             return policy
         }
     }

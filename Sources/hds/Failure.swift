@@ -39,7 +39,8 @@ struct Failure: Error {
         switch error.code {
         case .kmsForbidden, .kmsNotFound, .kmsUnauthorized, .cloudForbidden, .cloudNotFound, .notLoggedIn,
             .loginRefused, .calendarRefused,
-            .tokenRefused, .passphraseWrong, .passphraseNeeded, .kmsMasterKeyRevoked, .clientPolicy, .deviceWiped:
+            .tokenRefused, .passphraseWrong, .passphraseNeeded, .kmsMasterKeyRevoked, .clientPolicy, .deviceWiped,
+            .spaceModerated:
             77
         case .contentUnreadable, .keyOfAnotherSpace, .keyDueForRotation, .spaceChanged, .personChanged, .kmsMismatch,
             .kmsReflected, .kmsForeignAnswer, .kmsSignature, .kmsMalformedAnswer, .kmsSession, .loginPage,

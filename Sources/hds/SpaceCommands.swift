@@ -48,7 +48,7 @@ struct SpacesCommand: AsyncParsableCommand {
 struct SpaceCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "space", abstract: "Make a space, and change who is in it.",
-        subcommands: [Create.self, Add.self, Leave.self, Participants.self])
+        subcommands: [Create.self, Direct.self, Add.self, Leave.self, Moderator.self, Participants.self])
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Make a space.")
@@ -81,6 +81,59 @@ struct SpaceCommand: AsyncParsableCommand {
         }
     }
 
+    struct Direct: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Open the space of you and one other person; made when there is none.",
+            discussion: """
+                It is the oldest one in which exactly you two are, by the word of the KMS. One to which a third is added \
+                is that no more, and the next 'direct' makes another.
+                """)
+        @Argument(help: "E-mail address of the other.") var email: String
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            try await common.withClient { client in
+                let (space, isNew) = try await client.spaces.direct(with: email)
+                if common.json {
+                    var json = JSONWriter()
+                    json.beginObject()
+                    json.member("id", space.id)
+                    json.member("name", ifPresent: space.name)
+                    json.member("new", isNew)
+                    json.endObject()
+                    return Terminal.output.line(json.text())
+                }
+                let out = Terminal.output
+                out.line(
+                    (isNew ? out.styled("Made", .green) : "This is")
+                        + " the space of you two: '\(out.clean(space.name ?? "?"))' (\(space.id.prefix(8))).")
+            }
+        }
+    }
+
+    struct Moderator: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make somebody a moderator of a space, or an ordinary member again.",
+            discussion: """
+                While a space has moderators, the KMS lets them alone add and remove others; everybody reads, writes and \
+                may leave. The first one may be made by anybody in the space.
+                """)
+        @Argument(help: "Name, or beginning of the id.") var space: String
+        @Argument(help: "E-mail address.") var email: String
+        @Flag(help: "Take the role away.") var remove = false
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws {
+            try await common.withClient { client in
+                let found = try await client.spaces.find(space)
+                try await client.spaces.setModerator(!remove, email, of: found)
+                guard !common.json else { return Terminal.output.line("{\"space\":\"\(found.id)\"}") }
+                Terminal.output.line(
+                    "\(email) is \(remove ? "no" : "a") moderator of '\(space)'\(remove ? " any more" : "").")
+            }
+        }
+    }
+
     struct Add: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Add somebody, who can then read all that was written so far.")
@@ -104,6 +157,9 @@ struct SpaceCommand: AsyncParsableCommand {
                     out.line(
                         out.styled("Added", .green)
                             + " \(out.clean(added.person.name)) <\(out.clean(added.person.email))> to '\(space)'.")
+                    if try await client.spaces.isExternal(added.person.email) {
+                        out.line("This person is of another organisation and can read all that was written so far.")
+                    }
                 }
             }
         }
@@ -157,6 +213,8 @@ struct SpaceCommand: AsyncParsableCommand {
                         json.member("name", ifPresent: person.name)
                         json.member("hasKeys", person.hasKeys)
                         json.member("isRouted", person.isRouted)
+                        json.member("isModerator", person.isModerator)
+                        json.member("isExternal", person.isExternal)
                         json.endObject()
                     }
                     json.endArray()
@@ -166,12 +224,17 @@ struct SpaceCommand: AsyncParsableCommand {
                 let out = Terminal.output
                 out.table(
                     people.map { person in
-                        let remark =
-                            person.hasKeys && person.isRouted
-                            ? "" : person.hasKeys ? "has the keys, but the cloud delivers nothing" : "has no keys"
+                        var remarks: [String] = []
+                        if person.id == client.account.id { remarks.append("you") }
+                        if person.isModerator { remarks.append("moderator") }
+                        if person.isExternal { remarks.append("of another organisation") }
+                        if !person.hasKeys { remarks.append("has no keys") }
+                        if person.hasKeys && !person.isRouted {
+                            remarks.append("has the keys, but the cloud delivers nothing")
+                        }
                         return [
                             out.clean(person.name ?? person.id), out.clean(person.email ?? "-"),
-                            person.id == client.account.id ? "you" : remark,
+                            remarks.joined(separator: ", "),
                         ]
                     }, header: ["NAME", "E-MAIL", ""])
             }

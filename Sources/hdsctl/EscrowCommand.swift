@@ -195,6 +195,7 @@ struct EscrowCommand: ParsableCommand {
             help: "A new master key is made in this new file; without it that of the configuration is taken.",
             completion: .file())
         var newMasterKey: String?
+        @OptionGroup var begin: EpochOptions
         @OptionGroup var words: WordsOptions
 
         func run() throws {
@@ -214,7 +215,7 @@ struct EscrowCommand: ParsableCommand {
                         "usage", fault: .client, "say under which master key the key store is from now on",
                         expected: "--new-master-key FILE, or --config FILE whose master key is there")
                 }
-                try Restoring(file: file, erasable: erasable).recover(
+                try Restoring(file: file, erasable: erasable, begin: begin).recover(
                     to: target, under: master, words: words, journals: journal)
             }
         }

@@ -57,6 +57,7 @@ struct RestoreCommand: ParsableCommand {
         @OptionGroup var words: WordsOptions
         @Option(help: "The folder for the throw-away store.", completion: .directory)
         var scratch = "/tmp"
+        @OptionGroup var begin: EpochOptions
 
         func run() throws {
             try reporting {
@@ -70,7 +71,7 @@ struct RestoreCommand: ParsableCommand {
                             "--verify or --to FILE, with --master-key FILE or --config FILE; --verify with --shares",
                         hint: "with shares, hdsctl escrow recover makes a store and its new master key")
                 }
-                let restoring = Restoring(file: file, erasable: erasable)
+                let restoring = Restoring(file: file, erasable: erasable, begin: begin)
                 let configuration = try config.map { try ServiceStore($0) }
                 let key: BackupKey
                 // With both, the file opens the backup, and the service's own key wraps the root keys from now on.
@@ -131,10 +132,26 @@ struct RestoreCommand: ParsableCommand {
 
 }
 
+/// Which epoch a restored store begins with.
+struct EpochOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The epoch that the store begins with, at least; the backup has its own.",
+            discussion:
+                "For a core that has seen a higher one than the backup's and refuses the restored store (HDS-SPLIT-BRAIN)."
+        ))
+    var epoch: Int64 = 1
+
+    func validate() throws {
+        guard (1...1_000_000_000).contains(epoch) else { throw ValidationError("--epoch is 1 to 1000000000") }
+    }
+}
+
 /// Restoring as the commands do it, with what is said afterwards.
 struct Restoring {
     let file: String
     var erasable: String?
+    let begin: EpochOptions
 
     func verify(key: BackupKey, in scratch: String) throws {
         let outcome = try waiting { [file, erasable] in
@@ -160,9 +177,10 @@ struct Restoring {
         }
         let outcome: Restore.Outcome
         do {
-            outcome = try waiting { [file, erasable, made] in
+            outcome = try waiting { [file, erasable, made, epoch = begin.epoch] in
                 try await Restore.restore(
-                    file, erasable: erasable, with: key, newKey: newKey, to: made, journals: journals, now: .now())
+                    file, erasable: erasable, with: key, newKey: newKey, to: made, journals: journals, epoch: epoch,
+                    now: .now())
             }
         } catch {
             place?.remove()

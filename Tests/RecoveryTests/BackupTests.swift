@@ -91,6 +91,25 @@ struct BackupTests {
         await machine.store.close()
     }
 
+    /// Found by the drills: a site had been promoted before, and the core took no link of what was restored.
+    @Test(
+        "a restored store begins in the backup's epoch, or in a higher one that somebody names",
+        arguments: [(nil, 1, 1), (nil, 7, 7), (5, 1, 5), (5, 3, 5), (5, 8, 8)] as [(Int64?, Int64, Int64)])
+    func epochs(_ ofBackup: Int64?, _ named: Int64, _ expected: Int64) async throws {
+        let machine = try await Machine()
+        try await machine.create()
+        #expect(try machine.back(up: nil, epoch: ofBackup).manifest.epoch == ofBackup)
+        let outcome = try await Restore.restore(
+            machine.backup, with: .keyEncryptionKey(machine.kek), newKey: nil, toNew: restored, epoch: named,
+            now: start)
+        #expect(outcome.manifest.epoch == ofBackup && outcome.report?.epoch == expected)
+        let store = try SQLiteKeyStore(path: restored)
+        let ring = try await SealRing.open(kek: machine.kek, store: store, now: start)
+        #expect(try await RestoreReport.standing(store, ring: ring)?.epoch == expected)
+        await store.close()
+        await machine.store.close()
+    }
+
     @Test("a trial says what it found, opens keys, and leaves nothing behind", arguments: [false, true])
     func trial(withShares: Bool) async throws {
         let machine = try await Machine()

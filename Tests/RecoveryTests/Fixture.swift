@@ -110,13 +110,13 @@ struct Machine {
 
     /// Both files of a backup; that of the erasable keys lies beside the other one.
     @discardableResult
-    func back(up path: String?, now: Timestamp = start) throws -> Backup.Made {
+    func back(up path: String?, now: Timestamp = start, epoch: Int64? = nil) throws -> Backup.Made {
         let path = path ?? backup
         return try SQLiteSnapshot.read(path: self.path) { snapshot in
             let names = Backup.Names(host: "kms.example.com", node: "a")
             _ = try Backup.write(
                 snapshot, ring: ring, names: names, toNew: Self.erasable(beside: path), now: now, erasable: true)
-            return try Backup.write(snapshot, ring: ring, names: names, toNew: path, now: now)
+            return try Backup.write(snapshot, ring: ring, names: names, toNew: path, now: now, epoch: epoch)
         }
     }
 

@@ -60,4 +60,8 @@ package struct Participant: Sendable, Equatable {
     package let hasKeys: Bool
     /// The cloud delivers the space's messages to this person.
     package let isRouted: Bool
+    /// By the KMS, which lets moderators alone add and remove while there are any.
+    package let isModerator: Bool
+    /// Of another organisation than the reader, by the address.
+    package let isExternal: Bool
 }

@@ -142,7 +142,8 @@ package actor Spaces {
         try Self.check(name: name)
         var ids: [String] = []
         for email in people {
-            let id = try await person(email).id
+            let (id, person) = try await person(email)
+            try checkExternal(person.email)
             if id != account.id, !ids.contains(id) { ids.append(id) }
         }
         return try await create(name: name, members: ids)
@@ -232,7 +233,11 @@ package actor Spaces {
             case .authorizations(let list) = try await kms.perform(.retrieveAuthorizations(resource: resource))
                 .body
         else { throw DiagnosedError(.kmsMismatch, fault: .peer, "the KMS answered without a list") }
-        let readers = list.map { UUIDText.isValid($0.authID) ? $0.authID.lowercased() : $0.authID }
+        func id(_ authorization: KMSAuthorization) -> String {
+            UUIDText.isValid(authorization.authID) ? authorization.authID.lowercased() : authorization.authID
+        }
+        let readers = list.map(id)
+        let moderators = Set(list.filter { Self.isModerator($0.roleURI) }.map(id))
         let routed = try await cloud.conversation(space.id).participants
         var result: [Participant] = []
         for id in readers + routed.filter({ !readers.contains($0) }) {
@@ -240,13 +245,16 @@ package actor Spaces {
             result.append(
                 Participant(
                     id: id, email: person?.email, name: person?.name, hasKeys: readers.contains(id),
-                    isRouted: routed.contains(id)))
+                    isRouted: routed.contains(id), isModerator: moderators.contains(id),
+                    isExternal: try person.map { try isExternal($0.email) } ?? false))
         }
         return result
     }
 
     package func add(_ email: String, to space: Space) async throws -> (id: String, person: ClientState.Person) {
         let found = try await person(email)
+        try checkExternal(found.person.email)
+        try await checkManaging(space)
         let resource = try Self.resource(of: space)
         let reply = try await kms.carry(.createAuthorizations(resource: resource, ids: [found.id])) {
             [cloud] wrapped, step in
@@ -263,6 +271,7 @@ package actor Spaces {
     package func remove(_ email: String, from space: Space) async throws {
         let person = try await person(email)
         guard person.id != account.id else { return try await leave(space) }
+        try await checkManaging(space)
         try await remove(id: person.id, from: space)
         try await rotate(space)
     }

@@ -145,6 +145,24 @@ struct ClientPolicyTests {
         }
     }
 
+    @Test("People of other organisations are not added where the domain says so, by their address")
+    func externals() async throws {
+        try await SocketWorld.run(policy: Self.policy { $0.allowsExternals = false }) { world in
+            let store = try await world.loggedIn()
+            _ = try await world.loggedIn("of Bob", email: "bob@example.com")
+            try await world.withClient(store) { client in
+                for address in ["eve@other.example", "eve@example.com.other.example", "eve@sub.example.com"] {
+                    #expect(try await client.spaces.isExternal(address))
+                    #expect(await Self.code { try await client.spaces.checkExternal(address) } == .clientPolicy)
+                }
+                #expect(try await !client.spaces.isExternal("Bob@EXAMPLE.com"))
+                _ = try await client.spaces.create(name: "Own", with: ["bob@example.com"])
+                try store.update { $0.policy?.allowsExternals = true }
+                try await client.spaces.checkExternal("eve@other.example")
+            }
+        }
+    }
+
     @Test("Read strictly: a wrong type or bound is refused and named, what is unknown is left alone")
     func form() throws {
         func read(_ text: String) throws -> ClientPolicy { try ClientPolicy(JSONDocument(text: text).root) }
@@ -153,13 +171,15 @@ struct ClientPolicyTests {
         for (text, name) in [
             ("[]", "client_policy"), (#"{"passphrase": 1}"#, "passphrase"), (#"{"uploads": "no"}"#, "uploads"),
             (#"{"downloads": null}"#, "downloads"), (#"{"idle_seconds": 59}"#, "idle_seconds"),
+            (#"{"externals": 0}"#, "externals"),
             (#"{"idle_seconds": 31536001}"#, "idle_seconds"), (#"{"idle_seconds": "600"}"#, "idle_seconds"),
         ] {
             let error = #expect(throws: DiagnosedError.self) { try read(text) }
             #expect(error?.summary.contains(name) == true, "\(text)")
         }
-        let whole = try read(#"{"passphrase": true, "idle_seconds": 90, "uploads": false, "downloads": false}"#)
-        #expect(whole.demands.count == 4 && whole.demands[1].contains("90 s"))
+        let whole = try read(
+            #"{"passphrase": true, "idle_seconds": 90, "uploads": false, "downloads": false, "externals": false}"#)
+        #expect(whole.demands.count == 5 && whole.demands[1].contains("90 s"))
         var json = JSONWriter()
         whole.write(to: &json)
         #expect(try read(json.text()) == whole)
