@@ -12,6 +12,10 @@ actor TokenSource {
     private let sleep: Sleep
     private var server: AuthorizationServer?
     private var renewal: Task<Tokens, any Error>?
+    /// When it was asked because the core said so: one that says it without end makes nobody ask without end.
+    private var asked: [Timestamp] = []
+    /// In a minute.
+    static let mostAsked = 3
     /// By audience; without a text: the issuer says nothing to that one.
     private var assertions: [String: (text: Redacted<String>?, until: Timestamp)] = [:]
 
@@ -71,7 +75,13 @@ actor TokenSource {
     }
 
     /// Somebody says that there is an order for this client: the authorization service is asked, and believed alone.
-    func askForOrders() async { _ = try? await tokens(insteadOf: try store.current().tokens) }
+    func askForOrders() async {
+        let now = now()
+        asked = asked.filter { abs(now.milliseconds - $0.milliseconds) < 60_000 }
+        guard asked.count < Self.mostAsked else { return }
+        asked.append(now)
+        _ = try? await tokens(insteadOf: try store.current().tokens)
+    }
 
     /// What the issuer says to another organisation's KMS (`kms://HOST`); nil when it says nothing, or can not now: that
     /// KMS may have the user in a list, and if not it says what is missing.

@@ -1,6 +1,7 @@
 import CoreLink
 import Diagnostics
 import DirectoryModel
+import HTTPClient
 import LinkProtocol
 import Testing
 import TestServers
@@ -92,6 +93,26 @@ struct WipeTests {
                 }
                 #expect(try JSONDocument(answer).root["status"]?.integer == 400)
             }
+        }
+    }
+
+    @Test("A core that says it without end makes a client ask three times in a minute")
+    func insistence() async throws {
+        try await SocketWorld.run { world in
+            let store = try await world.loggedIn()
+            let web = try world.profile().issuerTrust.webClient(for: world.issuer.url)
+            let source = TokenSource(
+                store: store,
+                authorization: AuthorizationClient(
+                    web: web, issuer: world.issuer.url, clientID: "hds-cli", now: world.environment.now),
+                now: world.environment.now, sleep: .real)
+            let before = world.issuer.count("POST /token ")
+            for _ in 0..<10 { await source.askForOrders() }
+            #expect(world.issuer.count("POST /token ") == before + 3)
+            world.clock.advance(seconds: 60)
+            for _ in 0..<10 { await source.askForOrders() }
+            #expect(world.issuer.count("POST /token ") == before + 6)
+            await web.close()
         }
     }
 
