@@ -124,8 +124,9 @@ package struct CloudCoreConfiguration: Sendable {
         return organisations.filter { $0.id != id && own.partners.contains($0.id) && $0.partners.contains(id) }
     }
 
-    /// By destination, which other destinations its service may call: a KMS those of partners and the clients of its users, a worker the KMS of its own
-    /// organisation, an indexer or eDiscovery worker the core's search service, and a connector its calendar service.
+    /// By destination, which other destinations its service may call: a KMS those of partners and the clients of its users, a
+    /// worker the KMS of its own organisation, an indexer or eDiscovery worker the core's search service, and a connector its
+    /// calendar service.
     var callable: [String: Set<String>] {
         var callable: [String: Set<String>] = [:]
         for organisation in organisations {

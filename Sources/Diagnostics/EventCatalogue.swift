@@ -281,7 +281,7 @@ extension Event {
         explanation: "What cut the user off is gone: an operator lifted it, or the directory has the person again.")
     package static let wipeOrdered = Event(
         "HDS-CLIENT-WIPE-ORDERED", "6a33354730b44334877ad40ccc74c417", .notice,
-        "@COUNT@ clients of @SUBJECT@ are to be wiped",
+        "clients of @SUBJECT@ are to be wiped: @COUNT@",
         explanation:
             "Their logins are over. Each erases what it keeps when it asks for new tokens next, or at once when the core "
             + "brings it the word.",

@@ -2,7 +2,7 @@ import KMSProtocol
 
 /// Rules of roles on a resource (security model, rule 13):
 ///
-/// 1. A role is a URI; the one whose last path segment is `moderator` is enforced, others are kept and shown.
+/// 1. What a role is, says `KMSRole`.
 /// 2. A resource with a moderator is moderated: only moderators add and remove others, give and take roles, and delete
 ///    it. Whoever is on the list reads, binds keys, and may leave.
 /// 3. Without a moderator everybody on the list may do all that, also appoint the first moderator.
@@ -11,20 +11,16 @@ import KMSProtocol
 ///    them, and a resource whose only moderator they were could never be changed again.
 /// 6. The signed policy can switch rule 2 off (`moderation: false`).
 enum Roles {
-    static func isModerator(_ role: String?) -> Bool {
-        role?.split(separator: "/", omittingEmptySubsequences: false).last?.lowercased() == "moderator"
-    }
-
     /// Whether an entry counts as a moderator.
     static func moderates(_ entry: AuthorizationContent) -> Bool {
         let onlyReads = entry.authID == KeyManagement.publicAuthID || entry.authID.prefix(6).lowercased() == "kms://"
-        return !onlyReads && isModerator(entry.roleURI)
+        return !onlyReads && KMSRole.isModerator(entry.roleURI)
     }
 
     static func requireManaging(
         _ head: ResourceContent, _ own: AuthorizationContent, _ caller: Caller, _ policy: KMSPolicy, resource: String
     ) throws(KMSFailure) {
-        guard !policy.enforcesModeration || head.moderators == 0 || isModerator(own.roleURI) else {
+        guard !policy.enforcesModeration || head.moderators == 0 || KMSRole.isModerator(own.roleURI) else {
             throw KMSFailure(
                 KMSStatus.forbidden, "\(resource) is moderated, and \(caller.effectiveUser) is no moderator of it",
                 rule: "not-a-moderator")

@@ -82,6 +82,12 @@ package final class PostgreSQLImport: StoreFilling {
             """)
     }
 
+    /// The cluster begins in this epoch, if it is in a lower one.
+    package func raiseEpoch(to epoch: Int64) throws {
+        guard epoch > 1 else { return }
+        try script("UPDATE \(connector.schema).cluster SET epoch = \(epoch), since = now() WHERE epoch < \(epoch)")
+    }
+
     /// Durable when it returns. When the answer is lost, starting again tells whether everything is there.
     package func commit() throws {
         guard try run([PostgreSQLCall(Statements.commit)])[0].command == "COMMIT" else {

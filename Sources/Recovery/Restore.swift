@@ -109,7 +109,8 @@ package enum Restore {
                 let outcome = try await restore(
                     path, erasable: erasable, with: key, newKey: newKey, toNew: "\(place)/trial.sqlite",
                     journals: journals, sample: sample, epoch: epoch, now: now)
-                _ = try StoreMigration.sqliteToPostgreSQL(from: "\(place)/trial.sqlite", to: settings)
+                _ = try StoreMigration.sqliteToPostgreSQL(
+                    from: "\(place)/trial.sqlite", to: settings, epoch: outcome.report?.epoch ?? 1)
                 return outcome
             }
         }

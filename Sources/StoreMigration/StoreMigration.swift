@@ -34,7 +34,7 @@ package enum StoreMigration {
     /// Blocks. `progress` is told how many rows of a table were moved so far; what it throws ends the move.
     package static func sqliteToPostgreSQL(
         from path: String, to settings: PostgreSQLSettings, schema: String = PostgreSQLKeyStore.Options().schema,
-        progress: (StoreTable, Int) throws -> Void = { _, _ in }
+        epoch: Int64 = 1, progress: (StoreTable, Int) throws -> Void = { _, _ in }
     ) throws -> Outcome {
         let source = try SQLiteExport(path: path)
         let target = try PostgreSQLImport(settings, schema: schema)
@@ -49,6 +49,7 @@ package enum StoreMigration {
             moved.append(try move(table, from: source, to: target, progress))
         }
         try target.raiseLastPosition(to: source.lastPosition())
+        try target.raiseEpoch(to: epoch)
         for own in moved {
             let found = try summary(of: own.table) { try target.rows(of: $0, $1) }
             guard found == own else {

@@ -55,7 +55,7 @@ extension AuthorizationService {
         watch.step("account disabled")
         // Before the logins end: their clients hear of it when they ask for new tokens.
         let wipes = wipesClients ? try await grants.orderWipe(of: subject, by: by, now: now) : 0
-        if wipesClients { watch.step("wipe of \(wipes) clients ordered") }
+        if wipesClients { watch.step("wipe of clients ordered: \(wipes)") }
         let (logins, tokens) = try await endLogins(of: subject, now: now, wipedBy: nil)
         watch.step("logins ended, tokens revoked")
         record(wipeOf: subject, wipes)

@@ -147,6 +147,8 @@ struct LogoutCommand: AsyncParsableCommand {
             for failure in ended.failures { Terminal.error.line("hds: not done: \(failure.summary)") }
         } catch let error as DiagnosedError where error.code == .notLoggedIn {
             return say("You were not logged in.")
+        } catch let error as DiagnosedError where error.code == .deviceWiped {
+            return say("You were not logged in: this device was wiped (\(error.found ?? "")).")
         } catch let error as DiagnosedError where error.code == .cloudUnavailable {
             try store.update { $0.forgetLogin() }
             Terminal.error.line("hds: the servers were not told: \(error.summary)")

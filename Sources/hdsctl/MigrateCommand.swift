@@ -31,10 +31,12 @@ struct MigrateCommand: ParsableCommand {
         var to: String
         @Flag(help: "Print one JSON object: moved, and for each table name, rows and sha256.")
         var json = false
+        @OptionGroup var begin: EpochOptions
 
         func run() throws {
             try reporting {
-                let outcome = try StoreMigration.sqliteToPostgreSQL(from: from, to: try settings()) { table, rows in
+                let outcome = try StoreMigration.sqliteToPostgreSQL(from: from, to: try settings(), epoch: begin.epoch)
+                { table, rows in
                     if !json, rows > 0, rows % 100_000 == 0 { announce("\(table.rawValue): \(rows) rows so far") }
                 }
                 show(outcome)

@@ -136,7 +136,7 @@ struct RestoreCommand: ParsableCommand {
 struct EpochOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "The epoch that the store begins with, at least; the backup has its own.",
+            "The epoch of the cluster that the store begins with, at least; a backup has its own.",
             discussion:
                 "For a core that has seen a higher one than the backup's and refuses the restored store (HDS-SPLIT-BRAIN)."
         ))

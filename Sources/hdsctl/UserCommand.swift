@@ -44,11 +44,7 @@ struct UserCommand: ParsableCommand {
 
         func run() throws {
             try reporting {
-                var report = UserReport(user: user, verb: "disable")
-                try report.askIssuer(places, "user-disable", reason: reason, keepsDevices: keepDevices)
-                report.askKMS(places, "user-cut")
-                report.finish(places.json)
-                if report.isIncomplete { throw ExitCode(69) }
+                try UserReport.change(user, "disable", places, reason: reason, keepsDevices: keepDevices)
             }
         }
     }
@@ -67,13 +63,7 @@ struct UserCommand: ParsableCommand {
         @OptionGroup var places: Places
 
         func run() throws {
-            try reporting {
-                var report = UserReport(user: user, verb: "wipe")
-                try report.askIssuer(places, "user-wipe", reason: nil)
-                report.askKMS(places, "user-cut")
-                report.finish(places.json)
-                if report.isIncomplete { throw ExitCode(69) }
-            }
+            try reporting { try UserReport.change(user, "wipe", places) }
         }
     }
 
@@ -87,13 +77,7 @@ struct UserCommand: ParsableCommand {
         @OptionGroup var places: Places
 
         func run() throws {
-            try reporting {
-                var report = UserReport(user: user, verb: "enable")
-                try report.askIssuer(places, "user-enable", reason: nil)
-                report.askKMS(places, "user-cut")
-                report.finish(places.json)
-                if report.isIncomplete { throw ExitCode(69) }
-            }
+            try reporting { try UserReport.change(user, "enable", places) }
         }
     }
 

@@ -1,3 +1,4 @@
+import ArgumentParser
 import ControlSocket
 import Diagnostics
 import WireText
@@ -19,6 +20,19 @@ struct UserReport {
     private var troubles: [String] = []
 
     init(user: String, verb: String) { (self.user, self.verb) = (user, verb) }
+
+    /// Has `verb` done at both places and reports; throws the exit code when one did not do its part.
+    static func change(
+        _ user: String, _ verb: String, _ places: UserCommand.Places, reason: String? = nil, keepsDevices: Bool = false
+    ) throws {
+        var report = UserReport(user: user, verb: verb)
+        try report.askIssuer(places, "user-" + verb, reason: reason, keepsDevices: keepsDevices)
+        report.askKMS(places, "user-cut")
+        report.finish(places.json)
+        if report.isIncomplete { throw ExitCode(69) }
+    }
+
+    private static func clients(_ count: Int64) -> String { count == 1 ? "1 client" : "\(count) clients" }
 
     /// Something that was to be done was not.
     var isIncomplete: Bool { !troubles.isEmpty }
@@ -106,7 +120,7 @@ struct UserReport {
         let open = issuer?.nodes("wipes").count { $0["done"]?.string == nil } ?? 0
         if open > 0 {
             lines.append(
-                "\(open) clients have not said that they are wiped: each erases its keys when it is connected or asks for "
+                "\(Self.clients(Int64(open))) not known to be wiped: each erases its keys when it is connected or asks for "
                     + "tokens; one that never comes keeps them, and so may a program that is none of ours")
         }
         guard isDisabled else { return lines }
@@ -163,7 +177,7 @@ struct UserReport {
         if issuer["disabledByFile"]?.boolean == true { show(["  by the accounts file"]) }
         if verb == "enable", isDisabled { show(["  what others ordered stands; only they lift it"]) }
         if issuer["account"]?.boolean == false { show(["  no account: what is left of an earlier one is ended"]) }
-        if let count = issuer["clientsToWipe"]?.integer, count > 0 { show(["  \(count) clients are to be wiped"]) }
+        if let count = issuer["clientsToWipe"]?.integer, count > 0 { show(["  \(Self.clients(count)) to be wiped"]) }
         if verb == "status" {
             let orders = issuer.nodes("wipes")
             if !orders.isEmpty {

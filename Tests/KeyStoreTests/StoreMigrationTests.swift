@@ -17,12 +17,13 @@ struct StoreMigrationTests {
     init() throws { directory = try TemporaryDirectory() }
 
     private func move(
-        progress: @escaping @Sendable (StoreTable, Int) throws -> Void = { _, _ in }
+        epoch: Int64 = 1, progress: @escaping @Sendable (StoreTable, Int) throws -> Void = { _, _ in }
     ) async throws -> StoreMigration.Outcome {
         let settings = try await TestPostgreSQL.shared.value.settings
         let (path, schema) = (path, schema)
         return try await onOwnThread {
-            try StoreMigration.sqliteToPostgreSQL(from: path, to: settings, schema: schema, progress: progress)
+            try StoreMigration.sqliteToPostgreSQL(
+                from: path, to: settings, schema: schema, epoch: epoch, progress: progress)
         }
     }
 
@@ -94,6 +95,20 @@ struct StoreMigrationTests {
         #expect(try await new.ledgerAudits(after: 0, limit: 10) == old.ledgerAudits(after: 0, limit: 10))
         await old.close()
         await new.close()
+    }
+
+    @Test("the cluster begins in the epoch that is named, and in the first one without")
+    func epoch() async throws {
+        _ = try await fill()
+        #expect(try await move(epoch: 7).wasMoved)
+        let store = try await PostgreSQL.store(schema: schema)
+        #expect(try await store.cluster().epoch == 7)
+        await store.close()
+        // A second run changes nothing: what was begun goes on.
+        #expect(try await !move(epoch: 9).wasMoved)
+        let again = try await PostgreSQL.store(schema: schema)
+        #expect(try await again.cluster().epoch == 7)
+        await again.close()
     }
 
     @Test("started again it finds that everything is there; a target with other records is refused and left alone")

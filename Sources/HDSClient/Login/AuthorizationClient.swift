@@ -161,14 +161,13 @@ package struct AuthorizationClient: Sendable {
     }
 
     /// Says that this client has erased what it kept; the token of the login that ended proves that it is the one.
-    /// - Returns: false when the service knows of no such order.
-    func tellWiped(_ token: Redacted<String>, _ server: AuthorizationServer) async throws -> Bool {
-        guard let endpoint = server.wipedEndpoint else { return false }
+    /// A service that knows of no such order is told as well: nothing is left to say. Throws what passes.
+    func tellWiped(_ token: Redacted<String>, _ server: AuthorizationServer) async throws {
+        guard let endpoint = server.wipedEndpoint else { return }
         let body = FormText.encode([("refresh_token", token.reveal { $0 }), ("client_id", clientID)])
         let answer = try await send(post(endpoint, body))
         switch answer.status {
-        case 200: return true
-        case 400, 401, 404: return false
+        case 200, 400, 401, 404: return
         default:
             throw DiagnosedError(
                 .cloudUnavailable, fault: .peer, "the authorization service can not answer now",

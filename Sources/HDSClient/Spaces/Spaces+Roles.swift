@@ -23,7 +23,7 @@ extension Spaces {
         try await kms.perform(
             .createAuthorizations(
                 resource: resource, ids: [person.id],
-                role: "kms://\(host)/roles/\(isModerator ? "moderator" : "member")"))
+                role: KMSRole.uri(isModerator: isModerator, host: host)))
     }
 
     /// Asked before the cloud is: it forwards what the KMS refuses and changes its own list all the same, for it can not read
@@ -37,11 +37,6 @@ extension Spaces {
         throw DiagnosedError(
             .spaceModerated, fault: .client, "only moderators add and remove people in this space",
             expected: names.prefix(5).joined(separator: ", "), hint: "ask one of them")
-    }
-
-    /// As the KMS reads it: by the last segment of the role's path.
-    static func isModerator(_ role: String?) -> Bool {
-        role?.split(separator: "/", omittingEmptySubsequences: false).last?.lowercased() == "moderator"
     }
 
     /// Whether an address is of another organisation: neither of the user's own mail domain nor of the domain that is pinned.

@@ -237,7 +237,7 @@ package actor Spaces {
             UUIDText.isValid(authorization.authID) ? authorization.authID.lowercased() : authorization.authID
         }
         let readers = list.map(id)
-        let moderators = Set(list.filter { Self.isModerator($0.roleURI) }.map(id))
+        let moderators = Set(list.filter { KMSRole.isModerator($0.roleURI) }.map(id))
         let routed = try await cloud.conversation(space.id).participants
         var result: [Participant] = []
         for id in readers + routed.filter({ !readers.contains($0) }) {

@@ -84,7 +84,7 @@ struct WipeMark: Equatable {
         let authorization = AuthorizationClient(
             web: web, issuer: receipt.profile.issuer, clientID: receipt.profile.clientID, now: now)
         do {
-            _ = try await authorization.tellWiped(receipt.token, try await authorization.server())
+            try await authorization.tellWiped(receipt.token, try await authorization.server())
             mark.receipt = nil
             try mark.write(folder)
         } catch {

@@ -1,3 +1,4 @@
+import KMSProtocol
 import KeyStore
 import MasterKey
 import WireText
@@ -102,7 +103,7 @@ extension StoreWrite {
             var content = content
             if content.authID.canonicalAuthID == user {
                 if content.removedAt == nil {
-                    if Roles.isModerator(content.roleURI) { head.moderators -= 1 }
+                    if KMSRole.isModerator(content.roleURI) { head.moderators -= 1 }
                     (content.removedAt, content.removedBy) = (now, standIn)
                     head.noteRemoval(now)
                     head.removed.insert(content.order)

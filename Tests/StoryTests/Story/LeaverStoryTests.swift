@@ -93,7 +93,7 @@ extension StoryTests {
                 #expect(report.contains("\(bob.email) (\(bob.id)) is disabled") && report.contains("1 logins"))
                 #expect(report.contains("1 sessions ended") && report.contains(" ms"))
                 #expect(report.contains("out of reach") && report.contains("what devices of"))
-                #expect(report.contains("1 clients are to be wiped"))
+                #expect(report.contains("1 client to be wiped"))
                 #expect(report.contains("the core brings the word to clients that are there"))
                 // He is connected, and wiped by the time he looks.
                 _ =
